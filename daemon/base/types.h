@@ -1,0 +1,78 @@
+/*
+ * types.h - the words that every layer shares: names, keys, ids, epochs.
+ *
+ * Plain values, copied freely; no ownership, no I/O.
+ */
+#ifndef PH_BASE_TYPES_H
+#define PH_BASE_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PH_NAME_SIZE 64		    /* a name of 1-63 bytes and its NUL */
+#define PH_ADDRESS_SIZE 128	    /* "tcp://host:port" and its NUL */
+#define PH_REASON_SIZE 160	    /* a short sentence or code and its NUL; longer ones are cut */
+#define PH_VERSION_SIZE 32	    /* a state format or a version, with its NUL */
+#define PH_META_MAX 4096	    /* bytes of a worker's metadata as compact JSON */
+#define PH_TOKEN_SIZE 33	    /* 128 bits in hex and its NUL */
+
+/* A name as in the configuration: [A-Za-z0-9._-], 1-63, not starting with '.' or '-'. */
+struct ph_name {
+	char s[PH_NAME_SIZE];
+};
+
+/* One worker of the cluster: what an owner owns. */
+struct ph_key {
+	struct ph_name child;
+	uint32_t instance; /* 0 ... instances-1 */
+	uint32_t replica;  /* 0 ... replicas-1 */
+};
+
+/* A migration, 128 random bits; 32 hex digits in text. All zero means "none". */
+struct ph_id {
+	uint8_t b[16];
+};
+
+/* True for a legal name. `s` may be NULL (then false). */
+bool ph_name_valid(const char *s);
+/* Copies `s`, cut at 63 bytes; the caller has checked it. */
+struct ph_name ph_name_of(const char *s);
+bool ph_name_equal(const struct ph_name *a, const struct ph_name *b);
+
+bool ph_key_equal(const struct ph_key *a, const struct ph_key *b);
+/* Order by child, instance, replica: -1, 0, 1. */
+int ph_key_compare(const struct ph_key *a, const struct ph_key *b);
+/* A 64-bit hash (FNV-1a, finalised by murmur3's mixer); the same on every machine. */
+uint64_t ph_key_hash(const struct ph_key *key);
+
+bool ph_id_equal(const struct ph_id *a, const struct ph_id *b);
+bool ph_id_none(const struct ph_id *id);
+#define PH_ID_TEXT_SIZE 33
+/* Writes 32 hex digits and a NUL; returns `text`. */
+char *ph_id_text(const struct ph_id *id, char text[PH_ID_TEXT_SIZE]);
+/* 0, or -EINVAL where `text` is not exactly 32 lower-case hex digits (then *ret is untouched). */
+int ph_id_parse(const char *text, struct ph_id *ret);
+
+/* The bits of a 64-bit value, mixed (murmur3's finaliser). */
+uint64_t ph_mix64(uint64_t v);
+/* FNV-1a over `n` bytes, going on from `seed` (start with PH_HASH_SEED). */
+uint64_t ph_hash_bytes(uint64_t seed, const void *bytes, size_t n);
+#define PH_HASH_SEED 0xcbf29ce484222325u
+
+/*
+ * Epoch: counter x 2^24 + slot, below 2^53, so that every language's number holds it. The slot is
+ * that of the node that made the epoch: no two nodes make the same one, and there are no ties.
+ */
+#define PH_EPOCH_SLOT_BITS 24
+#define PH_EPOCH_LIMIT (UINT64_C(1) << 53)
+static inline uint64_t ph_epoch_make(uint64_t counter, uint32_t slot)
+{
+	return counter << PH_EPOCH_SLOT_BITS | (slot & 0xffffffu);
+}
+static inline uint64_t ph_epoch_counter(uint64_t epoch)
+{
+	return epoch >> PH_EPOCH_SLOT_BITS;
+}
+
+#endif

@@ -146,6 +146,10 @@ struct ph_wmsg {
 	const char *reason; /* stop, resume, abort, or NULL */
 	const char *meta;   /* ready, meta; committed.new.meta: compact JSON object, or NULL */
 	const char *prefix; /* watch, unwatch, or NULL */
+
+	/* found, changed: compact JSON list of INTERFACE.md's `instances`; `more`: not the last line */
+	const char *instances;
+	bool more;
 };
 
 #endif

@@ -54,6 +54,8 @@ char *ph_id_text(const struct ph_id *id, char text[PH_ID_TEXT_SIZE]);
 /* 0, or -EINVAL where `text` is not exactly 32 lower-case hex digits (then *ret is untouched). */
 int ph_id_parse(const char *text, struct ph_id *ret);
 
+enum ph_role { PH_ROLE_NONE, PH_ROLE_ACTIVE, PH_ROLE_STANDBY };
+
 /* The bits of a 64-bit value, mixed (murmur3's finaliser). */
 uint64_t ph_mix64(uint64_t v);
 /* FNV-1a over `n` bytes, going on from `seed` (start with PH_HASH_SEED). */

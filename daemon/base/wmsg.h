@@ -66,8 +66,6 @@ enum ph_cap {
 	PH_CAP_ROLE = 1 << 4,
 };
 
-enum ph_role { PH_ROLE_NONE, PH_ROLE_ACTIVE, PH_ROLE_STANDBY };
-
 /* `state` of a worker's standing in a handover (hello after a reconnect) */
 enum ph_standing {
 	PH_STANDING_NONE,

@@ -1,0 +1,349 @@
+/*
+ * bmsg.h - what the daemons of a cluster say to each other, as one plain struct.
+ *
+ * proto/bus.* turns it into the JSON body of an envelope and back; core makes and reads it as it
+ * is. One struct with every field: which of them a kind uses is the table's business. Text and
+ * list pointers are borrowed and live as long as the step (or the decoded document) they came with.
+ * Every message may be lost, repeated, late or out of order; (id, kind) tells a repeat.
+ */
+#ifndef PH_BASE_BMSG_H
+#define PH_BASE_BMSG_H
+
+#include "base/types.h"
+
+/* X(enumerator, word on the wire) */
+#define PH_BKINDS(X)                                                                               \
+	X(NONE, "")                                                                                \
+	X(HELLO, "hello")	     /* cast: who I am, to `peers` and all members */              \
+	X(WELCOME, "welcome")	     /* answer to HELLO: who I am, whom I know */                  \
+	X(REFUSED, "refused")	     /* answer to HELLO: `reason` */                               \
+	X(HEARTBEAT, "heartbeat")    /* cast */                                                    \
+	X(LEAVE, "leave")	     /* cast: orderly end of this incarnation */                   \
+	X(REGISTRY, "registry")	     /* cast, or answer to FETCH: entries and migrations */        \
+	X(FETCH, "fetch")	     /* asks a node for its part of the registry since a version */\
+	X(SPEC_FETCH, "spec_fetch")  /* asks for the specs named in `specs` */                     \
+	X(SPEC, "spec")		     /* specs with their text */                                   \
+	X(CLAIM, "claim")	     /* asks what the receiver knows of `claims` */                \
+	X(CLAIM_ANSWER, "claim_answer")                                                            \
+	X(PREPARE, "prepare")                                                                      \
+	X(READY, "ready")                                                                          \
+	X(REJECT, "reject")	     /* `never` is synced, N is dead */                            \
+	X(DIAL_BACK, "dial_back")    /* A cannot dial B's stream address: B dials A's */           \
+	X(ROUND, "round")	     /* bytes of a round are coming */                             \
+	X(ROUND_END, "round_end")    /* that round is complete at A */                             \
+	X(LOADED, "loaded")	     /* N applied a round that was not the last */                 \
+	X(PREPARED, "prepared")                                                                    \
+	X(COMMIT, "commit")                                                                        \
+	X(ACTIVE, "active")                                                                        \
+	X(NACK, "nack")		     /* `never` is synced, N is dead */                            \
+	X(LOST, "lost")		     /* B lost its journal and cannot tell */                      \
+	X(ABORT, "abort")                                                                          \
+	X(ABORTED, "aborted")	     /* `never` is synced, N is dead */                            \
+	X(VOID, "void")		     /* to all members: A resumed O, `id` must not be taken over */\
+	X(VOID_ACK, "void_ack")                                                                    \
+	X(QUERY, "query")	     /* B asks A what became of `id` */                            \
+	X(RELEASE, "release")	     /* B gives the child back: N died before its first ready */   \
+	X(RELEASED, "released")	     /* A has taken it back, or B may go on (`ok` false) */        \
+	X(FORGET, "forget")	     /* A's outcome is synced: B may forget it */                  \
+	X(FORGOTTEN, "forgotten")                                                                  \
+	X(DROPPED, "dropped")	     /* asks who declares the children named in `specs` */         \
+	X(DECLARED, "declared")	     /* answer: those of them that this node declares */           \
+	X(ORDER, "order")	     /* an operator's order for the receiver's children */         \
+	X(ORDER_ACK, "order_ack")
+
+enum ph_bkind {
+#define X(name, word) PH_B_##name,
+	PH_BKINDS(X)
+#undef X
+		PH_BKIND_COUNT
+};
+
+/* the state of a member, as people see it: X(enumerator, word) */
+#define PH_MEMBER_STATES(X)                                                                        \
+	X(UNKNOWN, "unknown")                                                                      \
+	X(JOINING, "joining")                                                                      \
+	X(ALIVE, "alive")                                                                          \
+	X(SUSPECT, "suspect")                                                                      \
+	X(DEAD, "dead")                                                                            \
+	X(LEFT, "left")
+
+enum ph_member_state {
+#define X(name, word) PH_MEMBER_##name,
+	PH_MEMBER_STATES(X)
+#undef X
+		PH_MEMBER_STATE_COUNT
+};
+
+/* the state of a child, as people see it: X(enumerator, word) */
+#define PH_CHILD_STATES(X)                                                                         \
+	X(WAITING, "waiting")                                                                      \
+	X(STARTING, "starting")                                                                    \
+	X(RUNNING, "running")                                                                      \
+	X(STANDBY, "standby")                                                                      \
+	X(FROZEN, "frozen")                                                                        \
+	X(STOPPING, "stopping")                                                                    \
+	X(BACKOFF, "backoff")                                                                      \
+	X(STOPPED, "stopped")                                                                      \
+	X(FAILED, "failed")                                                                        \
+	X(RELEASED, "released") /* owned by nobody: may be claimed; never shown */                 \
+	X(REMOVED, "removed")	/* a tombstone; never shown */
+
+enum ph_child_state {
+#define X(name, word) PH_CHILD_##name,
+	PH_CHILD_STATES(X)
+#undef X
+		PH_CHILD_STATE_COUNT
+};
+
+/* the phase of a migration: X(enumerator, word) */
+#define PH_PHASES(X)                                                                               \
+	X(PLAN, "plan")                                                                            \
+	X(PREPARE, "prepare")                                                                      \
+	X(COPY, "copy")                                                                            \
+	X(FREEZE, "freeze")                                                                        \
+	X(PREPARED, "prepared")                                                                    \
+	X(COMMIT, "commit")                                                                        \
+	X(ACTIVE, "active")                                                                        \
+	X(RETENTION, "retention")                                                                  \
+	X(STOP, "stop")
+
+enum ph_phase {
+#define X(name, word) PH_PHASE_##name,
+	PH_PHASES(X)
+#undef X
+		PH_PHASE_COUNT
+};
+
+#define PH_RESULTS(X)                                                                              \
+	X(RUNNING, "running")                                                                      \
+	X(DONE, "done")                                                                            \
+	X(ABORTED, "aborted")                                                                      \
+	X(ROLLED_BACK, "rolled-back")                                                              \
+	X(SOURCE_DEAD, "source-dead")                                                              \
+	X(TARGET_DEAD, "target-dead")
+
+enum ph_result {
+#define X(name, word) PH_RESULT_##name,
+	PH_RESULTS(X)
+#undef X
+		PH_RESULT_COUNT
+};
+
+/* where the state of an owner's copy came from: better ones first */
+#define PH_LINEAGES(X)                                                                             \
+	X(CONTINUED, "continued")                                                                  \
+	X(FROM_COPY, "from-copy")                                                                  \
+	X(COLD, "cold")
+
+enum ph_lineage {
+#define X(name, word) PH_LINEAGE_##name,
+	PH_LINEAGES(X)
+#undef X
+		PH_LINEAGE_COUNT
+};
+
+/* How a worker ended. */
+enum ph_exit_kind { PH_EXIT_NONE, PH_EXIT_CODE, PH_EXIT_SIGNAL, PH_EXIT_CORE, PH_EXIT_UNKNOWN };
+struct ph_exit {
+	enum ph_exit_kind kind;
+	uint32_t value; /* exit code, or signal number */
+};
+
+/* What a daemon says of itself or of a member. */
+struct ph_member_info {
+	struct ph_name name;
+	uint64_t incarnation;
+	uint32_t slot;
+	char address[PH_ADDRESS_SIZE]; /* tcp://host:port of the broadcast plane */
+	double weight;
+	const char *labels; /* joined by ','; NULL: none */
+	char version[PH_VERSION_SIZE];
+	enum ph_member_state state;
+	bool draining;
+};
+
+/* In a heartbeat: what its sender has heard from one member. */
+struct ph_echo {
+	struct ph_name name;
+	uint64_t incarnation;
+	uint64_t sequence; /* newest heartbeat number heard from it */
+	uint64_t age_ms;   /* since its newest echo of the sender's own heartbeat */
+	uint64_t have;	   /* version of its part of the registry that the sender has */
+	bool suspect;	   /* the sender has no fresh echo from it */
+};
+
+/* One line of the registry: an owner of a key. */
+struct ph_entry {
+	struct ph_key key;
+	bool local;	      /* placement local: one a node, keyed by the node too */
+	struct ph_name node;
+	uint64_t epoch;
+	uint64_t version;     /* of the author's part, when it was last changed */
+	uint64_t revision;    /* of the spec it runs */
+	enum ph_child_state state;
+	bool ready;
+	bool stopped_by_wish; /* an operator's `stop` is in force */
+	enum ph_role role;
+	enum ph_lineage lineage;
+	uint32_t pid;	      /* 0: none */
+	uint32_t restarts;
+	struct ph_exit exit;  /* of its last process, or NONE */
+	uint64_t age_ms;      /* in this state, at the moment of sending */
+	const char *meta;     /* compact JSON object, or NULL */
+};
+
+/* A migration as everybody can see it; its source is the author. */
+struct ph_migration_info {
+	struct ph_id id;
+	struct ph_key key;
+	struct ph_name from, to;
+	uint64_t version; /* of the source's list, when it was last changed */
+	enum ph_phase phase;
+	enum ph_result result;
+	uint32_t round;
+	uint64_t bytes;
+	bool has_total;
+	uint64_t total;
+	uint64_t elapsed_ms;
+	bool has_downtime;
+	uint64_t downtime_us;
+	char reason[PH_REASON_SIZE];
+};
+
+/* Why somebody asks for a child. */
+#define PH_CLAIM_BASES(X)                                                                          \
+	X(COLD, "cold")		/* unowned, or its owner is dead or gone: start from the spec */   \
+	X(COMMIT, "commit")	/* A for B, at the end of a handover */                            \
+	X(TAKEOVER, "takeover") /* B holds a prepared copy, A is dead */                           \
+	X(TAKEBACK, "takeback") /* A takes back what it may have given to B */
+
+enum ph_claim_basis {
+#define X(name, word) PH_CLAIM_##name,
+	PH_CLAIM_BASES(X)
+#undef X
+		PH_CLAIM_BASIS_COUNT
+};
+
+/* What a member answers to a claim. */
+#define PH_VERDICTS(X)                                                                             \
+	X(FREE, "free")	      /* nothing here speaks against it */                                 \
+	X(OWNED, "owned")     /* an active owner that this node does not hold for dead: `node` */  \
+	X(LOW, "low")	      /* `seen` is not below the epoch asked for: ask above it */          \
+	X(WAIT, "wait")	      /* somebody goes before: ask again later */                          \
+	X(REFUSED, "refused") /* `void` is known for the migration */
+
+enum ph_verdict {
+#define X(name, word) PH_VERDICT_##name,
+	PH_VERDICTS(X)
+#undef X
+		PH_VERDICT_COUNT
+};
+
+/* One key of a CLAIM or CLAIM_ANSWER. */
+struct ph_claim_line {
+	struct ph_key key;
+	uint64_t epoch; /* asked for */
+	enum ph_claim_basis basis;
+	struct ph_name node; /* CLAIM: who would own it; ANSWER OWNED: who owns it */
+	struct ph_id id;     /* of the migration, or none */
+	enum ph_verdict verdict;
+	uint64_t seen; /* ANSWER: highest epoch known */
+	bool stopped_by_wish; /* ANSWER: an operator's stop is known */
+};
+
+struct ph_spec; /* core/spec.h */
+
+/* A child's specification: the name alone, or all of it. */
+struct ph_spec_line {
+	struct ph_name child;
+	uint64_t revision;
+	const char *text;	   /* canonical JSON, or NULL */
+	const struct ph_spec *spec; /* what `text` says, filled in by the receiving shell; NULL if it
+				       refused the text */
+};
+
+#define PH_VERBS(X)                                                                                \
+	X(NONE, "")                                                                                \
+	X(START, "start")                                                                          \
+	X(STOP, "stop")                                                                            \
+	X(RESTART, "restart")                                                                      \
+	X(MOVE, "move")                                                                            \
+	X(DRAIN, "drain")                                                                          \
+	X(UNDRAIN, "undrain")                                                                      \
+	X(WAIT, "wait")                                                                            \
+	X(RELOAD, "reload")
+
+enum ph_verb {
+#define X(name, word) PH_VERB_##name,
+	PH_VERBS(X)
+#undef X
+		PH_VERB_COUNT
+};
+
+#define PH_SECRET_SIZE 32 /* bytes of a ticket */
+
+struct ph_bmsg {
+	enum ph_bkind kind;
+	/* from the envelope */
+	struct ph_name from;
+	uint64_t incarnation;
+
+	/* HELLO, WELCOME, HEARTBEAT, LEAVE */
+	struct ph_member_info self;
+	size_t n_members;
+	const struct ph_member_info *members;
+	uint64_t known_incarnation; /* WELCOME, REFUSED: what the sender knows of the receiver */
+	uint64_t sequence;	    /* HEARTBEAT */
+	bool drained;		    /* HEARTBEAT: a drain has ended */
+	uint64_t registry_version, registry_digest, migrations_version;
+	uint32_t children;
+	size_t n_echoes;
+	const struct ph_echo *echoes;
+
+	/* REGISTRY, FETCH: the author's part, from (exclusive) and up to a version */
+	uint64_t since, until;
+	bool whole; /* REGISTRY: first piece of the whole part: forget what was known of it */
+	bool last;  /* REGISTRY: last piece */
+	size_t n_entries;
+	const struct ph_entry *entries;
+	size_t n_migrations;
+	const struct ph_migration_info *migrations;
+
+	/* SPEC_FETCH, SPEC, DROPPED, DECLARED; PREPARE has exactly one */
+	size_t n_specs;
+	const struct ph_spec_line *specs;
+
+	/* CLAIM, CLAIM_ANSWER */
+	uint64_t claim; /* number of the claimant's, repeated in the answer */
+	size_t n_claims;
+	const struct ph_claim_line *claims;
+
+	/* migrations */
+	struct ph_id id;
+	struct ph_key key;
+	uint64_t epoch;
+	bool overlap; /* PREPARE: no handover, both may serve */
+	char format[PH_VERSION_SIZE];
+	uint64_t format_version;
+	uint64_t bytes_estimate;
+	uint8_t ticket[PH_SECRET_SIZE];
+	uint32_t round;
+	uint64_t bytes;
+	uint64_t digest;
+	bool final;
+	struct ph_id journal; /* PREPARED, COMMIT: id of B's journal */
+	uint64_t seen;	      /* PREPARED: highest epoch that B knows of the key */
+	bool ok;	      /* RELEASED, ORDER_ACK, READY (state can be taken) */
+	bool busy;	      /* REJECT: try again later */
+	char reason[PH_REASON_SIZE];
+	const char *meta; /* ACTIVE: N's metadata, if known */
+
+	/* ORDER, ORDER_ACK */
+	uint64_t order; /* number of the sender's, repeated in the answer */
+	enum ph_verb verb;
+	bool all_instances;
+	struct ph_name target; /* MOVE: the node */
+	bool force;
+};
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * record.h - what a hub writes to its journal, as one plain struct.
+ *
+ * The shell turns it into a line of JSON and back (proto/record.c). A record is in force only
+ * once its sync returned 0. Restored in order at the start, the records give the hub what it
+ * promised before it died.
+ */
+#ifndef PH_BASE_RECORD_H
+#define PH_BASE_RECORD_H
+
+#include "base/bmsg.h"
+
+#define PH_RECORDS(X)                                                                              \
+	X(NONE, "")                                                                                \
+	X(SEEN, "seen")		/* highest epoch known of a key, and the operator's wish */        \
+	X(SPEC, "spec")		/* a spec in force that this node made or runs */                  \
+	X(DECLARED, "declared") /* hash of this node's own text of a child, and its revision */    \
+	X(FINAL, "final")	/* A: the last delta may have left */                              \
+	X(VOID, "void")		/* A: O was resumed */                                             \
+	X(COMMIT, "commit")	/* A: B may activate; A does not resume by itself */               \
+	X(DONE, "done")		/* A: B is the owner */                                            \
+	X(PREPARED, "prepared") /* B: N has the whole state */                                     \
+	X(ACTIVE, "active")	/* B: owns the child */                                            \
+	X(NEVER, "never")	/* B: will never activate this id */                               \
+	X(FORGET, "forget")	/* the other side confirmed: the id can be dropped */              \
+	X(DRAINING, "draining") /* this node is drained (`ok`) or not */
+
+enum ph_record_kind {
+#define X(name, word) PH_RECORD_##name,
+	PH_RECORDS(X)
+#undef X
+		PH_RECORD_COUNT
+};
+
+struct ph_record {
+	enum ph_record_kind kind;
+	struct ph_id id; /* of the migration */
+	struct ph_key key;
+	uint64_t epoch;	    /* SEEN: highest; migrations: that of A's ownership; ACTIVE: B's */
+	uint64_t revision;  /* SPEC, DECLARED, PREPARED */
+	uint64_t hash;	    /* DECLARED */
+	struct ph_name peer; /* the other side of the migration */
+	bool stopped_by_wish; /* SEEN */
+	bool asked;	      /* VOID: a claim for B had been asked */
+	bool ok;	      /* DRAINING */
+	const char *text;     /* SPEC: canonical JSON */
+	const struct ph_spec *spec; /* SPEC: filled in by the shell that restores */
+};
+
+#endif

@@ -1,0 +1,120 @@
+/*
+ * event.h - what happened: the only way anything reaches core.
+ *
+ * Every pointer in an event is borrowed for the time of the step. `wid` is the number that core
+ * gave a worker process in its SPAWN action (or, at the start, the shell in ADOPTED).
+ */
+#ifndef PH_CORE_EVENT_H
+#define PH_CORE_EVENT_H
+
+#include "base/bmsg.h"
+#include "base/record.h"
+#include "base/wmsg.h"
+#include "core/spec.h"
+
+#define PH_EVENTS(X)                                                                               \
+	/* start, in this order: CONFIGURED*, RESTORED*, ADOPTED*, START */                        \
+	X(RESTORED)	  /* `record`: read from the journal */                                    \
+	X(ADOPTED)	  /* `adopted`: a worker process of an earlier daemon that still lives */  \
+	X(START)	  /* all that was is known: compare with what should be, and act */        \
+	X(CONFIGURED)	  /* `config`: a whole set of children (start, reload) */                  \
+	X(TICK)		  /* nothing but time */                                                   \
+	X(MESSAGE)	  /* `message` from another daemon, decoded, not a replay */               \
+	X(BUS_UP)	  /* the bus process runs: links are being made */                         \
+	X(BUS_DOWN)	  /* it died; says nothing about peers */                                  \
+	X(SPAWNED)	  /* `wid`, `pid` */                                                       \
+	X(SPAWN_FAILED)	  /* `wid`, `text` */                                                      \
+	X(EXITED)	  /* `wid`, `exit`: the main process ended */                              \
+	X(GONE)		  /* `wid`: answer to REAP: nothing of its group is left */                \
+	X(WORKER)	  /* `wid`, `worker`: a message on its control connection */               \
+	X(WORKER_CLOSED)  /* `wid`: its control connection ended */                                \
+	X(NOTIFIED)	  /* `wid`, `notify` */                                                    \
+	X(STREAM_ROUND)	  /* `stream`: a round is complete (A: confirmed; B: written to N) */      \
+	X(STREAM_PROGRESS)/* `stream`: bytes of all rounds so far */                               \
+	X(STREAM_FAILED)  /* `stream`, `text` */                                                   \
+	X(STREAM_NO_DIAL) /* `stream`: the peer's stream address cannot be dialled */              \
+	X(JOURNALLED)	  /* `ticket`, `error` 0: that record and all before it are synced;        \
+			     else nothing is known of it */                                        \
+	X(JOURNAL_BACK)	  /* a new journal is in place, `id` its id: records count again */        \
+	X(COMMAND)	  /* `command` */                                                          \
+	X(DETACHED)	  /* `ticket`: the client of that command is gone */                       \
+	X(SHUTDOWN)	  /* orderly stop; a second one: at once, without drain */
+
+enum ph_event_kind {
+#define X(name) PH_EV_##name,
+	PH_EVENTS(X)
+#undef X
+		PH_EVENT_COUNT
+};
+
+/* A worker process found alive at the start, from the state file or from its environment. */
+struct ph_adopted {
+	uint64_t wid;
+	uint32_t pid;
+	struct ph_key key;
+	uint64_t epoch, revision;
+	enum ph_role role;	  /* STANDBY: a new worker that was not activated */
+	bool retired;		  /* it had been told `committed` */
+	bool ready;
+	struct ph_id migration;	  /* the one it took part in, or none */
+	uint32_t restarts;
+	const char *meta;
+	const struct ph_spec *spec; /* what it was started from, or NULL */
+};
+
+struct ph_config {
+	size_t n_specs;
+	const struct ph_spec *const *specs; /* sorted by name; revision 0 */
+	uint32_t migrations_max;
+	uint64_t settle_ms;
+	bool drain_on_stop;
+	bool accept_any;
+};
+
+struct ph_notify {
+	bool ready, stopping, watchdog;
+	uint64_t extend_ms; /* 0: none */
+	uint32_t main_pid;  /* 0: none; the shell has checked the session */
+};
+
+struct ph_stream_report {
+	struct ph_id id;
+	uint32_t round;
+	uint64_t bytes;
+	uint64_t digest;
+};
+
+struct ph_command {
+	uint64_t ticket; /* the shell's number for the answer */
+	enum ph_verb verb;
+	struct ph_name child;
+	bool all_instances; /* every instance of `child` */
+	uint32_t instance;
+	struct ph_name node; /* MOVE, DRAIN, UNDRAIN: empty for this node */
+	bool force, no_wait;
+	uint64_t timeout_ms; /* 0: none */
+	enum ph_wait_for { PH_WAIT_READY, PH_WAIT_STOPPED, PH_WAIT_MOVED } wait_for;
+};
+
+struct ph_event {
+	enum ph_event_kind kind;
+	uint64_t wid;
+	uint64_t ticket;
+	int error; /* positive errno */
+	uint32_t pid;
+	const char *text;
+	struct ph_id id;
+	struct ph_exit exit;
+	union {
+		const struct ph_record *record;
+		const struct ph_adopted *adopted;
+		const struct ph_config *config;
+		const struct ph_bmsg *message;
+		const struct ph_wmsg *worker;
+		const struct ph_notify *notify;
+		const struct ph_stream_report *stream;
+		const struct ph_command *command;
+	};
+};
+
+#endif

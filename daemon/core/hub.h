@@ -1,0 +1,125 @@
+/*
+ * hub.h - one node's whole mind: membership, registry, children, migrations, orders.
+ *
+ * Pure: events in, actions out. It must not know clocks, descriptors, threads, random sources, the
+ * environment, logs, or JSON: time and events are arguments, and random bits come from a generator
+ * seeded by the caller, secrets from settings. The same seed and the same events give the same
+ * actions. Tested by tests/unit/test_core_*.c and, under faults, by tests/sim.
+ *
+ * What always holds: a step never blocks and is bounded; `now_ms` (milliseconds since boot) never
+ * goes back; no action is given for a worker after REAP of it; nothing that a record must protect
+ * is done before its JOURNALLED.
+ */
+#ifndef PH_CORE_HUB_H
+#define PH_CORE_HUB_H
+
+#include "core/action.h"
+#include "core/event.h"
+
+struct ph_hub;
+
+struct ph_settings {
+	struct ph_name node;
+	uint32_t slot; /* 24 bits */
+	uint64_t incarnation; /* synced by the caller before use */
+	double weight;
+	const char *labels;	     /* joined by ','; NULL: none */
+	char version[PH_VERSION_SIZE];
+	char address[PH_ADDRESS_SIZE]; /* advertised broadcast address; empty: a single node */
+	size_t n_peers;
+	const char *const *peers;    /* broadcast addresses of `peers`, without this node's own */
+	uint64_t join_timeout_ms, failure_timeout_ms, settle_ms;
+	uint64_t heartbeat_ms;	     /* 250 */
+	uint32_t migrations_max;
+	bool drain_on_stop;
+	bool accept_any;
+	struct ph_id journal;	     /* id of the journal in place */
+	bool journal_lost;	     /* what an earlier daemon promised cannot be read */
+	bool journal_writable;
+	uint64_t seed;		     /* of ids and jitter; not secret */
+	uint8_t secret[PH_SECRET_SIZE]; /* tickets are drawn from it and a counter; random */
+};
+
+/* A hub that has seen no event yet; NULL without memory. Copies what it needs. */
+struct ph_hub *ph_hub_new(const struct ph_settings *settings);
+void ph_hub_free(struct ph_hub *hub);
+
+/*
+ * One step. `ret` gets what is to be done; it and all that it points to are the hub's and live
+ * until the next call. Running out of memory ends the process: a hub that lost half a step would
+ * decide from what is not so.
+ */
+void ph_step(struct ph_hub *hub, const struct ph_event *event, uint64_t now_ms,
+	struct ph_actions *ret);
+
+/* When it wants its next TICK at the latest: absolute ms, UINT64_MAX: never. */
+uint64_t ph_next_deadline(const struct ph_hub *hub);
+
+/* ---- reading: nothing here changes the hub; pointers live until the next ph_step ---- */
+
+/* The node's members, itself first, sorted by name after that. `each` returns false to stop. */
+struct ph_member_view {
+	struct ph_member_info info;
+	bool self;
+	uint32_t children;    /* entries that it owns */
+	uint64_t echo_age_ms; /* since its newest echo of ours; UINT64_MAX: never */
+};
+void ph_hub_members(const struct ph_hub *hub, uint64_t now_ms,
+	bool (*each)(void *arg, const struct ph_member_view *member), void *arg);
+
+/* Is this node isolated: no echo from any other live member for failure_timeout? */
+bool ph_hub_stale(const struct ph_hub *hub, uint64_t now_ms);
+bool ph_hub_draining(const struct ph_hub *hub);
+bool ph_hub_joined(const struct ph_hub *hub);
+
+/*
+ * Entries of the registry sorted by key (then node), and one WAITING entry for each wanted key that
+ * nobody owns. `child` NULL: all. `differs`: this node's own text of the child is another one.
+ */
+struct ph_entry_view {
+	struct ph_entry entry; /* age_ms is as of `now_ms` */
+	bool wanted;	       /* should run: not stopped by wish, not removed */
+	bool differs;
+	bool reachable;	       /* its node is not dead, left or suspect */
+	bool owned;	       /* false: nobody's; `node` is empty */
+};
+void ph_hub_entries(const struct ph_hub *hub, uint64_t now_ms, const struct ph_name *child,
+	bool (*each)(void *arg, const struct ph_entry_view *entry), void *arg);
+
+/* Running migrations of the whole cluster, then the last 1000 finished ones, newest first. */
+void ph_hub_migrations(const struct ph_hub *hub, uint64_t now_ms,
+	bool (*each)(void *arg, const struct ph_migration_info *migration), void *arg);
+
+/* The spec in force of a child, or this node's own where none is in force yet, or NULL. */
+const struct ph_spec *ph_hub_spec(const struct ph_hub *hub, const struct ph_name *child);
+
+/* The worker processes of this node, for the state file. */
+struct ph_worker_view {
+	uint64_t wid;
+	uint32_t pid;
+	struct ph_key key;
+	uint64_t epoch, revision;
+	enum ph_role role;
+	bool retired, ready, active;
+	struct ph_id migration;
+	uint32_t restarts;
+	const char *meta;
+	const struct ph_spec *spec;
+};
+void ph_hub_workers(const struct ph_hub *hub,
+	bool (*each)(void *arg, const struct ph_worker_view *worker), void *arg);
+/* One of them: 0 and *ret, or -ENOENT. */
+int ph_hub_worker(const struct ph_hub *hub, uint64_t wid, struct ph_worker_view *ret);
+
+/* Every record that is still in force, for the compaction of the journal, oldest first. */
+void ph_hub_records(const struct ph_hub *hub,
+	void (*each)(void *arg, const struct ph_record *record), void *arg);
+
+/* Counts for a simulator's and a test's invariants. */
+struct ph_hub_counts {
+	size_t members, entries, workers, sources, targets, claims, moves, orders;
+};
+void ph_hub_count(const struct ph_hub *hub, struct ph_hub_counts *ret);
+
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * spec.h - what core knows of a child: the policy, not how to start it.
+ *
+ * The whole specification is `text` (canonical JSON made by conf/); core carries it from node to
+ * node and compares its hash. The shell fills the other fields from the same text.
+ */
+#ifndef PH_CORE_SPEC_H
+#define PH_CORE_SPEC_H
+
+#include "base/types.h"
+
+enum ph_ready_kind { PH_READY_NONE, PH_READY_PROTOCOL, PH_READY_NOTIFY };
+enum ph_restart_policy { PH_RESTART_PERMANENT, PH_RESTART_TRANSIENT, PH_RESTART_TEMPORARY };
+enum ph_on_limit { PH_LIMIT_FAIL, PH_LIMIT_RETRY };
+enum ph_handover_want { PH_HANDOVER_AUTO, PH_HANDOVER_YES, PH_HANDOVER_NO };
+
+struct ph_restart {
+	enum ph_restart_policy policy;
+	uint64_t delay_ms, backoff_ms, backoff_max_ms;
+	uint32_t jitter_percent;
+	uint32_t intensity; /* restarts within within_ms; 0: no limit */
+	uint64_t within_ms;
+	enum ph_on_limit on_limit;
+	uint64_t retry_after_ms;
+};
+
+struct ph_spec {
+	struct ph_name child;
+	uint64_t revision; /* made like an epoch; 0: not in force yet */
+	const char *text;  /* canonical JSON */
+	uint64_t hash;	   /* of text; equal on all machines for equal texts */
+	uint32_t instances;
+
+	bool local;
+	const char *nodes;  /* fnmatch patterns joined by ','; NULL: any */
+	const char *labels; /* labels that a node must have, joined by ','; NULL: none */
+
+	enum ph_ready_kind ready;
+	uint64_t start_timeout_ms;
+	int stop_signal;
+	uint64_t stop_timeout_ms;
+	uint64_t watchdog_ms; /* 0: none */
+	struct ph_restart restart;
+
+	bool swap; /* migration.strategy hot-swap; false: none */
+	enum ph_handover_want handover;
+	uint64_t retention_ms, timeout_ms, downtime_ms, defer_max_ms;
+	uint32_t rounds_max;
+	uint64_t max_state_bytes;
+};
+
+/* A deep copy, or NULL without memory. The caller frees it. */
+struct ph_spec *ph_spec_clone(const struct ph_spec *spec);
+void ph_spec_free(struct ph_spec *spec); /* NULL is allowed */
+
+#endif

@@ -1,0 +1,149 @@
+/*
+ * journal.h - records that survive a crash: an append-only file, written by a thread of its own.
+ *
+ * Decides nothing about what records mean; a record is bytes without a newline. `dir`/journal is
+ * text: a header line with a random 128-bit id, then one line a record, each with checksum and
+ * sequence. One thread takes what is queued, writes and fdatasyncs it as one batch, answers through
+ * an eventfd, and touches nothing else; a busy disk never stops the loop.
+ *
+ * Always holds:
+ * - a ticket is answered exactly once, from the loop, in the order of the appends; 0 means that the
+ * record and all before it are on the disk;
+ * - a torn end (of a batch that nobody was told is safe) is cut off at open; any other damage makes
+ * the journal UNREADABLE, and none of its records is delivered;
+ * - after a failed write or sync nothing more is written to that file. What it carried is
+ * undecided: a later open may find those records or not. Everything queued fails, and appends are
+ * refused, until ph_journal_reopen() has made a new file with a new id.
+ *
+ * Not detected: damage inside the last batch of a file looks like a torn end.
+ * Tested in tests/unit/test_journal.c.
+ */
+#ifndef PH_IO_JOURNAL_H
+#define PH_IO_JOURNAL_H
+
+#include "base/err.h"
+#include "base/types.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define PH_JOURNAL_RECORD_MAX 65536	  /* bytes of one record */
+#define PH_JOURNAL_QUEUE_BYTES (1u << 20) /* queued and undecided, together */
+#define PH_JOURNAL_QUEUE_RECORDS 16384u
+#define PH_JOURNAL_SNAPSHOT_BYTES (64u << 20) /* of one rewrite */
+#define PH_JOURNAL_DAMAGED_KEPT 3
+
+struct event_base;
+struct ph_journal;
+struct ph_journal_snapshot;
+
+/* What open found: X(enumerator, word) */
+#define PH_JOURNAL_FOUND(X) \
+	X(NEW, "new") /* no file, and none was expected: made */ \
+	X(OK, "ok") \
+	X(TORN, "torn")		    /* ok, after an unfinished batch at the end was cut off */ \
+	X(UNREADABLE, "unreadable") /* damaged, missing or another's: a new one was begun */
+
+enum ph_journal_found {
+#define X(name, word) PH_JOURNAL_##name,
+	PH_JOURNAL_FOUND(X)
+#undef X
+};
+
+const char *ph_journal_found_word(enum ph_journal_found found);
+
+struct ph_journal_report {
+	enum ph_journal_found found;
+	int failed;	  /* 0, or -errno: what was found holds, but nothing can be written now; the
+			     journal is in the failed state: ph_journal_reopen() */
+	uint64_t records; /* delivered */
+	uint64_t bytes;	  /* of the file */
+	struct ph_err why; /* the sentence for TORN, UNREADABLE and failed; else empty */
+};
+
+/* The system calls of the thread; tests put failing ones here. As their namesakes: -1 and errno. */
+struct ph_journal_ops {
+	ssize_t (*write)(int fd, const void *bytes, size_t n);
+	int (*datasync)(int fd);
+	int (*sync)(int fd); /* of a new file, and of the directory */
+	int (*rename)(const char *from, const char *to);
+};
+
+struct ph_journal_config {
+	const char *dir; /* exists; borrowed for the open only, as everything here but ops */
+	const struct ph_id *known_id;	  /* that run_dir/state names, or NULL */
+	const struct ph_journal_ops *ops; /* NULL: the real ones */
+
+	/* each record of an OK or TORN journal, in order, during open */
+	void (*record)(void *arg, const char *bytes, size_t n);
+	/* result 0: safe; -errno: undecided (it may or may not be found by the next open) */
+	void (*done)(void *arg, uint64_t ticket, int result);
+	/* the journal has failed (-errno); comes before the `done` of the tickets that fail with it
+	 */
+	void (*failed)(void *arg, int result);
+	/* a compaction or reopening has ended: 0, or -errno */
+	void (*rewritten)(void *arg, int result);
+	void *arg;
+};
+
+/*
+ * Opens or begins the journal of a directory; reads the disk, so it is for the start. A file
+ * that cannot be used is renamed to journal.damaged-N, of which the last 3 are kept.
+ * Errors: -ENOMEM, -EMFILE, -EAGAIN (no thread). A disk that cannot be written is no error: see
+ * report.failed.
+ */
+PH_MUST_CHECK int ph_journal_open(struct event_base *base, const struct ph_journal_config *config,
+	struct ph_journal **ret, struct ph_journal_report *ret_report, struct ph_err *err);
+
+/* The id of the file in use; none while no file could be made. It changes by a successful
+ * reopening. */
+struct ph_id ph_journal_id(const struct ph_journal *journal);
+
+bool ph_journal_failed(const struct ph_journal *journal);
+
+/* Bytes of the file as far as answered for: when to compact is the caller's decision. */
+uint64_t ph_journal_bytes(const struct ph_journal *journal);
+
+/*
+ * Queues one record; `done` answers with `ticket` (the caller's own number). Errors, upon which
+ * nothing was queued and no answer comes: -ENOSPC the queue is full, -EMSGSIZE over 64 KiB or
+ * empty, -EINVAL has a newline, -EIO the journal has failed, -ENOMEM.
+ */
+PH_MUST_CHECK int ph_journal_append(
+	struct ph_journal *journal, uint64_t ticket, const void *bytes, size_t n);
+
+/* Records that stand for everything appended so far. -EMSGSIZE, -EINVAL as above, -ENOSPC over 64
+ * MiB. */
+PH_MUST_CHECK int ph_journal_snapshot_new(struct ph_journal_snapshot **ret);
+PH_MUST_CHECK int ph_journal_snapshot_add(
+	struct ph_journal_snapshot *snapshot, const void *bytes, size_t n);
+void ph_journal_snapshot_free(struct ph_journal_snapshot *snapshot);
+
+/*
+ * Replaces the file by one with the same id that begins with `snapshot` (taken), in its place in
+ * the queue: what was appended before it is answered first, what is appended after it follows it in
+ * the new file. `rewritten` answers. A failure leaves the old file in use, but for one of the
+ * directory's sync, after which the journal has failed. Errors (taken all the same): -EIO has
+ * failed, -EBUSY a rewrite is under way, -ENOMEM.
+ */
+PH_MUST_CHECK int ph_journal_compact(
+	struct ph_journal *journal, struct ph_journal_snapshot *snapshot);
+
+/*
+ * After a failure: a new file with a new id that begins with `snapshot` (taken). `rewritten`
+ * answers; on success ph_journal_id() is the new one, which run_dir/state must name before it is
+ * relied upon. Appends are accepted as soon as this returned 0 and fail with it if it fails. Errors
+ * (taken all the same): -EINVAL has not failed, -EBUSY, -ENOMEM.
+ */
+PH_MUST_CHECK int ph_journal_reopen(
+	struct ph_journal *journal, struct ph_journal_snapshot *snapshot);
+
+/*
+ * Writes what is queued, ends the thread and closes; waits for the disk; answers nobody any more.
+ * Not from a callback of its own. May be NULL.
+ */
+void ph_journal_close(struct ph_journal *journal);
+
+#endif

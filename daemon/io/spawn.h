@@ -1,0 +1,90 @@
+/*
+ * spawn.h - starts one process, exactly as it is told.
+ *
+ * Decides nothing: which file, user, limits and descriptors is the caller's business. The child
+ * shares the daemon's memory until it executes (clone with CLONE_VM|CLONE_VFORK|CLONE_PIDFD), on a
+ * stack of its own, with all signals blocked and everything prepared beforehand, and makes only raw
+ * system calls. Always holds: no descriptor but those named reaches the program; its signal mask is
+ * empty and its dispositions are the default; it leads a session and a process group of its own,
+ * whose number is its pid. The calling thread waits until the program runs or a step has failed
+ * (a few hundred microseconds). Call it from the loop's thread only.
+ * Tested in tests/unit/test_spawn.c.
+ */
+#ifndef PH_IO_SPAWN_H
+#define PH_IO_SPAWN_H
+
+#include "base/err.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#define PH_SPAWN_FDS_MAX 256
+#define PH_SPAWN_LIMITS_MAX 16
+
+struct ph_spawn_limit {
+	int resource; /* RLIMIT_... */
+	rlim_t soft, hard;
+};
+
+/* All borrowed for the call only. Zero it first: 0 and NULL mean "leave it as it is" but where
+ * said. */
+struct ph_spawn_spec {
+	const char *path; /* file to execute, from ph_spawn_resolve(); relative ones from `dir` */
+	const char *const *argv; /* ends with NULL; at least one */
+	const char *const *env;	 /* ends with NULL; the whole environment. An entry that is exactly
+				    "LISTEN_PID=" or "WATCHDOG_PID=" gets the child's pid */
+	const char *dir;	 /* working directory, or NULL: the daemon's */
+	bool set_user;		 /* then uid, gid and groups are set (needs root) */
+	uid_t uid;
+	gid_t gid;
+	const gid_t *groups;
+	size_t n_groups;
+	bool set_umask; /* else 022 */
+	mode_t umask;
+	const int *fds; /* becomes descriptors 0, 1, 2, 3 ... in this order; at most
+			   PH_SPAWN_FDS_MAX. -1 at 0, 1 or 2, and those not given: /dev/null */
+	size_t n_fds;
+	const struct ph_spawn_limit *limits; /* at most PH_SPAWN_LIMITS_MAX */
+	size_t n_limits;
+	const char *cgroup_procs; /* path of a cgroup.procs file to write itself into, or NULL */
+};
+
+struct ph_spawned {
+	pid_t pid; /* also its process group and session */
+	int pidfd; /* close-on-exec; the caller's to close, or to give to ph_child_new() */
+	uint64_t start_time; /* field 22 of /proc/PID/stat: clock ticks since boot; with the pid it
+				names the process for as long as the machine runs */
+};
+
+/*
+ * Starts it. 0 when the program is running (or has already ended).
+ * Errors, with a sentence such as "cannot change to directory '/x': No such file or directory":
+ * the errno of the failed step (setsid, cgroup, chdir, descriptors, limits, user, execute);
+ * -EINVAL a spec out of bounds; -EAGAIN, -ENOMEM, -EMFILE no process, memory or descriptor left.
+ * After an error there is no process, no zombie and no descriptor, and *ret is untouched.
+ */
+PH_MUST_CHECK int ph_spawn_start(
+	const struct ph_spawn_spec *spec, struct ph_spawned *ret, struct ph_err *err);
+
+/*
+ * Would it start? Makes every step in a child but entering the cgroup, and in place of executing
+ * asks the kernel whether that user may execute a regular file of that name. Descriptors are not
+ * used. 0, or the same errors and sentences as ph_spawn_start(). What it cannot see: a file that
+ * the kernel refuses to run (wrong format, missing interpreter).
+ */
+PH_MUST_CHECK int ph_spawn_check(const struct ph_spawn_spec *spec, struct ph_err *err);
+
+/*
+ * The file that `argv0` means. With a '/' it is itself; else the first regular, executable file of
+ * that name in `path_env` (colons; elements that are not absolute are skipped; NULL: the system's
+ * default path). ret_path has PATH_MAX bytes. Errors with a sentence: -ENOENT not found, -EACCES
+ * found but not executable, -ENAMETOOLONG, -EINVAL empty.
+ */
+PH_MUST_CHECK int ph_spawn_resolve(
+	const char *argv0, const char *path_env, char ret_path[PATH_MAX], struct ph_err *err);
+
+#endif

@@ -12,6 +12,8 @@
 #define PH_PROTO_CONTROL_H
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "proto/line.h"

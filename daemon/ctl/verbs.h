@@ -1,0 +1,33 @@
+/*
+ * verbs.h - the functions behind the rows of commands.c.
+ *
+ * Each carries out one verb whose words are checked, tells its failures itself and returns the
+ * exit status. Grouped by file. Tested by tests/e2e/test_ctl_fake.py.
+ */
+#ifndef PH_CTL_VERBS_H
+#define PH_CTL_VERBS_H
+
+#include "ctl/ctl.h"
+
+/* verbs_show.c: tables */
+enum ph_exit ph_verb_status(const struct ph_ctl *ctl);
+enum ph_exit ph_verb_nodes(const struct ph_ctl *ctl);
+enum ph_exit ph_verb_show(const struct ph_ctl *ctl);
+enum ph_exit ph_verb_migrations(const struct ph_ctl *ctl);
+enum ph_exit ph_verb_lookup(const struct ph_ctl *ctl);
+
+/* verbs_do.c: orders with one answer, and the event stream; name the op by ctl->command */
+enum ph_exit ph_verb_children(const struct ph_ctl *ctl); /* start, stop, restart */
+enum ph_exit ph_verb_wait(const struct ph_ctl *ctl);
+enum ph_exit ph_verb_reload(const struct ph_ctl *ctl);
+enum ph_exit ph_verb_events(const struct ph_ctl *ctl);
+
+/* verbs_move.c: orders that are followed to their end */
+enum ph_exit ph_verb_move(const struct ph_ctl *ctl);
+enum ph_exit ph_verb_drain(const struct ph_ctl *ctl); /* drain, undrain */
+
+/* verbs_local.c: no daemon needed */
+enum ph_exit ph_verb_check(const struct ph_ctl *ctl);
+enum ph_exit ph_verb_keygen(const struct ph_ctl *ctl);
+
+#endif

@@ -1,0 +1,163 @@
+/* verbs_move.c - move, drain, undrain: orders that are followed to their end. */
+#include "ctl/verbs.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/client.h"
+#include "ctl/commands.h"
+#include "ctl/progress.h"
+#include "ctl/view.h"
+
+/*
+ * A reader that has gone away is no reason to stop: the exit status still tells how it ended.
+ * With --json only the last object is printed, so that it is one object.
+ */
+static bool on_progress(void *user, const json_t *line)
+{
+	struct ph_progress *progress = user;
+
+	if (!progress->view.ctl->json)
+		(void)ph_progress_show(progress, line);
+	return true;
+}
+
+static void on_end(void *user)
+{
+	ph_progress_clear(user);
+}
+
+/* "web: a -> b, 12.3M in 1.2s, down for 3ms", of which only the name is sure to be there */
+static void tell_moved(const struct ph_view *view, const json_t *entry)
+{
+	struct ph_cell cell = {0};
+	const json_t *from = json_object_get(entry, "from"), *to = json_object_get(entry, "to");
+
+	if (json_is_string(entry))
+		ph_text_add_value(&cell.text, entry);
+	else
+		ph_view_add_child(view, &cell.text, entry);
+	ph_text_addf(&cell.text, ":");
+	if (from && to) {
+		ph_text_addf(&cell.text, " ");
+		ph_text_add_value(&cell.text, from);
+		ph_text_addf(&cell.text, " ->");
+	}
+	ph_text_addf(&cell.text, " %s", to ? "" : "moved");
+	if (to)
+		ph_text_add_value(&cell.text, to);
+	if (json_object_get(entry, "bytes")) {
+		ph_text_addf(&cell.text, ", ");
+		ph_cell_size(view, entry, "bytes", &cell);
+	}
+	if (json_object_get(entry, "elapsed_ms")) {
+		ph_text_addf(&cell.text, " in ");
+		ph_cell_duration(view, entry, "elapsed_ms", &cell);
+	}
+	if (json_is_number(json_object_get(entry, "downtime_ms"))) {
+		ph_text_addf(&cell.text, ", down for ");
+		ph_cell_duration(view, entry, "downtime_ms", &cell);
+	}
+	puts(cell.text.s);
+	ph_text_fini(&cell.text);
+}
+
+static void tell_left(const struct ph_view *view, const json_t *entry)
+{
+	struct ph_text text = {0};
+	const char *why = ph_client_string(entry, "text");
+
+	if (json_is_string(entry))
+		ph_text_add_value(&text, entry);
+	else
+		ph_view_add_child(view, &text, entry);
+	(void)ph_ctl_fail(PH_EXIT_PARTLY, "%s: left where it is%s%s", text.s, why ? ": " : "",
+		why ? why : "");
+	ph_text_fini(&text);
+}
+
+/* The exit status of the last line; a refused move is told with its reason. */
+static enum ph_exit outcome(const struct ph_ctl *ctl, const json_t *answer)
+{
+	const char *result = ph_client_string(answer, "result");
+	const char *reason = ph_client_string(answer, "reason");
+	size_t left = json_array_size(json_object_get(answer, "left"));
+	size_t moved = json_array_size(json_object_get(answer, "moved"));
+
+	if (result && !strcmp(result, "aborted"))
+		return ph_ctl_fail(PH_EXIT_FAILED, "%s: aborted%s%s", ctl->command->verb,
+			reason ? ": " : "", reason ? reason : "");
+	if ((result && !strcmp(result, "partly")) || (!result && left && !ctl->no_wait))
+		return ph_ctl_fail(PH_EXIT_PARTLY, "%s: %zu moved, %zu left%s%s",
+			ctl->command->verb, moved, left, reason ? ": " : "", reason ? reason : "");
+	return PH_EXIT_DONE;
+}
+
+static void tell_outcome(const struct ph_progress *progress, const json_t *answer)
+{
+	const struct ph_ctl *ctl = progress->view.ctl;
+	const json_t *moved = json_object_get(answer, "moved"), *entry;
+	const json_t *left = json_object_get(answer, "left");
+	size_t i;
+
+	json_array_foreach(moved, i, entry) tell_moved(&progress->view, entry);
+	if (ctl->no_wait && json_array_size(moved) == 0)
+		printf("%s: under way; see 'prochubctl migrations'\n", ctl->command->verb);
+	else if (json_array_size(moved) == 0 && json_array_size(left) == 0 &&
+		 strcmp(ctl->command->verb, "move") != 0)
+		printf("%s: done, nothing had to move\n", ctl->command->verb);
+	if (ctl->no_wait)
+		return;
+	json_array_foreach(left, i, entry) tell_left(&progress->view, entry);
+}
+
+/* `fields` is taken. */
+static enum ph_exit follow(const struct ph_ctl *ctl, json_t *fields)
+{
+	struct ph_progress progress;
+	struct ph_ask ask = {
+		.on_more = on_progress,
+		.on_end = on_end,
+		.user = &progress,
+		.detachable = true,
+		.patience_ms = ph_client_patience_ms(ctl),
+	};
+	json_t *answer = NULL;
+	enum ph_exit status;
+
+	if (ctl->force)
+		(void)json_object_set_new(fields, "force", json_true());
+	if (ctl->no_wait)
+		(void)json_object_set_new(fields, "no_wait", json_true());
+	ph_progress_init(&progress, ctl);
+	status = ph_client_ask(ctl, fields, &ask, &answer);
+	if (status == PH_EXIT_DONE) {
+		ph_view_number(&progress.view, json_object_get(answer, "moved"));
+		ph_view_number(&progress.view, json_object_get(answer, "left"));
+		if (ctl->json)
+			ph_view_print_json(answer);
+		else
+			tell_outcome(&progress, answer);
+		status = outcome(ctl, answer);
+		json_decref(answer);
+	}
+	ph_progress_fini(&progress);
+	return status;
+}
+
+enum ph_exit ph_verb_move(const struct ph_ctl *ctl)
+{
+	json_t *fields = ph_client_child_fields(ctl->args[0]);
+
+	(void)json_object_set_new(fields, "node", json_string(ctl->args[1]));
+	return follow(ctl, fields);
+}
+
+enum ph_exit ph_verb_drain(const struct ph_ctl *ctl)
+{
+	json_t *fields = ph_ctl_made(json_object());
+
+	if (ctl->n_args > 0)
+		(void)json_object_set_new(fields, "node", json_string(ctl->args[0]));
+	return follow(ctl, fields);
+}

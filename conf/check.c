@@ -1,0 +1,299 @@
+#include "conf/load.h"
+#include "conf/address.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The longest of control.sock, worker.sock, notify.sock, against sockaddr_un without its NUL. */
+#define LONGEST_SOCKET "control.sock"
+#define SOCKET_PATH_MAX 107
+
+static const struct ph_conf_origin *origin_of(const struct ph_conf *conf, const char *path)
+{
+	return &conf->origin[ph_conf_option_index(&ph_conf_daemon_table, path)];
+}
+
+static bool is_set(const struct ph_conf *conf, const char *path)
+{
+	return origin_of(conf, path)->from == PH_CONF_FROM_FILE;
+}
+
+/* An error at the place of that option of the daemon. */
+static void complain(struct ph_conf_loader *ld, const struct ph_conf *conf, const char *path,
+	const char *format, ...) __attribute__((format(printf, 4, 5)));
+static void complain(struct ph_conf_loader *ld, const struct ph_conf *conf, const char *path,
+	const char *format, ...)
+{
+	char text[PH_ERR_MAX];
+	va_list args;
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	ph_conf_errors_add(
+		ld->errors, ph_conf_place_of(origin_of(conf, path)), "%s: %s", path, text);
+}
+
+static int set_text(char **to, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static int set_text(char **to, const char *format, ...)
+{
+	char *text;
+	va_list args;
+	va_start(args, format);
+	int n = vasprintf(&text, format, args);
+	va_end(args);
+	if (n < 0)
+		return -ENOMEM;
+	free(*to);
+	*to = text;
+	return 0;
+}
+
+static int default_run_dir(struct ph_conf_loader *ld, struct ph_conf *conf)
+{
+	if (ld->env->uid == 0)
+		return set_text(&conf->node.run_dir, "/run/prochub");
+	const char *xdg = ph_conf_env_get(ld->env, "XDG_RUNTIME_DIR");
+	if (!xdg || xdg[0] != '/') {
+		complain(ld, conf, "node.run_dir",
+			"no default without an absolute "
+			"XDG_RUNTIME_DIR: set one of the two");
+		return 0;
+	}
+	return set_text(&conf->node.run_dir, "%s/prochub", xdg);
+}
+
+static int default_state_dir(struct ph_conf_loader *ld, struct ph_conf *conf)
+{
+	if (ld->env->uid == 0)
+		return set_text(&conf->node.state_dir, "/var/lib/prochub");
+	const char *xdg = ph_conf_env_get(ld->env, "XDG_STATE_HOME");
+	const char *home = ph_conf_env_get(ld->env, "HOME");
+	if (xdg && xdg[0] == '/')
+		return set_text(&conf->node.state_dir, "%s/prochub", xdg);
+	if (home && home[0] == '/')
+		return set_text(&conf->node.state_dir, "%s/.local/state/prochub", home);
+	complain(ld, conf, "node.state_dir",
+		"no default without an absolute XDG_STATE_HOME or "
+		"HOME: set one of the three");
+	return 0;
+}
+
+static int check_node(struct ph_conf_loader *ld, struct ph_conf *conf)
+{
+	int rc = 0;
+	conf->node.has_slot = is_set(conf, "node.slot");
+	if (!is_set(conf, "node.run_dir"))
+		rc = default_run_dir(ld, conf);
+	if (rc == 0 && !is_set(conf, "node.state_dir"))
+		rc = default_state_dir(ld, conf);
+	if (rc < 0 || !conf->node.run_dir)
+		return rc;
+	size_t n = strlen(conf->node.run_dir) + strlen("/" LONGEST_SOCKET);
+	if (n > SOCKET_PATH_MAX)
+		complain(ld, conf, "node.run_dir",
+			"the path of " LONGEST_SOCKET " has %zu bytes, a socket takes at most %d",
+			n, SOCKET_PATH_MAX);
+	return 0;
+}
+
+/* host, port and advertise, all from listen where nothing else is said. */
+static int fill_addresses(
+	struct ph_conf_loader *ld, struct ph_conf *conf, const struct ph_conf_address *listen)
+{
+	conf->cluster.port = listen->port;
+	int rc = set_text(&conf->cluster.host, "%s", listen->host);
+	if (rc < 0 || is_set(conf, "cluster.advertise"))
+		return rc;
+	if (!listen->wildcard)
+		return set_text(&conf->cluster.advertise, "%s", listen->host);
+	complain(ld, conf, "cluster.listen",
+		"%s is a wildcard: set cluster.advertise to the host that others dial",
+		conf->cluster.listen);
+	return 0;
+}
+
+static void check_key(
+	struct ph_conf_loader *ld, const struct ph_conf *conf, const struct ph_conf_address *listen)
+{
+	struct ph_conf_address dialled;
+	if (is_set(conf, "cluster.key_file"))
+		return;
+	if (!listen->loopback)
+		complain(ld, conf, "cluster.listen",
+			"%s is not a loopback address: cluster.key_file is required",
+			conf->cluster.listen);
+	else if (conf->cluster.advertise &&
+		 ph_conf_host_parse(conf->cluster.advertise, &dialled) == 0 && !dialled.loopback)
+		complain(ld, conf, "cluster.advertise",
+			"%s is not a loopback address: cluster.key_file is required",
+			conf->cluster.advertise);
+}
+
+static int check_addresses(struct ph_conf_loader *ld, struct ph_conf *conf)
+{
+	struct ph_conf_address listen, dialled;
+	if (!conf->cluster.listen) {
+		bool bad = is_set(conf, "cluster.listen"); /* and has had its error */
+		if (conf->cluster.peers.n > 0 && !bad)
+			complain(ld, conf, "cluster.peers", "cluster.listen is missing");
+		if (conf->cluster.advertise && !bad)
+			complain(ld, conf, "cluster.advertise", "cluster.listen is missing");
+		return 0;
+	}
+	int rc = ph_conf_address_parse(conf->cluster.listen, &listen);
+	if (rc == 0)
+		rc = fill_addresses(ld, conf, &listen);
+	if (rc < 0)
+		return rc;
+	if (conf->cluster.advertise && ph_conf_host_parse(conf->cluster.advertise, &dialled) == 0 &&
+		dialled.wildcard)
+		complain(ld, conf, "cluster.advertise", "%s is a wildcard, nobody can dial it",
+			conf->cluster.advertise);
+	check_key(ld, conf, &listen);
+	return 0;
+}
+
+/*
+ * A node that is cut off must have stopped its children, the last ones by SIGKILL after the grace,
+ * before others declare it dead. The grace is 0.2 of failure_timeout.
+ */
+static void check_fence(struct ph_conf_loader *ld, struct ph_conf *conf)
+{
+	uint64_t failure = conf->cluster.failure_timeout_ms, grace = failure / 5;
+	if (!is_set(conf, "cluster.fence_after"))
+		conf->cluster.fence_after_ms = failure / 5 * 3;
+	else if (conf->cluster.fence_after_ms + grace >= failure)
+		complain(ld, conf, "cluster.fence_after",
+			"%" PRIu64 "ms and a grace of %" PRIu64
+			"ms (0.2 of failure_timeout) must be less than cluster.failure_timeout "
+			"(%" PRIu64 "ms)",
+			conf->cluster.fence_after_ms, grace, failure);
+}
+
+static void check_seal(struct ph_conf_loader *ld, struct ph_conf *conf)
+{
+	if (is_set(conf, "cluster.key_file"))
+		return;
+	if (!is_set(conf, "cluster.stream_seal"))
+		conf->cluster.stream_seal = PH_CONF_SEAL_NONE;
+	else if (conf->cluster.stream_seal != PH_CONF_SEAL_NONE)
+		complain(ld, conf, "cluster.stream_seal",
+			"only 'none' is possible without cluster.key_file");
+}
+
+static void check_control(struct ph_conf_loader *ld, const struct ph_conf *conf)
+{
+	const struct ph_conf_option *o =
+		ph_conf_option_find(&ph_conf_daemon_table, "control.group");
+	const char *group = conf->control.group;
+	/* the default may be missing: then the socket keeps the group of the daemon */
+	if (ld->env->uid == 0 && ld->env->check_users && group && o &&
+		strcmp(group, o->fallback) != 0 && !getgrnam(group))
+		complain(ld, conf, "control.group", "no group '%s' on this machine", group);
+}
+
+int ph_conf_check_daemon(struct ph_conf_loader *ld, struct ph_conf *conf)
+{
+	int rc = check_node(ld, conf);
+	if (rc == 0)
+		rc = check_addresses(ld, conf);
+	if (rc < 0)
+		return rc;
+	check_fence(ld, conf);
+	check_seal(ld, conf);
+	check_control(ld, conf);
+	return 0;
+}
+
+/* An error at the place of that option of a child. */
+static void complain_child(struct ph_conf_loader *ld, const struct ph_conf_child *child,
+	const char *path, const char *text)
+{
+	const struct ph_conf_origin *o =
+		&child->origin[ph_conf_option_index(&ph_conf_child_table, path)];
+	ph_conf_errors_add(
+		ld->errors, ph_conf_place_of(o), "children.%s.%s: %s", child->name.s, path, text);
+}
+
+static void check_account(struct ph_conf_loader *ld, const struct ph_conf_child *child,
+	const char *path, const char *name, bool exists, char known[64])
+{
+	char text[200], shown[PH_CONF_SHOWN_SIZE];
+	if (exists) {
+		(void)snprintf(known, 64, "%s", name);
+		return;
+	}
+	(void)snprintf(
+		text, sizeof text, "no %s '%s' on this machine", path, ph_conf_shown(name, shown));
+	complain_child(ld, child, path, text);
+}
+
+static void check_accounts(struct ph_conf_loader *ld, const struct ph_conf_child *child)
+{
+	if (!ld->env)
+		return;
+	if (ld->env->uid != 0) {
+		if (child->user)
+			complain_child(ld, child, "user", "only a daemon of root can set it");
+		if (child->group)
+			complain_child(ld, child, "group", "only a daemon of root can set it");
+		return;
+	}
+	if (!ld->env->check_users)
+		return;
+	if (child->user && strcmp(child->user, ld->user) != 0)
+		check_account(
+			ld, child, "user", child->user, getpwnam(child->user) != NULL, ld->user);
+	if (child->group && strcmp(child->group, ld->group) != 0)
+		check_account(ld, child, "group", child->group, getgrnam(child->group) != NULL,
+			ld->group);
+}
+
+/* Most children are far from the limit, and writing each of them out would cost a load its time. */
+static int check_size(struct ph_conf_loader *ld, const struct ph_conf_child *child)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < child->command.n; i++)
+		n += strlen(child->command.v[i]) + 8;
+	for (size_t i = 0; i < child->env.n; i++)
+		n += strlen(child->env.v[i].name) + strlen(child->env.v[i].value) + 8;
+	if (n < PH_CONF_CHILD_MAX / 16)
+		return 0;
+	char *text = ph_conf_child_text(child);
+	if (!text)
+		return -ENOMEM;
+	n = strlen(text);
+	free(text);
+	if (n > PH_CONF_CHILD_MAX)
+		ph_conf_errors_add(ld->errors, ph_conf_place_of(&child->at),
+			"children.%s: its options take %zu bytes, at most %d are possible",
+			child->name.s, n, PH_CONF_CHILD_MAX);
+	return 0;
+}
+
+static void check_backoff(struct ph_conf_loader *ld, const struct ph_conf_child *child)
+{
+	size_t row = ph_conf_option_index(&ph_conf_child_table, "restart.backoff");
+	if (child->restart.backoff_ms <= child->restart.backoff_max_ms)
+		return;
+	if (child->origin[row].from == PH_CONF_FROM_DEFAULT)
+		complain_child(ld, child, "restart.backoff_max", "less than restart.backoff");
+	else
+		complain_child(ld, child, "restart.backoff", "more than restart.backoff_max");
+}
+
+int ph_conf_check_child(struct ph_conf_loader *ld, const struct ph_conf_child *child)
+{
+	size_t command = ph_conf_option_index(&ph_conf_child_table, "command");
+	if (child->origin[command].from == PH_CONF_FROM_DEFAULT)
+		ph_conf_errors_add(ld->errors, ph_conf_place_of(&child->at),
+			"children.%s: 'command' is missing", child->name.s);
+	check_backoff(ld, child);
+	check_accounts(ld, child);
+	return check_size(ld, child);
+}

@@ -1,0 +1,154 @@
+#include "conf/load.h"
+#include "conf/value.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void ph_conf_child_free(struct ph_conf_child *child)
+{
+	if (!child)
+		return;
+	for (size_t i = 0; i < ph_conf_child_table.n; i++)
+		if (ph_conf_child_table.rows[i].here == PH_CONF_YES)
+			ph_conf_value_free(&ph_conf_child_table.rows[i], child);
+	free(child->origin);
+	free(child);
+}
+
+static int fill(struct ph_conf_child *child, const struct ph_conf_child *defaults)
+{
+	for (size_t i = 0; i < ph_conf_child_table.n; i++) {
+		const struct ph_conf_option *o = &ph_conf_child_table.rows[i];
+		int rc = 0;
+		if (o->here != PH_CONF_YES)
+			continue;
+		if (defaults) {
+			rc = ph_conf_value_copy(o, child, defaults);
+			child->origin[i] = defaults->origin[i];
+			if (child->origin[i].from == PH_CONF_FROM_FILE)
+				child->origin[i].from = PH_CONF_FROM_DEFAULTS;
+		} else if (o->fallback) {
+			rc = ph_conf_value_set(o, child, o->fallback, NULL);
+		}
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+struct ph_conf_child *ph_conf_child_new(const struct ph_conf_child *defaults)
+{
+	struct ph_conf_child *child = calloc(1, sizeof *child);
+	if (!child)
+		return NULL;
+	child->origin = calloc(ph_conf_child_table.n, sizeof *child->origin);
+	if (!child->origin || fill(child, defaults) < 0) {
+		if (child->origin)
+			ph_conf_child_free(child);
+		else
+			free(child);
+		return NULL;
+	}
+	return child;
+}
+
+static size_t cost(const struct ph_conf_child *child)
+{
+	size_t sum = 0;
+	for (size_t i = 0; i < ph_conf_child_table.n; i++)
+		if (ph_conf_child_table.rows[i].here == PH_CONF_YES)
+			sum += ph_conf_value_cost(&ph_conf_child_table.rows[i], child);
+	return sum;
+}
+
+static int load_options(
+	struct ph_conf_loader *ld, struct ph_conf_child *child, const struct ph_conf_node *value)
+{
+	char where[PH_CONF_WHERE_SIZE];
+	(void)snprintf(where, sizeof where, "children.%s", child->name.s);
+	struct ph_conf_scope scope = {
+		.table = &ph_conf_child_table,
+		.holder = child,
+		.origin = child->origin,
+		.where = where,
+	};
+	int rc = ph_conf_load_section(ld, &scope, value, "");
+	return rc < 0 ? rc : ph_conf_check_child(ld, child);
+}
+
+int ph_conf_child_load(struct ph_conf_loader *ld, const struct ph_conf_child *defaults,
+	const struct ph_conf_node *key, const struct ph_conf_node *value,
+	struct ph_conf_child **ret)
+{
+	struct ph_conf_child *child = ph_conf_child_new(defaults);
+	if (!child)
+		return -ENOMEM;
+	child->name = ph_name_of(key->text);
+	child->at = (struct ph_conf_origin){PH_CONF_FROM_FILE, ld->file, key->line, key->column};
+	/* what it inherits is copied for each child, so each child pays for it */
+	int rc = ph_conf_spend(ld, ph_conf_node_place(ld, key), cost(child));
+	if (rc == 0)
+		rc = load_options(ld, child, value);
+	if (rc < 0)
+		ph_conf_child_free(child);
+	else
+		*ret = child;
+	return rc;
+}
+
+static void forget_files(struct ph_conf_child *child)
+{
+	child->at.file = NULL;
+	for (size_t i = 0; i < ph_conf_child_table.n; i++)
+		child->origin[i].file = NULL;
+}
+
+int ph_conf_child_parse(const char *name, const char *text, size_t n, struct ph_conf_child **ret,
+	struct ph_conf_errors *errors)
+{
+	*errors = (struct ph_conf_errors){0};
+	struct ph_conf_loader ld = {.errors = errors, .file = "child"};
+	if (!ph_name_valid(name) || n > PH_CONF_CHILD_MAX) {
+		ph_conf_errors_add(errors, (struct ph_conf_place){.file = "child"}, "%s",
+			n > PH_CONF_CHILD_MAX ? "the text is larger than 256 KiB"
+					      : "its name is not one");
+		ph_conf_errors_finish(errors);
+		return -EINVAL;
+	}
+	struct ph_conf_tree tree = {0};
+	struct ph_conf_child *child = NULL;
+	union {
+		const char *in;
+		char *out;
+	} borrowed = {name}; /* the node only lends its text */
+	struct ph_conf_node key = {.text = borrowed.out, .line = 1, .column = 1};
+	int rc = ph_conf_tree_read(ld.file, text, n, &tree, errors);
+	if (rc == 0 && !tree.root) {
+		ph_conf_errors_add(errors, (struct ph_conf_place){.file = "child"}, "empty");
+		rc = -EINVAL;
+	}
+	if (rc == 0)
+		rc = ph_conf_child_load(&ld, NULL, &key, tree.root, &child);
+	ph_conf_tree_free(&tree);
+	ph_conf_errors_finish(errors);
+	if (rc == 0 && errors->n > 0)
+		rc = -EINVAL;
+	if (rc < 0) {
+		ph_conf_child_free(child);
+		return rc;
+	}
+	forget_files(child);
+	*ret = child;
+	return 0;
+}
+
+bool ph_conf_child_equal(const struct ph_conf_child *a, const struct ph_conf_child *b)
+{
+	for (size_t i = 0; i < ph_conf_child_table.n; i++) {
+		const struct ph_conf_option *o = &ph_conf_child_table.rows[i];
+		if (o->here == PH_CONF_YES && !ph_conf_value_equal(o, a, b))
+			return false;
+	}
+	return true;
+}

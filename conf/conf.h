@@ -1,0 +1,318 @@
+/*
+ * conf.h - the configuration: what the files say, as one typed struct.
+ *
+ * Decides what a legal configuration is and what every option means; all options stand in one
+ * table (conf/options.h). Must not know how a child is run, what a socket is, or what a key file
+ * holds: paths are only text here.
+ * Always: a struct ph_conf that a function returned is complete and has passed all checks; a bad
+ * file returns none, and the sentences in struct ph_conf_errors name its every mistake (the first
+ * 20) with file, line and column. Work and memory are bounded whatever a file holds.
+ * Tested in tests/unit/test_conf*.c.
+ */
+#ifndef PH_CONF_CONF_H
+#define PH_CONF_CONF_H
+
+#include <stdio.h>
+
+#include "base/err.h"
+#include "base/types.h"
+
+#define PH_CONF_FILE_MAX (1024 * 1024) /* bytes of one file */
+#define PH_CONF_CHILD_MAX (256 * 1024) /* bytes of a child as text (ph_conf_child_text) */
+#define PH_CONF_INSTANCES_MAX 100000   /* of all children together */
+#define PH_CONF_PEERS_MAX 64
+#define PH_CONF_ERRORS_MAX 20
+#define PH_CONF_ETC "/etc/prochub"
+
+/* The choices, in the order of the words in conf/options.h. */
+enum ph_conf_accept {
+	PH_CONF_ACCEPT_ANY,
+	PH_CONF_ACCEPT_DECLARED
+};
+enum ph_conf_seal {
+	PH_CONF_SEAL_ENCRYPT,
+	PH_CONF_SEAL_AUTH,
+	PH_CONF_SEAL_NONE
+};
+enum ph_conf_coordination {
+	PH_CONF_COORDINATION_BUS
+};
+enum ph_conf_partition {
+	PH_CONF_PARTITION_DIVERGENCE
+};
+enum ph_conf_synchronization {
+	PH_CONF_SYNCHRONIZATION_BROADCAST
+};
+enum ph_conf_level {
+	PH_CONF_LEVEL_ERROR,
+	PH_CONF_LEVEL_WARNING,
+	PH_CONF_LEVEL_INFO,
+	PH_CONF_LEVEL_DEBUG,
+};
+enum ph_conf_ready {
+	PH_CONF_READY_NONE,
+	PH_CONF_READY_PROTOCOL,
+	PH_CONF_READY_NOTIFY
+};
+enum ph_conf_restart {
+	PH_CONF_RESTART_PERMANENT, /* whatever the exit */
+	PH_CONF_RESTART_TRANSIENT, /* after a failure only */
+	PH_CONF_RESTART_TEMPORARY, /* never */
+};
+enum ph_conf_limit {
+	PH_CONF_LIMIT_FAIL,
+	PH_CONF_LIMIT_RETRY
+};
+enum ph_conf_placement {
+	PH_CONF_PLACEMENT_HASH,
+	PH_CONF_PLACEMENT_LOCAL
+};
+enum ph_conf_migration {
+	PH_CONF_MIGRATION_HOT_SWAP,
+	PH_CONF_MIGRATION_NONE
+};
+enum ph_conf_handover {
+	PH_CONF_HANDOVER_AUTO,
+	PH_CONF_HANDOVER_TRUE,
+	PH_CONF_HANDOVER_FALSE
+};
+enum ph_conf_log_to {
+	PH_CONF_LOG_INHERIT,
+	PH_CONF_LOG_NULL
+};
+
+struct ph_conf_list {
+	size_t n;
+	char **v; /* n texts; not NULL-terminated */
+};
+
+struct ph_conf_pair {
+	char *name, *value;
+};
+
+/* Sorted by name, each name once. */
+struct ph_conf_pairs {
+	size_t n;
+	struct ph_conf_pair *v;
+};
+
+/* Where a value comes from. */
+enum ph_conf_from {
+	PH_CONF_FROM_DEFAULT,
+	PH_CONF_FROM_DEFAULTS,
+	PH_CONF_FROM_FILE
+};
+struct ph_conf_origin {
+	enum ph_conf_from from; /* the table, the section `defaults`, or the place itself */
+	const char *file;	/* borrowed from the struct ph_conf; NULL for the table */
+	uint32_t line, column;	/* from 1 */
+};
+
+/*
+ * A child. Texts are after ${...} and before %i, %r, %n, %c, which ph_conf_expand does for each
+ * instance in command, env, dir and env_file. A text that is not set is NULL.
+ */
+struct ph_conf_child {
+	struct ph_name name;
+	struct ph_conf_list command; /* at least one; the first has a leading '/' or no '/' */
+	char *dir;		     /* absolute, or NULL */
+	struct ph_conf_pairs env;
+	char *env_file; /* absolute, or NULL */
+	char *user, *group;
+	uint32_t umask;
+	uint32_t instances; /* 1 ... PH_CONF_INSTANCES_MAX */
+	enum ph_conf_ready ready;
+	uint64_t start_timeout_ms;
+	int stop_signal;
+	uint64_t stop_timeout_ms;
+	uint64_t watchdog_ms; /* 0: none */
+	struct {
+		enum ph_conf_restart policy;
+		uint64_t delay_ms, backoff_ms, backoff_max_ms;
+		uint32_t jitter_percent;
+		uint32_t intensity; /* 0: no limit */
+		uint64_t within_ms;
+		enum ph_conf_limit on_limit;
+		uint64_t retry_after_ms;
+	} restart;
+	struct {
+		enum ph_conf_log_to to;
+	} log;
+	struct {
+		enum ph_conf_placement strategy;
+		struct ph_conf_list nodes;  /* fnmatch patterns; none: any node */
+		struct ph_conf_list labels; /* all of them are wanted */
+	} placement;
+	struct {
+		enum ph_conf_migration strategy;
+		enum ph_conf_handover handover;
+		uint64_t retention_ms, timeout_ms, downtime_ms;
+		uint32_t rounds_max;
+		uint64_t max_state_bytes;
+		uint64_t defer_max_ms;
+	} migration;
+
+	struct ph_conf_origin at;      /* where the child itself stands */
+	struct ph_conf_origin *origin; /* one an option, in the order of the table */
+};
+
+struct ph_conf {
+	struct {
+		struct ph_name name;
+		uint32_t weight_milli; /* 1000 is a weight of 1.0 */
+		bool has_slot;
+		uint32_t slot; /* 24 bits; read only where has_slot */
+		struct ph_conf_list labels;
+		char *run_dir, *state_dir; /* absolute, never NULL */
+		bool drain_on_stop;
+	} node;
+	struct {
+		struct ph_name name;
+		char *listen;	 /* tcp://A:PORT, numeric; NULL: a single node */
+		char *host;	 /* of listen, IPv6 in brackets; NULL without listen */
+		uint16_t port;	 /* of listen; requests on port+1, streams on port+2 */
+		char *advertise; /* host that others dial, IPv6 in brackets; NULL without listen */
+		struct ph_conf_list peers; /* tcp://HOST:PORT, at most PH_CONF_PEERS_MAX */
+		uint64_t join_timeout_ms;
+		char *key_file; /* absolute, or NULL */
+		uint64_t failure_timeout_ms, fence_after_ms;
+		enum ph_conf_seal stream_seal; /* decided: NONE where there is no key_file */
+		uint64_t settle_ms;
+		enum ph_conf_accept accept;
+		uint32_t migrations_max;
+		enum ph_conf_coordination coordination;
+		enum ph_conf_partition partition;
+		enum ph_conf_synchronization synchronization;
+		uint64_t synchronization_interval_ms;
+	} cluster;
+	struct {
+		char *group; /* of control.sock; a default that does not exist is no error */
+		uint32_t mode;
+	} control;
+	struct {
+		enum ph_conf_level level;
+	} log;
+
+	struct ph_conf_child
+		*defaults; /* the section `defaults`; nameless, not checked as a child */
+	size_t n_children;
+	struct ph_conf_child **children; /* sorted by name (strcmp) */
+
+	struct ph_conf_origin *origin; /* one an option of the daemon, in the order of the table */
+	size_t n_files;
+	char **files; /* that were read, in order */
+};
+
+/* What the outside contributes to a load; ph_conf_env_system fills it for this process. */
+struct ph_conf_env {
+	const char *const *environ; /* NAME=value, NULL-terminated; NULL: no variables */
+	char hostname[256];	    /* for ${HOSTNAME} where it is not in environ */
+	const char *etc;	    /* where no file is named: etc/prochub.yaml, etc/conf.d */
+	uint32_t uid;		    /* effective; 0 may set user and group of children */
+	bool check_users;	    /* look users and groups up (only uid 0 does) */
+};
+void ph_conf_env_system(struct ph_conf_env *ret);
+
+/* The mistakes of a configuration, in the order of their places. */
+struct ph_conf_error {
+	const char *file; /* borrowed during a load, NULL afterwards */
+	uint32_t line, column;
+	struct ph_err text; /* FILE:LINE:COLUMN: path: what is wrong */
+};
+struct ph_conf_errors {
+	size_t n;
+	size_t more; /* that did not fit */
+	struct ph_conf_error v[PH_CONF_ERRORS_MAX];
+};
+
+/*
+ * Reads `file` alone or, where it is NULL, env->etc/prochub.yaml and env->etc/conf.d/?*.yaml in the
+ * order of their names, as far as they exist. `env` may be NULL: that of this process.
+ * `errors` is emptied first. The result is the caller's (ph_conf_free).
+ * -EINVAL: the configuration is bad (errors say how); -ENOENT, -EACCES, ...: a file cannot be read
+ * (one error says which); -ENOMEM. With an error *ret is untouched and errors->n is at least 1.
+ */
+PH_MUST_CHECK int ph_conf_load(const char *file, const struct ph_conf_env *env,
+	struct ph_conf **ret, struct ph_conf_errors *errors);
+
+/*
+ * Children that are added at run time: a document of which only `children` is allowed, in the
+ * words of a file, with the `defaults` of `base` (may be NULL). `source` stands for the file in
+ * errors and must outlive nothing. The result holds these children, the rest is at its defaults
+ * and means nothing. Errors as ph_conf_load. That a child is there already is the caller's to see.
+ */
+PH_MUST_CHECK int ph_conf_load_children(const char *source, const char *text, size_t n,
+	const struct ph_conf *base, const struct ph_conf_env *env, struct ph_conf **ret,
+	struct ph_conf_errors *errors);
+
+void ph_conf_free(struct ph_conf *conf); /* NULL is fine */
+
+/* The child of that name, borrowed, or NULL. */
+const struct ph_conf_child *ph_conf_child_find(const struct ph_conf *conf, const char *name);
+
+/*
+ * The effective configuration as YAML, each value with its origin in a comment; it loads again to
+ * the same configuration. 0, -ENOMEM, or -EIO when writing failed.
+ */
+PH_MUST_CHECK int ph_conf_print(const struct ph_conf *conf, FILE *out);
+
+/* The whole configuration as compact JSON in the order of the table, the caller's (free); NULL
+ * without memory. */
+char *ph_conf_text(const struct ph_conf *conf);
+
+/*
+ * All options of a child (not its name) as compact JSON, the caller's (free), NULL without memory.
+ * The same child gives the same bytes on every node, so hashes of them can be compared.
+ */
+char *ph_conf_child_text(const struct ph_conf_child *child);
+/*
+ * Reads that back: nothing is expanded, users are not looked up (they are those of the machine
+ * where it runs; the caller checks). The result is the caller's (ph_conf_child_free).
+ * -EINVAL: not such a text or a bad name (errors say how), -ENOMEM.
+ */
+PH_MUST_CHECK int ph_conf_child_parse(const char *name, const char *text, size_t n,
+	struct ph_conf_child **ret, struct ph_conf_errors *errors);
+void ph_conf_child_free(struct ph_conf_child *child); /* NULL is fine */
+
+/* The variables of one instance. */
+struct ph_conf_vars {
+	const char *child, *node;
+	uint32_t instance, replica;
+};
+/*
+ * Expands %i (instance), %r (replica), %n (node), %c (child) and %%; the result is the caller's
+ * (free). -EINVAL: another letter after '%', or '%' at the end; -ENOMEM.
+ */
+PH_MUST_CHECK int ph_conf_expand(const char *text, const struct ph_conf_vars *vars, char **ret);
+
+/* What a reload would change. */
+enum ph_conf_change_kind {
+	PH_CONF_ADDED,
+	PH_CONF_REMOVED,
+	PH_CONF_CHANGED
+};
+struct ph_conf_change {
+	enum ph_conf_change_kind kind;
+	struct ph_name child;
+	bool restart; /* CHANGED: a running worker needs a restart or a swap to follow */
+	size_t n_options;
+	const char **options; /* CHANGED: paths as in the table ("restart.policy") */
+};
+struct ph_conf_option_change {
+	const char *path; /* "cluster.listen" */
+	bool reloadable;  /* false: only a restart of the daemon brings it */
+};
+struct ph_conf_diff {
+	size_t n_children;
+	struct ph_conf_change *children; /* sorted by name */
+	size_t n_options;
+	struct ph_conf_option_change *options; /* of node, cluster, control, log; table order */
+};
+/* The result is the caller's (ph_conf_diff_free); its paths are static. 0 or -ENOMEM. */
+PH_MUST_CHECK int ph_conf_diff(
+	const struct ph_conf *before, const struct ph_conf *after, struct ph_conf_diff **ret);
+void ph_conf_diff_free(struct ph_conf_diff *diff); /* NULL is fine */
+/* True where the two have the same options (names and origins do not count). */
+bool ph_conf_child_equal(const struct ph_conf_child *a, const struct ph_conf_child *b);
+
+#endif

@@ -1,0 +1,71 @@
+/*
+ * load.h - from trees to structs: what the files of conf/ that build a configuration share.
+ *
+ * load.c knows sections and options, child.c a child, conf.c files and documents, check.c what
+ * options mean together. Always: mistakes go to `errors` and the work goes on, so that one run
+ * shows them all; a negative return is -ENOMEM or the end of the budget.
+ * Tested in tests/unit/test_conf.c and test_conf_hostile.c.
+ */
+#ifndef PH_CONF_LOAD_H
+#define PH_CONF_LOAD_H
+
+#include "conf/errors.h"
+#include "conf/options.h"
+#include "conf/tree.h"
+
+#define PH_CONF_BUDGET (128 * 1024 * 1024) /* bytes of all values, after ${...} and `defaults` */
+
+struct ph_conf_loader {
+	const struct ph_conf_env *env; /* NULL: a text of ours, nothing is expanded or looked up */
+	struct ph_conf_errors *errors;
+	const char *file;	  /* of the nodes at hand; lives as long as the configuration */
+	size_t spent;		  /* of the budget */
+	char user[64], group[64]; /* the last ones that exist: most children share one */
+};
+
+/* Where options go. */
+struct ph_conf_scope {
+	const struct ph_conf_table *table;
+	void *holder;
+	struct ph_conf_origin *origin; /* one a row */
+	const char *where;	       /* before the path in errors: "children.web", or "" */
+	const char *only;	       /* keys at the top that belong to others, "|a|b|", or NULL */
+};
+
+#define PH_CONF_WHERE_SIZE 160
+
+/* Loads a mapping; `section` is "" at the top. A null section is an empty one. */
+PH_MUST_CHECK int ph_conf_load_section(struct ph_conf_loader *ld, struct ph_conf_scope *scope,
+	const struct ph_conf_node *node, const char *section);
+/* Sets what no file has set to the default of its row. */
+PH_MUST_CHECK int ph_conf_load_fallbacks(struct ph_conf_loader *ld, struct ph_conf_scope *scope);
+
+/* Takes `bytes` from the budget: 0, or -EINVAL with an error at `at`. */
+PH_MUST_CHECK int ph_conf_spend(struct ph_conf_loader *ld, struct ph_conf_place at, size_t bytes);
+
+static inline struct ph_conf_place ph_conf_place_of(const struct ph_conf_origin *o)
+{
+	return (struct ph_conf_place){o->file, o->line, o->column};
+}
+static inline struct ph_conf_place ph_conf_node_place(
+	const struct ph_conf_loader *ld, const struct ph_conf_node *node)
+{
+	return (struct ph_conf_place){ld->file, node->line, node->column};
+}
+
+/* A child with the table's defaults, or those of `defaults`. NULL without memory. */
+struct ph_conf_child *ph_conf_child_new(const struct ph_conf_child *defaults);
+/* Loads and checks one child; 0 with *ret even where errors were added. */
+PH_MUST_CHECK int ph_conf_child_load(struct ph_conf_loader *ld,
+	const struct ph_conf_child *defaults, const struct ph_conf_node *key,
+	const struct ph_conf_node *value, struct ph_conf_child **ret);
+
+/* What a child's options mean together. */
+PH_MUST_CHECK int ph_conf_check_child(struct ph_conf_loader *ld, const struct ph_conf_child *child);
+/* Works out what depends on other options, then checks node, cluster and control. */
+PH_MUST_CHECK int ph_conf_check_daemon(struct ph_conf_loader *ld, struct ph_conf *conf);
+
+/* A variable of the environment that is set and not empty, or NULL. */
+const char *ph_conf_env_get(const struct ph_conf_env *env, const char *name);
+
+#endif

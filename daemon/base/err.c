@@ -18,14 +18,16 @@ void ph_err_prefix(struct ph_err *err, const char *format, ...)
 {
 	if (!err)
 		return;
-	char head[PH_ERR_MAX], rest[PH_ERR_MAX];
+	char head[PH_ERR_MAX];
 	va_list args;
 	va_start(args, format);
-	int n = vsnprintf(head, sizeof head, format, args);
+	(void)vsnprintf(head, sizeof head - 2, format, args);
 	va_end(args);
-	memcpy(rest, err->text, sizeof rest);
-	if (n < 0 || (size_t)n >= sizeof head)
-		n = (int)sizeof head - 1;
-	memcpy(err->text, head, (size_t)n + 1);
-	(void)snprintf(err->text + n, sizeof err->text - (size_t)n, ": %s", rest);
+	strcat(head, ": ");
+	size_t n = strlen(head), rest = strlen(err->text);
+	if (n + rest >= sizeof err->text)
+		rest = sizeof err->text - n - 1;
+	memmove(err->text + n, err->text, rest);
+	memcpy(err->text, head, n);
+	err->text[n + rest] = '\0';
 }

@@ -1,0 +1,332 @@
+/*
+ * child.c - specifications: which text of a child is in force, and who still wants the child.
+ *
+ * A revision is made like an epoch, so two nodes never make the same one, and the highest wins.
+ * The text that is in force was made by an owner; a file makes a new one only where its text for
+ * that child changed on the node that owns it. Other nodes fetch the text when they see a revision
+ * in the registry that they do not know.
+ */
+#include "core/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FETCH_AGAIN_MS 500
+
+static char *copy_text(const char *text)
+{
+	return text ? ph_must(strdup(text)) : NULL;
+}
+
+struct ph_spec *ph_spec_clone(const struct ph_spec *spec)
+{
+	struct ph_spec *copy = malloc(sizeof *copy);
+	if (!copy)
+		return NULL;
+	*copy = *spec;
+	copy->text = copy_text(spec->text);
+	copy->nodes = copy_text(spec->nodes);
+	copy->labels = copy_text(spec->labels);
+	return copy;
+}
+
+static void free_text(const char *text)
+{
+	free((void *)(uintptr_t)text);
+}
+
+void ph_spec_free(struct ph_spec *spec)
+{
+	if (!spec)
+		return;
+	free_text(spec->text);
+	free_text(spec->nodes);
+	free_text(spec->labels);
+	free(spec);
+}
+
+struct ph_child *ph_child_find(const struct ph_hub *hub, const struct ph_name *name)
+{
+	struct ph_child *child;
+	HASH_FIND(hh, hub->children, name->s, strlen(name->s), child);
+	return child;
+}
+
+struct ph_child *ph_child_get(struct ph_hub *hub, const struct ph_name *name)
+{
+	struct ph_child *child = ph_child_find(hub, name);
+	if (child)
+		return child;
+	child = ph_must(calloc(1, sizeof *child));
+	child->name = *name;
+	HASH_ADD_KEYPTR(hh, hub->children, child->name.s, strlen(child->name.s), child);
+	return child;
+}
+
+const struct ph_spec *ph_child_spec(const struct ph_child *child)
+{
+	return child->spec ? child->spec : child->own;
+}
+
+static void journal_spec(struct ph_hub *hub, const struct ph_child *child)
+{
+	struct ph_record record = {.kind = PH_RECORD_SPEC,
+		.key = {.child = child->name},
+		.revision = child->spec->revision,
+		.text = child->spec->text};
+	(void)ph_journal(hub, &record);
+}
+
+static void journal_declared(struct ph_hub *hub, struct ph_child *child)
+{
+	child->declared_hash = child->own ? child->own->hash : 0;
+	child->declared_revision = child->spec ? child->spec->revision : 0;
+	struct ph_record record = {.kind = PH_RECORD_DECLARED,
+		.key = {.child = child->name},
+		.hash = child->declared_hash,
+		.revision = child->declared_revision};
+	(void)ph_journal(hub, &record);
+}
+
+void ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec,
+	uint64_t revision, bool journal)
+{
+	if (child->spec && child->spec->revision >= revision)
+		return;
+	struct ph_spec *copy = ph_must(ph_spec_clone(spec));
+	copy->revision = revision;
+	ph_spec_free(child->spec);
+	child->spec = copy;
+	if (journal)
+		journal_spec(hub, child);
+}
+
+static uint64_t next_revision(const struct ph_hub *hub, const struct ph_child *child)
+{
+	uint64_t known = child->spec ? child->spec->revision : 0;
+	if (child->wanted_revision > known)
+		known = child->wanted_revision;
+	if (child->declared_revision > known)
+		known = child->declared_revision;
+	return ph_epoch_make(ph_epoch_counter(known) + 1, hub->set.slot);
+}
+
+const struct ph_spec *ph_child_settle(struct ph_hub *hub, struct ph_child *child)
+{
+	if (!child->spec && child->own) {
+		ph_child_in_force(hub, child, child->own, next_revision(hub, child), true);
+		journal_declared(hub, child);
+	}
+	return child->spec;
+}
+
+/* ---- the configuration of this node ---- */
+
+static bool owns_any(const struct ph_hub *hub, const struct ph_child *child)
+{
+	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+		if (ph_name_equal(&slot->k.key.child, &child->name) && ph_slot_mine(hub, slot))
+			return true;
+	return false;
+}
+
+/* Does the running worker have to be started anew for the text to take effect? */
+static void apply_to_instances(struct ph_hub *hub, struct ph_child *child)
+{
+	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
+		if (!ph_name_equal(&slot->k.key.child, &child->name) || !ph_slot_mine(hub, slot) ||
+			!slot->instance)
+			continue;
+		if (slot->k.key.instance >= child->spec->instances) {
+			slot->instance->after = PH_AFTER_DISCARD;
+			slot->entry.state = PH_CHILD_REMOVED;
+			ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_STOP);
+			continue;
+		}
+		if (!slot->wish_stopped)
+			ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_RESTART);
+	}
+}
+
+static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec)
+{
+	bool first = !child->own && !child->spec;
+	struct ph_spec *copy = ph_must(ph_spec_clone(spec));
+	ph_spec_free(child->own);
+	child->own = copy;
+	child->dropped = false;
+	if (first && hub->started)
+		(void)ph_emit(hub, PH_EMIT_CHILD_ADDED, &(struct ph_key){.child = child->name});
+	if (!child->spec || spec->hash == child->spec->hash) {
+		if (child->spec && child->declared_hash != spec->hash)
+			journal_declared(hub, child);
+		return;
+	}
+	/* A text that this node has had all along is no news, even where another one is in force. */
+	if (spec->hash == child->declared_hash || !owns_any(hub, child))
+		return;
+	ph_child_in_force(hub, child, spec, next_revision(hub, child), true);
+	journal_declared(hub, child);
+	(void)ph_emit(hub, PH_EMIT_CHILD_CHANGED, &(struct ph_key){.child = child->name});
+	apply_to_instances(hub, child);
+}
+
+static void ask_who_declares(struct ph_hub *hub, struct ph_child *child)
+{
+	child->dropped = true;
+	child->dropped_at_ms = hub->now_ms;
+	struct ph_bmsg *msg = ph_cast(hub, PH_B_DROPPED);
+	struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
+	line->child = child->name;
+	msg->specs = line;
+	msg->n_specs = 1;
+}
+
+void ph_child_configure(struct ph_hub *hub, const struct ph_config *config)
+{
+	struct ph_child *child, *next;
+	hub->set.migrations_max = config->migrations_max;
+	hub->set.settle_ms = config->settle_ms;
+	hub->set.drain_on_stop = config->drain_on_stop;
+	hub->set.accept_any = config->accept_any;
+	HASH_ITER (hh, hub->children, child, next) {
+		bool kept = false;
+		for (size_t i = 0; i < config->n_specs && !kept; i++)
+			kept = ph_name_equal(&config->specs[i]->child, &child->name);
+		if (kept || !child->own)
+			continue;
+		ph_spec_free(child->own);
+		child->own = NULL;
+		ask_who_declares(hub, child);
+	}
+	for (size_t i = 0; i < config->n_specs; i++)
+		declare(hub, ph_child_get(hub, &config->specs[i]->child), config->specs[i]);
+	if (hub->started)
+		ph_plan_soon(hub, 0);
+}
+
+/* ---- texts between nodes ---- */
+
+void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
+	const struct ph_name *from)
+{
+	struct ph_child *child = ph_child_get(hub, name);
+	if (child->spec && child->spec->revision >= revision)
+		return;
+	if (child->wanted_revision >= revision &&
+		hub->now_ms < child->fetch_at_ms + FETCH_AGAIN_MS)
+		return;
+	child->wanted_revision = revision;
+	child->fetch_at_ms = hub->now_ms;
+	struct ph_bmsg *msg = ph_send(hub, from, PH_B_SPEC_FETCH);
+	struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
+	line->child = *name;
+	line->revision = revision;
+	msg->specs = line;
+	msg->n_specs = 1;
+}
+
+static void answer_fetch(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	for (size_t i = 0; i < msg->n_specs; i++) {
+		struct ph_child *child = ph_child_find(hub, &msg->specs[i].child);
+		if (!child || !child->spec)
+			continue;
+		struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_SPEC);
+		struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
+		line->child = child->name;
+		line->revision = child->spec->revision;
+		line->text = ph_out_text(hub, child->spec->text);
+		line->spec = child->spec;
+		answer->specs = line;
+		answer->n_specs = 1;
+	}
+}
+
+static void answer_dropped(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	struct ph_bmsg *answer = NULL;
+	struct ph_spec_line *lines = NULL;
+	for (size_t i = 0; i < msg->n_specs; i++) {
+		struct ph_child *child = ph_child_find(hub, &msg->specs[i].child);
+		if (child && !child->own && !child->dropped && owns_any(hub, child))
+			ask_who_declares(hub, child); /* the owner decides, and must ask itself */
+		if (!child || !child->own)
+			continue;
+		if (!answer) {
+			answer = ph_send(hub, &msg->from, PH_B_DECLARED);
+			lines = ph_out_alloc(hub, msg->n_specs * sizeof *lines);
+			answer->specs = lines;
+		}
+		lines[answer->n_specs++].child = child->name;
+	}
+}
+
+void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	if (msg->kind == PH_B_SPEC_FETCH) {
+		answer_fetch(hub, msg);
+	} else if (msg->kind == PH_B_DROPPED) {
+		answer_dropped(hub, msg);
+	} else if (msg->kind == PH_B_DECLARED) {
+		for (size_t i = 0; i < msg->n_specs; i++) {
+			struct ph_child *child = ph_child_find(hub, &msg->specs[i].child);
+			if (child)
+				child->dropped = false;
+		}
+	} else if (msg->kind == PH_B_SPEC) {
+		for (size_t i = 0; i < msg->n_specs; i++)
+			if (msg->specs[i].spec)
+				ph_child_in_force(hub, ph_child_get(hub, &msg->specs[i].child),
+					msg->specs[i].spec, msg->specs[i].revision, true);
+		ph_plan_soon(hub, 0);
+	}
+}
+
+/* ---- removal ---- */
+
+static void remove_child(struct ph_hub *hub, struct ph_child *child)
+{
+	child->dropped = false;
+	for (struct ph_slot *slot = hub->slots, *next; slot; slot = next) {
+		next = slot->hh.next;
+		if (!ph_name_equal(&slot->k.key.child, &child->name) || !ph_slot_mine(hub, slot))
+			continue;
+		struct ph_move *move = ph_move_of(hub, slot);
+		if (move)
+			ph_move_drop(hub, move);
+		if (slot->source)
+			ph_source_step(hub, slot->source, PH_SOURCE_IN_CANCEL);
+		slot->entry.state = PH_CHILD_REMOVED;
+		ph_slot_publish(hub, slot);
+		if (slot->instance) {
+			slot->instance->after = PH_AFTER_DISCARD;
+			ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_STOP);
+		}
+	}
+	ph_child_gone(hub, &child->name);
+	(void)ph_emit(hub, PH_EMIT_CHILD_REMOVED, &(struct ph_key){.child = child->name});
+}
+
+void ph_child_gone(struct ph_hub *hub, const struct ph_name *name)
+{
+	struct ph_child *child = ph_child_find(hub, name);
+	if (!child || !child->spec)
+		return;
+	child->wanted_revision = child->spec->revision;
+	ph_spec_free(child->spec);
+	child->spec = NULL;
+}
+
+#define DROPPED_WAIT_MS 1000 /* for the others to say that they declare it */
+
+void ph_child_tick(struct ph_hub *hub)
+{
+	for (struct ph_child *child = hub->children; child; child = child->hh.next)
+		if (child->dropped && !child->own &&
+			hub->now_ms >= child->dropped_at_ms + DROPPED_WAIT_MS) {
+			if (owns_any(hub, child))
+				remove_child(hub, child);
+			child->dropped = false;
+		}
+}

@@ -1,0 +1,337 @@
+/*
+ * claim.c - the one way to become an owner without being given the child: asking.
+ *
+ * A claim asks every live member what it knows of a key: the highest epoch, an active owner, a
+ * prepared copy, a `void`. It is granted when all have answered and none objects; a silent one
+ * delays it by at most failure_timeout. Under `divergence` these answers are all there is; the
+ * grants of the quorum strategies take the same two messages.
+ */
+#include "core/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ASK_AGAIN_MS 400  /* a member that has not answered is asked again */
+#define WAIT_MS 500	  /* somebody goes before: ask again after so long */
+
+/* ---- the claimant ---- */
+
+struct ph_claim *ph_claim_start(struct ph_hub *hub, struct ph_slot *slot, enum ph_claim_basis basis,
+	const struct ph_name *node, const struct ph_id *id, uint64_t epoch)
+{
+	if (slot->claim)
+		ph_claim_drop(hub, slot->claim);
+	struct ph_claim *claim = ph_must(calloc(1, sizeof *claim));
+	claim->slot = slot;
+	claim->basis = basis;
+	claim->node = *node;
+	if (id)
+		claim->id = *id;
+	uint64_t least = ph_next_epoch(hub, slot);
+	claim->epoch = epoch > least ? epoch : least;
+	claim->started_ms = hub->now_ms;
+	claim->timer.kind = PH_TIMER_CLAIM;
+	claim->timer.owner = claim;
+	slot->claim = claim;
+	DL_APPEND(hub->claims, claim);
+	return claim;
+}
+
+void ph_claim_drop(struct ph_hub *hub, struct ph_claim *claim)
+{
+	ph_timer_set(hub, &claim->timer, PH_NEVER_MS);
+	DL_DELETE(hub->claims, claim);
+	claim->slot->claim = NULL;
+	ph_out_bury(hub, claim);
+}
+
+/* Is what the claim rests on still so? */
+static bool basis_holds(struct ph_hub *hub, const struct ph_claim *claim)
+{
+	const struct ph_slot *slot = claim->slot;
+	if (claim->basis == PH_CLAIM_COLD)
+		return !slot->entered || slot->entry.state == PH_CHILD_RELEASED ||
+		       ph_is_self(hub, &slot->entry.node) ||
+		       !ph_member_up(hub, &slot->entry.node);
+	if (claim->basis == PH_CLAIM_TAKEOVER)
+		return slot->target && slot->target->a_dead;
+	return true;
+}
+
+static void decide(struct ph_hub *hub, struct ph_claim *claim, bool granted)
+{
+	struct ph_slot *slot = claim->slot;
+	enum ph_claim_basis basis = claim->basis;
+	uint64_t epoch = claim->epoch;
+	granted = granted && basis_holds(hub, claim);
+	ph_claim_drop(hub, claim);
+	if (granted)
+		ph_slot_seen(hub, slot, epoch);
+	if (basis == PH_CLAIM_COLD) {
+		if (granted)
+			ph_own_start(hub, slot, epoch, PH_LINEAGE_COLD);
+		else
+			ph_plan_soon(hub, WAIT_MS);
+		return;
+	}
+	if (basis == PH_CLAIM_TAKEOVER && slot->target) {
+		slot->target->new_epoch = granted ? epoch : slot->target->new_epoch;
+		ph_target_step(hub, slot->target,
+			granted ? PH_TARGET_IN_GRANTED : PH_TARGET_IN_DENIED);
+	} else if (slot->source) {
+		slot->source->new_epoch = granted ? epoch : slot->source->new_epoch;
+		ph_source_step(hub, slot->source,
+			granted ? PH_SOURCE_IN_GRANTED : PH_SOURCE_IN_DENIED);
+	}
+}
+
+static void await(struct ph_hub *hub, struct ph_claim *claim)
+{
+	size_t cap = sizeof claim->wait / sizeof claim->wait[0];
+	claim->n_wait = 0;
+	for (struct ph_member *m = hub->members; m && claim->n_wait < cap; m = m->hh.next) {
+		if (!ph_member_live(m))
+			continue;
+		/* B has said what it knows in PREPARED. */
+		if (claim->basis == PH_CLAIM_COMMIT && ph_name_equal(&m->info.name, &claim->node))
+			continue;
+		claim->wait[claim->n_wait++] = m->info.name;
+	}
+}
+
+static bool waits_for(const struct ph_claim *claim, const struct ph_name *name)
+{
+	for (size_t i = 0; i < claim->n_wait; i++)
+		if (ph_name_equal(&claim->wait[i], name))
+			return true;
+	return false;
+}
+
+/* Base epoch of a takeover or take-back: what the asked one must know nothing above of. */
+static uint64_t base_epoch(const struct ph_claim *claim)
+{
+	if (claim->basis == PH_CLAIM_TAKEOVER && claim->slot->target)
+		return claim->slot->target->epoch;
+	if (claim->slot->source)
+		return claim->slot->source->epoch;
+	return 0;
+}
+
+static void put_line(const struct ph_claim *claim, struct ph_claim_line *line)
+{
+	*line = (struct ph_claim_line){.key = claim->slot->k.key,
+		.epoch = claim->epoch,
+		.basis = claim->basis,
+		.node = claim->node,
+		.id = claim->id,
+		.seen = base_epoch(claim)};
+}
+
+/* Asks `to` all claims of this batch that still wait for it. */
+static void ask(struct ph_hub *hub, const struct ph_name *to, uint64_t number)
+{
+	struct ph_bmsg *msg = NULL;
+	struct ph_claim_line *lines = NULL;
+	for (struct ph_claim *claim = hub->claims; claim; claim = claim->next) {
+		if (claim->number != number || !waits_for(claim, to))
+			continue;
+		if (!msg) {
+			msg = ph_send(hub, to, PH_B_CLAIM);
+			lines = ph_out_alloc(hub, PH_LIST_MAX * sizeof *lines);
+			msg->claims = lines;
+			msg->claim = number;
+		}
+		put_line(claim, &lines[msg->n_claims++]);
+		if (msg->n_claims == PH_LIST_MAX)
+			msg = NULL;
+	}
+}
+
+static void begin(struct ph_hub *hub, struct ph_claim *claim, uint64_t number)
+{
+	claim->number = number;
+	claim->asked_ms = hub->now_ms;
+	ph_slot_seen(hub, claim->slot, claim->epoch);
+	await(hub, claim);
+	ph_timer_set(hub, &claim->timer, hub->now_ms + ASK_AGAIN_MS);
+}
+
+void ph_claim_run(struct ph_hub *hub)
+{
+	uint64_t number = 0;
+	struct ph_claim *claim, *next;
+	DL_FOREACH (hub->claims, claim) {
+		if (claim->number || claim->again_ms > hub->now_ms)
+			continue;
+		if (!number)
+			number = ++hub->numbers;
+		begin(hub, claim, number);
+	}
+	if (!number)
+		return;
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (ph_member_live(m))
+			ask(hub, &m->info.name, number);
+	DL_FOREACH_SAFE (hub->claims, claim, next)
+		if (claim->number == number && claim->n_wait == 0)
+			decide(hub, claim, true);
+}
+
+static void answered_by(struct ph_hub *hub, struct ph_claim *claim, const struct ph_name *name)
+{
+	for (size_t i = 0; i < claim->n_wait; i++)
+		if (ph_name_equal(&claim->wait[i], name)) {
+			claim->wait[i] = claim->wait[--claim->n_wait];
+			break;
+		}
+	if (claim->number && claim->n_wait == 0)
+		decide(hub, claim, true);
+}
+
+void ph_claim_member_gone(struct ph_hub *hub, const struct ph_name *name)
+{
+	struct ph_claim *claim, *next;
+	DL_FOREACH_SAFE (hub->claims, claim, next)
+		if (waits_for(claim, name))
+			answered_by(hub, claim, name);
+}
+
+void ph_claim_deadline(struct ph_hub *hub, struct ph_claim *claim)
+{
+	if (!claim->number) /* it was to be asked again later */
+		return;
+	if (hub->now_ms >= claim->asked_ms + hub->set.failure_timeout_ms) {
+		claim->n_wait = 0; /* silent for so long: it no longer delays */
+		decide(hub, claim, true);
+		return;
+	}
+	ph_timer_set(hub, &claim->timer, hub->now_ms + ASK_AGAIN_MS);
+	for (size_t i = 0; i < claim->n_wait; i++) {
+		struct ph_bmsg *msg = ph_send(hub, &claim->wait[i], PH_B_CLAIM);
+		struct ph_claim_line *line = ph_out_alloc(hub, sizeof *line);
+		put_line(claim, line);
+		msg->claims = line;
+		msg->n_claims = 1;
+		msg->claim = claim->number;
+	}
+}
+
+static void ask_again(struct ph_hub *hub, struct ph_claim *claim, uint64_t after_ms)
+{
+	claim->number = 0;
+	claim->n_wait = 0;
+	claim->again_ms = hub->now_ms + after_ms;
+	ph_timer_set(hub, &claim->timer, claim->again_ms);
+}
+
+static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	for (size_t i = 0; i < msg->n_claims; i++) {
+		const struct ph_claim_line *line = &msg->claims[i];
+		struct ph_slot *slot = ph_slot_find(hub, &line->key, NULL);
+		struct ph_claim *claim = slot ? slot->claim : NULL;
+		if (!claim || claim->number != msg->claim || !waits_for(claim, &msg->from))
+			continue;
+		if (line->stopped_by_wish && !slot->entered)
+			slot->wish_stopped = true;
+		if (line->verdict == PH_VERDICT_LOW) {
+			ph_slot_seen(hub, slot, line->seen);
+			claim->epoch = ph_next_epoch(hub, slot);
+			ask_again(hub, claim, 0);
+		} else if (line->verdict == PH_VERDICT_WAIT && claim->basis != PH_CLAIM_COLD) {
+			ask_again(hub, claim, WAIT_MS);
+		} else if (line->verdict != PH_VERDICT_FREE) {
+			ph_slot_seen(hub, slot, line->seen);
+			decide(hub, claim, false);
+		} else {
+			answered_by(hub, claim, &msg->from);
+		}
+	}
+}
+
+/* ---- the one who is asked ---- */
+
+static bool owned_by_other(struct ph_hub *hub, const struct ph_slot *slot,
+	const struct ph_claim_line *line, const struct ph_name *from)
+{
+	const struct ph_entry *e = &slot->entry;
+	if (!slot->entered || e->state == PH_CHILD_RELEASED || e->state == PH_CHILD_REMOVED ||
+		ph_name_equal(&e->node, from))
+		return false;
+	switch (line->basis) {
+	case PH_CLAIM_COMMIT:
+	case PH_CLAIM_COLD:
+		return ph_member_up(hub, &e->node);
+	case PH_CLAIM_TAKEOVER:
+	case PH_CLAIM_TAKEBACK:
+		return e->epoch > line->seen;
+	case PH_CLAIM_BASIS_COUNT:
+		break;
+	}
+	return false;
+}
+
+/* Does somebody go before a claim from the spec? */
+static bool others_first(struct ph_hub *hub, struct ph_slot *slot, const struct ph_claim_line *line,
+	const struct ph_name *from)
+{
+	if (line->basis != PH_CLAIM_COLD)
+		return false;
+	if (slot->target && slot->target->state >= PH_TARGET_PREPARING &&
+		slot->target->state <= PH_TARGET_ACTIVATING)
+		return true;
+	if (slot->source && ph_source_undecided(slot->source))
+		return true;
+	return slot->claim && slot->claim->basis == PH_CLAIM_COLD &&
+	       ph_place_before(&line->key, &hub->set.node, from);
+}
+
+static enum ph_verdict judge(struct ph_hub *hub, struct ph_slot *slot,
+	const struct ph_claim_line *line, const struct ph_name *from)
+{
+	if (line->basis == PH_CLAIM_TAKEOVER && !ph_id_none(&slot->void_id) &&
+		ph_id_equal(&slot->void_id, &line->id))
+		return PH_VERDICT_REFUSED;
+	if (owned_by_other(hub, slot, line, from))
+		return PH_VERDICT_OWNED;
+	if (others_first(hub, slot, line, from))
+		return PH_VERDICT_WAIT;
+	if (slot->seen > line->epoch)
+		return PH_VERDICT_LOW;
+	return PH_VERDICT_FREE;
+}
+
+static void on_claim(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_CLAIM_ANSWER);
+	struct ph_claim_line *lines = ph_out_alloc(hub, (msg->n_claims + 1) * sizeof *lines);
+	answer->claim = msg->claim;
+	answer->claims = lines;
+	answer->n_claims = msg->n_claims;
+	for (size_t i = 0; i < msg->n_claims; i++) {
+		const struct ph_claim_line *line = &msg->claims[i];
+		struct ph_slot *slot = ph_slot_get(hub, &line->key, NULL);
+		lines[i] = *line;
+		lines[i].verdict = judge(hub, slot, line, &msg->from);
+		lines[i].stopped_by_wish = slot->wish_stopped;
+		lines[i].seen = slot->seen;
+		if (slot->entered)
+			lines[i].node = slot->entry.node;
+		if (lines[i].verdict != PH_VERDICT_FREE)
+			continue;
+		ph_slot_seen(hub, slot, line->epoch);
+		/* Whoever answers a claim that goes before its own withdraws its own. */
+		if (slot->claim && slot->claim->basis == PH_CLAIM_COLD) {
+			ph_claim_drop(hub, slot->claim);
+			ph_plan_soon(hub, 2 * WAIT_MS);
+		}
+	}
+}
+
+void ph_claim_message(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	if (msg->kind == PH_B_CLAIM)
+		on_claim(hub, msg);
+	else
+		on_answer(hub, msg);
+}

@@ -1,0 +1,709 @@
+/*
+ * instance.c - the life of one worker of this node.
+ *
+ * An instance outlives its processes: each start is a new process with a new wid. Its state says
+ * what the process does, `after` what follows when it is gone. Migrations drive it by inputs
+ * (FREEZE, THAW, RETIRE, ACTIVATE) and hear of its process through ph_source_step and
+ * ph_target_step. Every state with a process has a bound: start_timeout, the watchdog, the stop's
+ * grace, or the deadline of the migration it belongs to; RUNNING may last for ever.
+ */
+#include "core/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define KILL_AGAIN_MS 2000 /* a process that SIGKILL has not ended yet is killed again */
+
+typedef enum ph_instance_state cell(struct ph_hub *, struct ph_instance *);
+
+bool ph_instance_has_process(const struct ph_instance *instance)
+{
+	return instance->wid != 0;
+}
+
+enum ph_child_state ph_instance_shown(const struct ph_instance *instance)
+{
+	static const enum ph_child_state shown[PH_INSTANCE_STATE_COUNT] = {
+		[PH_INSTANCE_WAITING] = PH_CHILD_WAITING,
+		[PH_INSTANCE_SPAWNING] = PH_CHILD_STARTING,
+		[PH_INSTANCE_STARTING] = PH_CHILD_STARTING,
+		[PH_INSTANCE_STANDING] = PH_CHILD_STANDBY,
+		[PH_INSTANCE_RUNNING] = PH_CHILD_RUNNING,
+		[PH_INSTANCE_FROZEN] = PH_CHILD_FROZEN,
+		[PH_INSTANCE_RETIRED] = PH_CHILD_STOPPING,
+		[PH_INSTANCE_STOPPING] = PH_CHILD_STOPPING,
+		[PH_INSTANCE_KILLING] = PH_CHILD_STOPPING,
+		[PH_INSTANCE_REAPING] = PH_CHILD_BACKOFF,
+		[PH_INSTANCE_BACKOFF] = PH_CHILD_BACKOFF,
+		[PH_INSTANCE_STOPPED] = PH_CHILD_STOPPED,
+		[PH_INSTANCE_FAILED] = PH_CHILD_FAILED,
+	};
+	return shown[instance->state];
+}
+
+/* ---- what each state waits for ---- */
+
+static uint64_t min_ms(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void arm(struct ph_hub *hub, struct ph_instance *instance)
+{
+	uint64_t at = PH_NEVER_MS;
+	switch (instance->state) {
+	case PH_INSTANCE_STARTING:
+		at = instance->since_ms + instance->spec->start_timeout_ms;
+		break;
+	case PH_INSTANCE_RUNNING:
+		if (instance->spec->watchdog_ms)
+			at = instance->watchdog_ms + instance->spec->watchdog_ms;
+		break;
+	case PH_INSTANCE_STOPPING:
+		at = instance->kill_ms;
+		if (instance->half_grace_ms)
+			at = min_ms(at, instance->half_grace_ms);
+		break;
+	case PH_INSTANCE_KILLING:
+		at = hub->now_ms + KILL_AGAIN_MS;
+		break;
+	case PH_INSTANCE_BACKOFF:
+	case PH_INSTANCE_FAILED:
+		return; /* set by whoever knows how long */
+	case PH_INSTANCE_WAITING:  /* until it may start: a claim, a journal, an order */
+	case PH_INSTANCE_SPAWNING: /* the shell answers */
+	case PH_INSTANCE_STANDING: /* the migration has its own deadlines */
+	case PH_INSTANCE_FROZEN:
+	case PH_INSTANCE_RETIRED:
+	case PH_INSTANCE_REAPING: /* the shell answers */
+	case PH_INSTANCE_STOPPED: /* until an order */
+	case PH_INSTANCE_STATE_COUNT:
+		break;
+	}
+	ph_timer_set(hub, &instance->timer, at);
+}
+
+static void publish(struct ph_hub *hub, struct ph_instance *instance)
+{
+	if (instance->slot->instance == instance)
+		ph_slot_publish(hub, instance->slot);
+}
+
+/* ---- handlers ---- */
+
+static enum ph_instance_state ignore(struct ph_hub *hub, struct ph_instance *instance)
+{
+	(void)hub;
+	return instance->state;
+}
+
+static enum ph_instance_state bug(struct ph_hub *hub, struct ph_instance *instance)
+{
+	ph_log(hub, PH_LOG_ERROR, "bug: %s/%u in state %d got an input that cannot be",
+		instance->slot->k.key.child.s, instance->slot->k.key.instance,
+		(int)instance->state);
+	return instance->state;
+}
+
+static enum ph_instance_state spawn(struct ph_hub *hub, struct ph_instance *instance)
+{
+	struct ph_action *action = ph_out(hub, PH_ACT_SPAWN);
+	struct ph_spawn *order = ph_out_alloc(hub, sizeof *order);
+	instance->wid = ++hub->numbers;
+	HASH_ADD(hh, hub->by_wid, wid, sizeof instance->wid, instance);
+	instance->connected = instance->said_ready = instance->has_state = false;
+	instance->failed_start = false;
+	instance->caps = 0;
+	instance->after = PH_AFTER_POLICY;
+	instance->started_ms = hub->now_ms;
+	instance->ready_ms = 0;
+	order->key = instance->slot->k.key;
+	order->spec = instance->spec;
+	order->epoch = instance->epoch;
+	order->role = instance->role;
+	order->restarts = instance->restarts;
+	if (instance->target)
+		order->migration = instance->target->id;
+	action->wid = instance->wid;
+	action->spawn = order;
+	return PH_INSTANCE_SPAWNING;
+}
+
+static enum ph_instance_state became_ready(struct ph_hub *hub, struct ph_instance *instance)
+{
+	instance->said_ready = true;
+	if (instance->target && instance->target->overlap &&
+		instance->target->state < PH_TARGET_ACTIVE) {
+		ph_target_step(hub, instance->target, PH_TARGET_IN_STARTED);
+		return PH_INSTANCE_STANDING;
+	}
+	if (instance->role == PH_ROLE_STANDBY)
+		return PH_INSTANCE_STANDING;
+	instance->ready_ms = instance->watchdog_ms = hub->now_ms;
+	instance->activated = false;
+	struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_READY, &instance->slot->k.key);
+	emit->pid = instance->pid;
+	emit->epoch = instance->epoch;
+	if (instance->target)
+		ph_target_step(hub, instance->target, PH_TARGET_IN_N_READY);
+	return PH_INSTANCE_RUNNING;
+}
+
+static enum ph_instance_state spawned(struct ph_hub *hub, struct ph_instance *instance)
+{
+	struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_STARTING, &instance->slot->k.key);
+	emit->pid = instance->pid;
+	emit->epoch = instance->epoch;
+	bool handover = instance->target && !instance->target->overlap;
+	if (instance->spec->ready == PH_READY_NONE && !handover)
+		return became_ready(hub, instance);
+	return PH_INSTANCE_STARTING;
+}
+
+/* The process is no more and nothing of its group is left, or it never was. */
+static void drop_process(struct ph_hub *hub, struct ph_instance *instance)
+{
+	if (instance->wid)
+		HASH_DEL(hub->by_wid, instance);
+	instance->wid = 0;
+	instance->pid = 0;
+	instance->connected = false;
+	free(instance->meta);
+	instance->meta = NULL;
+}
+
+static enum ph_instance_state by_policy(struct ph_hub *hub, struct ph_instance *instance)
+{
+	bool failed;
+	uint64_t wait = ph_policy_next(hub, instance, &failed);
+	const struct ph_key *key = &instance->slot->k.key;
+	if (wait == PH_NEVER_MS || failed) {
+		ph_emit(hub, failed ? PH_EMIT_CHILD_FAILED : PH_EMIT_CHILD_STOPPED, key)->text =
+			failed ? "more restarts than restart.intensity allows"
+			       : "it ended, and its policy does not start it again";
+		ph_timer_set(hub, &instance->timer,
+			wait == PH_NEVER_MS ? PH_NEVER_MS : hub->now_ms + wait);
+		return failed ? PH_INSTANCE_FAILED : PH_INSTANCE_STOPPED;
+	}
+	instance->restarts++;
+	ph_emit(hub, PH_EMIT_CHILD_RESTARTING, key)->delay_ms = wait;
+	if (wait == 0)
+		return spawn(hub, instance);
+	ph_timer_set(hub, &instance->timer, hub->now_ms + wait);
+	return PH_INSTANCE_BACKOFF;
+}
+
+/* Starts anew with the text that is in force now. */
+static enum ph_instance_state again(struct ph_hub *hub, struct ph_instance *instance)
+{
+	struct ph_child *child = ph_child_find(hub, &instance->slot->k.key.child);
+	if (child && child->spec && child->spec->revision != instance->spec->revision) {
+		ph_spec_free(instance->spec);
+		instance->spec = ph_must(ph_spec_clone(child->spec));
+	}
+	instance->streak = 0;
+	instance->n_window = 0;
+	return spawn(hub, instance);
+}
+
+static enum ph_instance_state end(struct ph_hub *hub, struct ph_instance *instance)
+{
+	drop_process(hub, instance);
+	if (instance->target && instance->target->fresh == instance &&
+		(instance->target->state < PH_TARGET_ACTIVE || instance->activated ||
+			instance->target->state > PH_TARGET_ACTIVE)) {
+		ph_target_step(hub, instance->target, PH_TARGET_IN_N_DEAD);
+		return instance->state;
+	}
+	if (instance->source && instance->source->old == instance)
+		ph_source_step(hub, instance->source, PH_SOURCE_IN_O_DEAD);
+	switch (instance->after) {
+	case PH_AFTER_POLICY:
+		return by_policy(hub, instance);
+	case PH_AFTER_AGAIN:
+		return again(hub, instance);
+	case PH_AFTER_STOPPED:
+		(void)ph_emit(hub, PH_EMIT_CHILD_STOPPED, &instance->slot->k.key);
+		return PH_INSTANCE_STOPPED;
+	case PH_AFTER_DISCARD:
+		ph_instance_free(hub, instance);
+		return PH_INSTANCE_STOPPED;
+	}
+	return PH_INSTANCE_STOPPED;
+}
+
+static enum ph_instance_state spawn_failed(struct ph_hub *hub, struct ph_instance *instance)
+{
+	instance->failed_start = true;
+	instance->exit = (struct ph_exit){.kind = PH_EXIT_UNKNOWN};
+	return end(hub, instance);
+}
+
+static enum ph_instance_state exited(struct ph_hub *hub, struct ph_instance *instance)
+{
+	struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_EXITED, &instance->slot->k.key);
+	emit->pid = instance->pid;
+	emit->exit = instance->exit;
+	ph_out(hub, PH_ACT_REAP)->wid = instance->wid;
+	return PH_INSTANCE_REAPING;
+}
+
+static enum ph_instance_state exited_starting(struct ph_hub *hub, struct ph_instance *instance)
+{
+	instance->failed_start = true;
+	return exited(hub, instance);
+}
+
+static enum ph_instance_state hello(struct ph_hub *hub, struct ph_instance *instance)
+{
+	if (instance->target && !instance->target->overlap &&
+		instance->role == PH_ROLE_STANDBY) {
+		ph_target_step(hub, instance->target, PH_TARGET_IN_STARTED);
+		return PH_INSTANCE_STANDING;
+	}
+	return instance->state;
+}
+
+static enum ph_instance_state activate(struct ph_hub *hub, struct ph_instance *instance)
+{
+	instance->role = PH_ROLE_ACTIVE;
+	if (instance->said_ready) /* an overlap: it serves already */
+		return became_ready(hub, instance);
+	instance->activated = true;
+	return PH_INSTANCE_STARTING;
+}
+
+static enum ph_instance_state freeze(struct ph_hub *hub, struct ph_instance *instance)
+{
+	(void)hub, (void)instance;
+	return PH_INSTANCE_FROZEN;
+}
+
+static enum ph_instance_state thaw(struct ph_hub *hub, struct ph_instance *instance)
+{
+	instance->watchdog_ms = hub->now_ms;
+	return PH_INSTANCE_RUNNING;
+}
+
+static enum ph_instance_state retire(struct ph_hub *hub, struct ph_instance *instance)
+{
+	(void)hub, (void)instance;
+	return PH_INSTANCE_RETIRED;
+}
+
+static enum ph_instance_state kill_now(struct ph_hub *hub, struct ph_instance *instance)
+{
+	struct ph_action *action = ph_out(hub, PH_ACT_SIGNAL);
+	action->wid = instance->wid;
+	action->signal = 9;
+	return PH_INSTANCE_KILLING;
+}
+
+static void signal_stop(struct ph_hub *hub, struct ph_instance *instance)
+{
+	struct ph_action *action = ph_out(hub, PH_ACT_SIGNAL);
+	action->wid = instance->wid;
+	action->signal = instance->spec->stop_signal;
+	instance->half_grace_ms = 0;
+}
+
+static enum ph_instance_state begin_stop(struct ph_hub *hub, struct ph_instance *instance)
+{
+	uint64_t grace = instance->spec->stop_timeout_ms;
+	instance->kill_ms = hub->now_ms + grace;
+	instance->half_grace_ms = 0;
+	if (instance->connected) {
+		struct ph_wmsg *msg = ph_tell(hub, instance, PH_W_STOP);
+		msg->grace_ms = grace;
+		msg->reason = "stop";
+		instance->half_grace_ms = hub->now_ms + grace / 2;
+	} else {
+		signal_stop(hub, instance);
+	}
+	return PH_INSTANCE_STOPPING;
+}
+
+/* `after` says what follows; a plain STOP means that it is to stay stopped. */
+static enum ph_instance_state stop(struct ph_hub *hub, struct ph_instance *instance)
+{
+	if (instance->after == PH_AFTER_POLICY || instance->after == PH_AFTER_AGAIN)
+		instance->after = PH_AFTER_STOPPED;
+	return begin_stop(hub, instance);
+}
+
+static enum ph_instance_state stop_idle(struct ph_hub *hub, struct ph_instance *instance)
+{
+	ph_timer_set(hub, &instance->timer, PH_NEVER_MS);
+	if (instance->after == PH_AFTER_DISCARD) {
+		ph_instance_free(hub, instance);
+		return instance->state;
+	}
+	if (instance->state != PH_INSTANCE_STOPPED)
+		(void)ph_emit(hub, PH_EMIT_CHILD_STOPPED, &instance->slot->k.key);
+	return PH_INSTANCE_STOPPED;
+}
+
+/* Its process is on the way out already: only what follows changes. */
+static enum ph_instance_state stop_later(struct ph_hub *hub, struct ph_instance *instance)
+{
+	(void)hub;
+	if (instance->after != PH_AFTER_DISCARD)
+		instance->after = PH_AFTER_STOPPED;
+	return instance->state;
+}
+
+static enum ph_instance_state stop_spawning(struct ph_hub *hub, struct ph_instance *instance)
+{
+	(void)stop_later(hub, instance);
+	return kill_now(hub, instance);
+}
+
+static enum ph_instance_state restart(struct ph_hub *hub, struct ph_instance *instance)
+{
+	instance->after = PH_AFTER_AGAIN;
+	instance->restarts++;
+	return begin_stop(hub, instance);
+}
+
+static enum ph_instance_state restart_later(struct ph_hub *hub, struct ph_instance *instance)
+{
+	(void)hub;
+	if (instance->after != PH_AFTER_DISCARD)
+		instance->after = PH_AFTER_AGAIN;
+	return instance->state;
+}
+
+static enum ph_instance_state too_slow(struct ph_hub *hub, struct ph_instance *instance)
+{
+	ph_log(hub, PH_LOG_WARNING, "%s/%u was not ready within its start_timeout of %llu ms",
+		instance->slot->k.key.child.s, instance->slot->k.key.instance,
+		(unsigned long long)instance->spec->start_timeout_ms);
+	instance->failed_start = true;
+	return kill_now(hub, instance);
+}
+
+static enum ph_instance_state watchdog(struct ph_hub *hub, struct ph_instance *instance)
+{
+	if (instance->watchdog_ms + instance->spec->watchdog_ms > hub->now_ms)
+		return instance->state;
+	ph_log(hub, PH_LOG_WARNING, "%s/%u gave no sign of life within its watchdog time",
+		instance->slot->k.key.child.s, instance->slot->k.key.instance);
+	return kill_now(hub, instance);
+}
+
+static enum ph_instance_state grace(struct ph_hub *hub, struct ph_instance *instance)
+{
+	if (hub->now_ms >= instance->kill_ms)
+		return kill_now(hub, instance);
+	if (instance->half_grace_ms && hub->now_ms >= instance->half_grace_ms)
+		signal_stop(hub, instance);
+	return instance->state;
+}
+
+/* ---- every state x input; an empty cell is found by the unit test ---- */
+
+#define IN(name) [PH_INSTANCE_IN_##name]
+/* inputs that a state without a process cannot get, and those that every state shrugs off */
+#define NO_PROCESS                                                                                 \
+	IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug, IN(HELLO) = ignore, IN(READY) = ignore,         \
+	IN(ACTIVATE) = bug, IN(FREEZE) = bug, IN(THAW) = ignore, IN(RETIRE) = ignore,              \
+	IN(KILL) = ignore, IN(EXITED) = bug, IN(GONE) = bug
+
+static cell *const machine[PH_INSTANCE_STATE_COUNT][PH_INSTANCE_INPUT_COUNT] = {
+	[PH_INSTANCE_WAITING] = {NO_PROCESS,
+		IN(START) = spawn, IN(STOP) = stop_idle, IN(RESTART) = ignore, IN(DEADLINE) = ignore},
+	[PH_INSTANCE_SPAWNING] = {IN(START) = ignore, IN(SPAWNED) = spawned,
+		IN(SPAWN_FAILED) = spawn_failed, IN(HELLO) = ignore, IN(READY) = ignore,
+		IN(ACTIVATE) = bug, IN(FREEZE) = bug, IN(THAW) = ignore, IN(RETIRE) = ignore,
+		IN(STOP) = stop_spawning, IN(RESTART) = ignore, IN(KILL) = kill_now,
+		IN(EXITED) = bug, IN(GONE) = bug, IN(DEADLINE) = ignore},
+	[PH_INSTANCE_STARTING] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
+		IN(HELLO) = hello, IN(READY) = became_ready, IN(ACTIVATE) = activate,
+		IN(FREEZE) = bug, IN(THAW) = ignore, IN(RETIRE) = retire, IN(STOP) = stop,
+		IN(RESTART) = restart, IN(KILL) = kill_now, IN(EXITED) = exited_starting,
+		IN(GONE) = bug, IN(DEADLINE) = too_slow},
+	[PH_INSTANCE_STANDING] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
+		IN(HELLO) = ignore, IN(READY) = ignore, IN(ACTIVATE) = activate, IN(FREEZE) = bug,
+		IN(THAW) = ignore, IN(RETIRE) = bug, IN(STOP) = stop, IN(RESTART) = ignore,
+		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(DEADLINE) = ignore},
+	[PH_INSTANCE_RUNNING] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
+		IN(HELLO) = ignore, IN(READY) = ignore, IN(ACTIVATE) = ignore, IN(FREEZE) = freeze,
+		IN(THAW) = ignore, IN(RETIRE) = retire, IN(STOP) = stop, IN(RESTART) = restart,
+		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(DEADLINE) = watchdog},
+	[PH_INSTANCE_FROZEN] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
+		IN(HELLO) = ignore, IN(READY) = ignore, IN(ACTIVATE) = ignore, IN(FREEZE) = ignore,
+		IN(THAW) = thaw, IN(RETIRE) = retire, IN(STOP) = stop, IN(RESTART) = restart,
+		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(DEADLINE) = ignore},
+	[PH_INSTANCE_RETIRED] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
+		IN(HELLO) = ignore, IN(READY) = ignore, IN(ACTIVATE) = bug, IN(FREEZE) = ignore,
+		IN(THAW) = thaw, IN(RETIRE) = ignore, IN(STOP) = stop, IN(RESTART) = ignore,
+		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(DEADLINE) = ignore},
+	[PH_INSTANCE_STOPPING] = {IN(START) = restart_later, IN(SPAWNED) = bug,
+		IN(SPAWN_FAILED) = bug, IN(HELLO) = ignore, IN(READY) = ignore,
+		IN(ACTIVATE) = ignore, IN(FREEZE) = ignore, IN(THAW) = ignore, IN(RETIRE) = ignore,
+		IN(STOP) = stop_later, IN(RESTART) = restart_later, IN(KILL) = kill_now,
+		IN(EXITED) = exited, IN(GONE) = bug, IN(DEADLINE) = grace},
+	[PH_INSTANCE_KILLING] = {IN(START) = restart_later, IN(SPAWNED) = kill_now,
+		IN(SPAWN_FAILED) = spawn_failed, IN(HELLO) = ignore, IN(READY) = ignore,
+		IN(ACTIVATE) = ignore, IN(FREEZE) = ignore, IN(THAW) = ignore, IN(RETIRE) = ignore,
+		IN(STOP) = stop_later, IN(RESTART) = restart_later, IN(KILL) = ignore,
+		IN(EXITED) = exited, IN(GONE) = bug, IN(DEADLINE) = kill_now},
+	[PH_INSTANCE_REAPING] = {IN(START) = restart_later, IN(SPAWNED) = bug,
+		IN(SPAWN_FAILED) = bug, IN(HELLO) = ignore, IN(READY) = ignore,
+		IN(ACTIVATE) = ignore, IN(FREEZE) = ignore, IN(THAW) = ignore, IN(RETIRE) = ignore,
+		IN(STOP) = stop_later, IN(RESTART) = restart_later, IN(KILL) = ignore,
+		IN(EXITED) = ignore, IN(GONE) = end, IN(DEADLINE) = ignore},
+	[PH_INSTANCE_BACKOFF] = {NO_PROCESS,
+		IN(START) = again, IN(STOP) = stop_idle, IN(RESTART) = again, IN(DEADLINE) = spawn},
+	[PH_INSTANCE_STOPPED] = {NO_PROCESS,
+		IN(START) = again, IN(STOP) = stop_idle, IN(RESTART) = again, IN(DEADLINE) = ignore},
+	[PH_INSTANCE_FAILED] = {NO_PROCESS,
+		IN(START) = again, IN(STOP) = stop_idle, IN(RESTART) = again, IN(DEADLINE) = again},
+};
+#undef IN
+
+void ph_instance_step(struct ph_hub *hub, struct ph_instance *instance, enum ph_instance_input in)
+{
+	enum ph_instance_state before = instance->state;
+	cell *handler = machine[before][in];
+	enum ph_instance_state next = handler(hub, instance);
+	if (!instance->slot)
+		return; /* freed on the way */
+	instance->state = next;
+	if (next != before)
+		instance->since_ms = hub->now_ms;
+	arm(hub, instance);
+	if (next != before || in == PH_INSTANCE_IN_SPAWNED)
+		publish(hub, instance);
+}
+
+/* For the unit test: is there a decision for this pair? */
+bool ph_instance_decided(enum ph_instance_state state, enum ph_instance_input in);
+bool ph_instance_decided(enum ph_instance_state state, enum ph_instance_input in)
+{
+	return machine[state][in] != NULL;
+}
+
+/* ---- birth and death ---- */
+
+struct ph_instance *ph_instance_new(struct ph_hub *hub, struct ph_slot *slot,
+	const struct ph_spec *spec, enum ph_role role, uint64_t epoch)
+{
+	struct ph_instance *instance = ph_must(calloc(1, sizeof *instance));
+	instance->slot = slot;
+	instance->spec = ph_must(ph_spec_clone(spec));
+	instance->role = role;
+	instance->epoch = epoch;
+	instance->since_ms = hub->now_ms;
+	instance->timer.kind = PH_TIMER_INSTANCE;
+	instance->timer.owner = instance;
+	DL_APPEND(hub->instances, instance);
+	return instance;
+}
+
+void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance)
+{
+	drop_process(hub, instance);
+	ph_timer_set(hub, &instance->timer, PH_NEVER_MS);
+	DL_DELETE(hub->instances, instance);
+	if (instance->slot->instance == instance) {
+		instance->slot->instance = NULL;
+		if (ph_slot_mine(hub, instance->slot) && !hub->exiting)
+			ph_slot_release(hub, instance->slot);
+	}
+	if (instance->source && instance->source->old == instance)
+		instance->source->old = NULL;
+	if (instance->target && instance->target->fresh == instance)
+		instance->target->fresh = NULL;
+	ph_spec_free(instance->spec);
+	instance->spec = NULL;
+	instance->slot = NULL;
+	ph_out_bury(hub, instance);
+}
+
+void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
+{
+	struct ph_child *child = ph_child_get(hub, &adopted->key.child);
+	const struct ph_spec *spec = adopted->spec ? adopted->spec : ph_child_spec(child);
+	if (!spec) { /* nothing says how it is to be kept: end it as a stranger */
+		struct ph_action *action = ph_out(hub, PH_ACT_SIGNAL);
+		action->wid = adopted->wid;
+		action->signal = 9;
+		ph_out(hub, PH_ACT_REAP)->wid = adopted->wid;
+		return;
+	}
+	struct ph_slot *slot =
+		ph_slot_get(hub, &adopted->key, spec->local ? &hub->set.node : NULL);
+	struct ph_instance *instance =
+		ph_instance_new(hub, slot, spec, adopted->role, adopted->epoch);
+	instance->spec->revision = adopted->revision;
+	instance->wid = adopted->wid;
+	instance->pid = adopted->pid;
+	instance->restarts = adopted->restarts;
+	instance->said_ready = adopted->ready;
+	instance->meta = adopted->meta ? ph_must(strdup(adopted->meta)) : NULL;
+	instance->started_ms = instance->watchdog_ms = hub->now_ms;
+	HASH_ADD(hh, hub->by_wid, wid, sizeof instance->wid, instance);
+	if (adopted->wid > hub->numbers)
+		hub->numbers = adopted->wid;
+	ph_slot_seen(hub, slot, adopted->epoch);
+	if (adopted->retired)
+		instance->state = PH_INSTANCE_RETIRED;
+	else if (adopted->role == PH_ROLE_STANDBY)
+		instance->state = PH_INSTANCE_STANDING;
+	else
+		instance->state = adopted->ready ? PH_INSTANCE_RUNNING : PH_INSTANCE_STARTING;
+	/* Which migration it belongs to was restored from the journal, if it got that far. */
+	HASH_FIND(hh, hub->sources, adopted->migration.b, sizeof adopted->migration.b,
+		instance->source);
+	if (instance->source) {
+		instance->source->old = instance;
+		return;
+	}
+	HASH_FIND(hh, hub->targets, adopted->migration.b, sizeof adopted->migration.b,
+		instance->target);
+	if (instance->target) {
+		instance->target->fresh = instance;
+		return;
+	}
+	if (instance->state == PH_INSTANCE_RUNNING || instance->state == PH_INSTANCE_STARTING) {
+		if (!slot->instance) {
+			slot->instance = instance;
+			ph_slot_own(hub, slot, adopted->epoch, PH_LINEAGE_CONTINUED);
+		}
+		arm(hub, instance);
+	}
+}
+
+/* ---- what the shell reports of a process ---- */
+
+static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
+{
+	instance->connected = true;
+	instance->caps = msg->caps;
+	instance->has_state = msg->has_state;
+	memcpy(instance->format, msg->format, sizeof instance->format);
+	instance->format_version = msg->version;
+	instance->n_accepts = msg->n_accepts;
+	memcpy(instance->accepts, msg->accepts, sizeof instance->accepts);
+	struct ph_wmsg *answer = ph_tell(hub, instance, PH_W_WELCOME);
+	answer->v1 = true;
+	answer->node = hub->set.node;
+	answer->child = instance->slot->k.key.child;
+	answer->has_instance = true;
+	answer->instance = instance->slot->k.key.instance;
+	answer->epoch = instance->epoch;
+	answer->role = instance->role;
+	if (instance->source && instance->source->old == instance)
+		ph_source_hello(hub, instance->source, msg);
+	else if (instance->target && instance->target->state < PH_TARGET_NEVER &&
+		 instance->target->fresh == instance)
+		ph_target_hello(hub, instance->target, msg);
+	else if (msg->has_standing && !ph_id_none(&msg->standing_id) &&
+		 msg->standing != PH_STANDING_COMMITTED) {
+		/* It stands in a handover that nobody here knows: it was never decided. */
+		struct ph_wmsg *resume = ph_tell(hub, instance, PH_W_RESUME);
+		resume->id = msg->standing_id;
+		resume->epoch = instance->epoch;
+		resume->reason = "the migration is not known any more";
+	}
+	ph_instance_step(hub, instance, PH_INSTANCE_IN_HELLO);
+}
+
+static void set_meta(struct ph_hub *hub, struct ph_instance *instance, const char *meta)
+{
+	if (!meta)
+		return;
+	free(instance->meta);
+	instance->meta = ph_must(strdup(meta));
+	publish(hub, instance);
+}
+
+static void on_ready(struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
+{
+	if (instance->state == PH_INSTANCE_STANDING && instance->role == PH_ROLE_STANDBY) {
+		ph_complain(hub, instance, "not_active", "'ready' before 'activate'");
+		return;
+	}
+	set_meta(hub, instance, msg->meta);
+	if (instance->spec->ready != PH_READY_NOTIFY || instance->activated)
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_READY);
+}
+
+static bool of_old(enum ph_wop op)
+{
+	return op == PH_W_HANDOVER_ACCEPT || op == PH_W_HANDOVER_REFUSE || op == PH_W_PROGRESS ||
+	       op == PH_W_STATE_END || op == PH_W_RESUMED || op == PH_W_RETENTION_HANDLED;
+}
+
+static void on_worker(struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
+{
+	instance->watchdog_ms = msg->op == PH_W_WATCHDOG ? hub->now_ms : instance->watchdog_ms;
+	if (msg->op == PH_W_HELLO) {
+		on_hello(hub, instance, msg);
+	} else if (msg->op == PH_W_READY) {
+		on_ready(hub, instance, msg);
+	} else if (msg->op == PH_W_META) {
+		set_meta(hub, instance, msg->meta);
+	} else if (of_old(msg->op)) {
+		if (instance->source && instance->source->old == instance)
+			ph_source_worker(hub, instance->source, msg);
+		else if (msg->op != PH_W_RESUMED && msg->op != PH_W_PROGRESS)
+			ph_complain(hub, instance, "no_handover",
+				"this worker is not the old one of a handover");
+	} else if (msg->op == PH_W_HANDOVER_REJECT || msg->op == PH_W_HANDOVER_LOADED) {
+		if (instance->target && instance->target->fresh == instance)
+			ph_target_worker(hub, instance->target, msg);
+		else
+			ph_complain(hub, instance, "no_handover",
+				"this worker is not the new one of a handover");
+	}
+	if (instance->slot && instance->state == PH_INSTANCE_RUNNING)
+		arm(hub, instance);
+}
+
+static void on_notify(struct ph_hub *hub, struct ph_instance *instance, const struct ph_notify *n)
+{
+	if (n->watchdog)
+		instance->watchdog_ms = hub->now_ms;
+	if (n->extend_ms && instance->state == PH_INSTANCE_STARTING) {
+		instance->since_ms = hub->now_ms + n->extend_ms - instance->spec->start_timeout_ms;
+		arm(hub, instance);
+		return;
+	}
+	if (n->ready && instance->spec->ready == PH_READY_NOTIFY &&
+		instance->state == PH_INSTANCE_STARTING)
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_READY);
+	else
+		arm(hub, instance);
+}
+
+void ph_instance_event(struct ph_hub *hub, const struct ph_event *event)
+{
+	struct ph_instance *instance;
+	HASH_FIND(hh, hub->by_wid, &event->wid, sizeof event->wid, instance);
+	if (!instance)
+		return;
+	if (event->kind == PH_EV_SPAWNED) {
+		instance->pid = event->pid;
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_SPAWNED);
+	} else if (event->kind == PH_EV_SPAWN_FAILED) {
+		ph_log(hub, PH_LOG_ERROR, "%s/%u cannot be started: %s",
+			instance->slot->k.key.child.s, instance->slot->k.key.instance,
+			event->text ? event->text : "unknown");
+		if (instance->target)
+			ph_reason(instance->target->reason, "%s", event->text ? event->text : "");
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_SPAWN_FAILED);
+	} else if (event->kind == PH_EV_EXITED) {
+		instance->exit = event->exit;
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_EXITED);
+	} else if (event->kind == PH_EV_GONE) {
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_GONE);
+	} else if (event->kind == PH_EV_WORKER) {
+		on_worker(hub, instance, event->worker);
+	} else if (event->kind == PH_EV_WORKER_CLOSED) {
+		instance->connected = false;
+	} else if (event->kind == PH_EV_NOTIFIED) {
+		on_notify(hub, instance, event->notify);
+	}
+}

@@ -1,0 +1,194 @@
+/*
+ * place.c - where each key belongs: a pure function of members and children.
+ *
+ * Weighted rendezvous hashing (Thaler and Ravishankar 1998; the weights after Schindelhauer and
+ * Schomaker 2005) with a bound on the load: no node gets more than BOUND_PERCENT of its share
+ * while another one that may take the key has room (after Mirrokni, Thorup and Zadimoghaddam 2018).
+ * Keys are taken in the order of their hashes, so all members with the same view agree.
+ */
+#include "core/state.h"
+
+#include <fnmatch.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BOUND_PERCENT 125
+
+struct node {
+	struct ph_name name;
+	uint64_t hash;
+	double weight;
+	const char *labels;
+	size_t load, room;
+};
+
+struct wanted {
+	uint64_t hash;
+	struct ph_slot *slot;
+	const struct ph_spec *spec;
+};
+
+static uint64_t name_hash(const struct ph_name *name)
+{
+	return ph_mix64(ph_hash_bytes(PH_HASH_SEED, name->s, strlen(name->s)));
+}
+
+/* A larger one is preferred: -weight / ln(u) with u uniform in (0, 1). */
+static double score(uint64_t key_hash, uint64_t node_hash, double weight)
+{
+	uint64_t h = ph_mix64(key_hash ^ node_hash) >> 11;
+	double u = ((double)h + 0.5) * 0x1p-53;
+	return -weight / log(u);
+}
+
+bool ph_place_before(const struct ph_key *key, const struct ph_name *a, const struct ph_name *b)
+{
+	uint64_t h = ph_key_hash(key);
+	double sa = score(h, name_hash(a), 1.0), sb = score(h, name_hash(b), 1.0);
+	if (sa != sb)
+		return sa > sb;
+	return strcmp(a->s, b->s) < 0;
+}
+
+/* Calls `each` for every word of a list joined by ','; true as soon as one call is true. */
+static bool any_word(const char *list, bool (*each)(const char *word, const void *arg), const void *arg)
+{
+	char word[512];
+	while (list && *list) {
+		size_t n = strcspn(list, ",");
+		size_t cut = n < sizeof word ? n : sizeof word - 1;
+		memcpy(word, list, cut);
+		word[cut] = '\0';
+		if (each(word, arg))
+			return true;
+		list += n + (list[n] == ',');
+	}
+	return false;
+}
+
+static bool matches(const char *pattern, const void *name)
+{
+	return fnmatch(pattern, name, 0) == 0;
+}
+
+static bool same(const char *word, const void *other)
+{
+	return strcmp(word, other) == 0;
+}
+
+static bool lacks(const char *label, const void *labels)
+{
+	return !any_word(labels, same, label);
+}
+
+static bool eligible(const struct ph_spec *spec, const struct node *node)
+{
+	if (spec->nodes && !any_word(spec->nodes, matches, node->name.s))
+		return false;
+	return !spec->labels || !any_word(spec->labels, lacks, node->labels);
+}
+
+static size_t collect_nodes(const struct ph_hub *hub, struct node **ret)
+{
+	struct node *nodes = ph_must(calloc(HASH_COUNT(hub->members) + 1, sizeof *nodes));
+	size_t n = 0;
+	if (!hub->draining && !hub->shutting)
+		nodes[n++] = (struct node){.name = hub->set.node,
+			.weight = hub->set.weight,
+			.labels = hub->set.labels};
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		if ((m->state == PH_MEMBER_ALIVE || m->state == PH_MEMBER_SUSPECT) &&
+			!m->info.draining)
+			nodes[n++] = (struct node){.name = m->info.name,
+				.weight = m->info.weight,
+				.labels = m->info.labels};
+	for (size_t i = 0; i < n; i++)
+		nodes[i].hash = name_hash(&nodes[i].name);
+	*ret = nodes;
+	return n;
+}
+
+static int by_hash(const void *a, const void *b)
+{
+	const struct wanted *x = a, *y = b;
+	if (x->hash != y->hash)
+		return x->hash < y->hash ? -1 : 1;
+	return ph_key_compare(&x->slot->k.key, &y->slot->k.key);
+}
+
+static size_t collect_keys(struct ph_hub *hub, struct wanted **ret)
+{
+	size_t total = 0, n = 0;
+	for (struct ph_child *c = hub->children; c; c = c->hh.next) {
+		const struct ph_spec *spec = ph_child_spec(c);
+		total += spec && !spec->local ? spec->instances : 0;
+	}
+	struct wanted *list = ph_must(calloc(total + 1, sizeof *list));
+	for (struct ph_child *c = hub->children; c; c = c->hh.next) {
+		const struct ph_spec *spec = ph_child_spec(c);
+		if (!spec || spec->local)
+			continue;
+		for (uint32_t i = 0; i < spec->instances; i++) {
+			struct ph_key key = {.child = c->name, .instance = i};
+			list[n].spec = spec;
+			list[n].slot = ph_slot_get(hub, &key, NULL);
+			list[n].hash = ph_key_hash(&list[n].slot->k.key);
+			n++;
+		}
+	}
+	qsort(list, n, sizeof *list, by_hash);
+	*ret = list;
+	return n;
+}
+
+static void set_room(struct node *nodes, size_t n_nodes, size_t n_keys)
+{
+	double total = 0;
+	for (size_t i = 0; i < n_nodes; i++)
+		total += nodes[i].weight;
+	for (size_t i = 0; i < n_nodes; i++)
+		nodes[i].room = total > 0 ? (size_t)ceil((double)n_keys * nodes[i].weight / total *
+							  BOUND_PERCENT / 100)
+					  : 0;
+}
+
+static struct node *choose(struct node *nodes, size_t n, const struct wanted *key)
+{
+	struct node *best = NULL, *best_full = NULL;
+	double top = 0, top_full = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (nodes[i].weight <= 0 || !eligible(key->spec, &nodes[i]))
+			continue;
+		double s = score(key->hash, nodes[i].hash, nodes[i].weight);
+		if (nodes[i].load < nodes[i].room && (!best || s > top)) {
+			best = &nodes[i];
+			top = s;
+		}
+		if (!best_full || s > top_full) {
+			best_full = &nodes[i];
+			top_full = s;
+		}
+	}
+	return best ? best : best_full;
+}
+
+void ph_place_all(struct ph_hub *hub)
+{
+	struct node *nodes;
+	struct wanted *keys;
+	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+		slot->place.s[0] = '\0';
+	size_t n_nodes = collect_nodes(hub, &nodes);
+	size_t n_keys = collect_keys(hub, &keys);
+	set_room(nodes, n_nodes, n_keys);
+	for (size_t i = 0; i < n_keys; i++) {
+		struct node *node = choose(nodes, n_nodes, &keys[i]);
+		if (!node)
+			continue;
+		node->load++;
+		keys[i].slot->place = node->name;
+	}
+	free(nodes);
+	free(keys);
+}

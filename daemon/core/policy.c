@@ -1,0 +1,77 @@
+/*
+ * policy.c - whether and when an instance is started again.
+ *
+ * The first restart is at once (or after `delay`), the next ones after a back-off that doubles up
+ * to its cap, with jitter; a process that stayed ready for backoff_max (at least 10 s) ends the
+ * streak. More than `intensity` restarts within `within` is the limit.
+ */
+#include "core/state.h"
+
+#define HEALTHY_MS 10000 /* ready for at least so long ends a streak of failures */
+
+static bool wants_restart(const struct ph_instance *instance)
+{
+	const struct ph_exit *exit = &instance->exit;
+	switch (instance->spec->restart.policy) {
+	case PH_RESTART_PERMANENT:
+		return true;
+	case PH_RESTART_TRANSIENT:
+		return instance->failed_start || exit->kind != PH_EXIT_CODE || exit->value != 0;
+	case PH_RESTART_TEMPORARY:
+		return false;
+	}
+	return false;
+}
+
+/* Counts this restart; true where it is one too many. */
+static bool over_limit(struct ph_hub *hub, struct ph_instance *instance)
+{
+	const struct ph_restart *policy = &instance->spec->restart;
+	uint32_t kept = 0, cap = (uint32_t)(sizeof instance->window_ms / sizeof instance->window_ms[0]);
+	if (!policy->intensity)
+		return false;
+	for (uint32_t i = 0; i < instance->n_window; i++)
+		if (instance->window_ms[i] + policy->within_ms > hub->now_ms)
+			instance->window_ms[kept++] = instance->window_ms[i];
+	instance->n_window = kept;
+	if (kept >= policy->intensity || kept >= cap)
+		return true;
+	instance->window_ms[instance->n_window++] = hub->now_ms;
+	return false;
+}
+
+static uint64_t backoff(struct ph_hub *hub, struct ph_instance *instance)
+{
+	const struct ph_restart *policy = &instance->spec->restart;
+	if (instance->streak == 0)
+		return policy->delay_ms;
+	uint64_t wait = policy->backoff_ms;
+	for (uint32_t i = 1; i < instance->streak && wait < policy->backoff_max_ms; i++)
+		wait *= 2;
+	if (wait > policy->backoff_max_ms)
+		wait = policy->backoff_max_ms;
+	wait = ph_jitter(hub, wait, policy->jitter_percent);
+	return wait > policy->delay_ms ? wait : policy->delay_ms;
+}
+
+uint64_t ph_policy_next(struct ph_hub *hub, struct ph_instance *instance, bool *failed)
+{
+	const struct ph_restart *policy = &instance->spec->restart;
+	uint64_t healthy = policy->backoff_max_ms > HEALTHY_MS ? policy->backoff_max_ms : HEALTHY_MS;
+	*failed = false;
+	if (!wants_restart(instance))
+		return PH_NEVER_MS;
+	if (instance->ready_ms && instance->ready_ms + healthy <= hub->now_ms) {
+		instance->streak = 0;
+		instance->n_window = 0;
+	}
+	if (over_limit(hub, instance)) {
+		*failed = true;
+		instance->streak = 0;
+		instance->n_window = 0;
+		return policy->on_limit == PH_LIMIT_RETRY ? policy->retry_after_ms : PH_NEVER_MS;
+	}
+	uint64_t wait = backoff(hub, instance);
+	instance->streak++;
+	return wait;
+}

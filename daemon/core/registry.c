@@ -1,0 +1,492 @@
+/*
+ * registry.c - who owns what, as far as this node knows.
+ *
+ * One slot a key. An entry with a higher epoch replaces a lower one; with the same epoch only its
+ * owner's word counts, the newer version first. Each node numbers the changes of its own part; a
+ * heartbeat carries that number and a digest, and whoever has missed something fetches it.
+ */
+#include "core/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FETCH_AGAIN_MS 300
+#define SEEN_BATCH 256 /* records of one batch */
+
+static struct ph_slot_key slot_key(const struct ph_key *key, const struct ph_name *local)
+{
+	/* Built from nothing and from checked names, so that equal keys are equal bytes. */
+	struct ph_slot_key k;
+	memset(&k, 0, sizeof k);
+	k.key.child = ph_name_of(key->child.s);
+	k.key.instance = key->instance;
+	k.key.replica = key->replica;
+	if (local)
+		k.local = ph_name_of(local->s);
+	return k;
+}
+
+struct ph_slot *ph_slot_find(
+	struct ph_hub *hub, const struct ph_key *key, const struct ph_name *local)
+{
+	struct ph_slot_key k = slot_key(key, local);
+	struct ph_slot *slot;
+	HASH_FIND(hh, hub->slots, &k, sizeof k, slot);
+	return slot;
+}
+
+struct ph_slot *ph_slot_get(struct ph_hub *hub, const struct ph_key *key, const struct ph_name *local)
+{
+	struct ph_slot *slot = ph_slot_find(hub, key, local);
+	if (slot)
+		return slot;
+	slot = ph_must(calloc(1, sizeof *slot));
+	slot->k = slot_key(key, local);
+	HASH_ADD(hh, hub->slots, k, sizeof slot->k, slot);
+	return slot;
+}
+
+void ph_slot_seen(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch)
+{
+	if (epoch <= slot->seen)
+		return;
+	slot->seen = epoch;
+	if (!slot->seen_dirty)
+		hub->n_seen_dirty++;
+	slot->seen_dirty = true;
+}
+
+bool ph_slot_mine(const struct ph_hub *hub, const struct ph_slot *slot)
+{
+	return slot->entered && ph_is_self(hub, &slot->entry.node) &&
+	       slot->entry.state != PH_CHILD_RELEASED && slot->entry.state != PH_CHILD_REMOVED;
+}
+
+uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot)
+{
+	uint64_t counter = ph_epoch_counter(slot->seen);
+	if (hub->set.journal_lost)
+		counter += 4096; /* what this node promised before cannot be read any more */
+	return ph_epoch_make(counter + 1, hub->set.slot);
+}
+
+/* ---- digests: each entry counts for its owner's part ---- */
+
+static void digest_toggle(struct ph_hub *hub, const struct ph_slot *slot)
+{
+	if (!slot->entered)
+		return;
+	uint64_t h = ph_key_hash(&slot->k.key) ^ ph_mix64(slot->entry.epoch + 1) ^
+		     ph_mix64(slot->entry.version ^ PH_HASH_SEED);
+	h = ph_mix64(h);
+	if (ph_is_self(hub, &slot->entry.node)) {
+		hub->digest ^= h;
+		return;
+	}
+	struct ph_member *member = ph_member_find(hub, &slot->entry.node);
+	if (member)
+		member->digest ^= h;
+}
+
+static void set_meta(struct ph_slot *slot, const char *meta)
+{
+	if (slot->entry.meta == meta)
+		return;
+	free((void *)(uintptr_t)slot->entry.meta);
+	slot->entry.meta = meta ? ph_must(strdup(meta)) : NULL;
+}
+
+static void changed(struct ph_hub *hub, const struct ph_slot *slot)
+{
+	ph_out(hub, PH_ACT_CHANGED)->key = slot->k.key;
+}
+
+/* To be cast: at once where the owner changed, else gathered for a moment. */
+static void touch(struct ph_hub *hub, struct ph_slot *slot, bool now)
+{
+	if (!slot->dirty)
+		hub->n_dirty++;
+	slot->dirty = true;
+	if (now)
+		hub->flush_now = true;
+	else if (!hub->flush.pos)
+		ph_timer_set(hub, &hub->flush, hub->now_ms + PH_FLUSH_MS);
+	changed(hub, slot);
+}
+
+/* ---- changes that this node makes ---- */
+
+void ph_slot_own(
+	struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage)
+{
+	digest_toggle(hub, slot);
+	slot->entered = true;
+	slot->entry.key = slot->k.key;
+	slot->entry.local = slot->k.local.s[0] != '\0';
+	slot->entry.node = hub->set.node;
+	slot->entry.epoch = epoch;
+	slot->entry.lineage = lineage;
+	slot->entry.role = PH_ROLE_ACTIVE;
+	slot->entry.state = PH_CHILD_WAITING;
+	slot->since_ms = hub->now_ms;
+	slot->entry.version = ++hub->version;
+	digest_toggle(hub, slot);
+	ph_slot_seen(hub, slot, epoch);
+	touch(hub, slot, true);
+}
+
+void ph_slot_give(
+	struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *node, uint64_t epoch)
+{
+	digest_toggle(hub, slot);
+	slot->entered = true;
+	slot->entry.key = slot->k.key;
+	slot->entry.node = *node;
+	slot->entry.epoch = epoch;
+	slot->entry.version = 0; /* whatever its owner says of it is newer */
+	slot->entry.lineage = PH_LINEAGE_CONTINUED;
+	slot->entry.pid = 0;
+	slot->since_ms = hub->now_ms;
+	digest_toggle(hub, slot);
+	ph_slot_seen(hub, slot, epoch);
+	hub->version++;
+	touch(hub, slot, true);
+}
+
+void ph_slot_release(struct ph_hub *hub, struct ph_slot *slot)
+{
+	digest_toggle(hub, slot);
+	slot->entry.state = PH_CHILD_RELEASED;
+	slot->entry.ready = false;
+	slot->entry.pid = 0;
+	slot->entry.version = ++hub->version;
+	digest_toggle(hub, slot);
+	touch(hub, slot, true);
+}
+
+void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot)
+{
+	struct ph_instance *instance = slot->instance;
+	if (!slot->entered || !ph_is_self(hub, &slot->entry.node))
+		return;
+	struct ph_entry next = slot->entry;
+	if (instance && next.state != PH_CHILD_RELEASED && next.state != PH_CHILD_REMOVED) {
+		next.state = ph_instance_shown(instance);
+		next.pid = instance->pid;
+		next.ready = next.state == PH_CHILD_RUNNING || next.state == PH_CHILD_FROZEN;
+		next.restarts = instance->restarts;
+		next.exit = instance->exit;
+		next.revision = instance->spec->revision;
+	} else {
+		next.pid = 0;
+		next.ready = false;
+	}
+	next.stopped_by_wish = slot->wish_stopped;
+	const char *meta = instance ? instance->meta : NULL;
+	bool same_meta = meta && next.meta ? strcmp(meta, next.meta) == 0 : meta == next.meta;
+	if (next.state != slot->entry.state)
+		slot->since_ms = hub->now_ms;
+	digest_toggle(hub, slot);
+	next.version = ++hub->version;
+	slot->entry = next;
+	if (!same_meta)
+		set_meta(slot, meta);
+	digest_toggle(hub, slot);
+	touch(hub, slot, false);
+}
+
+/* ---- casting and fetching ---- */
+
+static void put_entry(struct ph_hub *hub, struct ph_entry *to, const struct ph_slot *slot)
+{
+	*to = slot->entry;
+	to->age_ms = hub->now_ms - slot->since_ms;
+	to->meta = ph_out_text(hub, slot->entry.meta);
+}
+
+static void put_migrations(struct ph_hub *hub, struct ph_bmsg *msg, uint64_t since)
+{
+	size_t n = 0;
+	struct ph_history *h;
+	DL_FOREACH (hub->history, h)
+		n += ph_is_self(hub, &h->info.from) && h->info.version > since;
+	if (n > PH_LIST_MAX * 4)
+		n = PH_LIST_MAX * 4;
+	struct ph_migration_info *list = ph_out_alloc(hub, (n + 1) * sizeof *list);
+	size_t k = 0;
+	DL_FOREACH (hub->history, h) {
+		if (k == n || !ph_is_self(hub, &h->info.from) || h->info.version <= since)
+			continue;
+		list[k] = h->info;
+		if (h->info.result == PH_RESULT_RUNNING)
+			list[k].elapsed_ms += hub->now_ms - h->at_ms;
+		k++;
+	}
+	msg->migrations = list;
+	msg->n_migrations = k;
+	msg->sequence = since;
+	msg->migrations_version = hub->migrations_version;
+}
+
+static bool alone(const struct ph_hub *hub)
+{
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (ph_member_live(m))
+			return false;
+	return true;
+}
+
+/* Sends pieces of PH_LIST_MAX of the slots that `pick` takes; `to` NULL: cast. */
+static void send_part(struct ph_hub *hub, const struct ph_name *to, uint64_t since, bool whole,
+	uint64_t migrations_since, bool (*pick)(const struct ph_hub *, const struct ph_slot *, uint64_t))
+{
+	struct ph_slot *slot = hub->slots;
+	bool first = true;
+	do {
+		struct ph_bmsg *msg = to ? ph_send(hub, to, PH_B_REGISTRY)
+					 : ph_cast(hub, PH_B_REGISTRY);
+		struct ph_entry *list = ph_out_alloc(hub, PH_LIST_MAX * sizeof *list);
+		size_t n = 0;
+		for (; slot && n < PH_LIST_MAX; slot = slot->hh.next)
+			if (pick(hub, slot, since))
+				put_entry(hub, &list[n++], slot);
+		while (slot && !pick(hub, slot, since))
+			slot = slot->hh.next;
+		msg->entries = list;
+		msg->n_entries = n;
+		msg->since = since;
+		msg->until = hub->version;
+		msg->whole = whole && first;
+		msg->last = !slot;
+		msg->sequence = msg->migrations_version = hub->migrations_version;
+		if (msg->last)
+			put_migrations(hub, msg, migrations_since);
+		first = false;
+	} while (slot);
+}
+
+static bool pick_dirty(const struct ph_hub *hub, const struct ph_slot *slot, uint64_t since)
+{
+	(void)hub, (void)since;
+	return slot->dirty;
+}
+
+static bool pick_since(const struct ph_hub *hub, const struct ph_slot *slot, uint64_t since)
+{
+	return slot->entered && ph_is_self(hub, &slot->entry.node) && slot->entry.version > since;
+}
+
+void ph_registry_flush(struct ph_hub *hub)
+{
+	ph_timer_set(hub, &hub->flush, PH_NEVER_MS);
+	hub->flush_now = false;
+	if (!alone(hub))
+		send_part(hub, NULL, hub->flushed_version, false, hub->flushed_migrations,
+			pick_dirty);
+	for (struct ph_slot *slot = hub->slots; slot && hub->n_dirty; slot = slot->hh.next) {
+		if (slot->dirty)
+			hub->n_dirty--;
+		slot->dirty = false;
+	}
+	hub->flushed_version = hub->version;
+	hub->flushed_migrations = hub->migrations_version;
+}
+
+void ph_registry_tell(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to)
+{
+	struct ph_bmsg *msg = ph_send(hub, to, PH_B_REGISTRY);
+	struct ph_entry *list = ph_out_alloc(hub, sizeof *list);
+	put_entry(hub, list, slot);
+	msg->entries = list;
+	msg->n_entries = 1;
+	msg->since = msg->until = PH_EPOCH_LIMIT - 1; /* one entry, no part: never contiguous */
+	msg->sequence = msg->migrations_version = 0;
+}
+
+void ph_registry_fetch_message(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	bool whole = msg->since == 0 || msg->since > hub->version;
+	send_part(hub, &msg->from, whole ? 0 : msg->since, whole, msg->migrations_version,
+		pick_since);
+}
+
+bool ph_registry_in_step(const struct ph_hub *hub, const struct ph_member *member)
+{
+	(void)hub;
+	return member->have >= member->registry_version &&
+	       member->have_migrations >= member->migrations_version;
+}
+
+void ph_registry_step(struct ph_hub *hub, struct ph_member *member)
+{
+	bool behind = !ph_registry_in_step(hub, member);
+	bool differs = member->have == member->registry_version &&
+		       member->digest != member->registry_digest;
+	if (!behind && !differs)
+		return;
+	if (member->fetch_at_ms && hub->now_ms < member->fetch_at_ms + FETCH_AGAIN_MS)
+		return;
+	member->fetch_at_ms = hub->now_ms;
+	struct ph_bmsg *msg = ph_send(hub, &member->info.name, PH_B_FETCH);
+	msg->since = differs ? 0 : member->have;
+	msg->migrations_version = member->have_migrations;
+}
+
+void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member)
+{
+	member->have = member->have_migrations = 0;
+	member->registry_version = member->registry_digest = member->migrations_version = 0;
+	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
+		if (!slot->entered || !ph_name_equal(&slot->entry.node, &member->info.name))
+			continue;
+		digest_toggle(hub, slot);
+		slot->entry.version = 0; /* its new incarnation counts from the start */
+		digest_toggle(hub, slot);
+	}
+}
+
+/* ---- what others say ---- */
+
+static bool is_news(const struct ph_slot *slot, const struct ph_entry *e, const struct ph_name *author)
+{
+	if (!slot->entered || e->epoch > slot->entry.epoch)
+		return true;
+	if (e->epoch < slot->entry.epoch || !ph_name_equal(&e->node, &slot->entry.node))
+		return false;
+	return ph_name_equal(author, &e->node) && e->version > slot->entry.version;
+}
+
+static void apply(struct ph_hub *hub, const struct ph_name *author, const struct ph_entry *e)
+{
+	struct ph_slot *slot = ph_slot_get(hub, &e->key, e->local ? &e->node : NULL);
+	ph_slot_seen(hub, slot, e->epoch);
+	slot->swept = true;
+	if (!is_news(slot, e, author) || (ph_is_self(hub, &e->node) && slot->entered))
+		return;
+	bool was_mine = ph_slot_mine(hub, slot);
+	digest_toggle(hub, slot);
+	const char *meta = slot->entry.meta;
+	slot->entry = *e;
+	slot->entry.meta = meta;
+	slot->entry.key = slot->k.key;
+	set_meta(slot, e->meta);
+	slot->entered = true;
+	slot->since_ms = e->age_ms < hub->now_ms ? hub->now_ms - e->age_ms : 0;
+	digest_toggle(hub, slot);
+	if (slot->wish_stopped != e->stopped_by_wish) {
+		slot->wish_stopped = e->stopped_by_wish;
+		if (!slot->seen_dirty)
+			hub->n_seen_dirty++;
+		slot->seen_dirty = true;
+	}
+	changed(hub, slot);
+	if (e->revision && e->state != PH_CHILD_REMOVED)
+		ph_child_revision(hub, &e->key.child, e->revision, author);
+	if (e->state == PH_CHILD_REMOVED)
+		ph_child_gone(hub, &e->key.child);
+	if (!ph_is_self(hub, &e->node) && (was_mine || slot->instance || slot->source || slot->target))
+		ph_migration_owned(hub, slot);
+	if (e->state == PH_CHILD_RELEASED || ph_is_self(hub, &e->node))
+		ph_plan_soon(hub, 0);
+}
+
+static void sweep(struct ph_hub *hub, const struct ph_member *member)
+{
+	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
+		if (slot->swept || !slot->entered ||
+			!ph_name_equal(&slot->entry.node, &member->info.name))
+			continue;
+		digest_toggle(hub, slot);
+		slot->entered = false; /* its owner says that it is not its own */
+		set_meta(slot, NULL);
+		changed(hub, slot);
+		ph_plan_soon(hub, hub->set.settle_ms);
+	}
+}
+
+static void take_entries(struct ph_hub *hub, struct ph_member *member, const struct ph_bmsg *msg)
+{
+	if (msg->whole) {
+		member->sweeping = true;
+		for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+			slot->swept = false;
+	}
+	for (size_t i = 0; i < msg->n_entries; i++)
+		apply(hub, &member->info.name, &msg->entries[i]);
+	if (!msg->last)
+		return;
+	if (member->sweeping && msg->since == 0) {
+		sweep(hub, member);
+		member->sweeping = false;
+		member->have = msg->until;
+	} else if (msg->since <= member->have && msg->until > member->have) {
+		member->have = msg->until;
+	}
+}
+
+void ph_registry_message(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	struct ph_member *member = ph_member_find(hub, &msg->from);
+	if (!member)
+		return;
+	take_entries(hub, member, msg);
+	for (size_t i = 0; i < msg->n_migrations; i++)
+		if (ph_name_equal(&msg->migrations[i].from, &msg->from))
+			ph_history_put(hub, &msg->migrations[i]);
+	if (msg->last && msg->sequence <= member->have_migrations &&
+		msg->migrations_version > member->have_migrations)
+		member->have_migrations = msg->migrations_version;
+	member->fetch_at_ms = 0;
+}
+
+/* ---- the history of migrations ---- */
+
+void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info)
+{
+	struct ph_history *h;
+	HASH_FIND(hh, hub->history_by_id, info->id.b, sizeof info->id.b, h);
+	if (h && h->info.result != PH_RESULT_RUNNING && info->result == PH_RESULT_RUNNING)
+		return; /* an older word, late */
+	if (!h) {
+		h = ph_must(calloc(1, sizeof *h));
+		h->info = *info;
+		HASH_ADD_KEYPTR(hh, hub->history_by_id, h->info.id.b, sizeof h->info.id.b, h);
+		DL_PREPEND(hub->history, h);
+		hub->n_history++;
+	}
+	h->info = *info;
+	h->at_ms = hub->now_ms;
+	for (struct ph_history *last = hub->history->prev; hub->n_history > PH_HISTORY_MAX;) {
+		struct ph_history *before = last->prev;
+		if (last->info.result != PH_RESULT_RUNNING || hub->n_history > 2 * PH_HISTORY_MAX) {
+			DL_DELETE(hub->history, last);
+			HASH_DEL(hub->history_by_id, last);
+			free(last);
+			hub->n_history--;
+		}
+		if (last == hub->history)
+			break;
+		last = before;
+	}
+}
+
+/* ---- the highest epochs, in batches ---- */
+
+void ph_registry_journal(struct ph_hub *hub)
+{
+	size_t n = 0;
+	for (struct ph_slot *slot = hub->slots; slot && hub->n_seen_dirty && n < SEEN_BATCH;
+		slot = slot->hh.next) {
+		if (!slot->seen_dirty)
+			continue;
+		struct ph_record record = {.kind = PH_RECORD_SEEN,
+			.key = slot->k.key,
+			.peer = slot->k.local,
+			.epoch = slot->seen,
+			.stopped_by_wish = slot->wish_stopped};
+		(void)ph_journal(hub, &record);
+		slot->seen_dirty = false;
+		hub->n_seen_dirty--;
+		n++;
+	}
+}

@@ -60,8 +60,8 @@ int ph_child_signal(struct ph_child *child, int signo);
 int ph_child_kill_group(struct ph_child *child, int signo);
 
 /*
- * Does anything but zombies live in the group (before the reap) or session (after it)? Cheap while
- * the leader runs and after ph_child_reap(); between its end and its reap it walks /proc once.
+ * Does anything but zombies live in its process group? Cheap while the leader runs, and after
+ * ph_child_reap() where the group is empty; otherwise it walks /proc once.
  */
 bool ph_child_group_alive(struct ph_child *child);
 

@@ -1,0 +1,155 @@
+#include "io/proc.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ENVIRON_BYTES_MAX ((size_t)2 << 20) /* a quarter of the default stack: the kernel's bound \
+					     */
+
+/* Reads at most n - 1 bytes of /proc/PID/`what` and ends them with a NUL. */
+static ssize_t read_proc(pid_t pid, const char *what, char *bytes, size_t n)
+{
+	char path[64];
+	(void)snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, what);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	size_t got = 0;
+	ssize_t r = 1;
+	while (got < n - 1 && (r = read(fd, bytes + got, n - 1 - got)) != 0) {
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			break;
+		got += (size_t)r;
+	}
+	r = r < 0 ? -errno : (ssize_t)got;
+	close(fd);
+	bytes[got] = '\0';
+	return r;
+}
+
+int ph_proc_stat(pid_t pid, struct ph_proc_stat *ret)
+{
+	char line[1024];
+	ssize_t n = read_proc(pid, "stat", line, sizeof line);
+	if (n < 0)
+		return (int)n;
+	/* the name is in parentheses and may hold any, so the last one ends it */
+	const char *rest = strrchr(line, ')');
+	char state;
+	int parent, group, session;
+	unsigned long long start_time;
+	if (!rest || sscanf(rest + 1,
+			     " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+			     "%*d %llu",
+			     &state, &parent, &group, &session, &start_time) != 5)
+		return n ? -EBADMSG : -ESRCH;
+	*ret = (struct ph_proc_stat){state, parent, group, session, start_time};
+	return 0;
+}
+
+pid_t ph_proc_session(pid_t pid)
+{
+	pid_t session = getsid(pid);
+	return session < 0 ? -errno : session;
+}
+
+int ph_proc_each(ph_proc_each_fn *fn, void *arg)
+{
+	DIR *dir = opendir("/proc");
+	if (!dir)
+		return -errno;
+	int r = 0;
+	struct dirent *entry;
+	while (!r && (entry = readdir(dir)) != NULL) {
+		char *end;
+		if (*entry->d_name < '1' || *entry->d_name > '9')
+			continue;
+		long pid = strtol(entry->d_name, &end, 10);
+		if (!*end)
+			r = fn(arg, (pid_t)pid);
+	}
+	closedir(dir);
+	return r;
+}
+
+/* The variables that are looked for: X(field, name) */
+#define WORKER_VARIABLES(X) \
+	X(token, "PROCHUB_TOKEN") \
+	X(child, "PROCHUB_CHILD") \
+	X(instance, "PROCHUB_INSTANCE") \
+	X(replica, "PROCHUB_REPLICA") \
+	X(node, "PROCHUB_NODE") \
+	X(epoch, "PROCHUB_EPOCH") \
+	X(role, "PROCHUB_ROLE")
+
+struct search {
+	const char *socket_path;
+	ph_proc_worker_fn *fn;
+	void *arg;
+	char *environment;
+};
+
+static const char *value_of(const char *entry, const char *name)
+{
+	size_t n = strlen(name);
+	return strncmp(entry, name, n) == 0 && entry[n] == '=' ? entry + n + 1 : NULL;
+}
+
+/* True where the environment is one of our workers'. */
+static bool read_variables(const struct search *search, size_t n, struct ph_proc_worker *worker)
+{
+	bool ours = false;
+	for (const char *entry = search->environment; entry < search->environment + n;
+		entry += strlen(entry) + 1) {
+		const char *value = value_of(entry, "PROCHUB_SOCKET");
+		if (value)
+			ours = strcmp(value, search->socket_path) == 0;
+#define X(field, name) \
+	if ((value = value_of(entry, name)) != NULL) \
+		worker->field = value;
+		WORKER_VARIABLES(X)
+#undef X
+	}
+	return ours;
+}
+
+static int visit(void *arg, pid_t pid)
+{
+	struct search *search = arg;
+	struct ph_proc_stat before, after;
+	struct stat owner;
+	char path[32];
+	if (getsid(pid) != pid || pid == getpid() || ph_proc_stat(pid, &before) ||
+		before.state == 'Z' || before.state == 'X')
+		return 0;
+	ssize_t n = read_proc(pid, "environ", search->environment, ENVIRON_BYTES_MAX);
+	struct ph_proc_worker worker = {.pid = pid, .start_time = before.start_time};
+	if (n <= 0 || !read_variables(search, (size_t)n, &worker))
+		return 0;
+	(void)snprintf(path, sizeof path, "/proc/%d", (int)pid);
+	if (stat(path, &owner) < 0)
+		return 0;
+	worker.uid = owner.st_uid;
+	if (ph_proc_stat(pid, &after) || after.start_time != before.start_time)
+		return 0;
+	search->fn(search->arg, &worker);
+	return 0;
+}
+
+int ph_proc_find_workers(const char *socket_path, ph_proc_worker_fn *fn, void *arg)
+{
+	struct search search = {socket_path, fn, arg, malloc(ENVIRON_BYTES_MAX)};
+	if (!search.environment)
+		return -ENOMEM;
+	int r = ph_proc_each(visit, &search);
+	free(search.environment);
+	return r;
+}

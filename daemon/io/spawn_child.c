@@ -1,0 +1,165 @@
+#include "io/spawn_child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/stat.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/*
+ * No sanitizer may keep books here: this stack is none that it knows, and its parent goes on later.
+ * And no C library wrapper: setresuid() would wake the parent's other threads.
+ */
+#define RAW __attribute__((no_sanitize("address", "undefined"), noinline))
+
+#define KERNEL_SIGNALS 64
+#define KERNEL_SIGSET_BYTES (KERNEL_SIGNALS / 8)
+
+/* As the kernel has it; SIG_DFL without flags is all zero on every architecture. */
+struct kernel_sigaction {
+	unsigned long words[4];
+};
+
+/* The result of a system call as -errno. syscall() leaves errno in the parent's thread, which
+ * waits. */
+#define CALL(...) (syscall(__VA_ARGS__) < 0 ? -errno : 0)
+
+RAW static int reset_signals(void)
+{
+	struct kernel_sigaction standard = {{0, 0, 0, 0}};
+	for (int signo = 1; signo <= KERNEL_SIGNALS; signo++) {
+		if (signo == SIGKILL || signo == SIGSTOP)
+			continue;
+		int r = CALL(SYS_rt_sigaction, signo, &standard, NULL, KERNEL_SIGSET_BYTES);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* Handlers are gone and the mask was full until now: a signal that came meanwhile ends the child.
+ */
+RAW static int unblock_signals(void)
+{
+	unsigned long none[KERNEL_SIGSET_BYTES / sizeof(unsigned long)] = {0};
+	return CALL(SYS_rt_sigprocmask, SIG_SETMASK, none, NULL, KERNEL_SIGSET_BYTES);
+}
+
+/* Out of the way first, so that no target overwrites a source; dup leaves close-on-exec off. */
+RAW static int place_fds(struct ph_spawn_task *task)
+{
+	for (int i = 0; i < task->n_fds; i++) {
+		long fd = task->fds[i];
+		if (fd >= task->n_fds)
+			continue;
+		fd = syscall(SYS_fcntl, task->fds[i], F_DUPFD_CLOEXEC, task->n_fds);
+		if (fd < 0)
+			return -errno;
+		task->fds[i] = (int)fd;
+	}
+	for (int i = 0; i < task->n_fds; i++) {
+		int r = CALL(SYS_dup3, task->fds[i], i, 0);
+		if (r)
+			return r;
+	}
+	/* close-on-exec in place of closing: a descriptor of the task may still be wanted */
+	return CALL(SYS_close_range, (unsigned)task->n_fds, ~0u, CLOSE_RANGE_CLOEXEC);
+}
+
+RAW static int set_limits(struct ph_spawn_task *task)
+{
+	for (size_t i = 0; i < task->spec->n_limits; i++) {
+		const struct ph_spawn_limit *limit = &task->spec->limits[i];
+		struct {
+			unsigned long long soft, hard;
+		} values = {limit->soft, limit->hard};
+		task->resource = limit->resource;
+		int r = CALL(SYS_prlimit64, 0, limit->resource, &values, NULL);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+RAW static void write_pid(const struct ph_spawn_task *task)
+{
+	for (size_t i = 0; i < 2; i++) {
+		char digits[PH_SPAWN_PID_DIGITS], *out = task->pid_digits[i];
+		if (!out)
+			continue;
+		long pid = syscall(SYS_getpid);
+		int n = 0;
+		for (; pid; pid /= 10)
+			digits[n++] = (char)('0' + pid % 10);
+		while (n)
+			*out++ = digits[--n];
+		*out = '\0';
+	}
+}
+
+RAW static int try_execute(const char *path)
+{
+	struct statx st;
+	int r = CALL(SYS_statx, AT_FDCWD, path, 0, STATX_TYPE, &st);
+	if (!r && !S_ISREG(st.stx_mode))
+		return -EACCES;
+	/* faccessat takes the real ids, which are the effective ones by now */
+	return r ? r : CALL(SYS_faccessat, AT_FDCWD, path, X_OK);
+}
+
+RAW static int execute(const struct ph_spawn_task *task)
+{
+	if (task->dry)
+		return try_execute(task->spec->path);
+	write_pid(task);
+	int r = unblock_signals();
+	return r ? r : CALL(SYS_execve, task->spec->path, task->spec->argv, task->env);
+}
+
+RAW static int take_step(struct ph_spawn_task *task, enum ph_spawn_step step)
+{
+	const struct ph_spawn_spec *spec = task->spec;
+	switch (step) {
+	case PH_SPAWN_SESSION:
+		return CALL(SYS_setsid);
+	case PH_SPAWN_SIGNALS:
+		return reset_signals();
+	case PH_SPAWN_CGROUP:
+		return task->cgroup_fd < 0 ? 0 : CALL(SYS_write, task->cgroup_fd, "0", 1);
+	case PH_SPAWN_DIR:
+		(void)syscall(SYS_umask, spec->set_umask ? spec->umask : 022);
+		return spec->dir ? CALL(SYS_chdir, spec->dir) : 0;
+	case PH_SPAWN_FDS:
+		return place_fds(task);
+	case PH_SPAWN_LIMITS:
+		return set_limits(task);
+	case PH_SPAWN_GROUPS:
+		return spec->set_user ? CALL(SYS_setgroups, spec->n_groups, spec->groups) : 0;
+	case PH_SPAWN_GID:
+		return spec->set_user ? CALL(SYS_setresgid, spec->gid, spec->gid, spec->gid) : 0;
+	case PH_SPAWN_UID:
+		return spec->set_user ? CALL(SYS_setresuid, spec->uid, spec->uid, spec->uid) : 0;
+	case PH_SPAWN_EXECUTE:
+		return execute(task);
+	}
+	return -EINVAL;
+}
+
+RAW int ph_spawn_child(void *arg)
+{
+	struct ph_spawn_task *task = arg;
+	for (int step = PH_SPAWN_SESSION; step <= PH_SPAWN_EXECUTE; step++) {
+		int r = take_step(task, (enum ph_spawn_step)step);
+		if (r) {
+			task->code = -r;
+			task->step = (enum ph_spawn_step)step;
+			break;
+		}
+	}
+	/* no exit handlers, no flushing: they are the parent's */
+	for (;;)
+		(void)syscall(SYS_exit_group, task->code ? 127 : 0);
+}

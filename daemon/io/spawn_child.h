@@ -1,0 +1,61 @@
+/*
+ * spawn_child.h - what happens between clone and execve, in the daemon's own memory.
+ *
+ * Only for spawn.c. The child may touch nothing but this struct and its stack, and may call nothing
+ * but the kernel: the C library believes that it is still the parent's thread. The steps and their
+ * order are the table below.
+ */
+#ifndef PH_IO_SPAWN_CHILD_H
+#define PH_IO_SPAWN_CHILD_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "io/spawn.h"
+
+/*
+ * Steps in order: X(enumerator, what could not be done). Descriptors are in place before the
+ * limits, which may forbid more of them; everything that wants privileges comes before the user.
+ */
+#define PH_SPAWN_STEPS(X) \
+	X(SESSION, "start a session") \
+	X(SIGNALS, "reset the signals") \
+	X(CGROUP, "enter cgroup") \
+	X(DIR, "change to directory") \
+	X(FDS, "pass the descriptors") \
+	X(LIMITS, "set the limits") \
+	X(GROUPS, "set the supplementary groups") \
+	X(GID, "set the group") \
+	X(UID, "set the user") \
+	X(EXECUTE, "execute")
+
+enum ph_spawn_step {
+#define X(name, text) PH_SPAWN_##name,
+	PH_SPAWN_STEPS(X)
+#undef X
+};
+
+#define PH_SPAWN_PID_DIGITS 12 /* of a pid, with its NUL */
+
+struct ph_spawn_task {
+	/* prepared by the parent */
+	const struct ph_spawn_spec *spec;
+	char **env;
+	char *pid_digits[2]; /* where the pid goes in LISTEN_PID= and WATCHDOG_PID=, or NULL */
+	int cgroup_fd;	     /* or -1 */
+	bool dry;	     /* ph_spawn_check(): do not execute */
+	int n_fds;
+	int fds[PH_SPAWN_FDS_MAX]; /* no -1 any more; the child moves them about */
+
+	/* written by the child where it fails */
+	int code; /* errno, or 0: it went well */
+	enum ph_spawn_step step;
+	int resource; /* of LIMITS */
+};
+
+/* The function for clone(); `task` is a struct ph_spawn_task. Does not return where it executes. */
+int ph_spawn_child(void *task);
+
+#endif

@@ -1,0 +1,92 @@
+/*
+ * io_help.h - what the unit tests of daemon/io share: a scratch directory, a loop with an end,
+ * descriptors counted, the output of a process.
+ */
+#ifndef PH_TESTS_IO_HELP_H
+#define PH_TESTS_IO_HELP_H
+
+#include <check.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+static inline char *help_dir(void)
+{
+	static char path[64];
+	memcpy(path, "/tmp/ph-io-XXXXXX", sizeof "/tmp/ph-io-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(path));
+	ck_assert_int_eq(chmod(path, 0755), 0);
+	return path;
+}
+
+static inline int help_remove_one(
+	const char *path, const struct stat *st, int kind, struct FTW *place)
+{
+	(void)st;
+	(void)kind;
+	(void)place;
+	return remove(path);
+}
+
+static inline void help_remove(const char *dir)
+{
+	(void)nftw(dir, help_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static inline int help_count_fds(void)
+{
+	int n = 0;
+	DIR *dir = opendir("/proc/self/fd");
+	ck_assert_ptr_nonnull(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+/* Turns the loop until *flag is at least `wanted`; fails the test after 10 s. */
+static inline void help_run_until(struct event_base *base, const int *flag, int wanted)
+{
+	const struct timeval limit = {10, 0};
+	ck_assert_int_eq(event_base_loopexit(base, &limit), 0);
+	while (*flag < wanted && !event_base_got_exit(base))
+		ck_assert_int_ge(event_base_loop(base, EVLOOP_ONCE), 0);
+	ck_assert_int_ge(*flag, wanted);
+}
+
+/* Turns the loop for so long, whatever happens. */
+static inline void help_run_for(struct event_base *base, int ms)
+{
+	const struct timeval limit = {ms / 1000, ms % 1000 * 1000};
+	ck_assert_int_eq(event_base_loopexit(base, &limit), 0);
+	ck_assert_int_ge(event_base_dispatch(base), 0);
+}
+
+/* Reads up to end of file; `text` gets a NUL. */
+static inline void help_read_all(int fd, char *text, size_t n)
+{
+	size_t got = 0;
+	ssize_t r;
+	while (got < n - 1 && (r = read(fd, text + got, n - 1 - got)) > 0)
+		got += (size_t)r;
+	text[got] = '\0';
+}
+
+static inline void help_write_file(const char *path, const char *text, mode_t mode)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	ck_assert_int_eq(fchmod(fd, mode), 0);
+	close(fd);
+}
+
+#endif

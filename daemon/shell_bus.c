@@ -1,0 +1,228 @@
+#include "shell_bus.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proto/bus.h"
+#include "shell_bus_int.h"
+
+#define SEND_TTL_MS 10000 /* core repeats what matters long before */
+#define PROGRAM_SIZE 4096
+
+/* ---- what the link tells */
+
+static void link_up(void *arg)
+{
+	struct ph_shell_bus *bus = arg;
+	ph_shell_push(bus->shell, &(struct ph_event){.kind = PH_EV_BUS_UP}, NULL, NULL);
+	if (bus->was_up)
+		ph_shell_tell_people(bus->shell, PH_EMIT_BUS_RESTARTED, NULL, bus->why_down);
+	bus->was_up = true;
+}
+
+static void link_down(void *arg, const char *why)
+{
+	struct ph_shell_bus *bus = arg;
+	(void)snprintf(bus->why_down, sizeof bus->why_down, "%s", why ? why : "it ended");
+	ph_shell_push(bus->shell, &(struct ph_event){.kind = PH_EV_BUS_DOWN}, NULL, NULL);
+	ph_shell_log(bus->shell, PH_LOG_WARNING, "prochub-bus: %s", bus->why_down);
+}
+
+static void link_bound(void *arg)
+{
+	struct ph_shell_bus *bus = arg;
+	ph_shell_log(bus->shell, PH_LOG_INFO, "listening on %s and port %u",
+		bus->shell->conf->cluster.listen, bus->port + 1u);
+}
+
+static void link_bind_failed(void *arg, int code, const char *text)
+{
+	struct ph_shell_bus *bus = arg;
+	ph_shell_log(bus->shell, PH_LOG_ERROR,
+		"cannot listen on %s and port %u: %s; trying again every second",
+		bus->shell->conf->cluster.listen, bus->port + 1u,
+		text && *text ? text : strerror(code));
+}
+
+static void link_dropped(void *arg, uint32_t peer, uint64_t count)
+{
+	struct ph_shell_bus *bus = arg;
+	const char *name = "all";
+	for (struct ph_bus_peer *p = bus->peers; p; p = p->hh.next) {
+		if (peer && p->id == peer)
+			name = p->name.s;
+	}
+	ph_shell_log(bus->shell, PH_LOG_DEBUG, "%llu bus messages to %s were dropped",
+		(unsigned long long)count, name);
+}
+
+/* ---- start */
+
+/* Beside the daemon, else where it is installed. */
+static int find_program(char *ret, size_t size, struct ph_err *err)
+{
+	ssize_t n = readlink("/proc/self/exe", ret, size - 1);
+	if (n > 0) {
+		ret[n] = '\0';
+		char *slash = strrchr(ret, '/');
+		size_t room = slash ? size - (size_t)(slash - ret) : 0;
+		if (slash && snprintf(slash, room, "/prochub-bus") < (int)room &&
+			access(ret, X_OK) == 0)
+			return 0;
+	}
+	(void)snprintf(ret, size, "%s/prochub-bus", PH_LIBEXEC);
+	if (access(ret, X_OK) == 0)
+		return 0;
+	return ph_err_set(
+		err, ENOENT, "prochub-bus was found neither beside prochubd nor as %s", ret);
+}
+
+static int start(struct ph_shell_bus *bus, struct ph_err *err)
+{
+	static const struct ph_buslink_callbacks callbacks = {
+		.up = link_up,
+		.down = link_down,
+		.bound = link_bound,
+		.bind_failed = link_bind_failed,
+		.got = ph_bus_got,
+		.dropped = link_dropped,
+	};
+	const struct ph_conf *conf = bus->shell->conf;
+	char program[PROGRAM_SIZE], broadcast[PH_ADDRESS_SIZE], directed[PH_ADDRESS_SIZE];
+
+	if (ph_windows_new(PH_WINDOWS_MAX, &bus->windows) || ph_bus_seeds_read(bus))
+		return ph_err_set(err, ENOMEM, "out of memory");
+	int error = find_program(program, sizeof program, err);
+	if (!error)
+		error = ph_buslink_new(bus->shell->base, program, &callbacks, bus, &bus->link, err);
+	if (error)
+		return error;
+	(void)snprintf(broadcast, sizeof broadcast, "tcp://%s:%u", conf->cluster.host, bus->port);
+	(void)snprintf(
+		directed, sizeof directed, "tcp://%s:%u", conf->cluster.host, bus->port + 1u);
+	return ph_buslink_bind(bus->link, broadcast, directed, err);
+}
+
+int ph_shell_bus_new(struct ph_shell *shell, struct ph_shell_bus **ret, struct ph_err *err)
+{
+	struct ph_shell_bus *bus = calloc(1, sizeof *bus);
+	if (!bus)
+		return ph_err_set(err, ENOMEM, "out of memory");
+	bus->shell = shell;
+	bus->cluster = ph_cluster_hash(shell->conf->cluster.name.s);
+	bus->port = shell->conf->cluster.port;
+	int error = start(bus, err);
+	if (error) {
+		ph_shell_bus_free(bus);
+		return error;
+	}
+	*ret = bus;
+	return 0;
+}
+
+void ph_shell_bus_free(struct ph_shell_bus *bus)
+{
+	if (!bus)
+		return;
+	ph_buslink_free(bus->link);
+	ph_windows_free(bus->windows);
+	ph_bus_peers_free(bus);
+	free(bus->seeds);
+	free(bus);
+}
+
+/* ---- out */
+
+static void unsent(struct ph_shell_bus *bus, const struct ph_bmsg *message, int code)
+{
+	uint64_t n;
+	if (ph_bus_count_tell(&bus->unsent, PH_BUS_REPORT_MS, &n))
+		ph_shell_log(bus->shell, PH_LOG_ERROR,
+			"a bus message (%s) could not be made: %s (%llu since the last report)",
+			ph_bkind_word(message->kind), strerror(code), (unsigned long long)n);
+}
+
+/* The sealed message, the caller's, or NULL. */
+static uint8_t *seal(struct ph_shell_bus *bus, const struct ph_envelope *header,
+	const struct ph_bmsg *message, size_t *ret_n)
+{
+	size_t n;
+	int error = 0;
+	char *body = ph_bmsg_encode(message, &n);
+	if (!body) {
+		unsent(bus, message, errno);
+		return NULL;
+	}
+	size_t size = ph_envelope_size(n);
+	uint8_t *bytes = malloc(size);
+	if (bytes)
+		error = ph_envelope_seal(
+			bus->shell->ring, header, body, n, bytes, size, ret_n, NULL);
+	if (error || !bytes) {
+		unsent(bus, message, bytes ? -error : ENOMEM);
+		free(bytes);
+		bytes = NULL;
+	}
+	free(body);
+	return bytes;
+}
+
+static struct ph_envelope envelope(struct ph_shell_bus *bus, enum ph_plane plane)
+{
+	struct ph_envelope header = {
+		.plane = plane,
+		.cluster = bus->cluster,
+		.from = ph_name_of(bus->shell->node),
+		.from_incarnation = bus->shell->incarnation,
+	};
+	header.sequence = plane == PH_PLANE_BROADCAST ? ++bus->cast_no : ++bus->send_no;
+	return header;
+}
+
+static void act_cast(struct ph_shell_bus *bus, const struct ph_action *action)
+{
+	size_t n;
+	struct ph_envelope header = envelope(bus, PH_PLANE_BROADCAST);
+	uint8_t *bytes = seal(bus, &header, action->message, &n);
+	if (bytes)
+		(void)ph_buslink_cast(bus->link, bytes, n); /* counted there */
+	free(bytes);
+}
+
+static void act_send(struct ph_shell_bus *bus, const struct ph_action *action)
+{
+	size_t n;
+	struct ph_bus_peer *peer = ph_bus_peer(bus, &action->to, false);
+	if (!peer || !peer->dialled) {
+		ph_shell_log(bus->shell, PH_LOG_DEBUG, "%s to %s: no link",
+			ph_bkind_word(action->message->kind), action->to.s);
+		return;
+	}
+	struct ph_envelope header = envelope(bus, PH_PLANE_DIRECTED);
+	header.to = action->to;
+	header.to_incarnation = peer->incarnation;
+	header.ttl_ms = SEND_TTL_MS;
+	uint8_t *bytes = seal(bus, &header, action->message, &n);
+	if (bytes)
+		(void)ph_buslink_send(bus->link, peer->id, bytes, n, SEND_TTL_MS);
+	free(bytes);
+}
+
+void ph_shell_bus_act(struct ph_shell_bus *bus, const struct ph_action *action)
+{
+	if (!bus)
+		return;
+	if (action->kind == PH_ACT_SEND)
+		act_send(bus, action);
+	else if (action->kind == PH_ACT_CAST)
+		act_cast(bus, action);
+	else if (action->kind == PH_ACT_LINK)
+		ph_bus_link(bus, &action->to, action->address ? action->address : "");
+	else if (action->kind == PH_ACT_UNLINK)
+		ph_bus_unlink(bus, &action->to);
+	else if (action->kind == PH_ACT_SEEDS)
+		ph_bus_seeds(bus, action->on);
+}

@@ -1,0 +1,85 @@
+/*
+ * shell_bus_int.h - what the three files of shell_bus share; for nobody else.
+ *
+ * shell_bus.c: start, addresses, actions; shell_bus_peers.c: who is known and dialled;
+ * shell_bus_got.c: what comes in. What always holds: of all peers and seeds with one address at
+ * most one is dialled, so that no cast arrives twice.
+ */
+#ifndef PH_SHELL_BUS_INT_H
+#define PH_SHELL_BUS_INT_H
+
+/* uthash's own does not pass clang's warnings */
+#define HASH_FUNCTION(bytes, n, ret) \
+	((ret) = (unsigned)ph_mix64(ph_hash_bytes(PH_HASH_SEED, (bytes), (n))))
+#include <uthash.h>
+
+#include "io/buslink.h"
+#include "proto/envelope.h"
+#include "shell.h"
+#include "shell_bus.h"
+
+#define PH_BUS_KNOWN_MAX 2048u /* nodes of whom something is remembered */
+#define PH_BUS_REPORT_MS 10000 /* between two reports of refused messages */
+#define PH_BUS_RATE_REPORT_MS 1000
+
+/* A node that core has linked, or that was heard of. */
+struct ph_bus_peer {
+	struct ph_name name;
+	uint32_t id; /* for the link */
+	char address[PH_ADDRESS_SIZE];
+	bool linked, dialled;
+	uint64_t linked_no;   /* the newer one of two with one address is dialled */
+	uint64_t incarnation; /* the newest that an authentic message named; 0: none yet */
+	uint64_t tokens;      /* messages that may come now */
+	uint64_t refilled_at_ms;
+	UT_hash_handle hh;
+};
+
+/* An entry of `peers`, not this node's own. */
+struct ph_bus_seed {
+	uint32_t id;
+	char address[PH_ADDRESS_SIZE];
+	bool dialled;
+};
+
+/* Messages that were dropped for one kind of reason, told of now and then. */
+struct ph_bus_count {
+	uint64_t n;
+	uint64_t told_at_ms; /* 0: never */
+};
+
+struct ph_shell_bus {
+	struct ph_shell *shell;
+	struct ph_buslink *link;
+	struct ph_windows *windows;
+	uint64_t cluster; /* hash of its name */
+	uint16_t port;
+	uint64_t cast_no, send_no; /* sequences */
+	uint64_t linked_no;
+	uint32_t last_id;
+	bool seeds_on, was_up;
+	char why_down[PH_REASON_SIZE];
+	struct ph_bus_peer *peers; /* hash by name, the one longest silent first */
+	size_t n_seeds;
+	struct ph_bus_seed *seeds;
+	struct ph_bus_count auth, foreign, rate, unsent;
+};
+
+/* ---- shell_bus_peers.c */
+
+/* The peer of that name; made where `make`, NULL where there is none or no room. */
+struct ph_bus_peer *ph_bus_peer(struct ph_shell_bus *bus, const struct ph_name *name, bool make);
+void ph_bus_peers_free(struct ph_shell_bus *bus);
+void ph_bus_link(struct ph_shell_bus *bus, const struct ph_name *name, const char *address);
+void ph_bus_unlink(struct ph_shell_bus *bus, const struct ph_name *name);
+/* Reads conf->cluster.peers. -ENOMEM. */
+PH_MUST_CHECK int ph_bus_seeds_read(struct ph_shell_bus *bus);
+void ph_bus_seeds(struct ph_shell_bus *bus, bool on);
+
+/* ---- shell_bus_got.c */
+
+void ph_bus_got(void *arg, enum ph_plane plane, uint8_t *bytes, size_t n);
+/* Counts one; true, and *ret_n of them, where it is time to tell of them. */
+bool ph_bus_count_tell(struct ph_bus_count *count, uint64_t every_ms, uint64_t *ret_n);
+
+#endif

@@ -1,0 +1,210 @@
+/* shell_bus_peers.c - the nodes that are known to the bus, and which of them are dialled. */
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <arpa/inet.h>
+
+#include "conf/address.h"
+#include "io/clock.h"
+#include "shell_bus_int.h"
+
+/* ---- by name */
+
+/* Forgets the unlinked one that was silent longest. */
+static bool make_room(struct ph_shell_bus *bus)
+{
+	for (struct ph_bus_peer *p = bus->peers; p; p = p->hh.next) {
+		if (p->linked)
+			continue;
+		HASH_DEL(bus->peers, p);
+		free(p);
+		return true;
+	}
+	return false;
+}
+
+struct ph_bus_peer *ph_bus_peer(struct ph_shell_bus *bus, const struct ph_name *name, bool make)
+{
+	struct ph_bus_peer *peer;
+	size_t n = strlen(name->s);
+	HASH_FIND(hh, bus->peers, name->s, n, peer);
+	if (!make)
+		return peer;
+	if (peer) { /* to the end: the list is in order of silence */
+		HASH_DEL(bus->peers, peer);
+		HASH_ADD_KEYPTR(hh, bus->peers, peer->name.s, n, peer);
+		return peer;
+	}
+	if (HASH_COUNT(bus->peers) >= PH_BUS_KNOWN_MAX && !make_room(bus))
+		return NULL;
+	peer = calloc(1, sizeof *peer);
+	if (!peer)
+		return NULL;
+	peer->name = *name;
+	peer->id = ++bus->last_id;
+	peer->tokens = PH_BUS_BURST;
+	peer->refilled_at_ms = ph_clock_now_ms();
+	HASH_ADD_KEYPTR(hh, bus->peers, peer->name.s, n, peer);
+	return peer;
+}
+
+void ph_bus_peers_free(struct ph_shell_bus *bus)
+{
+	struct ph_bus_peer *peer, *next;
+	HASH_ITER (hh, bus->peers, peer, next) {
+		HASH_DEL(bus->peers, peer);
+		free(peer);
+	}
+}
+
+/* ---- dialling */
+
+static bool dial(struct ph_shell_bus *bus, uint32_t id, const char *broadcast, bool directed)
+{
+	struct ph_err err = {""};
+	char second[PH_ADDRESS_SIZE] = "";
+	struct ph_conf_address address;
+	int error = ph_conf_address_parse(broadcast, &address);
+	if (!error && directed)
+		(void)snprintf(
+			second, sizeof second, "tcp://%s:%u", address.host, address.port + 1u);
+	if (!error)
+		error = ph_buslink_dial(bus->link, id, broadcast, second, &err);
+	if (error)
+		ph_shell_log(bus->shell, PH_LOG_WARNING, "cannot dial %s: %s", broadcast,
+			err.text[0] ? err.text : "not an address");
+	return !error;
+}
+
+static void hang_up(struct ph_shell_bus *bus, uint32_t id, bool *dialled)
+{
+	if (*dialled)
+		ph_buslink_hangup(bus->link, id);
+	*dialled = false;
+}
+
+/* Who of those with `address` is to be dialled: the peer linked last, else a seed. */
+static void settle(struct ph_shell_bus *bus, const char *address)
+{
+	struct ph_bus_peer *best = NULL;
+	for (struct ph_bus_peer *p = bus->peers; p; p = p->hh.next) {
+		if (p->linked && !strcmp(p->address, address) &&
+			(!best || p->linked_no > best->linked_no))
+			best = p;
+	}
+	for (struct ph_bus_peer *p = bus->peers; p; p = p->hh.next) {
+		if (p != best && !strcmp(p->address, address))
+			hang_up(bus, p->id, &p->dialled);
+	}
+	for (size_t i = 0; i < bus->n_seeds; i++) {
+		struct ph_bus_seed *seed = &bus->seeds[i];
+		if (strcmp(seed->address, address) != 0)
+			continue;
+		if (best || !bus->seeds_on)
+			hang_up(bus, seed->id, &seed->dialled);
+		else if (!seed->dialled)
+			seed->dialled = dial(bus, seed->id, address, false);
+	}
+	if (best && !best->dialled)
+		best->dialled = dial(bus, best->id, address, true);
+}
+
+void ph_bus_unlink(struct ph_shell_bus *bus, const struct ph_name *name)
+{
+	struct ph_bus_peer *peer = ph_bus_peer(bus, name, false);
+	if (!peer || !peer->linked)
+		return;
+	peer->linked = false;
+	settle(bus, peer->address);
+}
+
+void ph_bus_link(struct ph_shell_bus *bus, const struct ph_name *name, const char *address)
+{
+	struct ph_bus_peer *peer = ph_bus_peer(bus, name, true);
+	if (!peer)
+		return;
+	if (peer->linked && strcmp(peer->address, address) != 0)
+		ph_bus_unlink(bus, name);
+	peer->linked = true;
+	peer->linked_no = ++bus->linked_no;
+	(void)snprintf(peer->address, sizeof peer->address, "%s", address);
+	settle(bus, peer->address);
+}
+
+/* ---- entries of `peers` */
+
+/* A numeric host as it is, a name as its first address; start-up may wait for a name server. */
+static int resolve(const struct ph_conf_address *address, char *ret, size_t size)
+{
+	char host[NI_MAXHOST];
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
+	if (address->numeric)
+		return snprintf(ret, size, "tcp://%s:%u", address->host, address->port) < (int)size
+			       ? 0
+			       : -ENAMETOOLONG;
+	if (getaddrinfo(address->host, NULL, &hints, &found))
+		return -ENOENT;
+	int failed = getnameinfo(
+		found->ai_addr, found->ai_addrlen, host, sizeof host, NULL, 0, NI_NUMERICHOST);
+	bool v6 = found->ai_family == AF_INET6;
+	freeaddrinfo(found);
+	if (failed || snprintf(ret, size, v6 ? "tcp://[%s]:%u" : "tcp://%s:%u", host,
+			      address->port) >= (int)size)
+		return -ENOENT;
+	return 0;
+}
+
+static bool is_own(const struct ph_shell_bus *bus, const char *address)
+{
+	const char *hosts[] = {bus->shell->conf->cluster.host, bus->shell->conf->cluster.advertise};
+	for (size_t i = 0; i < 2; i++) {
+		char own[PH_ADDRESS_SIZE];
+		(void)snprintf(own, sizeof own, "tcp://%s:%u", hosts[i] ? hosts[i] : "", bus->port);
+		if (!strcmp(own, address))
+			return true;
+	}
+	return false;
+}
+
+static bool is_seed(const struct ph_shell_bus *bus, const char *address)
+{
+	for (size_t i = 0; i < bus->n_seeds; i++) {
+		if (!strcmp(bus->seeds[i].address, address))
+			return true;
+	}
+	return false;
+}
+
+int ph_bus_seeds_read(struct ph_shell_bus *bus)
+{
+	const struct ph_conf_list *list = &bus->shell->conf->cluster.peers;
+	bus->seeds = calloc(list->n + 1, sizeof *bus->seeds);
+	if (!bus->seeds)
+		return -ENOMEM;
+	for (size_t i = 0; i < list->n; i++) {
+		struct ph_conf_address address;
+		struct ph_bus_seed *seed = &bus->seeds[bus->n_seeds];
+		char numeric[PH_ADDRESS_SIZE];
+		if (ph_conf_address_parse(list->v[i], &address) ||
+			resolve(&address, numeric, sizeof numeric)) {
+			ph_shell_log(bus->shell, PH_LOG_WARNING, "cluster.peers: %s has no address",
+				list->v[i]);
+			continue;
+		}
+		if (is_own(bus, list->v[i]) || is_own(bus, numeric) || is_seed(bus, numeric))
+			continue;
+		memcpy(seed->address, numeric, sizeof seed->address);
+		seed->id = ++bus->last_id;
+		bus->n_seeds++;
+	}
+	return 0;
+}
+
+void ph_bus_seeds(struct ph_shell_bus *bus, bool on)
+{
+	bus->seeds_on = on;
+	for (size_t i = 0; i < bus->n_seeds; i++)
+		settle(bus, bus->seeds[i].address);
+}

@@ -1,0 +1,189 @@
+#include "shell_emit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "io/clock.h"
+#include "shell.h"
+#include "shell_view.h"
+
+#define LINE_MAX_BYTES 1024
+
+struct held {
+	uint64_t wall_ms;
+	json_t *event;
+};
+
+struct ph_shell_emit {
+	struct ph_shell *shell;
+	bool journal; /* stderr is the journal's: prefixes instead of words */
+	uint64_t seq; /* of the newest event; number n is at ring[n % PH_EMIT_RING] */
+	struct held ring[PH_EMIT_RING];
+	ph_emit_listener_fn *listener;
+	void *listener_arg;
+};
+
+int ph_shell_emit_new(struct ph_shell *shell, struct ph_shell_emit **ret)
+{
+	struct ph_shell_emit *emit = calloc(1, sizeof *emit);
+	if (!emit)
+		return -ENOMEM;
+	emit->shell = shell;
+	emit->journal = getenv("JOURNAL_STREAM") != NULL;
+	*ret = emit;
+	return 0;
+}
+
+void ph_shell_emit_free(struct ph_shell_emit *emit)
+{
+	if (!emit)
+		return;
+	for (size_t i = 0; i < PH_EMIT_RING; i++)
+		json_decref(emit->ring[i].event);
+	free(emit);
+}
+
+/* ---- the log */
+
+static enum ph_log_level wanted_level(const struct ph_shell_emit *emit)
+{
+	static const enum ph_log_level levels[] = {
+		[PH_CONF_LEVEL_ERROR] = PH_LOG_ERROR,
+		[PH_CONF_LEVEL_WARNING] = PH_LOG_WARNING,
+		[PH_CONF_LEVEL_INFO] = PH_LOG_INFO,
+		[PH_CONF_LEVEL_DEBUG] = PH_LOG_DEBUG,
+	};
+	return emit->shell->conf ? levels[emit->shell->conf->log.level] : PH_LOG_INFO;
+}
+
+/* Control characters of a worker or a peer must not forge lines or move a cursor. */
+static size_t put_escaped(char *to, size_t size, const char *from)
+{
+	size_t n = 0;
+	for (; *from && n + 5 < size; from++) {
+		unsigned char c = (unsigned char)*from;
+		if (c < 0x20 || c == 0x7f)
+			n += (size_t)snprintf(to + n, size - n, "\\x%02x", c);
+		else
+			to[n++] = *from;
+	}
+	return n;
+}
+
+static void write_line(struct ph_shell_emit *emit, enum ph_log_level level, const char *text)
+{
+	static const struct {
+		const char *word, *prefix; /* prefix: syslog's numbers, as sd-daemon(3) has them */
+	} levels[] = {
+		[PH_LOG_ERROR] = {"prochubd: error: ", "<3>"},
+		[PH_LOG_WARNING] = {"prochubd: warning: ", "<4>"},
+		[PH_LOG_INFO] = {"prochubd: info: ", "<6>"},
+		[PH_LOG_DEBUG] = {"prochubd: debug: ", "<7>"},
+	};
+	char line[LINE_MAX_BYTES];
+	if ((unsigned)level > PH_LOG_DEBUG || level > wanted_level(emit))
+		return;
+	const char *head = emit->journal ? levels[level].prefix : levels[level].word;
+	size_t n = strlen(head);
+	memcpy(line, head, n);
+	n += put_escaped(line + n, sizeof line - n - 1, text);
+	line[n++] = '\n';
+	/* one write a line, so that lines of several processes do not mix; lost where nobody reads
+	 */
+	ssize_t ignored = write(STDERR_FILENO, line, n);
+	(void)ignored;
+}
+
+/* ---- events */
+
+static enum ph_log_level event_level(enum ph_emit_kind kind)
+{
+	switch (kind) {
+	case PH_EMIT_NODE_DEAD:
+	case PH_EMIT_CHILD_FAILED:
+	case PH_EMIT_CONFIG_REJECTED:
+	case PH_EMIT_JOURNAL_FAILED:
+	case PH_EMIT_QUORUM_LOST:
+		return PH_LOG_ERROR;
+	case PH_EMIT_NODE_SUSPECT:
+	case PH_EMIT_CHILD_RESTARTING:
+	case PH_EMIT_MIGRATION_ABORTED:
+	case PH_EMIT_BUS_AUTH_FAILED:
+	case PH_EMIT_BUS_RESTARTED:
+	case PH_EMIT_WORKER_PROTOCOL_ERROR:
+		return PH_LOG_WARNING;
+	case PH_EMIT_MIGRATION_PHASE:
+		return PH_LOG_DEBUG;
+	case PH_EMIT_NODE_JOINED:
+	case PH_EMIT_NODE_LEFT:
+	case PH_EMIT_CHILD_STARTING:
+	case PH_EMIT_CHILD_READY:
+	case PH_EMIT_CHILD_EXITED:
+	case PH_EMIT_CHILD_STOPPED:
+	case PH_EMIT_CHILD_ADDED:
+	case PH_EMIT_CHILD_REMOVED:
+	case PH_EMIT_CHILD_CHANGED:
+	case PH_EMIT_CHILD_MIGRATED:
+	case PH_EMIT_MIGRATION_STARTED:
+	case PH_EMIT_ROLE_CHANGED:
+	case PH_EMIT_QUORUM_GAINED:
+	case PH_EMIT_CONFLICT_RESOLVED:
+	case PH_EMIT_CONFIG_RELOADED:
+	case PH_EMIT_COUNT:
+		break;
+	}
+	return PH_LOG_INFO;
+}
+
+static void keep(struct ph_shell_emit *emit, const struct ph_emit *event)
+{
+	uint64_t wall_ms = ph_clock_wall_ms();
+	json_t *object = ph_emit_json(event, emit->shell->node, emit->seq + 1, wall_ms);
+	if (!object)
+		return;
+	struct held *held = &emit->ring[++emit->seq % PH_EMIT_RING];
+	json_decref(held->event);
+	*held = (struct held){wall_ms, object};
+	if (emit->listener)
+		emit->listener(emit->listener_arg, object);
+}
+
+void ph_shell_emit_act(struct ph_shell_emit *emit, const struct ph_action *action)
+{
+	char line[LINE_MAX_BYTES];
+	if (!emit)
+		return;
+	if (action->kind == PH_ACT_LOG) {
+		write_line(emit, action->level, action->text ? action->text : "");
+		return;
+	}
+	ph_emit_line(action->emit, line, sizeof line);
+	write_line(emit, event_level(action->emit->kind), line);
+	keep(emit, action->emit);
+}
+
+void ph_shell_emit_listen(struct ph_shell_emit *emit, ph_emit_listener_fn *fn, void *arg)
+{
+	emit->listener = fn;
+	emit->listener_arg = arg;
+}
+
+json_t *ph_shell_emit_held(const struct ph_shell_emit *emit, uint64_t after, uint64_t since_ms)
+{
+	json_t *list = json_array();
+	uint64_t first = emit->seq > PH_EMIT_RING ? emit->seq - PH_EMIT_RING + 1 : 1;
+	if (after >= first)
+		first = after + 1;
+	for (uint64_t n = first; list && n <= emit->seq; n++) {
+		const struct held *held = &emit->ring[n % PH_EMIT_RING];
+		if (held->wall_ms >= since_ms && json_array_append(list, held->event)) {
+			json_decref(list);
+			list = NULL;
+		}
+	}
+	return list;
+}

@@ -74,7 +74,8 @@ static int load_options(
 		.where = where,
 	};
 	int rc = ph_conf_load_section(ld, &scope, value, "");
-	return rc < 0 ? rc : ph_conf_check_child(ld, child);
+	bool nothing = value->kind != PH_CONF_MAPPING && !ph_conf_node_null(value);
+	return rc < 0 || nothing ? rc : ph_conf_check_child(ld, child);
 }
 
 int ph_conf_child_load(struct ph_conf_loader *ld, const struct ph_conf_child *defaults,

@@ -70,7 +70,7 @@ struct documents {
 		const char *file;
 		const struct ph_conf_node *key, *value;
 		size_t order; /* of reading */
-	} *entries;
+	} * entries;
 	bool children_only;
 };
 
@@ -351,7 +351,7 @@ static int finish(struct ph_conf_loader *ld, struct ph_conf *conf, int rc, struc
 int ph_conf_load(const char *file, const struct ph_conf_env *env, struct ph_conf **ret,
 	struct ph_conf_errors *errors)
 {
-	struct ph_conf_env system;
+	struct ph_conf_env system = {.etc = PH_CONF_ETC};
 	if (!env)
 		ph_conf_env_system(&system);
 	*errors = (struct ph_conf_errors){0};
@@ -373,7 +373,7 @@ int ph_conf_load_children(const char *source, const char *text, size_t n,
 	const struct ph_conf *base, const struct ph_conf_env *env, struct ph_conf **ret,
 	struct ph_conf_errors *errors)
 {
-	struct ph_conf_env system;
+	struct ph_conf_env system = {.etc = PH_CONF_ETC};
 	if (!env)
 		ph_conf_env_system(&system);
 	*errors = (struct ph_conf_errors){0};

@@ -240,6 +240,7 @@ PH_MUST_CHECK int ph_conf_load(const char *file, const struct ph_conf_env *env,
  * words of a file, with the `defaults` of `base` (may be NULL). `source` stands for the file in
  * errors and must outlive nothing. The result holds these children, the rest is at its defaults
  * and means nothing. Errors as ph_conf_load. That a child is there already is the caller's to see.
+ * ${VAR} is expanded from `env`: whoever may add children can read these variables.
  */
 PH_MUST_CHECK int ph_conf_load_children(const char *source, const char *text, size_t n,
 	const struct ph_conf *base, const struct ph_conf_env *env, struct ph_conf **ret,

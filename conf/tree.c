@@ -49,6 +49,18 @@ static struct ph_conf_place place_of_offset(const struct reader *r, size_t offse
 	return at;
 }
 
+/* The commonest slip of all: [${HOME}] ends a plain text at its '{'. */
+static bool unquoted_variable(const struct reader *r, const struct ph_conf_place *at)
+{
+	const char *line = r->text, *end = r->text + r->size;
+	for (uint32_t i = 1; i < at->line && line; i++) {
+		line = memchr(line, '\n', (size_t)(end - line));
+		line = line ? line + 1 : NULL;
+	}
+	return line && at->column > 1 && (size_t)(end - line) >= at->column &&
+	       memcmp(line + at->column - 2, "${", 2) == 0;
+}
+
 static int syntax(struct reader *r, const yaml_parser_t *p)
 {
 	if (p->error == YAML_MEMORY_ERROR)
@@ -56,8 +68,13 @@ static int syntax(struct reader *r, const yaml_parser_t *p)
 	struct ph_conf_place at = p->error == YAML_READER_ERROR
 					  ? place_of_offset(r, p->problem_offset)
 					  : place(r, &p->problem_mark);
-	ph_conf_errors_add(r->errors, at, "not YAML: %s%s%s", p->problem ? p->problem : "unknown",
-		p->context ? " " : "", p->context ? p->context : "");
+	if (unquoted_variable(r, &at))
+		ph_conf_errors_add(
+			r->errors, at, "not YAML: inside [] and {}, \"${...}\" needs its quotes");
+	else
+		ph_conf_errors_add(r->errors, at, "not YAML: %s%s%s",
+			p->problem ? p->problem : "unknown", p->context ? " " : "",
+			p->context ? p->context : "");
 	return -EINVAL;
 }
 
@@ -131,7 +148,8 @@ static int anchor_add(struct reader *r, const yaml_char_t *name, struct ph_conf_
 	char *copy = strdup((const char *)name);
 	if (!copy)
 		return -ENOMEM;
-	r->anchors[r->n_anchors++] = (struct anchor){copy, node};
+	r->anchors[r->n_anchors].name = copy;
+	r->anchors[r->n_anchors++].node = node;
 	return 0;
 }
 

@@ -49,25 +49,44 @@ static size_t decode(const unsigned char *s, uint32_t *ret)
 	return n;
 }
 
+/* Bytes at the start that stand for themselves, whatever comes after them. */
+static size_t ordinary(const unsigned char *s)
+{
+	size_t n = 0;
+	while (s[n] >= 0x20 && s[n] < 0x7f && s[n] != '"' && s[n] != '\\' && s[n] != '$')
+		n++;
+	return n;
+}
+
+static size_t write_character(FILE *out, const unsigned char *s, enum ph_conf_style style)
+{
+	uint32_t c = 0;
+	size_t n = decode(s, &c);
+	if (c == '"' || c == '\\')
+		(void)fprintf(out, "\\%c", (char)c);
+	else if (c == '\n')
+		(void)fputs("\\n", out);
+	else if (c == '\t')
+		(void)fputs("\\t", out);
+	else if (c < 0x20 || special(c))
+		(void)fprintf(out, "\\u%04x", c);
+	else if (c == '$' && s[1] == '{' && style == PH_CONF_YAML)
+		(void)fputs("$$", out);
+	else
+		(void)fwrite(s, 1, n, out);
+	return n;
+}
+
 static void write_quoted(FILE *out, const char *text, enum ph_conf_style style)
 {
 	const unsigned char *s = (const unsigned char *)text;
 	(void)fputc('"', out);
 	while (*s) {
-		uint32_t c = 0;
-		size_t n = decode(s, &c);
-		if (c == '"' || c == '\\')
-			(void)fprintf(out, "\\%c", (char)c);
-		else if (c == '\n')
-			(void)fputs("\\n", out);
-		else if (c == '\t')
-			(void)fputs("\\t", out);
-		else if (c < 0x20 || special(c))
-			(void)fprintf(out, "\\u%04x", c);
-		else if (c == '$' && s[1] == '{' && style == PH_CONF_YAML)
-			(void)fputs("$$", out);
-		else
+		size_t n = ordinary(s);
+		if (n > 0)
 			(void)fwrite(s, 1, n, out);
+		else
+			n = write_character(out, s, style);
 		s += n;
 	}
 	(void)fputc('"', out);

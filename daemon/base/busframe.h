@@ -2,8 +2,9 @@
  * busframe.h - what prochubd and prochub-bus say to each other over their socketpair.
  *
  * A frame is: u32 length of what follows (kind and payload), u8 kind, payload; numbers are big
- * endian. Both ends of the pair come from one build, so there is no version; a frame that does not
- * fit ends the connection, and with it the bus process, which is then started anew.
+ * endian. Both ends of the pair come from one build, so there is no version. An unknown kind or a
+ * payload that does not fit is skipped; a length that is 0 or over PH_BUSFRAME_MAX cannot be, and
+ * ends the connection, and with it the bus process, which is then started anew.
  * Here are the layout and the limits; who sends what when is decided in io/buslink and in bus/.
  * Tested by tests/unit/test_buslink.c.
  */

@@ -1,0 +1,182 @@
+/* Adoption: the workers of an earlier daemon, from the state file and from their environments. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/child.h"
+#include "io/proc.h"
+#include "shell_parts.h"
+
+struct adopted {
+	struct ph_adopted adopted;
+	struct ph_spec *spec;
+	char *meta;
+};
+
+static void adopted_free(void *arg)
+{
+	struct adopted *a = arg;
+	ph_spec_free(a->spec);
+	free(a->meta);
+	free(a);
+}
+
+/* Takes `worker` and `spec` (may be NULL). */
+static void push(struct ph_shell *shell, struct ph_shell_worker *worker,
+	const struct ph_adopted *what, struct ph_spec *spec)
+{
+	struct adopted *a = ph_shell_alloc(sizeof *a);
+	worker->wid = ph_shell_workers_count(shell) + 1;
+	worker->key = what->key;
+	worker->pid = (pid_t)what->pid;
+	ph_shell_workers_add(shell, worker);
+	a->adopted = *what;
+	a->spec = spec;
+	a->meta = what->meta ? ph_shell_strdup(what->meta) : NULL;
+	a->adopted.wid = worker->wid;
+	a->adopted.spec = spec;
+	a->adopted.meta = a->meta;
+	struct ph_event event = {.kind = PH_EV_ADOPTED, .wid = worker->wid, .adopted = &a->adopted};
+	ph_shell_push(shell, &event, adopted_free, a);
+}
+
+/* ---- from the state file */
+
+static struct ph_spec *spec_of(struct ph_shell *shell, const struct ph_shell_found *found,
+	const struct ph_shell_found_worker *f)
+{
+	struct ph_err err;
+	for (size_t i = 0; i < found->n_specs; i++) {
+		const struct ph_shell_found_spec *s = &found->specs[i];
+		if (s->revision == f->revision && ph_name_equal(&s->child, &f->key.child))
+			return ph_shell_spec_of_text(shell, &s->child, s->text, s->revision, &err);
+	}
+	return NULL;
+}
+
+static bool adopt_found(struct ph_shell *shell, const struct ph_shell_found *found,
+	const struct ph_shell_found_worker *f)
+{
+	struct ph_err err;
+	struct ph_shell_worker *worker = ph_shell_alloc(sizeof *worker);
+	int error = ph_child_adopt(shell->base, (pid_t)f->pid, f->start_time, ph_shell_exited,
+		shell, &worker->child, &err);
+	if (error && error != -ESRCH && error != -ESTALE)
+		ph_shell_log(shell, PH_LOG_ERROR, "%s/%u: cannot watch pid %u: %s", f->key.child.s,
+			f->key.instance, f->pid, err.text);
+	else
+		ph_shell_log(shell, PH_LOG_INFO, "%s/%u: %s pid %u", f->key.child.s,
+			f->key.instance, error ? "has ended meanwhile:" : "adopted", f->pid);
+	memcpy(worker->token, f->token, sizeof worker->token);
+	worker->start_time = f->start_time;
+	worker->uid = f->uid;
+	worker->exited = error != 0;
+	struct ph_adopted what = {
+		.pid = f->pid,
+		.key = f->key,
+		.epoch = f->epoch,
+		.revision = f->revision,
+		.role = f->role,
+		.retired = f->retired,
+		.ready = f->ready,
+		.migration = f->migration,
+		.restarts = f->restarts,
+		.meta = f->meta,
+	};
+	push(shell, worker, &what, spec_of(shell, found, f));
+	return !error;
+}
+
+static void end_one(void *arg, struct ph_shell_worker *worker)
+{
+	struct ph_event event = {
+		.kind = PH_EV_EXITED, .wid = worker->wid, .exit = {PH_EXIT_UNKNOWN, 0}};
+	if (worker->exited && !worker->child)
+		ph_shell_push(arg, &event, NULL, NULL);
+}
+
+void ph_shell_adopt_ended(struct ph_shell *shell)
+{
+	ph_shell_workers_each(shell, end_one, shell);
+}
+
+/* ---- from the environments */
+
+static bool number_of(const char *text, uint64_t max, uint64_t *ret)
+{
+	char *end;
+	if (!text || *text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	unsigned long long v = strtoull(text, &end, 10);
+	if (errno || *end || v > max)
+		return false;
+	*ret = v;
+	return true;
+}
+
+static bool understand(const struct ph_proc_worker *p, struct ph_adopted *ret)
+{
+	uint64_t instance, replica = 0, epoch;
+	struct ph_id token;
+	if (!p->token || ph_id_parse(p->token, &token) || !ph_name_valid(p->child))
+		return false;
+	if (!number_of(p->instance, PH_CONF_INSTANCES_MAX - 1, &instance) ||
+		!number_of(p->epoch, PH_EPOCH_LIMIT - 1, &epoch))
+		return false;
+	if (p->replica && !number_of(p->replica, UINT32_MAX, &replica))
+		return false;
+	memset(ret, 0, sizeof *ret);
+	ret->pid = (uint32_t)p->pid;
+	ret->key.child = ph_name_of(p->child);
+	ret->key.instance = (uint32_t)instance;
+	ret->key.replica = (uint32_t)replica;
+	ret->epoch = epoch;
+	ret->role = p->role && !strcmp(p->role, "standby") ? PH_ROLE_STANDBY : PH_ROLE_ACTIVE;
+	return true;
+}
+
+static void adopt_scanned(void *arg, const struct ph_proc_worker *p)
+{
+	struct ph_shell *shell = arg;
+	struct ph_adopted what;
+	struct ph_err err;
+	if (ph_shell_worker_by_pid(shell, p->pid))
+		return;
+	const struct ph_spec *spec = NULL;
+	if (understand(p, &what))
+		spec = ph_hub_spec(shell->hub, &what.key.child);
+	if (!spec) {
+		ph_shell_log(shell, PH_LOG_WARNING,
+			"pid %d was started here for child '%.63s', which nobody knows: killed",
+			(int)p->pid, p->child ? p->child : "");
+		kill(-p->pid, SIGKILL);
+		return;
+	}
+	struct ph_shell_worker *worker = ph_shell_alloc(sizeof *worker);
+	if (ph_child_adopt(shell->base, p->pid, p->start_time, ph_shell_exited, shell,
+		    &worker->child, &err)) {
+		free(worker);
+		return;
+	}
+	snprintf(worker->token, sizeof worker->token, "%s", p->token);
+	worker->start_time = p->start_time;
+	worker->uid = p->uid;
+	what.revision = spec->revision;
+	ph_shell_log(shell, PH_LOG_INFO, "%s/%u: adopted pid %d, which the state file misses",
+		what.key.child.s, what.key.instance, (int)p->pid);
+	push(shell, worker, &what, ph_spec_clone(spec));
+}
+
+size_t ph_shell_adopt(struct ph_shell *shell, const struct ph_shell_found *found)
+{
+	size_t ended = 0;
+	for (size_t i = 0; found && i < found->n_workers; i++)
+		ended += !adopt_found(shell, found, &found->workers[i]);
+	int error = ph_proc_find_workers(shell->worker_path, adopt_scanned, shell);
+	if (error)
+		ph_shell_log(shell, PH_LOG_ERROR, "cannot search for workers in /proc: %s",
+			strerror(-error));
+	return ended;
+}

@@ -1,0 +1,197 @@
+/* Signals to workers, the end of a process, and the end of what it leaves behind. */
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/child.h"
+#include "io/clock.h"
+#include "io/proc.h"
+#include "shell_parts.h"
+
+#define POLL_MS 10	 /* between two looks at a group that should be gone */
+#define PATIENCE_MS 2000 /* then it is given up, with a line: a process that the kernel holds */
+#define ENVIRON_MAX 65536
+
+/* A worker that was reaped, until nothing is left of its group. */
+struct ph_shell_leaving {
+	struct ph_shell *shell;
+	struct ph_shell_worker *worker; /* owned, in no map */
+	struct event *timer;
+	uint64_t until_ms;
+	UT_hash_handle hh;
+};
+
+static const struct timeval poll_tv = {0, POLL_MS * 1000};
+
+static struct ph_exit exit_of(const struct ph_child_exit *status)
+{
+	if (status->unknown)
+		return (struct ph_exit){PH_EXIT_UNKNOWN, 0};
+	if (status->signal)
+		return (struct ph_exit){
+			status->core ? PH_EXIT_CORE : PH_EXIT_SIGNAL, (uint32_t)status->signal};
+	return (struct ph_exit){PH_EXIT_CODE, (uint32_t)status->code};
+}
+
+void ph_shell_exited(void *arg, struct ph_child *child, const struct ph_child_exit *status)
+{
+	struct ph_shell *shell = arg;
+	struct ph_shell_worker *worker = ph_shell_worker_by_pid(shell, ph_child_pid(child));
+	if (!worker || worker->child != child)
+		return;
+	if (worker->control)
+		ph_shell_conn_drain(worker->control); /* its last words come before its end */
+	worker->exited = true;
+	struct ph_event event = {.kind = PH_EV_EXITED, .wid = worker->wid, .exit = exit_of(status)};
+	ph_shell_push(shell, &event, NULL, NULL);
+}
+
+/* ---- REAP */
+
+static void gone(struct ph_shell_leaving *l)
+{
+	struct ph_event event = {.kind = PH_EV_GONE, .wid = l->worker->wid};
+	ph_shell_push(l->shell, &event, NULL, NULL);
+	HASH_DEL(l->shell->leaving_groups, l);
+	if (l->timer)
+		event_free(l->timer);
+	ph_child_free(l->worker->child);
+	free(l->worker);
+	free(l);
+}
+
+static bool is_gone(const struct ph_shell_leaving *l)
+{
+	if (!l->worker->child)
+		return !ph_shell_kill_session(l->worker->pid, l->worker->token);
+	if (!ph_child_group_alive(l->worker->child))
+		return true;
+	(void)ph_child_kill_group(l->worker->child, SIGKILL);
+	return false;
+}
+
+static void on_poll(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	struct ph_shell_leaving *l = arg;
+	bool late = ph_clock_now_ms() >= l->until_ms;
+	if (is_gone(l)) {
+		gone(l);
+	} else if (late) {
+		ph_shell_log(l->shell, PH_LOG_ERROR,
+			"%s/%u: processes of the session of pid %d cannot be killed",
+			l->worker->key.child.s, l->worker->key.instance, (int)l->worker->pid);
+		gone(l);
+	} else {
+		evtimer_add(l->timer, &poll_tv);
+	}
+}
+
+static void reap(struct ph_shell *shell, struct ph_shell_worker *worker)
+{
+	struct ph_shell_leaving *l = ph_shell_alloc(sizeof *l);
+	ph_shell_workers_take(shell, worker);
+	l->shell = shell;
+	l->worker = worker;
+	l->until_ms = ph_clock_now_ms() + PATIENCE_MS;
+	HASH_ADD_PTR(shell->leaving_groups, worker, l);
+	if (worker->child) {
+		(void)ph_child_kill_group(worker->child, SIGKILL);
+		ph_child_reap(worker->child);
+	}
+	if (is_gone(l)) {
+		gone(l);
+		return;
+	}
+	l->timer = evtimer_new(shell->base, on_poll, l);
+	if (!l->timer)
+		abort();
+	evtimer_add(l->timer, &poll_tv);
+}
+
+void ph_shell_exit_free(struct ph_shell *shell)
+{
+	struct ph_shell_leaving *l, *next;
+	HASH_ITER (hh, shell->leaving_groups, l, next) {
+		HASH_DEL(shell->leaving_groups, l);
+		event_free(l->timer);
+		ph_child_free(l->worker->child);
+		free(l->worker);
+		free(l);
+	}
+}
+
+/* ---- SIGNAL */
+
+void ph_shell_exit_act(struct ph_shell *shell, const struct ph_action *action)
+{
+	struct ph_shell_worker *worker = ph_shell_worker_by_wid(shell, action->wid);
+	if (!worker) {
+		if (action->kind == PH_ACT_REAP) {
+			struct ph_event event = {.kind = PH_EV_GONE, .wid = action->wid};
+			ph_shell_push(shell, &event, NULL, NULL);
+		}
+		return;
+	}
+	if (action->kind == PH_ACT_REAP) {
+		reap(shell, worker);
+		return;
+	}
+	if (!worker->child)
+		return;
+	int error = action->signal == SIGKILL ? ph_child_kill_group(worker->child, action->signal)
+					      : ph_child_signal(worker->child, action->signal);
+	if (error && error != -ESRCH)
+		ph_shell_log(shell, PH_LOG_ERROR, "%s/%u: cannot send signal %d to pid %d: %s",
+			worker->key.child.s, worker->key.instance, action->signal, (int)worker->pid,
+			strerror(-error));
+}
+
+/* ---- what a worker left behind that ended while no daemon was there */
+
+struct session {
+	pid_t session;
+	const char *token;
+	size_t found;
+};
+
+/* The number of a session may have been given to a stranger since: the token cannot. */
+static bool carries_token(pid_t pid, const char *token)
+{
+	char path[64], want[64], *environment = ph_shell_alloc(ENVIRON_MAX + 1);
+	snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
+	int n_want = snprintf(want, sizeof want, "PROCHUB_TOKEN=%s", token);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, environment, ENVIRON_MAX);
+	bool found = n > 0 && memmem(environment, (size_t)n, want, (size_t)n_want);
+	if (fd >= 0)
+		close(fd);
+	free(environment);
+	return found;
+}
+
+static int kill_member(void *arg, pid_t pid)
+{
+	struct session *s = arg;
+	struct ph_proc_stat stat;
+	if (ph_proc_stat(pid, &stat) || stat.session != s->session || stat.state == 'Z')
+		return 0;
+	if (!carries_token(pid, s->token))
+		return 0;
+	s->found++;
+	kill(pid, SIGKILL);
+	return 0;
+}
+
+size_t ph_shell_kill_session(pid_t session, const char *token)
+{
+	struct session s = {session, token, 0};
+	if (*token)
+		(void)ph_proc_each(kill_member, &s);
+	return s.found;
+}

@@ -1,0 +1,266 @@
+/* JOURNAL: records to io/journal and back; a failed journal is replaced, a large one made small. */
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/journal.h"
+#include "proto/record.h"
+#include "shell_parts.h"
+
+#define COMPACT_BYTES (1u << 20) /* a file is not compacted below this ... */
+#define COMPACT_TIMES 4u	 /* ... nor before it is so many times what it was */
+
+static const struct timeval again = {1, 0};
+
+struct restored {
+	struct restored *next;
+	struct ph_record record;
+	struct ph_doc *doc;
+	struct ph_spec *spec;
+};
+
+struct ph_shell_records {
+	struct ph_journal *journal;
+	struct ph_journal_report found;
+	struct restored *head, **tail; /* read, not yet given to core */
+	struct event *retry;
+	uint64_t in_flight;   /* appended and not answered */
+	uint64_t small_bytes; /* after the last compaction */
+	bool damaged;	      /* a record was passed over: a promise may be missing */
+	bool rewriting;
+	bool reopening; /* the rewrite is to replace a failed journal */
+	bool due;	/* a reopening waits for the end of a turn */
+};
+
+struct ph_id ph_shell_records_id(const struct ph_shell *shell)
+{
+	return ph_journal_id(shell->records->journal);
+}
+
+/* ---- reading at the start */
+
+static void restored_free(void *arg)
+{
+	struct restored *restored = arg;
+	ph_spec_free(restored->spec);
+	ph_doc_free(restored->doc);
+	free(restored);
+}
+
+static void on_record(void *arg, const char *bytes, size_t n)
+{
+	struct ph_shell *shell = arg;
+	struct restored *restored = ph_shell_alloc(sizeof *restored);
+	struct ph_err err;
+	if (ph_record_decode(bytes, n, &restored->record, &restored->doc, &err)) {
+		ph_shell_log(shell, PH_LOG_ERROR, "journal: a record is passed over: %s", err.text);
+		shell->records->damaged = true;
+		free(restored);
+		return;
+	}
+	struct ph_record *record = &restored->record;
+	if (record->text) {
+		restored->spec = ph_shell_spec_of_text(
+			shell, &record->key.child, record->text, record->revision, &err);
+		if (!restored->spec)
+			ph_shell_log(shell, PH_LOG_ERROR, "journal: the spec of child %s: %s",
+				record->key.child.s, err.text);
+		record->spec = restored->spec;
+	}
+	*shell->records->tail = restored;
+	shell->records->tail = &restored->next;
+}
+
+void ph_shell_records_restore(struct ph_shell *shell)
+{
+	struct ph_shell_records *records = shell->records;
+	while (records->head) {
+		struct restored *restored = records->head;
+		records->head = restored->next;
+		struct ph_event event = {.kind = PH_EV_RESTORED, .record = &restored->record};
+		ph_shell_push(shell, &event, restored_free, restored);
+	}
+	records->tail = &records->head;
+}
+
+void ph_shell_records_settings(struct ph_shell *shell, struct ph_settings *settings)
+{
+	const struct ph_shell_records *records = shell->records;
+	settings->journal = ph_journal_id(records->journal);
+	settings->journal_lost = records->found.found == PH_JOURNAL_UNREADABLE || records->damaged;
+	settings->journal_writable = !records->found.failed;
+}
+
+/* ---- writing */
+
+static void answer(struct ph_shell *shell, uint64_t ticket, int result)
+{
+	struct ph_event event = {.kind = PH_EV_JOURNALLED, .ticket = ticket, .error = -result};
+	if (ticket)
+		ph_shell_push(shell, &event, NULL, NULL);
+}
+
+static void on_done(void *arg, uint64_t ticket, int result)
+{
+	struct ph_shell *shell = arg;
+	shell->records->in_flight--;
+	answer(shell, ticket, result);
+	ph_shell_wake(shell);
+}
+
+void ph_shell_record_act(struct ph_shell *shell, const struct ph_action *action)
+{
+	struct ph_shell_records *records = shell->records;
+	size_t n = 0;
+	char *line = ph_record_encode(action->record, &n);
+	int error = line ? ph_journal_append(records->journal, action->ticket, line, n) : -errno;
+	free(line);
+	if (!error) {
+		records->in_flight++;
+		return;
+	}
+	if (error != -EIO) /* a failed journal was told of once */
+		ph_shell_log(shell, PH_LOG_ERROR, "journal: a record of %s cannot be written: %s",
+			ph_record_word(action->record->kind), strerror(-error));
+	answer(shell, action->ticket, error);
+}
+
+/* ---- replacing the file */
+
+static void add_to_snapshot(void *arg, const struct ph_record *record)
+{
+	struct ph_journal_snapshot **snapshot = arg;
+	size_t n = 0;
+	if (!*snapshot)
+		return;
+	char *line = ph_record_encode(record, &n);
+	if (!line || ph_journal_snapshot_add(*snapshot, line, n)) {
+		ph_journal_snapshot_free(*snapshot);
+		*snapshot = NULL; /* rather no new file than one that forgets a promise */
+	}
+	free(line);
+}
+
+static void rewrite(struct ph_shell *shell, bool reopen)
+{
+	struct ph_shell_records *records = shell->records;
+	struct ph_journal_snapshot *snapshot = NULL;
+	int error = ph_journal_snapshot_new(&snapshot);
+	if (!error) {
+		ph_hub_records(shell->hub, add_to_snapshot, &snapshot);
+		error = !snapshot ? -ENOSPC
+			: reopen  ? ph_journal_reopen(records->journal, snapshot)
+				  : ph_journal_compact(records->journal, snapshot);
+	}
+	records->due = false;
+	records->rewriting = !error;
+	records->reopening = !error && reopen;
+	if (!error)
+		return;
+	ph_shell_log(shell, PH_LOG_ERROR, "journal: cannot be written anew: %s", strerror(-error));
+	if (reopen)
+		evtimer_add(records->retry, &again);
+	else
+		records->small_bytes = ph_journal_bytes(records->journal);
+}
+
+static void on_rewritten(void *arg, int result)
+{
+	struct ph_shell *shell = arg;
+	struct ph_shell_records *records = shell->records;
+	bool reopened = records->reopening;
+	records->rewriting = records->reopening = false;
+	records->small_bytes = ph_journal_bytes(records->journal);
+	if (!reopened)
+		return;
+	if (result) {
+		evtimer_add(records->retry, &again);
+		return;
+	}
+	ph_shell_log(shell, PH_LOG_INFO, "journal: a new file is in use");
+	/* the state file must name it before anything relies on it */
+	(void)ph_shell_state_write(shell);
+	struct ph_event event = {.kind = PH_EV_JOURNAL_BACK, .id = ph_journal_id(records->journal)};
+	ph_shell_push(shell, &event, NULL, NULL);
+}
+
+static void on_failed(void *arg, int result)
+{
+	struct ph_shell *shell = arg;
+	char text[128];
+	snprintf(text, sizeof text, "cannot be written: %s", strerror(-result));
+	ph_shell_log(shell, PH_LOG_ERROR, "journal: %s", text);
+	ph_shell_tell_people(shell, PH_EMIT_JOURNAL_FAILED, NULL, text);
+	evtimer_add(shell->records->retry, &again);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	struct ph_shell *shell = arg;
+	shell->records->due = true;
+	ph_shell_wake(shell);
+}
+
+/* A snapshot says what core knows, so it is made only while no answer is on its way to core. */
+void ph_shell_records_turn_end(struct ph_shell *shell)
+{
+	struct ph_shell_records *records = shell->records;
+	if (records->rewriting || records->in_flight || !ph_shell_queue_empty(shell))
+		return;
+	if (ph_journal_failed(records->journal)) {
+		if (records->due)
+			rewrite(shell, true);
+		return;
+	}
+	uint64_t bytes = ph_journal_bytes(records->journal);
+	if (bytes > COMPACT_BYTES && bytes > COMPACT_TIMES * records->small_bytes)
+		rewrite(shell, false);
+}
+
+/* ---- life */
+
+int ph_shell_records_new(struct ph_shell *shell, const struct ph_id *known_id, struct ph_err *err)
+{
+	struct ph_shell_records *records = shell->records = ph_shell_alloc(sizeof *records);
+	struct ph_journal_config config = {
+		.dir = shell->state_dir,
+		.known_id = known_id,
+		.record = on_record,
+		.done = on_done,
+		.failed = on_failed,
+		.rewritten = on_rewritten,
+		.arg = shell,
+	};
+	records->tail = &records->head;
+	records->retry = evtimer_new(shell->base, on_retry, shell);
+	if (!records->retry)
+		return ph_err_set(err, ENOMEM, "no memory");
+	int error = ph_journal_open(shell->base, &config, &records->journal, &records->found, err);
+	if (error)
+		return error;
+	if (records->found.why.text[0])
+		ph_shell_log(shell, PH_LOG_WARNING, "journal (%s): %s",
+			ph_journal_found_word(records->found.found), records->found.why.text);
+	if (records->found.failed)
+		on_failed(shell, records->found.failed);
+	return 0;
+}
+
+void ph_shell_records_free(struct ph_shell *shell)
+{
+	struct ph_shell_records *records = shell->records;
+	if (!records)
+		return;
+	for (struct restored *r = records->head, *next; r; r = next) {
+		next = r->next;
+		restored_free(r);
+	}
+	ph_journal_close(records->journal);
+	if (records->retry)
+		event_free(records->retry);
+	free(records);
+	shell->records = NULL;
+}

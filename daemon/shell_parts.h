@@ -1,0 +1,296 @@
+/*
+ * shell_parts.h - what the files of the shell offer each other: workers, connections, spawns.
+ *
+ * Only for shell*.c of the process side (the bus, the control socket and the events know shell.h
+ * alone). Decides nothing. What always holds: a worker is found by wid, token and pid from its
+ * spawn or adoption until its REAP, and by none of them after it.
+ */
+#ifndef PH_SHELL_PARTS_H
+#define PH_SHELL_PARTS_H
+
+#include "base/types.h"
+
+/* not uthash's own, whose switch falls through in a way that clang warns of */
+#define HASH_FUNCTION(key, n, hashv) \
+	((hashv) = (unsigned)ph_mix64(ph_hash_bytes(PH_HASH_SEED, (key), (n))))
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#pragma GCC diagnostic ignored "-Wconversion"
+#include <uthash.h>
+#pragma GCC diagnostic pop
+
+#include "proto/line.h"
+#include "shell.h"
+
+struct evbuffer;
+struct ph_child;
+struct ph_child_exit;
+struct ph_doc;
+struct ph_shell_conn;
+struct ph_user;
+
+/* ---- shell_worker.c: the worker processes of this node */
+
+struct ph_shell_worker {
+	uint64_t wid;
+	struct ph_key key;
+	char token[PH_TOKEN_SIZE];
+	pid_t pid;
+	uint64_t start_time;
+	uid_t uid;		/* that its connections must come from */
+	struct ph_child *child; /* NULL: it ended while no daemon was there */
+	bool exited;
+	struct ph_shell_conn *control; /* or NULL */
+	UT_hash_handle by_wid, by_token, by_pid;
+};
+
+int ph_shell_workers_new(struct ph_shell_workers **ret);
+void ph_shell_workers_free(struct ph_shell *shell); /* processes live on */
+/* Takes `worker`. */
+void ph_shell_workers_add(struct ph_shell *shell, struct ph_shell_worker *worker);
+/* Out of all maps, its connection closed; the caller owns it. */
+void ph_shell_workers_take(struct ph_shell *shell, struct ph_shell_worker *worker);
+struct ph_shell_worker *ph_shell_worker_by_wid(struct ph_shell *shell, uint64_t wid);
+struct ph_shell_worker *ph_shell_worker_by_token(struct ph_shell *shell, const char *token);
+struct ph_shell_worker *ph_shell_worker_by_pid(struct ph_shell *shell, pid_t pid);
+/* The worker that `pid` is, or in whose session it is; NULL: none of ours. */
+struct ph_shell_worker *ph_shell_worker_of_process(struct ph_shell *shell, pid_t pid);
+void ph_shell_workers_each(
+	struct ph_shell *shell, void (*each)(void *arg, struct ph_shell_worker *worker), void *arg);
+size_t ph_shell_workers_count(const struct ph_shell *shell);
+void ph_shell_worker_act(struct ph_shell *shell, const struct ph_action *action);
+
+/* ---- shell_conn.c: connections to worker.sock, as bytes and lines */
+
+struct ph_shell_watch {
+	struct ph_shell_watch *next;
+	uint64_t req;
+	struct ph_name child; /* empty: by prefix */
+	char prefix[PH_NAME_SIZE];
+};
+
+enum ph_conn_state {
+	PH_CONN_NEW,	 /* has to say hello or data, soon */
+	PH_CONN_CONTROL, /* of the worker `wid` */
+	PH_CONN_PARKED,	 /* a data connection that waits for its stream, not for ever */
+	PH_CONN_CLOSED,	 /* freed at the end of the turn */
+};
+
+struct ph_shell_conn {
+	struct ph_shell *shell;
+	struct ph_shell_conn *prev, *next;
+	enum ph_conn_state state;
+	int fd; /* -1: closed or given away */
+	pid_t pid;
+	uid_t uid; /* of the peer when it connected */
+	uint64_t wid;
+	struct event *readable, *writable, *deadline;
+	struct evbuffer *out;
+	struct ph_line in;
+	struct ph_id id; /* PARKED */
+	uint32_t round;
+	struct ph_shell_watch *watches;
+	unsigned n_watches;
+};
+
+int ph_shell_conns_new(struct ph_shell *shell, struct ph_err *err);
+void ph_shell_conns_free(struct ph_shell *shell);
+/* It is the control connection of that worker from now on. */
+void ph_shell_conn_adopt(struct ph_shell_conn *conn, uint64_t wid);
+/* Encodes and queues. A connection that does not take it is ended. */
+void ph_shell_conn_send(struct ph_shell_conn *conn, const struct ph_wmsg *msg);
+/* Closes without an event; the memory goes at the end of the turn. */
+void ph_shell_conn_close(struct ph_shell_conn *conn);
+/* The same with WORKER_CLOSED, where it was a control connection. */
+void ph_shell_conn_end(struct ph_shell_conn *conn);
+/* Reads and takes what has come in, before its worker's end is reported. */
+void ph_shell_conn_drain(struct ph_shell_conn *conn);
+void ph_shell_conns_each(
+	struct ph_shell *shell, void (*each)(void *arg, struct ph_shell_conn *conn), void *arg);
+void ph_shell_conns_turn_end(struct ph_shell *shell);
+
+/* ---- shell_conn_take.c: connections to worker.sock, as messages */
+
+/* One line of a connection. */
+void ph_shell_conn_take(struct ph_shell_conn *conn, const char *line, size_t n);
+/* Sends `error`; `re` NULL: not an answer; `text` may be NULL. */
+void ph_shell_conn_error(
+	struct ph_shell_conn *conn, const uint64_t *re, const char *code, const char *text);
+/* A violation of the protocol: told to the worker and to people; the connection is ended. */
+void ph_shell_conn_violation(struct ph_shell_conn *conn, const char *code, const char *text);
+/* The parked connection waited too long. */
+void ph_shell_conn_unparked(struct ph_shell_conn *conn);
+/* The stream of `id` is there now: data connections that waited for it are taken. */
+void ph_shell_conns_unpark(struct ph_shell *shell, const struct ph_id *id);
+
+/* ---- shell_lookup.c: lookup, watch, unwatch, changed */
+
+void ph_shell_lookup_take(struct ph_shell_conn *conn, const struct ph_wmsg *msg);
+void ph_shell_lookup_changed(struct ph_shell *shell, const struct ph_name *child);
+void ph_shell_lookup_turn_end(struct ph_shell *shell);
+void ph_shell_watches_free(struct ph_shell_watch *head);
+
+/* ---- shell_conf.c */
+
+/* "a,b", the caller's; NULL for an empty list. */
+char *ph_shell_join(const struct ph_conf_list *list);
+
+/* ---- shell_env.c: the environment of a child */
+
+struct ph_shell_env {
+	size_t n, room;
+	char **v; /* NAME=value, then NULL */
+};
+void ph_shell_env_init(struct ph_shell_env *env);
+void ph_shell_env_fini(struct ph_shell_env *env);
+/* Sets or replaces; a replaced one keeps its place. */
+void ph_shell_env_set(struct ph_shell_env *env, const char *name, const char *value);
+const char *ph_shell_env_get(const struct ph_shell_env *env, const char *name);
+/* PATH, LANG, LC_*, TZ of `environ`. */
+void ph_shell_env_inherit(struct ph_shell_env *env, const char *const *from);
+/*
+ * Lines KEY=VALUE, where white space around the line and one pair of quotes around the value are
+ * dropped; empty lines and lines that begin with '#' or ';' are skipped. -EINVAL with a sentence
+ * "FILE:LINE: ..."; `text` has n bytes and may be written to.
+ */
+PH_MUST_CHECK int ph_shell_env_file(
+	struct ph_shell_env *env, const char *path, char *text, size_t n, struct ph_err *err);
+
+/* What the environment of one process is made of. */
+struct ph_shell_env_want {
+	const struct ph_conf_child *child;
+	const struct ph_conf_vars *vars;
+	const char *const *inherited;
+	const struct ph_user *user;
+	const char *token, *worker_path, *notify_path;
+	uint64_t epoch;
+	enum ph_role role;
+};
+/*
+ * All of it, in the order of PROTOCOL.md. -EINVAL a template or a line of env_file is bad, or what
+ * opening env_file says; the sentence names it. `env` is initialised by the caller.
+ */
+PH_MUST_CHECK int ph_shell_env_build(
+	struct ph_shell_env *env, const struct ph_shell_env_want *want, struct ph_err *err);
+
+/* ---- shell_spawn.c */
+
+int ph_shell_spawner_new(struct ph_shell *shell);
+void ph_shell_spawner_free(struct ph_shell *shell);
+void ph_shell_spawn_act(struct ph_shell *shell, const struct ph_action *action);
+void ph_shell_spawn_turn_end(struct ph_shell *shell);
+/* The soft limit of descriptors that children get back. */
+int ph_shell_raise_nofile(struct ph_shell *shell);
+/* The users of specs are looked up again. */
+const struct ph_user *ph_shell_specs_user(
+	struct ph_shell *shell, const struct ph_spec *spec, struct ph_err *err);
+
+/* ---- shell_exit.c: signals, the end of a process and of its group */
+
+void ph_shell_exited(void *arg, struct ph_child *child, const struct ph_child_exit *status);
+void ph_shell_exit_act(struct ph_shell *shell, const struct ph_action *action);
+void ph_shell_exit_free(struct ph_shell *shell);
+/* SIGKILL to every process of a session whose leader is gone and that carries this token. Returns
+ * how many there were. */
+size_t ph_shell_kill_session(pid_t session, const char *token);
+
+/* ---- shell_stream.c */
+
+int ph_shell_flows_new(struct ph_shell *shell);
+void ph_shell_flows_free(struct ph_shell *shell);
+void ph_shell_flow_act(struct ph_shell *shell, const struct ph_action *action);
+void ph_shell_flows_set_seal(struct ph_shell *shell);
+/* Which way the stream of `id` goes through that worker: -ENOENT there is none (yet). */
+PH_MUST_CHECK int ph_shell_flow_find(
+	struct ph_shell *shell, const struct ph_id *id, uint64_t wid, bool *ret_incoming);
+/* Takes `fd`, a data connection of `id`, and copies the `n` bytes read ahead. Errors as
+ * ph_stream_feed(). */
+PH_MUST_CHECK int ph_shell_flow_take(struct ph_shell *shell, const struct ph_id *id, uint32_t round,
+	bool incoming, int fd, const char *bytes, size_t n);
+
+/* ---- shell_journal.c */
+
+int ph_shell_records_new(struct ph_shell *shell, const struct ph_id *known_id, struct ph_err *err);
+void ph_shell_records_free(struct ph_shell *shell);
+/* Queues RESTORED for each record that was read. */
+void ph_shell_records_restore(struct ph_shell *shell);
+void ph_shell_records_settings(struct ph_shell *shell, struct ph_settings *settings);
+void ph_shell_record_act(struct ph_shell *shell, const struct ph_action *action);
+void ph_shell_records_turn_end(struct ph_shell *shell);
+struct ph_id ph_shell_records_id(const struct ph_shell *shell);
+
+/* ---- shell_notify.c */
+
+int ph_shell_notices_new(struct ph_shell *shell, struct ph_err *err);
+void ph_shell_notices_free(struct ph_shell *shell);
+
+/* ---- shell_signal.c */
+
+int ph_shell_signals_new(struct ph_shell *shell, struct ph_err *err);
+void ph_shell_signals_free(struct ph_shell *shell);
+/* STATUS= to the service manager, where it has changed. */
+void ph_shell_signals_turn_end(struct ph_shell *shell);
+
+/* ---- shell_state.c: run_dir/state */
+
+/* A worker as the state file has it; its texts live in the struct ph_shell_found. */
+struct ph_shell_found_worker {
+	uint32_t pid;
+	uint64_t start_time;
+	uint32_t uid;
+	char token[PH_TOKEN_SIZE];
+	struct ph_key key;
+	uint64_t epoch, revision;
+	enum ph_role role;
+	bool retired, ready;
+	struct ph_id migration;
+	uint32_t restarts;
+	const char *meta;
+};
+struct ph_shell_found_spec {
+	struct ph_name child;
+	uint64_t revision;
+	const char *text;
+};
+struct ph_shell_found {
+	struct ph_doc *doc;
+	struct ph_id journal;
+	struct ph_name node;
+	size_t n_workers;
+	const struct ph_shell_found_worker *workers;
+	size_t n_specs;
+	const struct ph_shell_found_spec *specs;
+};
+int ph_shell_state_new(struct ph_shell *shell);
+void ph_shell_state_free(struct ph_shell *shell, bool remove);
+/* 0; -ENOENT there is none; others with a sentence. */
+PH_MUST_CHECK int ph_shell_state_read(
+	const char *run_dir, struct ph_shell_found *ret, struct ph_err *err);
+void ph_shell_found_fini(struct ph_shell_found *found);
+/* Something in it may have changed: it is compared, and written, at the end of the turn. */
+void ph_shell_state_touch(struct ph_shell *shell);
+void ph_shell_state_turn_end(struct ph_shell *shell);
+/* Now, whatever the turn. */
+int ph_shell_state_write(struct ph_shell *shell);
+
+/* ---- shell_adopt.c */
+
+/*
+ * Adopts what the state file names (`found` NULL: there is none), then what lives and only its
+ * environment tells of, and queues ADOPTED for each; core must know all specs by then. What a
+ * worker's own environment describes badly, or whose child nobody knows, is killed. Returns how
+ * many of those named have ended meanwhile: they are adopted too, and ph_shell_adopt_ended(), after
+ * START, reports their end.
+ */
+size_t ph_shell_adopt(struct ph_shell *shell, const struct ph_shell_found *found);
+void ph_shell_adopt_ended(struct ph_shell *shell);
+
+/* ---- shell.c */
+
+int ph_shell_queue_new(struct ph_shell *shell);
+void ph_shell_queue_free(struct ph_shell *shell);
+/* All that is queued, at once: for the start only. */
+void ph_shell_queue_drain(struct ph_shell *shell);
+bool ph_shell_queue_empty(const struct ph_shell *shell);
+
+#endif

@@ -1,0 +1,102 @@
+/* SIGHUP and `reload`: a new configuration in place of the old one, or not at all. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/sdnotify.h"
+#include "shell_parts.h"
+
+static const char *const change_words[] = {
+	[PH_CONF_ADDED] = "added",
+	[PH_CONF_REMOVED] = "removed",
+	[PH_CONF_CHANGED] = "changed",
+};
+
+static json_t *child_json(const struct ph_conf_change *change)
+{
+	json_t *options = json_array();
+	for (size_t i = 0; i < change->n_options; i++)
+		json_array_append_new(options, json_string(change->options[i]));
+	return json_pack("{s:s, s:s, s:b, s:o}", "child", change->child.s, "change",
+		change_words[change->kind], "restart", change->restart, "options", options);
+}
+
+static json_t *diff_json(const struct ph_conf_diff *diff)
+{
+	json_t *children = json_array(), *options = json_array();
+	for (size_t i = 0; i < diff->n_children; i++)
+		json_array_append_new(children, child_json(&diff->children[i]));
+	for (size_t i = 0; i < diff->n_options; i++)
+		json_array_append_new(
+			options, json_pack("{s:s, s:b}", "option", diff->options[i].path,
+					 "reloadable", diff->options[i].reloadable));
+	return json_pack("{s:o, s:o}", "children", children, "options", options);
+}
+
+static void log_diff(struct ph_shell *shell, const struct ph_conf_diff *diff)
+{
+	for (size_t i = 0; i < diff->n_children; i++)
+		ph_shell_log(shell, PH_LOG_INFO, "reload: child %s %s%s", diff->children[i].child.s,
+			change_words[diff->children[i].kind],
+			diff->children[i].restart ? ", its workers follow" : "");
+	for (size_t i = 0; i < diff->n_options; i++) {
+		if (diff->options[i].reloadable)
+			ph_shell_log(
+				shell, PH_LOG_INFO, "reload: %s changed", diff->options[i].path);
+		else
+			ph_shell_log(shell, PH_LOG_WARNING,
+				"reload: %s changed: only a restart of the daemon brings it",
+				diff->options[i].path);
+	}
+	if (!diff->n_children && !diff->n_options)
+		ph_shell_log(shell, PH_LOG_INFO, "reload: nothing changed");
+}
+
+static int refuse(struct ph_shell *shell, const struct ph_conf_errors *errors, int error,
+	bool dry_run, struct ph_err *err)
+{
+	const char *first = errors->n ? errors->v[0].text.text : strerror(-error);
+	for (size_t i = 0; !dry_run && i < errors->n; i++)
+		ph_shell_log(shell, PH_LOG_ERROR, "%s", errors->v[i].text.text);
+	if (!dry_run)
+		ph_shell_tell_people(shell, PH_EMIT_CONFIG_REJECTED, NULL, first);
+	return ph_err_set(err, -error, "%s", first);
+}
+
+static void put_in_force(struct ph_shell *shell, struct ph_conf *conf)
+{
+	struct ph_conf *before = shell->conf;
+	shell->conf = conf;
+	ph_shell_configure(shell, conf);
+	ph_shell_flows_set_seal(shell);
+	ph_conf_free(before);
+	ph_shell_tell_people(shell, PH_EMIT_CONFIG_RELOADED, NULL, NULL);
+}
+
+int ph_shell_reload(struct ph_shell *shell, bool dry_run, json_t **ret_diff, struct ph_err *err)
+{
+	struct ph_conf_errors *errors = ph_shell_alloc(sizeof *errors);
+	struct ph_conf_diff *diff = NULL;
+	struct ph_conf *conf = NULL;
+	int error = ph_conf_load(shell->conf_file, NULL, &conf, errors);
+	if (error)
+		error = refuse(shell, errors, error, dry_run, err);
+	free(errors);
+	if (error)
+		return error;
+	error = ph_conf_diff(shell->conf, conf, &diff);
+	if (error) {
+		ph_conf_free(conf);
+		return ph_err_set(err, -error, "%s", strerror(-error));
+	}
+	if (ret_diff)
+		*ret_diff = diff_json(diff);
+	if (dry_run) {
+		ph_conf_free(conf);
+	} else {
+		log_diff(shell, diff);
+		put_in_force(shell, conf);
+	}
+	ph_conf_diff_free(diff);
+	return 0;
+}

@@ -1,0 +1,297 @@
+/* SPAWN: from a spec to a running process, in slices, as each one stops the loop for a moment. */
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "io/child.h"
+#include "io/spawn.h"
+#include "io/user.h"
+#include "proto/seal.h"
+#include "shell_parts.h"
+
+#define SLICE 16 /* processes started in one turn */
+
+struct wanted {
+	struct wanted *next;
+	uint64_t wid;
+	struct ph_key key;
+	struct ph_spec *spec;
+	uint64_t epoch;
+	enum ph_role role;
+};
+
+struct ph_shell_spawner {
+	struct wanted *head, **tail;
+	unsigned started;     /* in this turn */
+	struct rlimit nofile; /* the daemon's before it was raised */
+	bool has_nofile;
+};
+
+int ph_shell_spawner_new(struct ph_shell *shell)
+{
+	shell->spawner = ph_shell_alloc(sizeof *shell->spawner);
+	shell->spawner->tail = &shell->spawner->head;
+	return 0;
+}
+
+static void wanted_free(struct wanted *wanted)
+{
+	ph_spec_free(wanted->spec);
+	free(wanted);
+}
+
+void ph_shell_spawner_free(struct ph_shell *shell)
+{
+	if (!shell->spawner)
+		return;
+	for (struct wanted *w = shell->spawner->head, *next; w; w = next) {
+		next = w->next;
+		wanted_free(w);
+	}
+	free(shell->spawner);
+	shell->spawner = NULL;
+}
+
+int ph_shell_raise_nofile(struct ph_shell *shell)
+{
+	struct rlimit *limit = &shell->spawner->nofile;
+	if (getrlimit(RLIMIT_NOFILE, limit))
+		return -errno;
+	shell->spawner->has_nofile = true;
+	struct rlimit raised = {limit->rlim_max, limit->rlim_max};
+	return setrlimit(RLIMIT_NOFILE, &raised) ? -errno : 0;
+}
+
+/* ---- one process */
+
+/* What a start needs and what must be freed after it. */
+struct start {
+	const struct ph_conf_child *child;
+	const struct ph_user *user;
+	struct ph_conf_vars vars;
+	struct ph_shell_env env;
+	char token[PH_TOKEN_SIZE];
+	char path[PATH_MAX];
+	char **argv, *dir;
+	int fds[3];
+	struct ph_spawn_limit limit;
+};
+
+static void make_token(char token[PH_TOKEN_SIZE])
+{
+	struct ph_id random;
+	ph_random_bytes(random.b, sizeof random.b);
+	ph_id_text(&random, token);
+}
+
+static void start_fini(struct start *start)
+{
+	for (size_t i = 0; start->argv && start->argv[i]; i++)
+		free(start->argv[i]);
+	free(start->argv);
+	free(start->dir);
+	ph_shell_env_fini(&start->env);
+}
+
+static int expand_command(struct start *start, struct ph_err *err)
+{
+	const struct ph_conf_list *command = &start->child->command;
+	start->argv = ph_shell_alloc((command->n + 1) * sizeof *start->argv);
+	for (size_t i = 0; i < command->n; i++) {
+		int error = ph_conf_expand(command->v[i], &start->vars, &start->argv[i]);
+		if (error)
+			return ph_err_set(
+				err, -error, "command: bad template '%.200s'", command->v[i]);
+	}
+	if (!start->child->dir)
+		return 0;
+	int error = ph_conf_expand(start->child->dir, &start->vars, &start->dir);
+	if (error)
+		return ph_err_set(err, -error, "dir: bad template '%.200s'", start->child->dir);
+	return 0;
+}
+
+static int build_env(struct ph_shell *shell, const struct wanted *wanted, struct start *start,
+	struct ph_err *err)
+{
+	make_token(start->token);
+	struct ph_shell_env_want want = {
+		.child = start->child,
+		.vars = &start->vars,
+		.inherited = (const char *const *)environ,
+		.user = start->user,
+		.token = start->token,
+		.worker_path = shell->worker_path,
+		.notify_path = shell->notify_path,
+		.epoch = wanted->epoch,
+		.role = wanted->role,
+	};
+	return ph_shell_env_build(&start->env, &want, err);
+}
+
+static int prepare(struct ph_shell *shell, const struct wanted *wanted, struct start *start,
+	struct ph_err *err)
+{
+	start->child = ph_shell_specs_find(shell, wanted->spec, err);
+	if (!start->child)
+		return -EINVAL;
+	start->user = ph_shell_specs_user(shell, wanted->spec, err);
+	if (!start->user)
+		return -ENOENT;
+	start->vars = (struct ph_conf_vars){
+		.child = wanted->key.child.s,
+		.node = shell->node,
+		.instance = wanted->key.instance,
+		.replica = wanted->key.replica,
+	};
+	int error = expand_command(start, err);
+	if (!error)
+		error = build_env(shell, wanted, start, err);
+	if (!error)
+		error = ph_spawn_resolve(
+			start->argv[0], ph_shell_env_get(&start->env, "PATH"), start->path, err);
+	return error;
+}
+
+/* Only root can be somebody else; for anyone else it is an error unless it is himself. */
+static int want_user(const struct start *start, struct ph_spawn_spec *spec, struct ph_err *err)
+{
+	if (!start->child->user && !start->child->group)
+		return 0;
+	if (geteuid() && start->user->uid == geteuid() && start->user->gid == getegid())
+		return 0;
+	if (geteuid())
+		return ph_err_set(err, EPERM, "cannot run as user %s: the daemon is not root",
+			start->user->name);
+	spec->set_user = true;
+	spec->uid = start->user->uid;
+	spec->gid = start->user->gid;
+	spec->groups = start->user->groups;
+	spec->n_groups = start->user->n_groups;
+	return 0;
+}
+
+static int run(
+	struct ph_shell *shell, struct start *start, struct ph_spawned *ret, struct ph_err *err)
+{
+	bool inherit = start->child->log.to == PH_CONF_LOG_INHERIT;
+	start->fds[0] = -1;
+	start->fds[1] = inherit ? STDOUT_FILENO : -1;
+	start->fds[2] = inherit ? STDERR_FILENO : -1;
+	start->limit = (struct ph_spawn_limit){
+		RLIMIT_NOFILE, shell->spawner->nofile.rlim_cur, shell->spawner->nofile.rlim_max};
+	struct ph_spawn_spec spec = {
+		.path = start->path,
+		.argv = (const char *const *)start->argv,
+		.env = (const char *const *)start->env.v,
+		.dir = start->dir,
+		.set_umask = true,
+		.umask = start->child->umask,
+		.fds = start->fds,
+		.n_fds = 3,
+		.limits = &start->limit,
+		.n_limits = shell->spawner->has_nofile ? 1 : 0,
+	};
+	int error = want_user(start, &spec, err);
+	return error ? error : ph_spawn_start(&spec, ret, err);
+}
+
+static void kill_unwatched(pid_t pid)
+{
+	kill(-pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+static int watch(struct ph_shell *shell, const struct wanted *wanted, const struct start *start,
+	const struct ph_spawned *spawned, struct ph_err *err)
+{
+	struct ph_shell_worker *worker = ph_shell_alloc(sizeof *worker);
+	worker->wid = wanted->wid;
+	worker->key = wanted->key;
+	memcpy(worker->token, start->token, sizeof worker->token);
+	worker->pid = spawned->pid;
+	worker->start_time = spawned->start_time;
+	worker->uid = start->child->user || start->child->group ? start->user->uid : geteuid();
+	int error = ph_child_new(shell->base, spawned->pid, spawned->pidfd, spawned->start_time,
+		ph_shell_exited, shell, &worker->child);
+	if (error) {
+		free(worker);
+		kill_unwatched(spawned->pid);
+		return ph_err_set(err, -error, "cannot watch the process: %s", strerror(-error));
+	}
+	ph_shell_workers_add(shell, worker);
+	return 0;
+}
+
+static void start_one(struct ph_shell *shell, const struct wanted *wanted)
+{
+	struct start *start = ph_shell_alloc(sizeof *start);
+	struct ph_spawned spawned;
+	struct ph_err err = {{0}};
+	ph_shell_env_init(&start->env);
+	int error = prepare(shell, wanted, start, &err);
+	if (!error)
+		error = run(shell, start, &spawned, &err);
+	if (!error)
+		error = watch(shell, wanted, start, &spawned, &err);
+	struct ph_event event = {.wid = wanted->wid};
+	if (error) {
+		event.kind = PH_EV_SPAWN_FAILED;
+		event.error = -error;
+		event.text = err.text;
+		ph_shell_push_text(shell, &event);
+	} else {
+		event.kind = PH_EV_SPAWNED;
+		event.pid = (uint32_t)spawned.pid;
+		ph_shell_push(shell, &event, NULL, NULL);
+	}
+	start_fini(start);
+	free(start);
+}
+
+/* ---- the queue */
+
+static void start_slice(struct ph_shell *shell)
+{
+	struct ph_shell_spawner *spawner = shell->spawner;
+	while (spawner->head && spawner->started < SLICE) {
+		struct wanted *wanted = spawner->head;
+		spawner->head = wanted->next;
+		if (!spawner->head)
+			spawner->tail = &spawner->head;
+		spawner->started++;
+		start_one(shell, wanted);
+		wanted_free(wanted);
+	}
+}
+
+void ph_shell_spawn_act(struct ph_shell *shell, const struct ph_action *action)
+{
+	struct wanted *wanted = ph_shell_alloc(sizeof *wanted);
+	wanted->wid = action->wid;
+	wanted->key = action->spawn->key;
+	wanted->epoch = action->spawn->epoch;
+	wanted->role = action->spawn->role;
+	wanted->spec = ph_spec_clone(action->spawn->spec);
+	if (!wanted->spec)
+		abort();
+	*shell->spawner->tail = wanted;
+	shell->spawner->tail = &wanted->next;
+	start_slice(shell);
+}
+
+void ph_shell_spawn_turn_end(struct ph_shell *shell)
+{
+	start_slice(shell);
+	shell->spawner->started = 0;
+	if (!shell->spawner->head)
+		return;
+	ph_shell_state_touch(shell);
+	ph_shell_wake(shell);
+}

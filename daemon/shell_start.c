@@ -1,0 +1,320 @@
+/* From nothing to a running daemon, always by one path; and back. */
+#include "shell.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io/clock.h"
+#include "io/durable.h"
+#include "io/lock.h"
+#include "io/user.h"
+#include "proto/seal.h"
+#include "shell_bus.h"
+#include "shell_ctl.h"
+#include "shell_emit.h"
+#include "shell_parts.h"
+
+#define HEARTBEAT_MS 250
+#define INCARNATION_NAME "incarnation"
+
+enum {
+	EXIT_STOPPED = 0,
+	EXIT_FAILED = 1,
+	EXIT_USAGE = 2
+};
+
+/* ---- configuration, before anything else */
+
+static int load(const char *file, struct ph_conf **ret_conf, struct ph_keyring **ret_ring)
+{
+	struct ph_conf_errors *errors = ph_shell_alloc(sizeof *errors);
+	struct ph_conf *conf = NULL;
+	struct ph_err err;
+	int error = ph_conf_load(file, NULL, &conf, errors);
+	for (size_t i = 0; error && i < errors->n; i++)
+		fprintf(stderr, "prochubd: %s\n", errors->v[i].text.text);
+	if (error && errors->more)
+		fprintf(stderr, "prochubd: and %zu more errors\n", errors->more);
+	free(errors);
+	if (error)
+		return error;
+	if (conf->cluster.key_file) {
+		error = ph_keyring_load(
+			conf->cluster.key_file, conf->cluster.name.s, ret_ring, &err);
+		if (error) {
+			fprintf(stderr, "prochubd: cluster.key_file: %s\n", err.text);
+			ph_conf_free(conf);
+			return error;
+		}
+	}
+	*ret_conf = conf;
+	return 0;
+}
+
+int ph_shell_check(const char *file)
+{
+	struct ph_conf *conf;
+	struct ph_keyring *ring = NULL;
+	if (load(file, &conf, &ring))
+		return EXIT_USAGE;
+	puts("configuration is correct");
+	ph_keyring_free(ring);
+	ph_conf_free(conf);
+	return EXIT_STOPPED;
+}
+
+int ph_shell_print(const char *file)
+{
+	struct ph_conf *conf;
+	struct ph_keyring *ring = NULL;
+	if (load(file, &conf, &ring))
+		return EXIT_USAGE;
+	int error = ph_conf_print(conf, stdout);
+	if (!error && fflush(stdout))
+		error = -errno;
+	if (error)
+		fprintf(stderr, "prochubd: cannot print: %s\n", strerror(-error));
+	ph_keyring_free(ring);
+	ph_conf_free(conf);
+	return error ? EXIT_FAILED : EXIT_STOPPED;
+}
+
+/* ---- directories, incarnation */
+
+static int prepare_dirs(struct ph_shell *shell, struct ph_err *err)
+{
+	int error = ph_lock_prepare_dir(shell->run_dir, 0755, false, err);
+	if (!error)
+		error = ph_lock_prepare_dir(shell->state_dir, 0700, true, err);
+	if (!error)
+		error = ph_lock_take(shell->run_dir, &shell->lock_fd, err);
+	shell->worker_path = ph_shell_path(shell->run_dir, "worker.sock");
+	shell->notify_path = ph_shell_path(shell->run_dir, "notify.sock");
+	shell->control_path = ph_shell_path(shell->run_dir, "control.sock");
+	return error;
+}
+
+/* max(stored + 1, Unix ms). A disk that cannot keep it is no reason not to supervise. */
+static void take_incarnation(struct ph_shell *shell)
+{
+	char *text = NULL, line[32];
+	size_t n = 0;
+	struct ph_err err;
+	uint64_t stored = 0, wall = ph_clock_wall_ms();
+	int error = ph_durable_read(shell->state_dir, INCARNATION_NAME, 64, &text, &n, &err);
+	if (!error)
+		stored = strtoull(text, NULL, 10);
+	else if (error != -ENOENT)
+		ph_shell_log(shell, PH_LOG_ERROR, "incarnation: %s", err.text);
+	free(text);
+	if (stored >= PH_EPOCH_LIMIT - 1)
+		stored = 0;
+	shell->incarnation = stored + 1 > wall ? stored + 1 : wall;
+	int length = snprintf(line, sizeof line, "%llu\n", (unsigned long long)shell->incarnation);
+	if (ph_durable_write(shell->state_dir, INCARNATION_NAME, line, (size_t)length, 0600, &err))
+		ph_shell_log(shell, PH_LOG_ERROR, "incarnation: %s", err.text);
+}
+
+/* ---- the hub */
+
+static const char **peers_of(const struct ph_conf *conf, const char *own, size_t *ret_n)
+{
+	const char **peers = ph_shell_alloc((conf->cluster.peers.n + 1) * sizeof *peers);
+	size_t n = 0;
+	for (size_t i = 0; i < conf->cluster.peers.n; i++) {
+		const char *peer = conf->cluster.peers.v[i];
+		if (strcmp(peer, own) != 0 && strcmp(peer, conf->cluster.listen) != 0)
+			peers[n++] = peer;
+	}
+	*ret_n = n;
+	return peers;
+}
+
+static int make_hub(struct ph_shell *shell)
+{
+	const struct ph_conf *conf = shell->conf;
+	char *labels = ph_shell_join(&conf->node.labels);
+	struct ph_settings settings = {
+		.node = conf->node.name,
+		.slot = conf->node.has_slot ? conf->node.slot : ph_slot_of_name(conf->node.name.s),
+		.incarnation = shell->incarnation,
+		.weight = conf->node.weight_milli / 1000.0,
+		.labels = labels,
+		.version = PH_VERSION,
+		.join_timeout_ms = conf->cluster.join_timeout_ms,
+		.failure_timeout_ms = conf->cluster.failure_timeout_ms,
+		.settle_ms = conf->cluster.settle_ms,
+		.heartbeat_ms = HEARTBEAT_MS,
+		.migrations_max = conf->cluster.migrations_max,
+		.drain_on_stop = conf->node.drain_on_stop,
+		.accept_any = conf->cluster.accept == PH_CONF_ACCEPT_ANY,
+	};
+	const char **peers = NULL;
+	if (conf->cluster.listen) {
+		snprintf(settings.address, sizeof settings.address, "tcp://%s:%u",
+			conf->cluster.advertise, conf->cluster.port);
+		peers = peers_of(conf, settings.address, &settings.n_peers);
+		settings.peers = peers;
+	}
+	ph_shell_records_settings(shell, &settings);
+	ph_random_bytes(&settings.seed, sizeof settings.seed);
+	ph_random_bytes(settings.secret, sizeof settings.secret);
+	shell->hub = ph_hub_new(&settings);
+	ph_seal_wipe(settings.secret, sizeof settings.secret);
+	free(peers);
+	free(labels);
+	return shell->hub ? 0 : -ENOMEM;
+}
+
+/* ---- the parts, in the order in which they need each other */
+
+static int start_basics(struct ph_shell *shell, struct ph_err *err)
+{
+	umask(022);
+	shell->base = event_base_new();
+	if (!shell->base)
+		return ph_err_set(err, ENOMEM, "cannot make an event loop");
+	int error = ph_shell_queue_new(shell);
+	if (!error)
+		error = ph_shell_emit_new(shell, &shell->emit);
+	if (!error)
+		error = ph_shell_specs_new(&shell->specs);
+	if (!error)
+		error = ph_shell_workers_new(&shell->workers);
+	if (!error)
+		error = ph_shell_spawner_new(shell);
+	if (!error)
+		error = ph_shell_state_new(shell);
+	if (!error)
+		return ph_seal_init(err);
+	return ph_err_set(err, -error, "cannot start: %s", strerror(-error));
+}
+
+static int open_control(struct ph_shell *shell, struct ph_err *err)
+{
+	const struct ph_conf *conf = shell->conf;
+	gid_t gid = (gid_t)-1;
+	struct ph_err why;
+	if (ph_user_group(conf->control.group, &gid, &why))
+		ph_shell_log(shell, PH_LOG_DEBUG, "control.group: %s", why.text);
+	int error = ph_shell_ctl_new(
+		shell, shell->control_path, (mode_t)conf->control.mode, gid, &shell->ctl, err);
+	if (error == -EPERM && gid != (gid_t)-1 && geteuid()) /* not root, not in that group */
+		error = ph_shell_ctl_new(shell, shell->control_path, (mode_t)conf->control.mode,
+			(gid_t)-1, &shell->ctl, err);
+	return error;
+}
+
+static int start_sockets(struct ph_shell *shell, struct ph_err *err)
+{
+	int error = ph_shell_conns_new(shell, err);
+	if (!error)
+		error = ph_shell_notices_new(shell, err);
+	if (!error)
+		error = open_control(shell, err);
+	if (!error && ph_shell_flows_new(shell))
+		error = ph_err_set(err, ENOMEM, "cannot prepare state streams");
+	if (!error && shell->conf->cluster.listen)
+		error = ph_shell_bus_new(shell, &shell->bus, err);
+	if (!error)
+		error = ph_shell_signals_new(shell, err);
+	return error;
+}
+
+/* What was, then what is: core sees the same in the same order after every kind of end. */
+static int start_core(struct ph_shell *shell, struct ph_err *err)
+{
+	struct ph_shell_found found = {0};
+	struct ph_err why;
+	int read = ph_shell_state_read(shell->run_dir, &found, &why);
+	if (read && read != -ENOENT)
+		ph_shell_log(shell, PH_LOG_ERROR, "state file: %s", why.text);
+	int error = ph_shell_records_new(
+		shell, !read && !ph_id_none(&found.journal) ? &found.journal : NULL, err);
+	if (!error)
+		error = make_hub(shell);
+	if (!error)
+		error = start_sockets(shell, err);
+	if (!error) {
+		ph_shell_configure(shell, shell->conf);
+		ph_shell_records_restore(shell);
+		ph_shell_queue_drain(shell);
+		size_t ended = ph_shell_adopt(shell, read ? NULL : &found);
+		struct ph_event event = {.kind = PH_EV_START};
+		ph_shell_push(shell, &event, NULL, NULL);
+		if (ended)
+			ph_shell_adopt_ended(shell);
+		ph_shell_state_touch(shell);
+	}
+	ph_shell_found_fini(&found);
+	return error;
+}
+
+static void stop(struct ph_shell *shell, bool orderly)
+{
+	ph_shell_ctl_free(shell->ctl);
+	ph_shell_bus_free(shell->bus);
+	ph_shell_conns_free(shell);
+	ph_shell_notices_free(shell);
+	ph_shell_flows_free(shell);
+	ph_shell_exit_free(shell);
+	if (shell->workers)
+		orderly = orderly && !ph_shell_workers_count(shell);
+	ph_shell_workers_free(shell);
+	ph_shell_spawner_free(shell);
+	ph_shell_records_free(shell);
+	ph_shell_state_free(shell, orderly);
+	ph_shell_signals_free(shell);
+	ph_shell_queue_free(shell);
+	ph_shell_specs_free(shell->specs);
+	ph_hub_free(shell->hub);
+	ph_shell_emit_free(shell->emit);
+	ph_keyring_free(shell->ring);
+	ph_conf_free(shell->conf);
+	if (shell->base)
+		event_base_free(shell->base);
+	free(shell->worker_path);
+	free(shell->notify_path);
+	free(shell->control_path);
+	free(shell->run_dir);
+	free(shell->state_dir);
+	if (shell->lock_fd >= 0)
+		close(shell->lock_fd);
+}
+
+int ph_shell_run(const char *file)
+{
+	struct ph_shell *shell = ph_shell_alloc(sizeof *shell);
+	struct ph_err err = {{0}};
+	shell->conf_file = file;
+	shell->lock_fd = -1;
+	shell->tail = &shell->head;
+	if (load(file, &shell->conf, &shell->ring)) {
+		free(shell);
+		return EXIT_USAGE;
+	}
+	snprintf(shell->node, sizeof shell->node, "%s", shell->conf->node.name.s);
+	shell->run_dir = ph_shell_strdup(shell->conf->node.run_dir);
+	shell->state_dir = ph_shell_strdup(shell->conf->node.state_dir);
+	shell->started_at_ms = shell->now_ms = ph_clock_now_ms();
+	int error = start_basics(shell, &err);
+	if (!error)
+		error = prepare_dirs(shell, &err);
+	if (!error) {
+		(void)ph_shell_raise_nofile(shell);
+		take_incarnation(shell);
+		error = start_core(shell, &err);
+	}
+	if (error)
+		fprintf(stderr, "prochubd: %s\n", err.text[0] ? err.text : strerror(-error));
+	else if (event_base_dispatch(shell->base) < 0)
+		ph_shell_log(shell, PH_LOG_ERROR, "the event loop failed");
+	bool orderly = shell->leaving;
+	stop(shell, orderly);
+	free(shell);
+	return orderly ? EXIT_STOPPED : EXIT_FAILED;
+}

@@ -1,0 +1,244 @@
+/* run_dir/state: what the next daemon must know to adopt the workers of this one. */
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "io/clock.h"
+#include "io/statefile.h"
+#include "proto/codec.h"
+#include "shell_parts.h"
+
+#define MANY 200      /* workers: from here on it is not written at every turn ... */
+#define GAP_MAX_MS 50 /* ... but at most this late; what is missing, the environments tell */
+
+struct ph_shell_state {
+	bool touched;
+	bool failed; /* the last write: told once */
+	uint64_t written_hash, written_at_ms;
+	struct event *late;
+};
+
+/* ---- its words */
+
+/* clang-format off */
+static const char *const role_words[] = {"", "active", "standby", NULL};
+
+#define W(word, kind, member) PH_FIELD(word, kind, ph_shell_found_worker, member)
+static const struct ph_field worker_fields[] = {
+	{W("pid", U32, pid), .required = true},
+	{W("start_time", U64, start_time), .required = true},
+	{W("uid", U32, uid), .required = true},
+	{W("token", HEX, token)},
+	{W("child", NAME, key.child), .required = true},
+	{W("instance", U32, key.instance), .always = true},
+	{W("replica", U32, key.replica)},
+	{W("epoch", U64, epoch), .required = true},
+	{W("revision", U64, revision)},
+	{W("role", ENUM, role), .words = role_words},
+	{W("retired", BOOL, retired)},
+	{W("ready", BOOL, ready)},
+	{W("migration", ID, migration)},
+	{W("restarts", U32, restarts)},
+	{W("meta", JSON_OBJ, meta), .max = PH_META_MAX},
+	{0},
+};
+
+#define S(word, kind, member) PH_FIELD(word, kind, ph_shell_found_spec, member)
+static const struct ph_field spec_fields[] = {
+	{S("child", NAME, child), .required = true},
+	{S("revision", U64, revision)},
+	{S("text", TEXT, text), .required = true},
+	{0},
+};
+
+#define F(word, kind, member) PH_FIELD(word, kind, ph_shell_found, member)
+static const struct ph_field state_fields[] = {
+	{F("node", NAME, node), .required = true},
+	{F("journal", ID, journal)},
+	{F("workers", LIST, workers), PH_COUNT(ph_shell_found, n_workers), .always = true,
+		.sub = worker_fields, .element_size = sizeof(struct ph_shell_found_worker)},
+	{F("specs", LIST, specs), PH_COUNT(ph_shell_found, n_specs), .always = true,
+		.sub = spec_fields, .element_size = sizeof(struct ph_shell_found_spec)},
+	{0},
+};
+/* clang-format on */
+
+/* ---- writing */
+
+struct gathering {
+	struct ph_shell *shell;
+	struct ph_shell_found_worker *workers;
+	struct ph_shell_found_spec *specs;
+	size_t n, room, n_specs;
+};
+
+static int compare_specs(const void *a, const void *b)
+{
+	const struct ph_shell_found_spec *x = a, *y = b;
+	int order = strcmp(x->child.s, y->child.s);
+	return order ? order : (x->revision > y->revision) - (x->revision < y->revision);
+}
+
+/* Many instances share a spec: each is written once. */
+static size_t unique_specs(struct ph_shell_found_spec *specs, size_t n)
+{
+	size_t kept = 0;
+	qsort(specs, n, sizeof *specs, compare_specs);
+	for (size_t i = 0; i < n; i++) {
+		if (!kept || compare_specs(&specs[kept - 1], &specs[i]))
+			specs[kept++] = specs[i];
+	}
+	return kept;
+}
+
+static bool gather(void *arg, const struct ph_worker_view *view)
+{
+	struct gathering *g = arg;
+	const struct ph_shell_worker *worker = ph_shell_worker_by_wid(g->shell, view->wid);
+	if (!worker || worker->exited || g->n == g->room)
+		return true;
+	struct ph_shell_found_worker *to = &g->workers[g->n++];
+	*to = (struct ph_shell_found_worker){
+		.pid = (uint32_t)worker->pid,
+		.start_time = worker->start_time,
+		.uid = worker->uid,
+		.key = view->key,
+		.epoch = view->epoch,
+		.revision = view->spec ? view->spec->revision : view->revision,
+		.role = view->role,
+		.retired = view->retired,
+		.ready = view->ready,
+		.migration = view->migration,
+		.restarts = view->restarts,
+		.meta = view->meta,
+	};
+	memcpy(to->token, worker->token, sizeof to->token);
+	if (view->spec)
+		g->specs[g->n_specs++] = (struct ph_shell_found_spec){.child = view->key.child,
+			.revision = view->spec->revision,
+			.text = view->spec->text};
+	return true;
+}
+
+static char *encode(struct ph_shell *shell, size_t *ret_n)
+{
+	struct gathering g = {.shell = shell, .room = ph_shell_workers_count(shell)};
+	g.workers = ph_shell_alloc((g.room + 1) * sizeof *g.workers);
+	g.specs = ph_shell_alloc((g.room + 1) * sizeof *g.specs);
+	ph_hub_workers(shell->hub, gather, &g);
+	struct ph_shell_found all = {
+		.node = ph_name_of(shell->node),
+		.journal = ph_shell_records_id(shell),
+		.n_workers = g.n,
+		.workers = g.workers,
+		.n_specs = unique_specs(g.specs, g.n_specs),
+		.specs = g.specs,
+	};
+	char *text = ph_codec_write(state_fields, &all, NULL, '\n', PH_STATEFILE_BYTES_MAX, ret_n);
+	free(g.workers);
+	free(g.specs);
+	return text;
+}
+
+int ph_shell_state_write(struct ph_shell *shell)
+{
+	struct ph_shell_state *state = shell->state;
+	struct ph_err err = {{0}};
+	size_t n = 0;
+	int error = 0;
+	char *text = encode(shell, &n);
+	if (!text)
+		error = ph_err_set(&err, errno, "%s", strerror(errno));
+	uint64_t hash = text ? XXH3_64bits(text, n) : 0;
+	state->touched = false;
+	state->written_at_ms = shell->now_ms;
+	if (!error && (state->failed || hash != state->written_hash))
+		error = ph_statefile_write(shell->run_dir, text, n, &err);
+	free(text);
+	if (error && !state->failed)
+		ph_shell_log(shell, PH_LOG_ERROR, "state file: %s", err.text);
+	state->failed = error != 0;
+	if (!error)
+		state->written_hash = hash;
+	return error;
+}
+
+void ph_shell_state_touch(struct ph_shell *shell)
+{
+	shell->state->touched = true;
+}
+
+static void on_late(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	struct ph_shell *shell = arg;
+	shell->now_ms = ph_clock_now_ms();
+	if (shell->state->touched)
+		(void)ph_shell_state_write(shell);
+}
+
+void ph_shell_state_turn_end(struct ph_shell *shell)
+{
+	struct ph_shell_state *state = shell->state;
+	size_t n = ph_shell_workers_count(shell);
+	uint64_t gap_ms = n < MANY ? 0 : n / 40 > GAP_MAX_MS ? GAP_MAX_MS : n / 40;
+	if (!state->touched)
+		return;
+	if (shell->now_ms >= state->written_at_ms + gap_ms) {
+		(void)ph_shell_state_write(shell);
+	} else if (!evtimer_pending(state->late, NULL)) {
+		struct timeval gap = {0, (suseconds_t)gap_ms * 1000};
+		evtimer_add(state->late, &gap);
+	}
+}
+
+/* ---- reading */
+
+int ph_shell_state_read(const char *run_dir, struct ph_shell_found *ret, struct ph_err *err)
+{
+	struct ph_shell_found found;
+	char *text = NULL;
+	size_t n = 0;
+	memset(&found, 0, sizeof found);
+	int error = ph_statefile_read(run_dir, &text, &n, err);
+	if (error)
+		return error;
+	error = ph_codec_read(text, n, state_fields, &found, &found.doc, err);
+	free(text);
+	if (!error)
+		*ret = found;
+	return error;
+}
+
+void ph_shell_found_fini(struct ph_shell_found *found)
+{
+	ph_doc_free(found->doc);
+	found->doc = NULL;
+}
+
+/* ---- life */
+
+int ph_shell_state_new(struct ph_shell *shell)
+{
+	shell->state = ph_shell_alloc(sizeof *shell->state);
+	shell->state->late = evtimer_new(shell->base, on_late, shell);
+	return shell->state->late ? 0 : -ENOMEM;
+}
+
+void ph_shell_state_free(struct ph_shell *shell, bool remove)
+{
+	if (!shell->state)
+		return;
+	if (remove) {
+		char *path = ph_shell_path(shell->run_dir, PH_STATEFILE_NAME);
+		unlink(path);
+		free(path);
+	}
+	event_free(shell->state->late);
+	free(shell->state);
+	shell->state = NULL;
+}

@@ -1,0 +1,262 @@
+/* STREAM_*: core's orders to io/stream, and what io/stream tells core. */
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/stream.h"
+#include "shell_parts.h"
+
+static const struct timeval bind_again = {1, 0};
+
+struct flow {
+	struct ph_id id;
+	struct ph_name peer;
+	uint64_t wid;
+	bool incoming;
+	UT_hash_handle hh;
+};
+
+struct ph_shell_flows {
+	struct ph_streams *streams;
+	struct flow *all;
+	struct event *bind_timer;
+	char address[PH_ADDRESS_SIZE]; /* own stream address; empty: a single node */
+	bool told;		       /* that it cannot be bound */
+};
+
+static enum ph_stream_seal seal_of(const struct ph_conf *conf)
+{
+	static const enum ph_stream_seal seals[] = {
+		[PH_CONF_SEAL_ENCRYPT] = PH_STREAM_ENCRYPT,
+		[PH_CONF_SEAL_AUTH] = PH_STREAM_AUTH,
+		[PH_CONF_SEAL_NONE] = PH_STREAM_NONE,
+	};
+	return seals[conf->cluster.stream_seal];
+}
+
+/* ---- what io/stream tells */
+
+static void report(struct ph_shell *shell, enum ph_event_kind kind,
+	const struct ph_stream_report *flat, int code, const char *text)
+{
+	struct ph_event event = {.kind = kind, .error = code, .text = text};
+	ph_shell_push_flat(shell, &event, flat, sizeof *flat);
+}
+
+static void on_round(
+	void *arg, const struct ph_id *id, uint32_t round, uint64_t bytes, uint64_t digest)
+{
+	struct ph_stream_report flat = {*id, round, bytes, digest};
+	report(arg, PH_EV_STREAM_ROUND, &flat, 0, NULL);
+}
+
+static void on_progress(void *arg, const struct ph_id *id, uint64_t bytes)
+{
+	struct ph_stream_report flat = {.id = *id, .bytes = bytes};
+	report(arg, PH_EV_STREAM_PROGRESS, &flat, 0, NULL);
+}
+
+static void on_dial_failed(void *arg, const struct ph_id *id)
+{
+	struct ph_stream_report flat = {.id = *id};
+	report(arg, PH_EV_STREAM_NO_DIAL, &flat, 0, NULL);
+}
+
+static void on_failed(void *arg, const struct ph_id *id, int code, const char *text)
+{
+	struct ph_stream_report flat = {.id = *id};
+	report(arg, PH_EV_STREAM_FAILED, &flat, code, text);
+}
+
+static const struct ph_stream_ops ops = {
+	.source_round = on_round,
+	.target_round = on_round,
+	.progress = on_progress,
+	.dial_failed = on_dial_failed,
+	.failed = on_failed,
+};
+
+/* ---- the own address */
+
+static void try_bind(struct ph_shell *shell)
+{
+	struct ph_shell_flows *flows = shell->flows;
+	struct ph_err err;
+	int error = ph_streams_listen(flows->streams, flows->address, &err);
+	if (error && !flows->told)
+		ph_shell_log(shell, PH_LOG_WARNING,
+			"%s cannot be bound yet (%s): tried again every second", flows->address,
+			err.text);
+	else if (!error && flows->told)
+		ph_shell_log(shell, PH_LOG_INFO, "%s is bound", flows->address);
+	flows->told = error != 0;
+	if (error)
+		evtimer_add(flows->bind_timer, &bind_again);
+}
+
+static void on_bind_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	try_bind(arg);
+}
+
+int ph_shell_flows_new(struct ph_shell *shell)
+{
+	struct ph_shell_flows *flows = shell->flows = ph_shell_alloc(sizeof *flows);
+	flows->streams =
+		ph_streams_new(shell->base, shell->ring, seal_of(shell->conf), &ops, shell);
+	flows->bind_timer = evtimer_new(shell->base, on_bind_timer, shell);
+	if (!flows->streams || !flows->bind_timer)
+		return -ENOMEM;
+	if (!shell->conf->cluster.listen)
+		return 0;
+	int error = ph_stream_address(shell->conf->cluster.listen, flows->address);
+	if (!error)
+		try_bind(shell);
+	return error;
+}
+
+void ph_shell_flows_free(struct ph_shell *shell)
+{
+	struct ph_shell_flows *flows = shell->flows;
+	struct flow *flow, *next;
+	if (!flows)
+		return;
+	HASH_ITER (hh, flows->all, flow, next) {
+		HASH_DEL(flows->all, flow);
+		free(flow);
+	}
+	ph_streams_free(flows->streams);
+	if (flows->bind_timer)
+		event_free(flows->bind_timer);
+	free(flows);
+	shell->flows = NULL;
+}
+
+void ph_shell_flows_set_seal(struct ph_shell *shell)
+{
+	ph_streams_set_seal(shell->flows->streams, seal_of(shell->conf));
+}
+
+/* ---- orders */
+
+struct peer_search {
+	const struct ph_name *name;
+	char address[PH_ADDRESS_SIZE];
+};
+
+static bool match_peer(void *arg, const struct ph_member_view *member)
+{
+	struct peer_search *search = arg;
+	if (!ph_name_equal(&member->info.name, search->name))
+		return true;
+	if (ph_stream_address(member->info.address, search->address))
+		search->address[0] = 0;
+	return false;
+}
+
+/* The stream address of a member, "" where it has none. */
+static void peer_address(
+	struct ph_shell *shell, const struct ph_name *peer, char ret[PH_ADDRESS_SIZE])
+{
+	struct peer_search search = {.name = peer};
+	ph_hub_members(shell->hub, shell->now_ms, match_peer, &search);
+	memcpy(ret, search.address, PH_ADDRESS_SIZE);
+}
+
+static struct flow *find(struct ph_shell *shell, const struct ph_id *id)
+{
+	struct flow *flow;
+	HASH_FIND(hh, shell->flows->all, id, sizeof *id, flow);
+	return flow;
+}
+
+static void open_flow(struct ph_shell *shell, const struct ph_stream_order *order, bool incoming)
+{
+	struct ph_streams *streams = shell->flows->streams;
+	struct ph_stream_report flat = {.id = order->id};
+	char address[PH_ADDRESS_SIZE];
+	int error;
+	peer_address(shell, &order->peer, address);
+	if (incoming)
+		error = ph_stream_expect(streams, &order->id, order->ticket, order->max_bytes);
+	else
+		error = ph_stream_send(
+			streams, &order->id, order->ticket, address[0] ? address : NULL);
+	if (error) {
+		report(shell, PH_EV_STREAM_FAILED, &flat, -error, strerror(-error));
+		return;
+	}
+	if (!incoming && !address[0])
+		report(shell, PH_EV_STREAM_NO_DIAL, &flat, 0, NULL);
+	struct flow *flow = ph_shell_alloc(sizeof *flow);
+	flow->id = order->id;
+	flow->peer = order->peer;
+	flow->wid = order->wid;
+	flow->incoming = incoming;
+	HASH_ADD(hh, shell->flows->all, id, sizeof flow->id, flow);
+	ph_shell_conns_unpark(shell, &order->id);
+}
+
+static void dial_flow(struct ph_shell *shell, const struct ph_stream_order *order)
+{
+	struct ph_stream_report flat = {.id = order->id};
+	const struct flow *flow = find(shell, &order->id);
+	char address[PH_ADDRESS_SIZE];
+	if (!flow)
+		return;
+	peer_address(shell, &flow->peer, address);
+	int error = ph_stream_dial_back(shell->flows->streams, &order->id, address);
+	if (error && error != -ECANCELED)
+		report(shell, PH_EV_STREAM_NO_DIAL, &flat, -error, NULL);
+}
+
+static void close_flow(struct ph_shell *shell, const struct ph_id *id)
+{
+	struct flow *flow = find(shell, id);
+	ph_stream_close(shell->flows->streams, id);
+	if (!flow)
+		return;
+	HASH_DEL(shell->flows->all, flow);
+	free(flow);
+}
+
+void ph_shell_flow_act(struct ph_shell *shell, const struct ph_action *action)
+{
+	switch ((int)action->kind) {
+	case PH_ACT_STREAM_SEND:
+		open_flow(shell, action->stream, false);
+		break;
+	case PH_ACT_STREAM_EXPECT:
+		open_flow(shell, action->stream, true);
+		break;
+	case PH_ACT_STREAM_DIAL:
+		dial_flow(shell, action->stream);
+		break;
+	default:
+		close_flow(shell, &action->stream->id);
+	}
+}
+
+/* ---- data connections */
+
+int ph_shell_flow_find(
+	struct ph_shell *shell, const struct ph_id *id, uint64_t wid, bool *ret_incoming)
+{
+	const struct flow *flow = find(shell, id);
+	if (!flow || flow->wid != wid)
+		return -ENOENT;
+	*ret_incoming = flow->incoming;
+	return 0;
+}
+
+int ph_shell_flow_take(struct ph_shell *shell, const struct ph_id *id, uint32_t round,
+	bool incoming, int fd, const char *bytes, size_t n)
+{
+	struct ph_streams *streams = shell->flows->streams;
+	if (incoming)
+		return ph_stream_drain(streams, id, round, fd);
+	return ph_stream_feed(streams, id, round, fd, bytes, n);
+}

@@ -34,17 +34,16 @@ static void link_down(void *arg, const char *why)
 static void link_bound(void *arg)
 {
 	struct ph_shell_bus *bus = arg;
-	ph_shell_log(bus->shell, PH_LOG_INFO, "listening on %s and port %u",
-		bus->shell->conf->cluster.listen, bus->port + 1u);
+	ph_shell_log(bus->shell, PH_LOG_INFO, "listening on %s and port %u", bus->listen,
+		bus->port + 1u);
 }
 
 static void link_bind_failed(void *arg, int code, const char *text)
 {
 	struct ph_shell_bus *bus = arg;
 	ph_shell_log(bus->shell, PH_LOG_ERROR,
-		"cannot listen on %s and port %u: %s; trying again every second",
-		bus->shell->conf->cluster.listen, bus->port + 1u,
-		text && *text ? text : strerror(code));
+		"cannot listen on %s and port %u: %s; trying again every second", bus->listen,
+		bus->port + 1u, text && *text ? text : strerror(code));
 }
 
 static void link_dropped(void *arg, uint32_t peer, uint64_t count)
@@ -101,6 +100,7 @@ static int start(struct ph_shell_bus *bus, struct ph_err *err)
 	if (error)
 		return error;
 	(void)snprintf(broadcast, sizeof broadcast, "tcp://%s:%u", conf->cluster.host, bus->port);
+	memcpy(bus->listen, broadcast, sizeof bus->listen);
 	(void)snprintf(
 		directed, sizeof directed, "tcp://%s:%u", conf->cluster.host, bus->port + 1u);
 	return ph_buslink_bind(bus->link, broadcast, directed, err);

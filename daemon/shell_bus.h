@@ -6,8 +6,8 @@
  * Always holds: a message reaches core only if it came sealed under a key of the ring (where there
  * is one), for this node in this incarnation, for the first time, and with a legal body; a peer
  * that sends more than 2000 messages a second is thinned out; nothing of a refused message stays.
- * The order of the checks is that of proto/envelope.h. Tested by tests/unit/test_bus_msg.c (bodies)
- * and tests/e2e.
+ * The order of the checks is that of proto/envelope.h. Tested by tests/unit/test_shell_bus.c with
+ * real bus processes, and by tests/unit/test_bus_msg.c (bodies).
  */
 #ifndef PH_SHELL_BUS_H
 #define PH_SHELL_BUS_H

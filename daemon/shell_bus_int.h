@@ -53,6 +53,7 @@ struct ph_shell_bus {
 	struct ph_buslink *link;
 	struct ph_windows *windows;
 	uint64_t cluster; /* hash of its name */
+	char listen[PH_ADDRESS_SIZE];
 	uint16_t port;
 	uint64_t cast_no, send_no; /* sequences */
 	uint64_t linked_no;

@@ -1,0 +1,415 @@
+/*
+ * shell_bus with real prochub-bus processes on loopback and no core: what is sent arrives once, at
+ * the one that it is for, and nothing else does.
+ */
+#include <check.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/clock.h"
+#include "proto/bus.h"
+#include "shell_bus_int.h"
+
+#define WAIT_MS 8000
+
+struct node {
+	struct ph_shell shell;
+	struct ph_conf conf;
+	char *peers[2];
+	char listen[64], host[32];
+	/* what the shell was given */
+	unsigned ups, messages, auth_failed, restarted;
+	struct ph_bmsg last; /* texts are gone */
+	bool spec_seen;
+};
+
+static struct event_base *base;
+static struct node a, b, c;
+static struct ph_keyring *ring, *other_ring;
+static unsigned port;
+
+/* ---- the rest of the shell */
+
+static struct node *node_of(struct ph_shell *shell)
+{
+	return shell == &a.shell ? &a : shell == &b.shell ? &b : &c;
+}
+
+void ph_shell_push(
+	struct ph_shell *shell, const struct ph_event *event, void (*release)(void *), void *owned)
+{
+	struct node *node = node_of(shell);
+	if (event->kind == PH_EV_BUS_UP)
+		node->ups++;
+	if (event->kind == PH_EV_MESSAGE) {
+		node->messages++;
+		node->last = *event->message;
+		node->spec_seen = node->last.n_specs && node->last.specs[0].spec;
+	}
+	if (release)
+		release(owned);
+}
+
+void ph_shell_log(struct ph_shell *shell, enum ph_log_level level, const char *format, ...)
+{
+	(void)shell;
+	(void)level;
+	(void)format;
+}
+
+void ph_shell_tell_people(
+	struct ph_shell *shell, enum ph_emit_kind kind, const struct ph_key *key, const char *text)
+{
+	(void)key;
+	ck_assert_ptr_nonnull(text);
+	node_of(shell)->auth_failed += kind == PH_EMIT_BUS_AUTH_FAILED;
+	node_of(shell)->restarted += kind == PH_EMIT_BUS_RESTARTED;
+}
+
+struct ph_spec *ph_shell_spec_of_text(struct ph_shell *shell, const struct ph_name *child,
+	const char *text, uint64_t revision, struct ph_err *err)
+{
+	(void)shell;
+	(void)err;
+	if (strcmp(text, "{}") != 0)
+		return NULL;
+	struct ph_spec *spec = calloc(1, sizeof *spec);
+	ck_assert_ptr_nonnull(spec);
+	spec->child = *child;
+	spec->revision = revision;
+	return spec;
+}
+
+void ph_spec_free(struct ph_spec *spec)
+{
+	free(spec);
+}
+
+/* ---- the loop */
+
+static void nothing(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+}
+
+/* Some milliseconds of the loop. */
+static void turn(unsigned ms)
+{
+	struct timeval wait = {0, (suseconds_t)ms * 1000};
+	struct event *timer = evtimer_new(base, nothing, NULL);
+	ck_assert_ptr_nonnull(timer);
+	evtimer_add(timer, &wait);
+	event_base_loop(base, EVLOOP_ONCE);
+	event_free(timer);
+}
+
+#define UNTIL(condition, each) \
+	do { \
+		uint64_t end_ms_ = ph_clock_now_ms() + WAIT_MS; \
+		while (!(condition)) { \
+			ck_assert_msg(ph_clock_now_ms() < end_ms_, "waited for " #condition); \
+			each; \
+			turn(20); \
+		} \
+	} while (0)
+
+static void settle(void)
+{
+	for (int i = 0; i < 10; i++)
+		turn(20);
+}
+
+/* ---- nodes */
+
+static void start(struct node *node, const char *name, struct ph_keyring *keys, const char *peer)
+{
+	struct ph_err err = {""};
+	memset(node, 0, sizeof *node);
+	node->shell.base = base;
+	node->shell.conf = &node->conf;
+	node->shell.ring = keys;
+	node->shell.incarnation = 100;
+	(void)snprintf(node->shell.node, sizeof node->shell.node, "%s", name);
+	node->conf.cluster.name = ph_name_of("test");
+	(void)snprintf(node->host, sizeof node->host, "127.0.0.1");
+	node->conf.cluster.host = node->conf.cluster.advertise = node->host;
+	node->conf.cluster.port = (uint16_t)(port += 4);
+	(void)snprintf(node->listen, sizeof node->listen, "tcp://127.0.0.1:%u", port);
+	node->conf.cluster.listen = node->listen;
+	node->peers[0] = node->listen; /* its own is no peer */
+	node->peers[1] = strdup(peer ? peer : "tcp://127.0.0.1:1");
+	node->conf.cluster.peers.n = peer ? 2 : 1;
+	node->conf.cluster.peers.v = node->peers;
+	int error = ph_shell_bus_new(&node->shell, &node->shell.bus, &err);
+	ck_assert_msg(error == 0, "%s", err.text);
+}
+
+static void stop(struct node *node)
+{
+	ph_shell_bus_free(node->shell.bus);
+	free(node->peers[1]);
+	node->shell.bus = NULL;
+	node->peers[1] = NULL;
+}
+
+static void set_up(void)
+{
+	static const uint8_t keys[2][1][PH_SEAL_KEY_SIZE] = {{{1}}, {{2}}};
+	char path[512];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 32);
+	ck_assert_int_gt(n, 0);
+	path[n] = '\0';
+	strcpy(strrchr(path, '/'), "/prochub-bus");   /* where the module looks for it */
+	int linked = symlink("../prochub-bus", path); /* or it is there */
+	ck_assert_msg(access(path, X_OK) == 0, "%s is not built (%d)", path, linked);
+	port = 21000 + (unsigned)getpid() % 10000;
+	base = event_base_new();
+	ck_assert_int_eq(ph_keyring_of(keys[0], 1, "test", &ring, NULL), 0);
+	ck_assert_int_eq(ph_keyring_of(keys[1], 1, "test", &other_ring, NULL), 0);
+	start(&a, "a", ring, NULL);
+	start(&b, "b", ring, a.listen);
+}
+
+static void tear_down(void)
+{
+	stop(&a);
+	stop(&b);
+	stop(&c);
+	event_base_free(base);
+	ph_keyring_free(ring);
+	ph_keyring_free(other_ring);
+}
+
+static void link_to(struct node *from, struct node *to)
+{
+	ph_shell_bus_act(from->shell.bus, &(struct ph_action){.kind = PH_ACT_LINK,
+						  .to = ph_name_of(to->shell.node),
+						  .address = to->listen});
+}
+
+static struct ph_bmsg beat(uint64_t number)
+{
+	return (struct ph_bmsg){
+		.kind = PH_B_HEARTBEAT, .self.name = {"x"}, .self.weight = 1, .sequence = number};
+}
+
+static void cast(struct node *from)
+{
+	struct ph_bmsg m = beat(1);
+	ph_shell_bus_act(from->shell.bus, &(struct ph_action){.kind = PH_ACT_CAST, .message = &m});
+}
+
+static void send_to(struct node *from, const char *to, const struct ph_bmsg *m)
+{
+	ph_shell_bus_act(from->shell.bus,
+		&(struct ph_action){.kind = PH_ACT_SEND, .to = ph_name_of(to), .message = m});
+}
+
+/* ---- tests */
+
+START_TEST(cast_and_send)
+{
+	static const struct ph_spec_line lines[] = {{.child = {"web"}, .text = "{}"}};
+	struct ph_bmsg spec = {.kind = PH_B_SPEC, .specs = lines, .n_specs = 1};
+	link_to(&a, &b);
+	link_to(&b, &a);
+	UNTIL(b.messages, cast(&a));
+	ck_assert_int_eq(b.last.kind, PH_B_HEARTBEAT);
+	ck_assert_str_eq(b.last.from.s, "a");
+	ck_assert_uint_eq(b.last.incarnation, 100);
+	UNTIL(a.messages, cast(&b));
+	settle();
+	b.messages = 0;
+	send_to(&a, "b", &spec);
+	UNTIL(b.messages, (void)0);
+	settle();
+	ck_assert_uint_eq(b.messages, 1);
+	ck_assert_int_eq(b.last.kind, PH_B_SPEC);
+	ck_assert(b.spec_seen);
+	send_to(&a, "nobody", &spec); /* lost, and no harm */
+}
+END_TEST
+
+/* What was meant for an earlier incarnation is not for the one that came after it. */
+START_TEST(incarnations)
+{
+	struct ph_bmsg m = beat(7);
+	link_to(&a, &b);
+	link_to(&b, &a);
+	UNTIL(a.messages && b.messages, (cast(&a), cast(&b)));
+	settle();
+	b.shell.incarnation = 200;
+	b.messages = 0;
+	send_to(&a, "b", &m);
+	settle();
+	ck_assert_uint_eq(b.messages, 0);
+	a.messages = 0;
+	UNTIL(a.messages, cast(&b));
+	ck_assert_uint_eq(a.last.incarnation, 200);
+	send_to(&a, "b", &m);
+	UNTIL(b.messages, (void)0);
+}
+END_TEST
+
+START_TEST(seeds)
+{
+	struct ph_action order = {.kind = PH_ACT_SEEDS, .on = true};
+	ck_assert_uint_eq(b.shell.bus->n_seeds, 1);
+	ck_assert_uint_eq(a.shell.bus->n_seeds, 0);
+	ph_shell_bus_act(b.shell.bus, &order);
+	UNTIL(a.messages, cast(&b));
+	/* a member at the seed's address takes its place: no cast arrives twice */
+	link_to(&b, &a);
+	ck_assert(!b.shell.bus->seeds[0].dialled);
+	settle();
+	a.messages = 0;
+	UNTIL(a.messages, cast(&b));
+	settle();
+	unsigned before = a.messages;
+	cast(&b);
+	settle();
+	ck_assert_uint_eq(a.messages, before + 1);
+	ph_shell_bus_act(
+		b.shell.bus, &(struct ph_action){.kind = PH_ACT_UNLINK, .to = ph_name_of("a")});
+	ck_assert(b.shell.bus->seeds[0].dialled);
+	order.on = false;
+	ph_shell_bus_act(b.shell.bus, &order);
+	ck_assert(!b.shell.bus->seeds[0].dialled);
+}
+END_TEST
+
+START_TEST(another_key)
+{
+	start(&c, "c", other_ring, NULL);
+	link_to(&c, &a);
+	UNTIL(a.auth_failed, cast(&c));
+	for (int i = 0; i < 20; i++)
+		cast(&c);
+	settle();
+	ck_assert_uint_eq(a.auth_failed, 1); /* told once in a while, with a count */
+	ck_assert_uint_eq(a.messages, 0);
+}
+END_TEST
+
+START_TEST(two_at_one_address)
+{
+	struct ph_action old = {.kind = PH_ACT_LINK, .to = ph_name_of("old"), .address = a.listen};
+	ph_shell_bus_act(b.shell.bus, &old);
+	link_to(&b, &a);
+	struct ph_name names[] = {ph_name_of("old"), ph_name_of("a")};
+	ck_assert(!ph_bus_peer(b.shell.bus, &names[0], false)->dialled);
+	ck_assert(ph_bus_peer(b.shell.bus, &names[1], false)->dialled);
+	UNTIL(a.messages, cast(&b));
+}
+END_TEST
+
+START_TEST(bus_process_dies)
+{
+	link_to(&a, &b);
+	UNTIL(b.messages && a.ups == 1, cast(&a));
+	ck_assert_int_eq(kill(ph_buslink_pid(a.shell.bus->link), SIGKILL), 0);
+	UNTIL(a.ups == 2, (void)0);
+	ck_assert_uint_eq(a.restarted, 1);
+	b.messages = 0;
+	UNTIL(b.messages, cast(&a));
+}
+END_TEST
+
+/* ---- without a network: sealed here, handed to the receiver */
+
+static size_t make(uint8_t *bytes, size_t size, const char *from, uint64_t number)
+{
+	struct ph_envelope header = {
+		.plane = PH_PLANE_BROADCAST,
+		.cluster = ph_cluster_hash("test"),
+		.from = ph_name_of(from),
+		.from_incarnation = 5,
+		.sequence = number,
+	};
+	struct ph_bmsg m = beat(number);
+	size_t n, length;
+	char *body = ph_bmsg_encode(&m, &n);
+	ck_assert_int_eq(ph_envelope_seal(ring, &header, body, n, bytes, size, &length, NULL), 0);
+	free(body);
+	return length;
+}
+
+START_TEST(replays_and_own)
+{
+	uint8_t bytes[2048], copy[2048];
+	size_t n = make(bytes, sizeof bytes, "x", 1);
+	for (int i = 0; i < 3; i++) {
+		memcpy(copy, bytes, n);
+		ph_bus_got(a.shell.bus, PH_PLANE_BROADCAST, copy, n);
+	}
+	ck_assert_uint_eq(a.messages, 1);
+	n = make(bytes, sizeof bytes, "x", 2);
+	ph_bus_got(a.shell.bus, PH_PLANE_DIRECTED, bytes, n); /* not the plane it names */
+	n = make(bytes, sizeof bytes, "a", 3);
+	ph_bus_got(a.shell.bus, PH_PLANE_BROADCAST, bytes, n); /* another node with our name */
+	ck_assert_uint_eq(a.messages, 1);
+	uint64_t seed = 1;
+	for (uint64_t i = 4; i < 400; i++) {
+		n = make(bytes, sizeof bytes, "x", i);
+		seed = ph_mix64(seed + i);
+		bytes[seed % n] ^= (uint8_t)(1 + seed % 255);
+		ph_bus_got(a.shell.bus, PH_PLANE_BROADCAST, bytes, n);
+	}
+	ck_assert_uint_eq(a.messages, 1);
+}
+END_TEST
+
+START_TEST(rate)
+{
+	uint8_t bytes[2048];
+	uint64_t begin_ms = ph_clock_now_ms();
+	for (uint64_t i = 1; i <= 3 * PH_BUS_BURST; i++) {
+		size_t n = make(bytes, sizeof bytes, "x", i);
+		ph_bus_got(a.shell.bus, PH_PLANE_BROADCAST, bytes, n);
+	}
+	uint64_t spent_ms = ph_clock_now_ms() - begin_ms;
+	ck_assert_uint_ge(a.messages, PH_BUS_BURST);
+	ck_assert_uint_le(a.messages, PH_BUS_BURST + (spent_ms + 1) * PH_BUS_RATE / 1000);
+	/* another peer is not concerned */
+	a.messages = 0;
+	size_t n = make(bytes, sizeof bytes, "y", 1);
+	ph_bus_got(a.shell.bus, PH_PLANE_BROADCAST, bytes, n);
+	ck_assert_uint_eq(a.messages, 1);
+	/* names without end take no memory without end */
+	for (unsigned i = 0; i < 2 * PH_BUS_KNOWN_MAX; i++) {
+		char name[16];
+		(void)snprintf(name, sizeof name, "n%u", i);
+		n = make(bytes, sizeof bytes, name, 1);
+		ph_bus_got(a.shell.bus, PH_PLANE_BROADCAST, bytes, n);
+	}
+	ck_assert_uint_eq(HASH_COUNT(a.shell.bus->peers), PH_BUS_KNOWN_MAX);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("shell_bus");
+	TCase *t = tcase_create("shell_bus");
+	tcase_add_checked_fixture(t, set_up, tear_down);
+	tcase_add_test(t, cast_and_send);
+	tcase_add_test(t, incarnations);
+	tcase_add_test(t, seeds);
+	tcase_add_test(t, another_key);
+	tcase_add_test(t, two_at_one_address);
+	tcase_add_test(t, bus_process_dies);
+	tcase_add_test(t, replays_and_own);
+	tcase_add_test(t, rate);
+	tcase_set_timeout(t, 60);
+	suite_add_tcase(s, t);
+	SRunner *sr = srunner_create(s);
+	srunner_run_all(sr, CK_ENV);
+	int failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? 1 : 0;
+}

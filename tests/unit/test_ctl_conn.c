@@ -2,6 +2,7 @@
 #include <check.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -287,6 +288,7 @@ END_TEST
 
 int main(void)
 {
+	(void)signal(SIGPIPE, SIG_IGN); /* as the daemon does */
 	Suite *s = suite_create("ctl_conn");
 	TCase *t = tcase_create("ctl_conn");
 	tcase_add_checked_fixture(t, set_up, tear_down);

@@ -195,6 +195,7 @@ static const struct ph_field claims_rows[] = {
 		{PH_FIELD("ok", BOOL, wire, m.ok)}, {PH_FIELD("busy", BOOL, wire, m.busy)}, \
 		{PH_FIELD("seen", U64, wire, m.seen)}, {PH_FIELD("journal", ID, wire, m.journal)}, \
 		{PH_FIELD("round", U32, wire, m.round)}, {PH_FIELD("bytes", U64, wire, m.bytes)}, \
+		{PH_FIELD("estimate", U64, wire, m.bytes_estimate)}, \
 		{PH_FIELD("digest", HEX64, wire, m.digest)}, \
 		{PH_FIELD("final", BOOL, wire, m.final)}, {PH_FIELD("why", STR, wire, m.reason)}, \
 	{ \
@@ -206,7 +207,6 @@ static const struct ph_field prepare_rows[] = {
 	{PH_FIELD("overlap", BOOL, wire, m.overlap)},
 	{PH_FIELD("format", STR, wire, m.format)},
 	{PH_FIELD("format_version", U64, wire, m.format_version)},
-	{PH_FIELD("estimate", U64, wire, m.bytes_estimate)},
 	{PH_FIELD("ticket", HEX, wire, ticket), .required = true},
 	SPECS,
 	{0},

@@ -243,6 +243,10 @@ START_TEST(test_migration)
 	ck_assert_ptr_null(m.specs[0].spec);
 	ph_doc_free(doc);
 
+	m = through(PH_B_ROUND, &doc);
+	ck_assert_uint_eq(m.bytes_estimate, 4096);
+	ph_doc_free(doc);
+
 	m = through(PH_B_PREPARED, &doc);
 	ck_assert(ph_id_equal(&m.journal, &journal) && m.digest == UINT64_MAX && m.seen == 9);
 	ck_assert(m.final && m.round == 2 && m.bytes == 64u << 20);

@@ -1,0 +1,11 @@
+"""A worker's side of prochub: supervision, state handover, roles, lookups.
+
+Subclass Worker, override what you need, and either call run() or put fileno(), timeout() and
+dispatch() into a loop of your own (loop.add_reader(worker.fileno(), worker.dispatch), with
+dispatch() called again after timeout() seconds). No dependencies, no threads, nothing blocks but
+run(). The protocol is that of PROTOCOL.md, version 1.
+"""
+
+from .worker import NotSupervised, Reject, Worker
+
+__all__ = ["NotSupervised", "Reject", "Worker"]

@@ -33,17 +33,18 @@ struct wire {
  * ---- lists: short words, there are many of each
  *
  * HEX64 where a value may be any 64 bits: digests, versions, numbers drawn at random, and ages,
- * which may be UINT64_MAX for "never".
+ * which may be UINT64_MAX for "never". A STR has a `max` so that what grows while it is written (a
+ * character that was cut in the middle becomes U+FFFD) is cut, and not refused by its reader.
  */
 
 static const struct ph_field member_rows[] = {
 	{PH_FIELD("name", NAME, ph_member_info, name), .required = true},
 	{PH_FIELD("inc", U64, ph_member_info, incarnation)},
 	{PH_FIELD("slot", U32, ph_member_info, slot), .max = 0xffffff},
-	{PH_FIELD("addr", STR, ph_member_info, address)},
+	{PH_FIELD("addr", STR, ph_member_info, address), .max = PH_ADDRESS_SIZE - 1},
 	{PH_FIELD("weight", NUM, ph_member_info, weight)},
 	{PH_FIELD("labels", TEXT, ph_member_info, labels), .max = LABELS_MAX},
-	{PH_FIELD("ver", STR, ph_member_info, version)},
+	{PH_FIELD("ver", STR, ph_member_info, version), .max = PH_VERSION_SIZE - 1},
 	{PH_FIELD("state", ENUM, ph_member_info, state), .words = ph_words_member_state},
 	{PH_FIELD("draining", BOOL, ph_member_info, draining)},
 	{0},
@@ -101,7 +102,7 @@ static const struct ph_field migration_rows[] = {
 	{PH_FIELD("ms", U64, ph_migration_info, elapsed_ms)},
 	{PH_FIELD("down", U64, ph_migration_info, downtime_us),
 		PH_HAS(ph_migration_info, has_downtime)},
-	{PH_FIELD("why", STR, ph_migration_info, reason)},
+	{PH_FIELD("why", STR, ph_migration_info, reason), .max = PH_REASON_SIZE - 1},
 	{0},
 };
 
@@ -197,7 +198,8 @@ static const struct ph_field claims_rows[] = {
 		{PH_FIELD("round", U32, wire, m.round)}, {PH_FIELD("bytes", U64, wire, m.bytes)}, \
 		{PH_FIELD("estimate", U64, wire, m.bytes_estimate)}, \
 		{PH_FIELD("digest", HEX64, wire, m.digest)}, \
-		{PH_FIELD("final", BOOL, wire, m.final)}, {PH_FIELD("why", STR, wire, m.reason)}, \
+		{PH_FIELD("final", BOOL, wire, m.final)}, \
+		{PH_FIELD("why", STR, wire, m.reason), .max = PH_REASON_SIZE - 1}, \
 	{ \
 		PH_FIELD("meta", JSON_OBJ, wire, m.meta), .max = PH_META_MAX \
 	}
@@ -205,7 +207,7 @@ static const struct ph_field claims_rows[] = {
 static const struct ph_field prepare_rows[] = {
 	MIGRATION(true),
 	{PH_FIELD("overlap", BOOL, wire, m.overlap)},
-	{PH_FIELD("format", STR, wire, m.format)},
+	{PH_FIELD("format", STR, wire, m.format), .max = PH_VERSION_SIZE - 1},
 	{PH_FIELD("format_version", U64, wire, m.format_version)},
 	{PH_FIELD("ticket", HEX, wire, ticket), .required = true},
 	SPECS,
@@ -225,7 +227,7 @@ static const struct ph_field order_rows[] = {
 	{PH_FIELD("force", BOOL, wire, m.force)},
 	{PH_FIELD("ok", BOOL, wire, m.ok)},
 	{PH_FIELD("id", ID, wire, m.id)},
-	{PH_FIELD("why", STR, wire, m.reason)},
+	{PH_FIELD("why", STR, wire, m.reason), .max = PH_REASON_SIZE - 1},
 	{0},
 };
 

@@ -265,6 +265,24 @@ START_TEST(test_migration)
 }
 END_TEST
 
+/* A reason that was cut in the middle of a character must not make the message unreadable. */
+START_TEST(test_cut_text)
+{
+	struct ph_bmsg m = full(PH_B_NACK), back;
+	struct ph_doc *doc = NULL;
+	size_t n;
+	memset(m.reason, 'x', sizeof m.reason - 2);
+	m.reason[sizeof m.reason - 2] = '\xc3';
+	m.reason[sizeof m.reason - 1] = '\0';
+	char *body = ph_bmsg_encode(&m, &n);
+	ck_assert_ptr_nonnull(body);
+	back = parse(body, n, &doc);
+	ck_assert_uint_eq(strlen(back.reason), sizeof m.reason - 2);
+	free(body);
+	ph_doc_free(doc);
+}
+END_TEST
+
 #define SELF "\"self\":{\"name\":\"a\"}"
 #define PREPARE_HEAD \
 	"{\"op\":\"prepare\",\"id\":\"000102030405060708090a0b0c0d0e0f\",\"c\":\"web\",\"e\":1," \
@@ -409,6 +427,7 @@ int main(void)
 	tcase_add_test(t, test_membership);
 	tcase_add_test(t, test_registry);
 	tcase_add_test(t, test_migration);
+	tcase_add_test(t, test_cut_text);
 	tcase_add_loop_test(t, test_refused, 0, sizeof refused / sizeof *refused);
 	tcase_add_test(t, test_long_lists);
 	tcase_add_test(t, test_encode_refuses);

@@ -1,0 +1,363 @@
+/* Every state of a session × every input, and the properties that must hold after each. */
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/session.h"
+#include "proto/worker.h"
+
+static const char token[] = "00112233445566778899aabbccddeeff";
+
+static struct ph_id id_of(uint8_t n)
+{
+	struct ph_id id;
+	memset(&id, n, sizeof id);
+	return id;
+}
+
+static struct ph_wmsg message(enum ph_wop op, uint8_t id)
+{
+	struct ph_wmsg m;
+	memset(&m, 0, sizeof m);
+	m.op = op;
+	m.id = id_of(id);
+	m.v1 = m.startup_ok = m.has_instance = true;
+	m.epoch = 20;
+	m.node = m.child = m.target = m.from = ph_name_of("x");
+	m.role = PH_ROLE_STANDBY;
+	strcpy(m.format, "f");
+	m.max_bytes = 100;
+	return m;
+}
+
+static void begin(struct ph_session *s, uint32_t caps)
+{
+	struct ph_wmsg hello;
+	memset(&hello, 0, sizeof hello);
+	hello.caps = caps;
+	hello.has_state = true;
+	memcpy(hello.token, token, sizeof token);
+	strcpy(hello.format, "f");
+	ph_session_init(s, &hello);
+	ck_assert_int_eq(ph_session_connected(s), 0);
+}
+
+static int step(struct ph_session *s, enum ph_session_in kind, const struct ph_wmsg *m,
+	uint64_t bytes, int code)
+{
+	struct ph_session_input in = {.kind = kind, .msg = m, .bytes = bytes, .code = code};
+	return ph_session_step(s, &in);
+}
+
+static int say(struct ph_session *s, enum ph_session_in kind, enum ph_wop op, uint32_t round)
+{
+	struct ph_wmsg m = message(op, 1);
+	m.round = round;
+	m.bytes = 7;
+	return step(s, kind, &m, 0, 0);
+}
+
+static bool wished(struct ph_session *s, enum ph_wish_kind kind)
+{
+	struct ph_wish w;
+	bool found = false;
+	while (ph_session_take(s, &w))
+		found |= w.kind == kind;
+	return found;
+}
+
+static bool said(struct ph_session *s, const char *op)
+{
+	char text[64];
+	(void)snprintf(text, sizeof text, "\"op\":\"%s\"", op);
+	bool found = s->out_n && memmem(s->out, s->out_n, text, strlen(text));
+	ph_session_sent(s, s->out_n);
+	return found;
+}
+
+/* The way into each state, from a new session, as a list of inputs. */
+struct way {
+	enum ph_session_in kind;
+	enum ph_wop op;
+	uint32_t round;
+};
+#define WELCOME \
+	{ \
+		PH_IN_WELCOME, PH_W_WELCOME, 0 \
+	}
+#define START \
+	{ \
+		PH_IN_START, PH_W_HANDOVER_START, 0 \
+	}
+#define OFFER \
+	{ \
+		PH_IN_HANDOVER, PH_W_HANDOVER, 0 \
+	}
+#define YES \
+	{ \
+		PH_IN_ACCEPTED, PH_W_HANDOVER_START, 0 \
+	}
+#define NO \
+	{ \
+		PH_IN_REFUSED, PH_W_HANDOVER_START, 0 \
+	}
+#define DONE \
+	{ \
+		PH_IN_ENDED, PH_W_NONE, 0 \
+	}
+#define FREEZE \
+	{ \
+		PH_IN_FREEZE, PH_W_FREEZE, 0 \
+	}
+#define END \
+	{ \
+		PH_IN_STATE_END, PH_W_STATE_END, 0 \
+	}
+
+static const struct way ways[PH_HAND_COUNT][8] = {
+	[PH_HAND_IDLE] = {WELCOME},
+	[PH_HAND_ASKED] = {WELCOME, {PH_IN_ASK, PH_W_HANDOVER_ASK, 0}},
+	[PH_HAND_GRANTED] = {WELCOME, {PH_IN_ASK, PH_W_HANDOVER_ASK, 0}, YES},
+	[PH_HAND_STARTING] = {WELCOME, START},
+	[PH_HAND_SENDING] = {WELCOME, START, YES},
+	[PH_HAND_SENT] = {WELCOME, START, YES, DONE},
+	[PH_HAND_FREEZING] = {WELCOME, START, YES, DONE, FREEZE},
+	[PH_HAND_FROZEN] = {WELCOME, START, YES, DONE, FREEZE, DONE},
+	[PH_HAND_COMMITTED] = {WELCOME, {PH_IN_COMMITTED, PH_W_COMMITTED, 0}},
+	[PH_HAND_OFFERED] = {WELCOME, OFFER},
+	[PH_HAND_LOADING] = {WELCOME, OFFER, YES},
+	[PH_HAND_APPLYING] = {WELCOME, OFFER, YES, DONE, END},
+	[PH_HAND_LOADED] = {WELCOME, OFFER, YES, DONE, END, YES},
+	[PH_HAND_REJECTED] = {WELCOME, OFFER, NO},
+};
+
+static void bring_to(struct ph_session *s, enum ph_hand hand)
+{
+	begin(s, PH_CAP_HANDOVER | PH_CAP_ROUNDS);
+	for (size_t i = 0; i < 8 && (ways[hand][i].kind || ways[hand][i].op); i++) {
+		const struct way *w = &ways[hand][i];
+		struct ph_wmsg m = message(w->op, 1);
+		m.round = w->round;
+		m.bytes = 7;
+		ck_assert_int_eq(step(s, w->kind, &m, 7, 1), 0);
+		(void)wished(s, PH_WISH_NOTE);
+	}
+	ck_assert_str_eq(ph_hand_name(s->hand), ph_hand_name(hand));
+	ph_session_sent(s, s->out_n);
+}
+
+static bool verdict_awaited(enum ph_hand hand)
+{
+	return hand == PH_HAND_ASKED || hand == PH_HAND_STARTING || hand == PH_HAND_OFFERED ||
+	       hand == PH_HAND_APPLYING;
+}
+
+static enum ph_wop op_of(enum ph_session_in in)
+{
+	static const enum ph_wop ops[PH_IN_COUNT] = {
+		[PH_IN_WELCOME] = PH_W_WELCOME,
+		[PH_IN_ASK] = PH_W_HANDOVER_ASK,
+		[PH_IN_START] = PH_W_HANDOVER_START,
+		[PH_IN_NEXT_ROUND] = PH_W_NEXT_ROUND,
+		[PH_IN_FREEZE] = PH_W_FREEZE,
+		[PH_IN_RESUME] = PH_W_RESUME,
+		[PH_IN_COMMITTED] = PH_W_COMMITTED,
+		[PH_IN_CONFLICT] = PH_W_CONFLICT,
+		[PH_IN_HANDOVER] = PH_W_HANDOVER,
+		[PH_IN_STATE_END] = PH_W_STATE_END,
+		[PH_IN_ACTIVATE] = PH_W_ACTIVATE,
+		[PH_IN_ABORT] = PH_W_ABORT,
+	};
+	return ops[in];
+}
+
+/* What must hold after any input in any state. */
+static void check_rules(
+	enum ph_hand was, bool was_frozen, enum ph_session_in in, struct ph_session *s)
+{
+	bool thaws = in == PH_IN_RESUME || in == PH_IN_COMMITTED || in == PH_IN_ACTIVATE ||
+		     in == PH_IN_ABORT;
+	ck_assert_msg(!was_frozen || s->frozen || thaws, "%s thawed by %d", ph_hand_name(was), in);
+	ck_assert(!(s->hand == PH_HAND_FREEZING || s->hand == PH_HAND_FROZEN ||
+			  s->hand == PH_HAND_COMMITTED) ||
+		  s->frozen);
+	ck_assert(s->hand != PH_HAND_IDLE || (!s->frozen && !s->streaming));
+	ck_assert_uint_lt(s->n_wishes, PH_WISHES_MAX);
+	for (size_t i = 0; i < s->n_wishes; i++) {
+		enum ph_wish_kind kind = s->wishes[i].kind;
+		ck_assert_msg(kind != PH_WISH_APPLY || (s->whole && s->ended && s->got == s->bytes),
+			"applied without its end");
+		ck_assert(kind != PH_WISH_ACTIVATE || in == PH_IN_ACTIVATE || in == PH_IN_WELCOME);
+	}
+	if (in == PH_IN_LOST)
+		ck_assert(s->hand == was && !s->streaming && !s->up);
+}
+
+START_TEST(test_state_by_input)
+{
+	enum ph_hand hand = (enum ph_hand)(_i / PH_IN_COUNT);
+	enum ph_session_in in = (enum ph_session_in)(_i % PH_IN_COUNT);
+	for (uint8_t id = 1; id <= 2; id++) { /* of this handover, of another */
+		for (uint32_t round = 0; round < 3; round++) {
+			struct ph_session s;
+			bring_to(&s, hand);
+			bool frozen = s.frozen;
+			struct ph_wmsg m = message(op_of(in), id);
+			m.round = round;
+			m.bytes = 5 + round;
+			m.has_migration = true;
+			m.migration_id = m.id;
+			int r = step(&s, in, op_of(in) ? &m : &s.msg, 7, 2);
+			bool verdict = in == PH_IN_ACCEPTED || in == PH_IN_REFUSED;
+			bool possible = verdict_awaited(hand)
+						? verdict || in == PH_IN_LOST
+						: !verdict || (hand == PH_HAND_LOADING &&
+								      in == PH_IN_REFUSED);
+			ck_assert_msg(r == (possible ? 0 : -EPROTO), "%s × %d: %d",
+				ph_hand_name(hand), in, r);
+			if (!r)
+				check_rules(hand, frozen, in, &s);
+			/* whatever happened, it can be called off or lost, and says hello */
+			ck_assert_int_eq(ph_session_connected(&s), 0);
+			ck_assert(said(&s, "hello"));
+			ph_session_fini(&s);
+		}
+	}
+}
+END_TEST
+
+START_TEST(test_old_worker_without_rounds)
+{
+	struct ph_session s;
+	begin(&s, PH_CAP_HANDOVER);
+	ck_assert_int_eq(say(&s, PH_IN_WELCOME, PH_W_WELCOME, 0), 0);
+	ck_assert_int_eq(say(&s, PH_IN_START, PH_W_HANDOVER_START, 0), 0);
+	ck_assert(wished(&s, PH_WISH_ASK));
+	ck_assert(!s.frozen);
+	ck_assert_int_eq(say(&s, PH_IN_ACCEPTED, PH_W_HANDOVER_START, 0), 0);
+	ck_assert(s.frozen && s.wishes[0].kind == PH_WISH_FREEZE);
+	ck_assert(s.wishes[1].kind == PH_WISH_SAVE && s.wishes[1].final);
+	(void)wished(&s, PH_WISH_SAVE);
+	ck_assert(said(&s, "handover_accept"));
+	ck_assert_int_eq(step(&s, PH_IN_ENDED, NULL, 7, 0), 0);
+	ck_assert(said(&s, "state_end"));
+	ck_assert_int_eq(s.hand, PH_HAND_FROZEN);
+	ck_assert_int_eq(say(&s, PH_IN_RESUME, PH_W_RESUME, 0), 0);
+	ck_assert(wished(&s, PH_WISH_RESUME) && said(&s, "resumed") && !s.frozen);
+	ph_session_fini(&s);
+}
+END_TEST
+
+START_TEST(test_refuses)
+{
+	static const char *const codes[] = {"busy", "never", "incompatible"};
+	for (int code = 1; code <= 3; code++) {
+		struct ph_session s;
+		bring_to(&s, PH_HAND_ASKED);
+		ck_assert_int_eq(step(&s, PH_IN_REFUSED, NULL, 0, code), 0);
+		ck_assert_ptr_nonnull(
+			memmem(s.out, s.out_n, codes[code - 1], strlen(codes[code - 1])));
+		ck_assert_int_eq(s.hand, PH_HAND_IDLE);
+		ph_session_fini(&s);
+	}
+	struct ph_session s;
+	begin(&s, 0);
+	ck_assert_int_eq(say(&s, PH_IN_WELCOME, PH_W_WELCOME, 0), 0);
+	ck_assert_int_eq(say(&s, PH_IN_START, PH_W_HANDOVER_START, 0), 0);
+	ck_assert(s.hand == PH_HAND_IDLE && said(&s, "handover_refuse"));
+	ph_session_fini(&s);
+}
+END_TEST
+
+/* Bytes read and announced in any order; applied only when they agree. */
+START_TEST(test_applied_only_when_whole)
+{
+	for (int order = 0; order < 2; order++) {
+		for (uint64_t bytes = 6; bytes <= 8; bytes++) {
+			struct ph_session s;
+			bring_to(&s, PH_HAND_LOADING);
+			if (order == 0)
+				ck_assert_int_eq(step(&s, PH_IN_ENDED, NULL, bytes, 0), 0);
+			ck_assert_int_eq(s.hand, PH_HAND_LOADING);
+			ck_assert_int_eq(say(&s, PH_IN_STATE_END, PH_W_STATE_END, 0), 0);
+			if (order == 1)
+				ck_assert_int_eq(step(&s, PH_IN_ENDED, NULL, bytes, 0), 0);
+			ck_assert_int_eq(s.hand, bytes == 7 ? PH_HAND_APPLYING : PH_HAND_REJECTED);
+			ck_assert(wished(&s, bytes == 7 ? PH_WISH_APPLY : PH_WISH_DROP));
+			ph_session_fini(&s);
+		}
+	}
+}
+END_TEST
+
+START_TEST(test_kept_over_a_reconnection)
+{
+	struct ph_session s;
+	struct ph_pending wanted = {.op = PH_W_WATCH, .by_prefix = true};
+	bring_to(&s, PH_HAND_FROZEN);
+	ck_assert_int_eq(ph_session_want(&s, &wanted), 1);
+	wanted = (struct ph_pending){.op = PH_W_LOOKUP, .child = ph_name_of("web")};
+	ck_assert_int_eq(ph_session_want(&s, &wanted), 2);
+	ck_assert_int_eq(step(&s, PH_IN_LOST, NULL, 0, 0), 0);
+	ck_assert_uint_eq(s.out_n, 0);
+	ck_assert_int_eq(ph_session_connected(&s), 0);
+	ck_assert_ptr_nonnull(memmem(s.out, s.out_n, "\"state\":\"frozen\"", 16));
+	ck_assert_int_eq(say(&s, PH_IN_WELCOME, PH_W_WELCOME, 0), 0);
+	ck_assert_ptr_nonnull(memmem(s.out, s.out_n, "\"op\":\"watch\"", 12));
+	ck_assert_ptr_nonnull(memmem(s.out, s.out_n, "\"op\":\"lookup\"", 13));
+	ck_assert(said(&s, "state_end"));
+	static const char answer[] =
+		"{\"op\":\"found\",\"re\":2,\"child\":\"web\",\"instances\":[]}";
+	ck_assert_int_eq(ph_session_line(&s, answer, sizeof answer - 1), 0);
+	ck_assert(wished(&s, PH_WISH_FOUND));
+	ck_assert_int_eq(ph_session_line(&s, answer, sizeof answer - 1), 0);
+	ck_assert(!wished(&s, PH_WISH_FOUND)); /* once */
+	ck_assert_int_eq(ph_session_unwatch(&s, 1), 0);
+	ck_assert_int_eq(ph_session_unwatch(&s, 1), -ENOENT);
+	ph_session_fini(&s);
+}
+END_TEST
+
+START_TEST(test_bounds)
+{
+	struct ph_session s;
+	struct ph_pending wanted = {.op = PH_W_LOOKUP, .child = ph_name_of("web")};
+	struct ph_wmsg status = {.op = PH_W_STATUS, .text = "busy with something long"};
+	int r;
+	begin(&s, 0);
+	ck_assert_int_eq(ph_session_say(&s, &status), -ENOTCONN);
+	ck_assert_int_eq(say(&s, PH_IN_WELCOME, PH_W_WELCOME, 0), 0);
+	for (int i = 0; i < PH_PENDING_MAX; i++)
+		ck_assert_int_gt(ph_session_want(&s, &wanted), 0);
+	ck_assert_int_eq(ph_session_want(&s, &wanted), -ENOBUFS);
+	while ((r = ph_session_say(&s, &status)) == 0)
+		;
+	ck_assert_int_eq(r, -ENOBUFS);
+	ck_assert_uint_le(s.out_n, PH_SESSION_OUT_MAX);
+	ck_assert_int_eq(ph_session_ready(&s, true, "[]"), -EINVAL);
+	ck_assert_int_eq(ph_session_ready(&s, true, "{\"a\":1,\"a\":1}"), -EINVAL);
+	ck_assert_int_eq(ph_session_handled(&s), -EINVAL);
+	ph_session_fini(&s);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("session");
+	TCase *t = tcase_create("session");
+	tcase_add_loop_test(t, test_state_by_input, 0, PH_HAND_COUNT * PH_IN_COUNT);
+	tcase_add_test(t, test_old_worker_without_rounds);
+	tcase_add_test(t, test_refuses);
+	tcase_add_test(t, test_applied_only_when_whole);
+	tcase_add_test(t, test_kept_over_a_reconnection);
+	tcase_add_test(t, test_bounds);
+	tcase_set_timeout(t, 30);
+	suite_add_tcase(s, t);
+	SRunner *sr = srunner_create(s);
+	srunner_run_all(sr, CK_ENV);
+	int failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? 1 : 0;
+}

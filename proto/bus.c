@@ -143,7 +143,7 @@ static const struct ph_field spec_rows[] = {
 		{PH_FIELD("mig", HEX64, wire, m.migrations_version)}, \
 		{PH_FIELD("children", U32, wire, m.children)}, \
 	{ \
-		PH_FIELD("why", STR, wire, m.reason) \
+		PH_FIELD("why", STR, wire, m.reason), .max = PH_REASON_SIZE - 1 \
 	}
 
 static const struct ph_field hello_rows[] = {

@@ -32,7 +32,7 @@ void ph_shell_conn_violation(struct ph_shell_conn *conn, const char *code, const
 	snprintf(line, sizeof line, "%s%s%s", code, text ? ": " : "", text ? text : "");
 	if (worker)
 		ph_shell_tell_people(shell, PH_EMIT_WORKER_PROTOCOL_ERROR, &worker->key, line);
-	else
+	else if (ph_shell_conns_may_log(shell))
 		ph_shell_log(shell, PH_LOG_WARNING, "worker.sock: pid %d of uid %u: %s",
 			(int)conn->pid, (unsigned)conn->uid, line);
 	ph_shell_conn_error(conn, NULL, code, text);
@@ -93,7 +93,7 @@ static void refuse_data(struct ph_shell_conn *conn, struct ph_shell_worker *work
 {
 	if (worker && worker->control)
 		ph_shell_conn_error(worker->control, NULL, code, text);
-	else
+	else if (ph_shell_conns_may_log(conn->shell))
 		ph_shell_log(conn->shell, PH_LOG_WARNING,
 			"worker.sock: data connection of pid %d: %s: %s", (int)conn->pid, code,
 			text);

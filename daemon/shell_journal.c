@@ -11,7 +11,17 @@
 #define COMPACT_BYTES (1u << 20) /* a file is not compacted below this ... */
 #define COMPACT_TIMES 4u	 /* ... nor before it is so many times what it was */
 
+#define HELD_BYTES (64u << 20) /* that wait for room in the journal's own queue */
+
 static const struct timeval again = {1, 0};
+
+/* A record that the journal's queue had no room for: a thousand children may be new at once. */
+struct held {
+	struct held *next;
+	uint64_t ticket;
+	size_t n;
+	char *line;
+};
 
 struct restored {
 	struct restored *next;
@@ -25,11 +35,14 @@ struct ph_shell_records {
 	struct ph_journal_report found;
 	struct restored *head, **tail; /* read, not yet given to core */
 	struct event *retry;
-	uint64_t in_flight;   /* appended and not answered */
+	struct held *held, **held_tail;
+	size_t held_bytes;
+	uint64_t in_flight;   /* taken and not answered */
 	uint64_t small_bytes; /* after the last compaction */
 	bool damaged;	      /* a record was passed over: a promise may be missing */
 	bool rewriting;
 	bool reopening; /* the rewrite is to replace a failed journal */
+	bool told;	/* that it has failed */
 	bool due;	/* a reopening waits for the end of a turn */
 };
 
@@ -101,11 +114,52 @@ static void answer(struct ph_shell *shell, uint64_t ticket, int result)
 		ph_shell_push(shell, &event, NULL, NULL);
 }
 
+static struct held *next_held(struct ph_shell_records *records)
+{
+	struct held *held = records->held;
+	records->held = held->next;
+	if (!records->held)
+		records->held_tail = &records->held;
+	records->held_bytes -= held->n;
+	return held;
+}
+
+static void hold(struct ph_shell_records *records, uint64_t ticket, char *line, size_t n)
+{
+	struct held *held = ph_shell_alloc(sizeof *held);
+	held->ticket = ticket;
+	held->line = line;
+	held->n = n;
+	*records->held_tail = held;
+	records->held_tail = &held->next;
+	records->held_bytes += n;
+}
+
+/* What was held goes on as there is room; with a failed journal it fails as the rest did. */
+static void append_held(struct ph_shell *shell)
+{
+	struct ph_shell_records *records = shell->records;
+	while (records->held) {
+		struct held *held = records->held;
+		int error = ph_journal_append(records->journal, held->ticket, held->line, held->n);
+		if (error == -ENOSPC)
+			return;
+		held = next_held(records);
+		if (error) {
+			records->in_flight--;
+			answer(shell, held->ticket, error);
+		}
+		free(held->line);
+		free(held);
+	}
+}
+
 static void on_done(void *arg, uint64_t ticket, int result)
 {
 	struct ph_shell *shell = arg;
 	shell->records->in_flight--;
 	answer(shell, ticket, result);
+	append_held(shell);
 	ph_shell_wake(shell);
 }
 
@@ -114,14 +168,23 @@ void ph_shell_record_act(struct ph_shell *shell, const struct ph_action *action)
 	struct ph_shell_records *records = shell->records;
 	size_t n = 0;
 	char *line = ph_record_encode(action->record, &n);
-	int error = line ? ph_journal_append(records->journal, action->ticket, line, n) : -errno;
+	int error = line ? 0 : -errno;
+	if (!error && !records->held)
+		error = ph_journal_append(records->journal, action->ticket, line, n);
+	else if (!error)
+		error = -ENOSPC;
+	if (error == -ENOSPC && line && records->held_bytes + n <= HELD_BYTES) {
+		hold(records, action->ticket, line, n);
+		line = NULL;
+		error = 0;
+	}
 	free(line);
 	if (!error) {
 		records->in_flight++;
 		return;
 	}
 	if (error != -EIO) /* a failed journal was told of once */
-		ph_shell_log(shell, PH_LOG_ERROR, "journal: a record of %s cannot be written: %s",
+		ph_shell_log(shell, PH_LOG_ERROR, "journal: a record of '%s' cannot be written: %s",
 			ph_record_word(action->record->kind), strerror(-error));
 	answer(shell, action->ticket, error);
 }
@@ -158,7 +221,9 @@ static void rewrite(struct ph_shell *shell, bool reopen)
 	records->reopening = !error && reopen;
 	if (!error)
 		return;
-	ph_shell_log(shell, PH_LOG_ERROR, "journal: cannot be written anew: %s", strerror(-error));
+	if (!records->told)
+		ph_shell_log(shell, PH_LOG_ERROR, "journal: cannot be written anew: %s",
+			strerror(-error));
 	if (reopen)
 		evtimer_add(records->retry, &again);
 	else
@@ -178,6 +243,7 @@ static void on_rewritten(void *arg, int result)
 		evtimer_add(records->retry, &again);
 		return;
 	}
+	records->told = false;
 	ph_shell_log(shell, PH_LOG_INFO, "journal: a new file is in use");
 	/* the state file must name it before anything relies on it */
 	(void)ph_shell_state_write(shell);
@@ -190,8 +256,9 @@ static void on_failed(void *arg, int result)
 	struct ph_shell *shell = arg;
 	char text[128];
 	snprintf(text, sizeof text, "cannot be written: %s", strerror(-result));
-	ph_shell_log(shell, PH_LOG_ERROR, "journal: %s", text);
-	ph_shell_tell_people(shell, PH_EMIT_JOURNAL_FAILED, NULL, text);
+	if (!shell->records->told)
+		ph_shell_tell_people(shell, PH_EMIT_JOURNAL_FAILED, NULL, text);
+	shell->records->told = true;
 	evtimer_add(shell->records->retry, &again);
 }
 
@@ -235,6 +302,7 @@ int ph_shell_records_new(struct ph_shell *shell, const struct ph_id *known_id, s
 		.arg = shell,
 	};
 	records->tail = &records->head;
+	records->held_tail = &records->held;
 	records->retry = evtimer_new(shell->base, on_retry, shell);
 	if (!records->retry)
 		return ph_err_set(err, ENOMEM, "no memory");
@@ -257,6 +325,11 @@ void ph_shell_records_free(struct ph_shell *shell)
 	for (struct restored *r = records->head, *next; r; r = next) {
 		next = r->next;
 		restored_free(r);
+	}
+	while (records->held) {
+		struct held *held = next_held(records);
+		free(held->line);
+		free(held);
 	}
 	ph_journal_close(records->journal);
 	if (records->retry)

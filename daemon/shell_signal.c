@@ -30,10 +30,12 @@ static void on_hangup(evutil_socket_t signo, short what, void *arg)
 	(void)what;
 	struct ph_shell *shell = arg;
 	struct ph_err err;
-	ph_sdnotify_reloading();
+	if (shell->ready)
+		ph_sdnotify_reloading();
 	if (ph_shell_reload(shell, false, NULL, &err))
 		ph_shell_log(shell, PH_LOG_ERROR, "the configuration stays as it was");
-	ph_sdnotify_ready();
+	if (shell->ready)
+		ph_sdnotify_ready();
 }
 
 static void on_upgrade(evutil_socket_t signo, short what, void *arg)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "io/clock.h"
@@ -19,6 +20,7 @@
 #include "shell_parts.h"
 
 #define HEARTBEAT_MS 250
+#define LOCK_TRIES 15 /* of 20 ms */
 #define INCARNATION_NAME "incarnation"
 
 enum {
@@ -85,13 +87,25 @@ int ph_shell_print(const char *file)
 
 /* ---- directories, incarnation */
 
+/* A daemon that was killed holds the lock until the kernel has taken it apart. */
+static int take_lock(struct ph_shell *shell, struct ph_err *err)
+{
+	static const struct timespec moment = {0, 20 * 1000 * 1000};
+	int error = ph_lock_take(shell->run_dir, &shell->lock_fd, err);
+	for (int i = 0; error == -EBUSY && i < LOCK_TRIES; i++) {
+		nanosleep(&moment, NULL);
+		error = ph_lock_take(shell->run_dir, &shell->lock_fd, err);
+	}
+	return error;
+}
+
 static int prepare_dirs(struct ph_shell *shell, struct ph_err *err)
 {
 	int error = ph_lock_prepare_dir(shell->run_dir, 0755, false, err);
 	if (!error)
 		error = ph_lock_prepare_dir(shell->state_dir, 0700, true, err);
 	if (!error)
-		error = ph_lock_take(shell->run_dir, &shell->lock_fd, err);
+		error = take_lock(shell, err);
 	shell->worker_path = ph_shell_path(shell->run_dir, "worker.sock");
 	shell->notify_path = ph_shell_path(shell->run_dir, "notify.sock");
 	shell->control_path = ph_shell_path(shell->run_dir, "control.sock");

@@ -3,7 +3,7 @@
  *
  * One epoll descriptor stands for both connections, so that a worker waits on one. Everything is
  * non-blocking; a turn moves at most TURN_BYTES of state so that the worker's loop goes on.
- * Tests: tests/unit/test_session.c (whole handovers over a socket pair of processes).
+ * Tests: tests/unit/test_session.c, and with whole processes tests/unit/test_pylib.py.
  */
 #ifndef PH_LIB_CLIENT_H
 #define PH_LIB_CLIENT_H

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <prochub/worker.h>
-
 #include "plumbing.h"
 
 #define MAX 1000
@@ -17,9 +16,9 @@ static size_t text_n;
 
 static struct count *find(const char *client)
 {
-	unsigned i = 0;
-	while (i < n_counts && strcmp(counts[i].client, client))
-		i++;
+	unsigned i;
+	for (i = 0; i < n_counts && strcmp(counts[i].client, client); i++)
+		;
 	if (i == n_counts && n_counts < MAX)
 		strcpy(counts[n_counts++].client, client);
 	return &counts[i];
@@ -95,5 +94,6 @@ int main(int argc, char **argv)
 		if (fds[1].revents && n < MAX && (fds[n].fd = accept(fds[1].fd, NULL, NULL)) >= 0)
 			fds[n].events = POLLIN, fds[n++].revents = 0;
 	}
+	prochub_close(p);
 	return 0;
 }

@@ -51,9 +51,10 @@ class Lines:
 
     def rest(self):
         """Everything up to the end of file."""
+        pieces = [self.buffer]
         while piece := self.sock.recv(1 << 20):
-            self.buffer += piece
-        return self.buffer
+            pieces.append(piece)
+        return b"".join(pieces)
 
 
 class Daemon:
@@ -350,3 +351,105 @@ def test_by_hand(kind):
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+
+class Played:
+    """A Worker of this process, and its daemon on the other side of the socket."""
+
+    def __init__(self, tmp_path, monkeypatch, **methods):
+        sys.path.insert(0, str(ROOT / "lib/python"))
+        import prochub
+
+        path = str(tmp_path / "w.sock")
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.bind(path)
+        self.server.listen(4)
+        monkeypatch.setenv("PROCHUB_SOCKET", path)
+        monkeypatch.setenv("PROCHUB_TOKEN", "ab" * 16)
+        kind = type("Mine", (prochub.Worker,),
+                    dict({"caps": ("handover", "ask"), "format": "f", "version": 2}, **methods))
+        self.worker = kind()
+        assert "PROCHUB_TOKEN" not in os.environ
+        self.worker.dispatch()
+        self.control = Lines(self.server.accept()[0])
+        self.control.get("hello")
+        self.tell(op="welcome", v=1, node="a", child="room", instance=0, epoch=E0, role="active")
+
+    def tell(self, **message):
+        self.control.put(**message)
+        self.worker.dispatch()
+
+    def data(self):
+        self.worker.dispatch()
+        lines = Lines(self.server.accept()[0])
+        lines.get("data")
+        return lines
+
+
+def test_python_lookup_and_watch(tmp_path, monkeypatch):
+    seen = []
+    played = Played(tmp_path, monkeypatch,
+                    found=lambda self, *a: seen.append(("found",) + a),
+                    changed=lambda self, *a: seen.append(("changed",) + a))
+    worker = played.worker
+    assert worker.active and worker.epoch == E0
+    assert (worker.lookup("web"), worker.lookup("none"), worker.watch(prefix="w")) == (1, 2, 3)
+    assert played.control.get("lookup") == {"op": "lookup", "child": "web", "req": 1}
+    assert played.control.get("lookup")["child"] == "none"
+    assert played.control.get("watch") == {"op": "watch", "prefix": "w", "req": 3}
+    played.tell(op="found", re=1, child="web", instances=[{}], more=True)
+    played.tell(op="found", re=1, child="web", instances=[])
+    played.tell(op="error", re=2, code="not_found")
+    played.tell(op="changed", re=3, child="web", instances=[])
+    assert seen == [("found", 1, "web", [{}], True), ("found", 1, "web", [], False),
+                    ("found", 2, "none", None, False), ("changed", "web", [], False)]
+    worker.unwatch(3)
+    assert played.control.get("unwatch")["req"] == 3
+    worker.close()
+
+
+def test_python_busy_then_moved(tmp_path, monkeypatch):
+    calls = []
+    played = Played(tmp_path, monkeypatch,
+                    ask=lambda self, node, **about: calls.append(node) or
+                    (("busy", 700) if len(calls) == 1 else None),
+                    freeze=lambda self, ms: calls.append("freeze"),
+                    save=lambda self, round, final: [b"ab", bytearray(b"c")],
+                    committed=lambda self, node, meta, ms: calls.append((node, meta, ms)))
+    ask = dict(op="handover_ask", id=ID, epoch=E1, target={"node": "b"})
+    played.tell(**ask)
+    refused = played.control.get("handover_refuse")
+    assert (refused["code"], refused["retry_after_ms"]) == ("busy", 700)
+    played.tell(**ask)
+    played.control.get("handover_accept")
+    played.tell(op="handover_start", id=ID, epoch=E1, mode="exclusive", max_bytes=9,
+                startup={"ok": True, "node": "b", "instance": 0}, timeout_ms=9, downtime_ms=9,
+                rounds_max=1)
+    played.control.get("handover_accept")
+    assert played.worker.frozen and not played.worker.active
+    data = played.data()
+    played.worker.dispatch()
+    assert data.rest() == b"abc"
+    assert played.control.get("state_end")["bytes"] == 3
+    played.tell(op="committed", id=ID, epoch=E1, new={"node": "b", "meta": {"a": 1}},
+                retention_ms=50)
+    played.worker.retention_handled()
+    assert played.control.get("retention_handled")["id"] == ID
+    assert calls == ["b", "b", "freeze", ("b", {"a": 1}, 50)]
+    assert played.worker.moved
+    played.tell(op="resume", id=ID, epoch=E1)  # the new one died before it was ready
+    played.control.get("resumed")
+    assert played.worker.active
+    played.worker.close()
+
+
+@pytest.mark.parametrize("line", [b"[]", b"{}", b"\xff", b'{"op":1}', b'{"op":"freeze"}',
+                                  b'{"op":"role","role":"active","epoch":"1"}',
+                                  b'{"op":"stop","grace_ms":true}', b"[" * 60000])
+def test_python_malformed(tmp_path, monkeypatch, line):
+    played = Played(tmp_path, monkeypatch)
+    played.control.sock.sendall(line + b"\n")
+    played.worker.dispatch()
+    assert played.control.get("error")["code"] == "malformed"
+    assert played.control.rest() == b"" and not played.worker.connected
+    played.worker.close()

@@ -4,8 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "lib/session.h"
+#include "prochub/worker.h"
 #include "proto/worker.h"
 
 static const char token[] = "00112233445566778899aabbccddeeff";
@@ -343,6 +347,136 @@ START_TEST(test_bounds)
 }
 END_TEST
 
+/* ---- the client, against a socket of this test */
+
+struct played {
+	struct prochub *p;
+	int server, control;
+	uint64_t given;
+	int waits, saved, done;
+};
+
+static ssize_t give(struct prochub *p, void *arg, unsigned round, void *buf, size_t size)
+{
+	struct played *d = arg;
+	(void)p;
+	(void)round;
+	if (d->given == 1000000 && d->waits++ == 0)
+		return PROCHUB_NOT_YET;
+	size_t n = 2000000 - d->given < size ? 2000000 - (size_t)d->given : size;
+	if (d->given < 1000000 && d->given + n > 1000000)
+		n = 1000000 - (size_t)d->given;
+	memset(buf, 'x', n);
+	d->given += n;
+	return (ssize_t)n;
+}
+
+static void save(struct prochub *p, void *arg, unsigned round, int final)
+{
+	struct played *d = arg;
+	ck_assert(round == 0 && final == 1);
+	d->saved++;
+	ck_assert_int_eq(prochub_send_state(p, "head", 4), 0);
+}
+
+static void found(struct prochub *p, void *arg, uint64_t req, const char *child,
+	const char *instances, int more)
+{
+	struct played *d = arg;
+	(void)p;
+	ck_assert_uint_eq(req, 1);
+	ck_assert_str_eq(child, "web");
+	ck_assert(!instances && !more);
+	d->done++;
+}
+
+/* Dispatches until `text` has come from the worker; what came before it is dropped. */
+static void expect(struct played *d, const char *text)
+{
+	char buffer[4096] = "";
+	size_t n = 0;
+	for (int i = 0; i < 2000 && !strstr(buffer, text); i++) {
+		ck_assert_int_eq(prochub_dispatch(d->p), 0);
+		ssize_t r = recv(d->control, buffer + n, sizeof buffer - 1 - n, MSG_DONTWAIT);
+		n += r > 0 ? (size_t)r : 0;
+		buffer[n] = '\0';
+	}
+	ck_assert_msg(strstr(buffer, text), "no %s in %s", text, buffer);
+}
+
+static void tell(struct played *d, const char *line)
+{
+	ck_assert_int_eq(send(d->control, line, strlen(line), 0), (ssize_t)strlen(line));
+}
+
+static void play_open(struct played *d, const char *path)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	struct prochub_options o = {.size = sizeof o,
+		.caps = PROCHUB_CAP_HANDOVER,
+		.format = "f",
+		.callbacks = {.save = save, .read = give, .found = found},
+		.arg = d};
+	(void)snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
+	(void)unlink(path);
+	d->server = socket(AF_UNIX, SOCK_STREAM, 0);
+	ck_assert_int_eq(bind(d->server, (const struct sockaddr *)&a, sizeof a), 0);
+	ck_assert_int_eq(listen(d->server, 4), 0);
+	(void)unsetenv("PROCHUB_SOCKET");
+	ck_assert(!prochub_open(&o) && errno == ENOENT);
+	(void)setenv("PROCHUB_SOCKET", path, 1);
+	(void)setenv("PROCHUB_TOKEN", "short", 1);
+	ck_assert(!prochub_open(&o) && errno == EINVAL);
+	(void)setenv("PROCHUB_TOKEN", token, 1);
+	d->p = prochub_open(&o);
+	ck_assert_ptr_nonnull(d->p);
+	ck_assert_ptr_null(getenv("PROCHUB_TOKEN"));
+	ck_assert_int_eq(prochub_dispatch(d->p), 0);
+	d->control = accept(d->server, NULL, NULL);
+	expect(d, "\"op\":\"hello\"");
+	tell(d, "{\"op\":\"welcome\",\"v\":1,\"node\":\"a\",\"child\":\"c\","
+		"\"instance\":0,\"epoch\":5,\"role\":\"active\"}\n");
+	ck_assert_int_eq(prochub_ready(d->p, "{ \"a\" : 1 }"), 0);
+	expect(d, "{\"op\":\"ready\",\"meta\":{\"a\":1}}");
+}
+
+START_TEST(test_client_reads_from_the_worker)
+{
+	struct played d = {0};
+	char path[64], bytes[65536];
+	(void)snprintf(path, sizeof path, "/tmp/prochub-test-%ld.sock", (long)getpid());
+	play_open(&d, path);
+	ck_assert_int_eq(prochub_lookup(d.p, "-"), -1);
+	ck_assert_int_eq(prochub_lookup(d.p, "web"), 1);
+	tell(&d, "{\"op\":\"error\",\"re\":1,\"code\":\"not_found\"}\n");
+	tell(&d, "{\"op\":\"handover_start\",\"id\":\"00112233445566778899aabbccddeeff\","
+		 "\"epoch\":6,\"startup\":{\"ok\":true,\"node\":\"b\",\"instance\":0},"
+		 "\"mode\":\"exclusive\",\"max_bytes\":9,\"timeout_ms\":9,"
+		 "\"downtime_ms\":9,\"rounds_max\":1}\n");
+	expect(&d, "handover_accept");
+	ck_assert(d.done == 1 && d.saved == 1 && !prochub_is_active(d.p));
+	int data = accept(d.server, NULL, NULL);
+	size_t got = 0;
+	bool ended = false;
+	for (int i = 0; i < 100000 && !ended; i++) {
+		ck_assert_int_eq(prochub_dispatch(d.p), 0);
+		if (d.waits == 1)
+			prochub_read_more(d.p);
+		ssize_t r = recv(data, bytes, sizeof bytes, MSG_DONTWAIT);
+		got += r > 0 ? (size_t)r : 0;
+		ended = r == 0;
+	}
+	const char *line = strchr(bytes, 'x'); /* the first line was counted too */
+	ck_assert(line && got > 2000004 && got < 2000004 + 160);
+	expect(&d, "\"bytes\":2000004,\"final\":true");
+	prochub_close(d.p);
+	close(data);
+	close(d.control);
+	close(d.server);
+	(void)unlink(path);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("session");
@@ -353,6 +487,7 @@ int main(void)
 	tcase_add_test(t, test_applied_only_when_whole);
 	tcase_add_test(t, test_kept_over_a_reconnection);
 	tcase_add_test(t, test_bounds);
+	tcase_add_test(t, test_client_reads_from_the_worker);
 	tcase_set_timeout(t, 30);
 	suite_add_tcase(s, t);
 	SRunner *sr = srunner_create(s);

@@ -14,6 +14,44 @@ OUT_MAX = 256 * 1024
 STANDING = {"sending": "sending", "sent": "sending", "freezing": "frozen", "frozen": "frozen",
             "committed": "committed", "loading": "loading", "rejected": "loading",
             "loaded": "loaded"}
+# what a daemon's messages must have, by op: path of a field and its type
+_OF_HANDOVER = (("id", str), ("epoch", int))
+FIELDS = {
+    "welcome": (("node", str), ("child", str), ("instance", int), ("epoch", int), ("role", str)),
+    "ping": (("req", int),),
+    "pong": (),
+    "role": (("role", str), ("epoch", int)),
+    "found": (("re", int), ("child", str), ("instances", list)),
+    "changed": (("child", str), ("instances", list)),
+    "stop": (("grace_ms", int),),
+    "error": (("code", str),),
+    "handover_ask": _OF_HANDOVER + (("target.node", str),),
+    "handover_start": _OF_HANDOVER + (("startup.node", str), ("timeout_ms", int)),
+    "next_round": _OF_HANDOVER + (("round", int),),
+    "freeze": _OF_HANDOVER + (("deadline_ms", int),),
+    "resume": _OF_HANDOVER,
+    "committed": _OF_HANDOVER + (("new.node", str), ("retention_ms", int)),
+    "conflict": _OF_HANDOVER + (("winner.node", str),),
+    "handover": _OF_HANDOVER + (("from", str), ("format", str), ("version", int),
+                                ("max_bytes", int)),
+    "state_end": (("id", str), ("bytes", int)),
+    "activate": (("epoch", int),),
+    "abort": (),
+}
+
+
+def check(message):
+    """ValueError with a sentence unless it is a message of a daemon; False if its op is unknown."""
+    if not isinstance(message, dict) or not isinstance(message.get("op"), str):
+        raise ValueError("expected a JSON object with op")
+    fields = FIELDS.get(message["op"])
+    for path, kind in fields or ():
+        value = message
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"{message['op']}: {path}: expected {kind.__name__}")
+    return fields is not None
 
 
 class NotSupervised(Exception):
@@ -290,19 +328,19 @@ class Worker:
     def _take(self, line):
         try:
             message = json.loads(line)
-            handler = getattr(self, "_on_" + message["op"], None)
-        except (ValueError, KeyError, TypeError):
-            self._say(op="error", code="malformed", text="expected a JSON object with op")
-            return self._hang_up()
-        if handler is None:
-            if "req" in message:
+            known = check(message)
+        except (ValueError, RecursionError) as e:
+            self._malformed(str(e))
+        else:
+            if known:
+                getattr(self, "_on_" + message["op"])(message)
+            elif "req" in message:
                 self._say(op="error", re=message["req"], code="unknown_op")
-            return
-        try:
-            handler(message)
-        except (KeyError, TypeError) as e:
-            self._say(op="error", code="malformed", text=f"{message['op']}: {e!r}")
-            self.note(f"malformed {message['op']}: {e!r}")
+
+    def _malformed(self, text):
+        self.note(text)
+        self._say(op="error", code="malformed", text=text)
+        self._hang_up()
 
     # ---- messages that mean the same always
 

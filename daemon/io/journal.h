@@ -16,7 +16,7 @@
  * refused, until ph_journal_reopen() has made a new file with a new id.
  *
  * Not detected: damage inside the last batch of a file looks like a torn end.
- * Tested in tests/unit/test_journal.c.
+ * Tested in tests/unit/test_journal.c and test_journal_disk.c.
  */
 #ifndef PH_IO_JOURNAL_H
 #define PH_IO_JOURNAL_H

@@ -100,6 +100,20 @@ static void refuse_data(struct ph_shell_conn *conn, struct ph_shell_worker *work
 	ph_shell_conn_close(conn);
 }
 
+static const char *why_not(int error)
+{
+	switch (-error) {
+	case EEXIST:
+		return "the round has its data connection already";
+	case EINVAL:
+		return "the round is over, or not the next one";
+	case ECANCELED:
+		return "the stream has failed";
+	default:
+		return strerror(-error);
+	}
+}
+
 static void give_away(struct ph_shell_conn *conn, struct ph_shell_worker *worker, bool incoming)
 {
 	const char *bytes;
@@ -111,8 +125,7 @@ static void give_away(struct ph_shell_conn *conn, struct ph_shell_worker *worker
 	conn->fd = -1;
 	int error = ph_shell_flow_take(conn->shell, &conn->id, conn->round, incoming, fd, bytes, n);
 	if (error)
-		refuse_data(conn, worker, error == -EEXIST ? "round_taken" : "bad_round",
-			strerror(-error));
+		refuse_data(conn, worker, "bad_round", why_not(error));
 	else
 		ph_shell_conn_close(conn);
 }

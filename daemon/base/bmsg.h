@@ -300,7 +300,11 @@ struct ph_bmsg {
 	size_t n_echoes;
 	const struct ph_echo *echoes;
 
-	/* REGISTRY, FETCH: the author's part, from (exclusive) and up to a version */
+	/*
+	 * REGISTRY: the sender's part, from (exclusive) and up to a version; its migrations likewise
+	 * from `sequence` up to `migrations_version` (both also carried by REGISTRY).
+	 * FETCH: `since` and `migrations_version`: what the asker has.
+	 */
 	uint64_t since, until;
 	bool whole; /* REGISTRY: first piece of the whole part: forget what was known of it */
 	bool last;  /* REGISTRY: last piece */

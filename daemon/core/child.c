@@ -148,6 +148,15 @@ static void apply_to_instances(struct ph_hub *hub, struct ph_child *child)
 	}
 }
 
+/* Wanted keys are shown as waiting from the first moment on. */
+static void make_slots(struct ph_hub *hub, const struct ph_spec *spec)
+{
+	for (uint32_t i = 0; i < spec->instances; i++) {
+		struct ph_key key = {.child = spec->child, .instance = i};
+		(void)ph_slot_get(hub, &key, spec->local ? &hub->set.node : NULL);
+	}
+}
+
 static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec)
 {
 	bool first = !child->own && !child->spec;
@@ -155,6 +164,7 @@ static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_
 	ph_spec_free(child->own);
 	child->own = copy;
 	child->dropped = false;
+	make_slots(hub, spec);
 	if (first && hub->started)
 		(void)ph_emit(hub, PH_EMIT_CHILD_ADDED, &(struct ph_key){.child = child->name});
 	if (!child->spec || spec->hash == child->spec->hash) {
@@ -169,6 +179,19 @@ static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_
 	journal_declared(hub, child);
 	(void)ph_emit(hub, PH_EMIT_CHILD_CHANGED, &(struct ph_key){.child = child->name});
 	apply_to_instances(hub, child);
+}
+
+void ph_child_redeclare(struct ph_hub *hub)
+{
+	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
+		if (!child->own || !child->spec || child->own->hash == child->spec->hash)
+			continue;
+		if (child->own->hash == child->declared_hash || !owns_any(hub, child))
+			continue;
+		ph_child_in_force(hub, child, child->own, next_revision(hub, child), true);
+		journal_declared(hub, child);
+		apply_to_instances(hub, child);
+	}
 }
 
 static void ask_who_declares(struct ph_hub *hub, struct ph_child *child)

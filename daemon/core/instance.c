@@ -508,7 +508,7 @@ void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance)
 	DL_DELETE(hub->instances, instance);
 	if (instance->slot->instance == instance) {
 		instance->slot->instance = NULL;
-		if (ph_slot_mine(hub, instance->slot) && !hub->exiting)
+		if (ph_slot_mine(hub, instance->slot) && !instance->slot->source && !hub->exiting)
 			ph_slot_release(hub, instance->slot);
 	}
 	if (instance->source && instance->source->old == instance)

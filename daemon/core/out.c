@@ -101,6 +101,16 @@ void ph_out_end(struct ph_hub *hub, struct ph_actions *ret)
 	hub->n_graves = 0;
 }
 
+void ph_out_free(struct ph_hub *hub)
+{
+	hub->n_out = hub->out_done = 0;
+	free_arena(hub);
+	free(hub->arena);
+	free(hub->out);
+	free(hub->graves);
+	free(hub->heap);
+}
+
 /* xoroshiro128+ by David Blackman and Sebastiano Vigna (public domain), constants of 2018. */
 uint64_t ph_random(struct ph_hub *hub)
 {

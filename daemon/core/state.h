@@ -8,7 +8,6 @@
 #ifndef PH_CORE_STATE_H
 #define PH_CORE_STATE_H
 
-#define uthash_fatal(msg) __builtin_trap()
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wsign-conversion"
 #pragma GCC diagnostic ignored "-Wconversion"
@@ -28,6 +27,7 @@
 #define PH_SERVICE_MS 10000	/* between two attempts that missed the downtime budget */
 #define PH_HISTORY_MAX 1000	/* finished migrations kept */
 #define PH_SENT_RING 128	/* heartbeats whose sending time is remembered */
+#define PH_BUSY "busy: "	/* in the reason of an abort after which the same move is tried again */
 #define PH_LIST_MAX 64		/* lines of a claim, entries of a piece, specs of a fetch */
 
 /* ---- timers: a heap; `pos` 0 is idle ---- */
@@ -120,6 +120,7 @@ struct ph_slot {
 	bool seen_dirty;    /* to be journalled with the next batch */
 	bool entered;	    /* `entry` is in the registry */
 	bool dirty;	    /* to be cast with the next flush */
+	bool starting;	    /* its epoch is being synced before the start */
 	bool swept;	    /* seen in the sweep that is going on */
 	struct ph_entry entry; /* meta: owned */
 	uint64_t since_ms;	    /* entry.state since */
@@ -324,7 +325,8 @@ struct ph_source {
 	uint64_t retention_until_ms;
 	uint64_t done_version; /* of the registry, that all live members must have */
 	uint32_t attempt;      /* downtime budget: doubled each attempt */
-	bool busy, never;      /* how the worker refused */
+	bool refused;	       /* by the worker: */
+	bool busy, never;      /* ... how; busy: the target has no slot free, too */
 	uint64_t retry_after_ms;
 	uint64_t order;	       /* the move's order, 0: by plan */
 	bool drop_worker;      /* what of O is left is stopped and not restarted here */
@@ -511,7 +513,7 @@ struct ph_hub {
 	struct ph_timer **heap;
 	size_t n_heap, heap_cap;
 
-	bool started, bus_up, shutting, exiting, ready_told;
+	bool started, bus_up, shutting, stopping, exiting, ready_told;
 	uint64_t drain_deadline_ms;
 	enum ph_member_state self_state;
 	bool draining, drained;
@@ -559,6 +561,7 @@ struct ph_action *ph_out(struct ph_hub *hub, enum ph_action_kind kind);
 void ph_out_bury(struct ph_hub *hub, void *object); /* free() at the end of the step */
 void ph_out_begin(struct ph_hub *hub);
 void ph_out_end(struct ph_hub *hub, struct ph_actions *ret);
+void ph_out_free(struct ph_hub *hub);
 void *ph_must(void *p); /* ends the process where p is NULL */
 uint64_t ph_random(struct ph_hub *hub);
 struct ph_id ph_random_id(struct ph_hub *hub);
@@ -624,6 +627,7 @@ void ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const struct 
 /* Its own text, made the one in force if nothing is. NULL: this node knows no text of it. */
 const struct ph_spec *ph_child_settle(struct ph_hub *hub, struct ph_child *child);
 void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg);
+void ph_child_redeclare(struct ph_hub *hub); /* START: files that changed meanwhile */
 void ph_child_tick(struct ph_hub *hub); /* children that nobody declares any more go */
 void ph_child_gone(struct ph_hub *hub, const struct ph_name *name); /* a tombstone was seen */
 void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
@@ -660,6 +664,8 @@ void ph_move_drop(struct ph_hub *hub, struct ph_move *move);
 /* A migration ended: what was wanted is wanted again later, or done. */
 void ph_plan_migrated(struct ph_hub *hub, struct ph_source *source);
 void ph_plan_drained(struct ph_hub *hub);
+/* Its worker has said `busy` for defer_max: it is not asked again before the next plan. */
+bool ph_plan_busy_for_good(struct ph_hub *hub, struct ph_source *source);
 bool ph_plan_movable(struct ph_hub *hub, const struct ph_slot *slot);
 
 /* ---- claim.c ---- */

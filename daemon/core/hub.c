@@ -1,0 +1,516 @@
+/* hub.c - one step: the event is given to whom it concerns, due timers are run, actions go out. */
+#include "core/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define DRAIN_ON_STOP_MS 600000 /* an orderly stop waits so long for its drain */
+
+/* ---- birth and death ---- */
+
+struct ph_hub *ph_hub_new(const struct ph_settings *settings)
+{
+	struct ph_hub *hub = calloc(1, sizeof *hub);
+	if (!hub)
+		return NULL;
+	hub->set = *settings;
+	hub->set.labels = settings->labels ? ph_must(strdup(settings->labels)) : NULL;
+	char **peers = ph_must(calloc(settings->n_peers + 1, sizeof(char *)));
+	for (size_t i = 0; i < settings->n_peers; i++)
+		peers[i] = ph_must(strdup(settings->peers[i]));
+	hub->set.peers = (const char *const *)peers;
+	hub->rng[0] = ph_mix64(settings->seed + 1);
+	hub->rng[1] = ph_mix64(settings->seed ^ PH_HASH_SEED) | 1;
+	hub->done_orders = ph_must(calloc(PH_DONE_ORDERS, sizeof *hub->done_orders));
+	hub->beat.kind = PH_TIMER_HEARTBEAT;
+	hub->hello.kind = PH_TIMER_HELLO;
+	hub->plan.kind = PH_TIMER_PLAN;
+	hub->flush.kind = PH_TIMER_FLUSH;
+	hub->moves_timer.kind = PH_TIMER_MOVES;
+	hub->self_state = PH_MEMBER_UNKNOWN;
+	/* Numbers of two lives of this node differ, so that a late answer finds nobody. */
+	hub->numbers = (settings->incarnation & 0xffffff) << 24;
+	return hub;
+}
+
+static void free_members(struct ph_hub *hub)
+{
+	struct ph_member *m, *next;
+	HASH_ITER (hh, hub->members, m, next) {
+		HASH_DEL(hub->members, m);
+		free((void *)(uintptr_t)m->info.labels);
+		free(m->reports);
+		free(m);
+	}
+}
+
+static void free_work(struct ph_hub *hub)
+{
+	struct ph_source *s, *s_next;
+	struct ph_target *t, *t_next;
+	struct ph_wait *w, *w_next;
+	struct ph_claim *c, *c_next;
+	struct ph_move *v, *v_next;
+	struct ph_order *o, *o_next;
+	struct ph_history *h, *h_next;
+	HASH_ITER (hh, hub->sources, s, s_next) {
+		HASH_DEL(hub->sources, s);
+		free(s);
+	}
+	HASH_ITER (hh, hub->targets, t, t_next) {
+		HASH_DEL(hub->targets, t);
+		free(t);
+	}
+	HASH_ITER (hh, hub->waits, w, w_next) {
+		HASH_DEL(hub->waits, w);
+		free(w);
+	}
+	DL_FOREACH_SAFE (hub->claims, c, c_next)
+		free(c);
+	DL_FOREACH_SAFE (hub->moves, v, v_next)
+		free(v);
+	DL_FOREACH_SAFE (hub->orders, o, o_next) {
+		free(o->lines);
+		free(o);
+	}
+	HASH_CLEAR(hh, hub->history_by_id);
+	DL_FOREACH_SAFE (hub->history, h, h_next)
+		free(h);
+}
+
+static void free_children(struct ph_hub *hub)
+{
+	struct ph_instance *i, *i_next;
+	struct ph_slot *slot, *slot_next;
+	struct ph_child *child, *child_next;
+	HASH_CLEAR(hh, hub->by_wid);
+	DL_FOREACH_SAFE (hub->instances, i, i_next) {
+		ph_spec_free(i->spec);
+		free(i->meta);
+		free(i);
+	}
+	HASH_ITER (hh, hub->slots, slot, slot_next) {
+		HASH_DEL(hub->slots, slot);
+		free((void *)(uintptr_t)slot->entry.meta);
+		free(slot);
+	}
+	HASH_ITER (hh, hub->children, child, child_next) {
+		HASH_DEL(hub->children, child);
+		ph_spec_free(child->spec);
+		ph_spec_free(child->own);
+		free(child);
+	}
+}
+
+void ph_hub_free(struct ph_hub *hub)
+{
+	if (!hub)
+		return;
+	free_work(hub);
+	free_children(hub);
+	free_members(hub);
+	ph_out_free(hub);
+	for (size_t i = 0; i < hub->set.n_peers; i++)
+		free((void *)(uintptr_t)hub->set.peers[i]);
+	free((void *)(uintptr_t)hub->set.peers);
+	free((void *)(uintptr_t)hub->set.labels);
+	free(hub->done_orders);
+	free(hub);
+}
+
+/* ---- journal tickets ---- */
+
+struct ph_wait *ph_wait_add(struct ph_hub *hub, uint64_t ticket, enum ph_wait_kind kind)
+{
+	struct ph_wait *wait = ph_must(calloc(1, sizeof *wait));
+	wait->ticket = ticket;
+	wait->kind = kind;
+	HASH_ADD(hh, hub->waits, ticket, sizeof wait->ticket, wait);
+	return wait;
+}
+
+/* The epoch of a claim is synced: the key is ours and its worker may be started. */
+static void own_now(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage)
+{
+	struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
+	const struct ph_spec *spec = child ? ph_child_settle(hub, child) : NULL;
+	bool overtaken = slot->entered && slot->entry.epoch > epoch;
+	if (!spec || overtaken || slot->instance || slot->target || hub->exiting)
+		return;
+	ph_slot_own(hub, slot, epoch, lineage);
+	slot->instance = ph_instance_new(hub, slot, spec, PH_ROLE_ACTIVE, epoch);
+	ph_instance_step(hub, slot->instance,
+		slot->wish_stopped ? PH_INSTANCE_IN_STOP : PH_INSTANCE_IN_START);
+	ph_slot_publish(hub, slot);
+}
+
+void ph_own_start(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage)
+{
+	struct ph_record record = {.kind = PH_RECORD_SEEN,
+		.key = slot->k.key,
+		.peer = slot->k.local,
+		.epoch = epoch,
+		.stopped_by_wish = slot->wish_stopped};
+	ph_slot_seen(hub, slot, epoch);
+	if (slot->starting)
+		return;
+	slot->starting = true;
+	struct ph_wait *wait = ph_wait_add(hub, ph_journal(hub, &record), PH_WAIT_START);
+	wait->slot = slot;
+	wait->epoch = epoch;
+	wait->lineage = lineage;
+}
+
+static void on_journalled(struct ph_hub *hub, const struct ph_event *event)
+{
+	struct ph_wait *wait;
+	if (event->error && hub->set.journal_writable) {
+		hub->set.journal_writable = false;
+		(void)ph_emit(hub, PH_EMIT_JOURNAL_FAILED, NULL);
+	}
+	HASH_FIND(hh, hub->waits, &event->ticket, sizeof event->ticket, wait);
+	if (!wait)
+		return;
+	HASH_DEL(hub->waits, wait);
+	if (wait->kind == PH_WAIT_START) {
+		/* A child is started even where its epoch cannot be kept: supervision goes on. */
+		wait->slot->starting = false;
+		own_now(hub, wait->slot, wait->epoch, wait->lineage);
+	} else if (wait->kind == PH_WAIT_SOURCE) {
+		struct ph_source *s;
+		HASH_FIND(hh, hub->sources, wait->id.b, sizeof wait->id.b, s);
+		if (s && s->ticket_no == wait->ticket)
+			ph_source_step(hub, s,
+				event->error ? PH_SOURCE_IN_UNSYNCED : PH_SOURCE_IN_SYNCED);
+	} else {
+		struct ph_target *t;
+		HASH_FIND(hh, hub->targets, wait->id.b, sizeof wait->id.b, t);
+		if (t && t->ticket_no == wait->ticket)
+			ph_target_step(hub, t,
+				event->error ? PH_TARGET_IN_UNSYNCED : PH_TARGET_IN_SYNCED);
+	}
+	free(wait);
+}
+
+static void on_journal_back(struct ph_hub *hub, const struct ph_event *event)
+{
+	hub->set.journal = event->id;
+	hub->set.journal_writable = true;
+	ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
+}
+
+/* ---- start ---- */
+
+static void on_restored(struct ph_hub *hub, const struct ph_event *event)
+{
+	const struct ph_record *record = event->record;
+	struct ph_child *child;
+	struct ph_slot *slot;
+	switch (record->kind) {
+	case PH_RECORD_SEEN:
+		slot = ph_slot_get(hub, &record->key, record->peer.s[0] ? &record->peer : NULL);
+		slot->seen = record->epoch > slot->seen ? record->epoch : slot->seen;
+		slot->wish_stopped = record->stopped_by_wish;
+		break;
+	case PH_RECORD_SPEC:
+		child = ph_child_get(hub, &record->key.child);
+		if (record->spec)
+			ph_child_in_force(hub, child, record->spec, record->revision, false);
+		break;
+	case PH_RECORD_DECLARED:
+		child = ph_child_get(hub, &record->key.child);
+		child->declared_hash = record->hash;
+		child->declared_revision = record->revision;
+		break;
+	case PH_RECORD_DRAINING:
+		hub->draining = record->ok;
+		break;
+	case PH_RECORD_FINAL:
+	case PH_RECORD_VOID:
+	case PH_RECORD_COMMIT:
+	case PH_RECORD_DONE:
+	case PH_RECORD_PREPARED:
+	case PH_RECORD_ACTIVE:
+	case PH_RECORD_NEVER:
+	case PH_RECORD_FORGET:
+		ph_source_restore(hub, record);
+		ph_target_restore(hub, record);
+		break;
+	case PH_RECORD_NONE:
+	case PH_RECORD_COUNT:
+		break;
+	}
+}
+
+/* New workers that no record speaks of were never prepared: they go. */
+static void end_strays(struct ph_hub *hub)
+{
+	struct ph_instance *i, *next;
+	DL_FOREACH_SAFE (hub->instances, i, next) {
+		if (i->source || i->target || i->slot->instance == i)
+			continue;
+		i->after = PH_AFTER_DISCARD;
+		ph_instance_step(hub, i, PH_INSTANCE_IN_STOP);
+	}
+}
+
+/* A text that changed while this daemon was away makes a new revision where it owns the child. */
+static void on_start(struct ph_hub *hub)
+{
+	hub->started = true;
+	ph_source_restart(hub);
+	ph_target_restart(hub);
+	end_strays(hub);
+	ph_child_redeclare(hub);
+	ph_member_start(hub);
+}
+
+/* ---- messages ---- */
+
+static void on_message(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	static void (*const routes[PH_BKIND_COUNT])(struct ph_hub *, const struct ph_bmsg *) = {
+		[PH_B_HELLO] = ph_member_message,
+		[PH_B_WELCOME] = ph_member_message,
+		[PH_B_REFUSED] = ph_member_message,
+		[PH_B_HEARTBEAT] = ph_member_message,
+		[PH_B_LEAVE] = ph_member_message,
+		[PH_B_REGISTRY] = ph_registry_message,
+		[PH_B_FETCH] = ph_registry_fetch_message,
+		[PH_B_SPEC_FETCH] = ph_child_message,
+		[PH_B_SPEC] = ph_child_message,
+		[PH_B_DROPPED] = ph_child_message,
+		[PH_B_DECLARED] = ph_child_message,
+		[PH_B_CLAIM] = ph_claim_message,
+		[PH_B_CLAIM_ANSWER] = ph_claim_message,
+		[PH_B_PREPARE] = ph_target_message,
+		[PH_B_ROUND] = ph_target_message,
+		[PH_B_ROUND_END] = ph_target_message,
+		[PH_B_COMMIT] = ph_target_message,
+		[PH_B_ABORT] = ph_target_message,
+		[PH_B_FORGET] = ph_target_message,
+		[PH_B_VOID] = ph_target_message,
+		[PH_B_RELEASED] = ph_target_message,
+		[PH_B_DIAL_BACK] = ph_target_message,
+		[PH_B_READY] = ph_source_message,
+		[PH_B_REJECT] = ph_source_message,
+		[PH_B_LOADED] = ph_source_message,
+		[PH_B_PREPARED] = ph_source_message,
+		[PH_B_ACTIVE] = ph_source_message,
+		[PH_B_NACK] = ph_source_message,
+		[PH_B_LOST] = ph_source_message,
+		[PH_B_ABORTED] = ph_source_message,
+		[PH_B_VOID_ACK] = ph_source_message,
+		[PH_B_QUERY] = ph_source_message,
+		[PH_B_RELEASE] = ph_source_message,
+		[PH_B_FORGOTTEN] = ph_source_message,
+		[PH_B_ORDER] = ph_order_message,
+		[PH_B_ORDER_ACK] = ph_order_message,
+	};
+	if (hub->exiting || ph_member_stale(hub, msg) || !routes[msg->kind])
+		return;
+	routes[msg->kind](hub, msg);
+}
+
+static void on_stream(struct ph_hub *hub, const struct ph_event *event)
+{
+	struct ph_source *s;
+	struct ph_target *t;
+	const struct ph_id *id = &event->stream->id;
+	HASH_FIND(hh, hub->sources, id->b, sizeof id->b, s);
+	HASH_FIND(hh, hub->targets, id->b, sizeof id->b, t);
+	if (s)
+		ph_source_stream(hub, s, event);
+	else if (t)
+		ph_target_stream(hub, t, event);
+}
+
+/* ---- orderly stop ---- */
+
+static void stop_all(struct ph_hub *hub)
+{
+	struct ph_instance *i, *next;
+	struct ph_claim *claim, *claim_next;
+	DL_FOREACH_SAFE (hub->claims, claim, claim_next)
+		if (claim->basis == PH_CLAIM_COLD)
+			ph_claim_drop(hub, claim);
+	DL_FOREACH_SAFE (hub->instances, i, next) {
+		if (i->source && i->source->state >= PH_SOURCE_COMMITTING &&
+			i->source->state <= PH_SOURCE_FINISHING)
+			continue; /* an undecided commit is waited for */
+		if (i->source && i->source->state < PH_SOURCE_COMMITTING) {
+			ph_source_step(hub, i->source, PH_SOURCE_IN_CANCEL);
+			if (i->source)
+				continue;
+		}
+		if (i->target && i->target->state < PH_TARGET_ACTIVATING)
+			continue; /* dropped below */
+		i->after = PH_AFTER_DISCARD;
+		if (i->state < PH_INSTANCE_STOPPING || i->state > PH_INSTANCE_REAPING)
+			ph_instance_step(hub, i, PH_INSTANCE_IN_STOP);
+	}
+	struct ph_target *t, *t_next;
+	HASH_ITER (hh, hub->targets, t, t_next)
+		if (t->state < PH_TARGET_PREPARED)
+			ph_target_step(hub, t, PH_TARGET_IN_DEADLINE);
+}
+
+static void on_shutdown(struct ph_hub *hub)
+{
+	bool again = hub->shutting;
+	hub->shutting = true;
+	if (!again && hub->set.drain_on_stop && hub->set.address[0]) {
+		hub->draining = true;
+		hub->drained = false;
+		hub->drain_deadline_ms = hub->now_ms + DRAIN_ON_STOP_MS;
+		ph_plan_soon(hub, 0);
+		ph_member_heartbeat_now(hub);
+		return;
+	}
+	hub->drain_deadline_ms = 0;
+	hub->stopping = true;
+	stop_all(hub);
+}
+
+void ph_shutdown_check(struct ph_hub *hub)
+{
+	if (!hub->shutting || hub->exiting)
+		return;
+	if (!hub->stopping) {
+		if (!hub->drained && hub->now_ms < hub->drain_deadline_ms)
+			return;
+		hub->stopping = true;
+	}
+	stop_all(hub);
+	if (hub->instances)
+		return;
+	for (struct ph_source *s = hub->sources; s; s = s->hh.next)
+		if (s->state != PH_SOURCE_ENDED)
+			return;
+	if (hub->n_dirty)
+		ph_registry_flush(hub);
+	hub->exiting = true;
+	ph_member_leave(hub);
+	(void)ph_out(hub, PH_ACT_EXIT);
+}
+
+/* ---- one step ---- */
+
+static void dispatch(struct ph_hub *hub, const struct ph_event *event)
+{
+	switch (event->kind) {
+	case PH_EV_RESTORED:
+		on_restored(hub, event);
+		break;
+	case PH_EV_ADOPTED:
+		ph_instance_adopt(hub, event->adopted);
+		break;
+	case PH_EV_START:
+		on_start(hub);
+		break;
+	case PH_EV_CONFIGURED:
+		ph_child_configure(hub, event->config);
+		break;
+	case PH_EV_MESSAGE:
+		on_message(hub, event->message);
+		break;
+	case PH_EV_BUS_UP:
+		hub->bus_up = true;
+		break;
+	case PH_EV_BUS_DOWN:
+		hub->bus_up = false;
+		break;
+	case PH_EV_SPAWNED:
+	case PH_EV_SPAWN_FAILED:
+	case PH_EV_EXITED:
+	case PH_EV_GONE:
+	case PH_EV_WORKER:
+	case PH_EV_WORKER_CLOSED:
+	case PH_EV_NOTIFIED:
+		ph_instance_event(hub, event);
+		break;
+	case PH_EV_STREAM_ROUND:
+	case PH_EV_STREAM_PROGRESS:
+	case PH_EV_STREAM_FAILED:
+	case PH_EV_STREAM_NO_DIAL:
+		on_stream(hub, event);
+		break;
+	case PH_EV_JOURNALLED:
+		on_journalled(hub, event);
+		break;
+	case PH_EV_JOURNAL_BACK:
+		on_journal_back(hub, event);
+		break;
+	case PH_EV_COMMAND:
+		ph_order_command(hub, event->command);
+		break;
+	case PH_EV_DETACHED:
+		ph_order_detach(hub, event->ticket);
+		break;
+	case PH_EV_SHUTDOWN:
+		on_shutdown(hub);
+		break;
+	case PH_EV_TICK:
+	case PH_EVENT_COUNT:
+		break;
+	}
+}
+
+static void run_timer(struct ph_hub *hub, struct ph_timer *timer)
+{
+	switch (timer->kind) {
+	case PH_TIMER_HEARTBEAT:
+		ph_member_beat(hub);
+		break;
+	case PH_TIMER_HELLO:
+		ph_member_hello(hub);
+		break;
+	case PH_TIMER_PLAN:
+		ph_plan_run(hub);
+		break;
+	case PH_TIMER_FLUSH:
+		hub->flush_now = true;
+		break;
+	case PH_TIMER_INSTANCE:
+		ph_instance_step(hub, timer->owner, PH_INSTANCE_IN_DEADLINE);
+		break;
+	case PH_TIMER_SOURCE:
+		ph_source_deadline(hub, timer->owner);
+		break;
+	case PH_TIMER_TARGET:
+		ph_target_deadline(hub, timer->owner);
+		break;
+	case PH_TIMER_CLAIM:
+		ph_claim_deadline(hub, timer->owner);
+		break;
+	case PH_TIMER_MOVES:
+		ph_moves_run(hub);
+		break;
+	case PH_TIMER_ORDER:
+		ph_order_deadline(hub, timer->owner);
+		break;
+	case PH_TIMER_COUNT:
+		break;
+	}
+}
+
+void ph_step(struct ph_hub *hub, const struct ph_event *event, uint64_t now_ms,
+	struct ph_actions *ret)
+{
+	if (now_ms > hub->now_ms)
+		hub->now_ms = now_ms;
+	ph_out_begin(hub);
+	dispatch(hub, event);
+	struct ph_timer *timer;
+	while (hub->started && (timer = ph_timer_due(hub)))
+		run_timer(hub, timer);
+	if (hub->started) {
+		ph_claim_run(hub);
+		ph_plan_drained(hub);
+		ph_order_check(hub);
+		ph_shutdown_check(hub);
+		if (hub->flush_now)
+			ph_registry_flush(hub);
+	}
+	ph_out_end(hub, ret);
+}

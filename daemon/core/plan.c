@@ -1,0 +1,333 @@
+/*
+ * plan.c - from where things are to where they should be.
+ *
+ * Unowned children are claimed by the node that placement names. The owner of a child moves it,
+ * and nobody else: to a node that has just joined, where placement now wants it; away from itself
+ * when it is drained; where an operator says. Other changes of the placement move nothing.
+ */
+#include "core/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LOOK_AGAIN_MS 1000	   /* while something is unowned */
+#define ADOPT_STRAY_MS 5000	   /* unowned for so long: whoever declares it claims it */
+#define MOVE_WAIT_MS 1000	   /* back-off of a failed (child, target) ... */
+#define MOVE_WAIT_MAX_MS 300000	   /* ... doubled up to this */
+#define MOVE_BUSY_MS 200	   /* the target has no slot free */
+
+void ph_plan_soon(struct ph_hub *hub, uint64_t wait_ms)
+{
+	uint64_t at = hub->now_ms + wait_ms;
+	if (!hub->plan.pos || hub->plan.at_ms > at)
+		ph_timer_set(hub, &hub->plan, at);
+}
+
+/* ---- moves ---- */
+
+struct ph_move *ph_move_of(struct ph_hub *hub, const struct ph_slot *slot)
+{
+	struct ph_move *move;
+	DL_FOREACH (hub->moves, move)
+		if (move->slot == slot)
+			return move;
+	return NULL;
+}
+
+void ph_move_drop(struct ph_hub *hub, struct ph_move *move)
+{
+	DL_DELETE(hub->moves, move);
+	free(move);
+}
+
+struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to,
+	uint64_t order, bool force)
+{
+	struct ph_move *old = ph_move_of(hub, slot);
+	if (old)
+		ph_move_drop(hub, old);
+	struct ph_move *move = ph_must(calloc(1, sizeof *move));
+	move->slot = slot;
+	move->to = *to;
+	move->order = order;
+	move->force = force;
+	move->id = ph_random_id(hub);
+	DL_APPEND(hub->moves, move);
+	if (!hub->moves_timer.pos)
+		ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
+	return move;
+}
+
+static bool can_go(const struct ph_slot *slot)
+{
+	const struct ph_instance *instance = slot->instance;
+	return instance && !slot->source && !slot->target &&
+	       instance->state == PH_INSTANCE_RUNNING;
+}
+
+bool ph_plan_movable(struct ph_hub *hub, const struct ph_slot *slot)
+{
+	const struct ph_instance *instance = slot->instance;
+	if (!ph_slot_mine(hub, slot) || !instance || instance->spec->local ||
+		!instance->spec->swap)
+		return false;
+	/* `handover: true` refuses to swap a worker that cannot hand over. */
+	return instance->spec->handover != PH_HANDOVER_YES || !instance->connected ||
+	       (instance->caps & PH_CAP_HANDOVER);
+}
+
+static bool target_ready(const struct ph_hub *hub, const struct ph_move *move)
+{
+	const struct ph_member *member = ph_member_find(hub, &move->to);
+	return member && member->state == PH_MEMBER_ALIVE && !member->info.draining;
+}
+
+/* The move cannot be any more: its child or its target went away. */
+static bool pointless(struct ph_hub *hub, const struct ph_move *move)
+{
+	const struct ph_member *member = ph_member_find(hub, &move->to);
+	if (!ph_slot_mine(hub, move->slot) || move->slot->wish_stopped)
+		return true;
+	return !member || !ph_member_live(member) || member->info.draining;
+}
+
+void ph_moves_run(struct ph_hub *hub)
+{
+	struct ph_move *move, *next;
+	uint64_t again = PH_NEVER_MS;
+	DL_FOREACH_SAFE (hub->moves, move, next) {
+		if (pointless(hub, move)) {
+			ph_move_drop(hub, move);
+			ph_plan_soon(hub, 0);
+			continue;
+		}
+		if (move->pinned)
+			continue;
+		uint64_t at = move->not_before_ms;
+		if (at <= hub->now_ms) {
+			at = hub->now_ms + MOVE_BUSY_MS;
+			if (can_go(move->slot) && target_ready(hub, move) &&
+				hub->set.journal_writable &&
+				ph_migrations_out(hub) < hub->set.migrations_max) {
+				(void)ph_source_start(hub, move);
+				ph_move_drop(hub, move);
+				continue;
+			}
+		}
+		if (at < again)
+			again = at;
+	}
+	ph_timer_set(hub, &hub->moves_timer, again);
+}
+
+/* ---- after a migration ---- */
+
+static uint64_t next_wait(struct ph_hub *hub, struct ph_source *s)
+{
+	struct ph_slot *slot = s->slot;
+	const struct ph_member *member = ph_member_find(hub, &s->peer);
+	if (slot->move_attempt != s->attempt) /* a downtime budget was missed */
+		return PH_SERVICE_MS;
+	if (s->busy && member && !s->refused)
+		return MOVE_BUSY_MS; /* the target said so: it has no slot free */
+	uint64_t wait = slot->move_wait_ms ? slot->move_wait_ms * 2 : MOVE_WAIT_MS;
+	if (s->retry_after_ms > wait)
+		wait = s->retry_after_ms;
+	if (wait > MOVE_WAIT_MAX_MS)
+		wait = MOVE_WAIT_MAX_MS;
+	slot->move_wait_ms = wait;
+	return ph_jitter(hub, wait, 10);
+}
+
+bool ph_plan_busy_for_good(struct ph_hub *hub, struct ph_source *s)
+{
+	if (!s->busy || !s->old)
+		return false;
+	if (!s->slot->busy_since_ms)
+		s->slot->busy_since_ms = hub->now_ms;
+	return hub->now_ms >= s->slot->busy_since_ms + s->old->spec->defer_max_ms;
+}
+
+void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
+{
+	struct ph_slot *slot = s->slot;
+	if (s->info.result == PH_RESULT_DONE) {
+		slot->move_wait_ms = 0;
+		slot->move_attempt = 0;
+		slot->busy_since_ms = 0;
+		ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
+		return;
+	}
+	ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
+	const struct ph_spec *spec = slot->instance ? slot->instance->spec : NULL;
+	bool again = spec && ph_slot_mine(hub, slot) && !slot->wish_stopped && !hub->exiting;
+	if (s->order && !s->busy)
+		again = false; /* an operator's order is tried once, a busy worker asked again */
+	if (!again || strcmp(s->info.reason, "cancelled") == 0)
+		return;
+	bool given_up = s->busy && !strstr(s->info.reason, PH_BUSY);
+	if (given_up && s->order)
+		return;
+	struct ph_move *move = ph_move_add(hub, slot, &s->peer, s->order, s->force);
+	move->pinned = s->never || given_up;
+	ph_reason(move->why, "%s", s->info.reason);
+	move->not_before_ms = hub->now_ms + next_wait(hub, s);
+	if (!s->busy || given_up)
+		slot->busy_since_ms = 0;
+}
+
+/* ---- the plan ---- */
+
+static bool unowned(struct ph_hub *hub, const struct ph_slot *slot)
+{
+	if (!slot->entered || slot->entry.state == PH_CHILD_RELEASED)
+		return true;
+	if (slot->entry.state == PH_CHILD_REMOVED)
+		return false;
+	if (ph_is_self(hub, &slot->entry.node))
+		return !slot->instance && !slot->source;
+	return !ph_member_up(hub, &slot->entry.node);
+}
+
+static bool wanted(struct ph_hub *hub, const struct ph_slot *slot)
+{
+	const struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
+	const struct ph_spec *spec = child ? ph_child_spec(child) : NULL;
+	return spec && slot->k.key.instance < spec->instances;
+}
+
+static void offer_spec(struct ph_hub *hub, struct ph_slot *slot)
+{
+	struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
+	if (!child || !child->own || !ph_child_settle(hub, child))
+		return;
+	struct ph_bmsg *msg = ph_send(hub, &slot->place, PH_B_SPEC);
+	struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
+	line->child = child->name;
+	line->revision = child->spec->revision;
+	line->text = ph_out_text(hub, child->spec->text);
+	line->spec = child->spec;
+	msg->specs = line;
+	msg->n_specs = 1;
+}
+
+/* Nobody owns it: claimed here where placement says so, else offered to whom it names. */
+static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of_child)
+{
+	const struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
+	if (slot->claim || slot->target || slot->source)
+		return;
+	if (!slot->unowned_ms)
+		slot->unowned_ms = hub->now_ms;
+	bool mine = ph_is_self(hub, &slot->place);
+	bool stray = child->own && hub->now_ms >= slot->unowned_ms + ADOPT_STRAY_MS;
+	if (mine || (stray && !hub->draining)) {
+		(void)ph_claim_start(hub, slot, PH_CLAIM_COLD, &hub->set.node, NULL, 0);
+		return;
+	}
+	if (slot->place.s[0] && first_of_child && hub->now_ms >= slot->unowned_ms + LOOK_AGAIN_MS / 2)
+		offer_spec(hub, slot);
+	ph_plan_soon(hub, LOOK_AGAIN_MS);
+}
+
+/* Has the node that placement wants just come, so that the child may follow it? */
+static bool newcomer(const struct ph_hub *hub, const struct ph_name *name)
+{
+	const struct ph_member *member = ph_member_find(hub, name);
+	return member && member->joined_since_plan;
+}
+
+static void plan_own(struct ph_hub *hub, struct ph_slot *slot)
+{
+	const struct ph_name *to = &slot->place;
+	if (!to->s[0] || ph_is_self(hub, to) || slot->wish_stopped)
+		return;
+	if (!hub->draining && !newcomer(hub, to))
+		return;
+	struct ph_move *move = ph_move_of(hub, slot);
+	if (slot->source || !ph_plan_movable(hub, slot))
+		return;
+	if (move && (move->order || ph_name_equal(&move->to, to) || move->pinned))
+		return;
+	(void)ph_move_add(hub, slot, to, 0, false);
+}
+
+static void plan_local(struct ph_hub *hub, struct ph_child *child)
+{
+	const struct ph_spec *spec = child->own ? ph_child_settle(hub, child) : NULL;
+	if (!spec || !spec->local)
+		return;
+	for (uint32_t i = 0; i < spec->instances; i++) {
+		struct ph_key key = {.child = child->name, .instance = i};
+		struct ph_slot *slot = ph_slot_get(hub, &key, &hub->set.node);
+		if (!slot->instance && !hub->shutting && slot->entry.state != PH_CHILD_REMOVED)
+			ph_own_start(hub, slot, ph_next_epoch(hub, slot), PH_LINEAGE_COLD);
+	}
+}
+
+/* Somebody is joining right now: what is unowned waits for its verdict too. */
+static bool joiners(const struct ph_hub *hub)
+{
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (m->state == PH_MEMBER_JOINING &&
+			hub->now_ms < m->first_ms + hub->set.join_timeout_ms)
+			return true;
+	return false;
+}
+
+void ph_plan_run(struct ph_hub *hub)
+{
+	struct ph_child *child, *next;
+	if (hub->self_state != PH_MEMBER_ALIVE || hub->away || hub->exiting)
+		return;
+	HASH_ITER (hh, hub->children, child, next)
+		plan_local(hub, child);
+	ph_place_all(hub);
+	bool wait = joiners(hub);
+	const struct ph_child *offered = NULL;
+	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
+		if (slot->k.local.s[0] || !wanted(hub, slot))
+			continue;
+		if (!unowned(hub, slot)) {
+			slot->unowned_ms = 0;
+			if (ph_slot_mine(hub, slot))
+				plan_own(hub, slot);
+			continue;
+		}
+		if (hub->shutting)
+			continue;
+		child = ph_child_find(hub, &slot->k.key.child);
+		if (wait)
+			ph_plan_soon(hub, hub->set.heartbeat_ms);
+		else
+			plan_unowned(hub, slot, child != offered);
+		offered = child;
+	}
+	if (wait)
+		return;
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		m->joined_since_plan = false;
+}
+
+/* ---- drain ---- */
+
+/* Ended when nothing is on its way and what is left cannot go. */
+void ph_plan_drained(struct ph_hub *hub)
+{
+	struct ph_move *move;
+	if (!hub->draining || hub->drained || hub->plan.pos)
+		return;
+	for (struct ph_source *s = hub->sources; s; s = s->hh.next)
+		if (s->state != PH_SOURCE_ENDED)
+			return;
+	DL_FOREACH (hub->moves, move)
+		if (!move->pinned)
+			return;
+	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+		if (ph_plan_movable(hub, slot) && slot->place.s[0] && !slot->wish_stopped &&
+			!ph_is_self(hub, &slot->place) && !ph_move_of(hub, slot) &&
+			slot->instance->state < PH_INSTANCE_STOPPED)
+			return;
+	hub->drained = true;
+	ph_member_heartbeat_now(hub);
+}

@@ -1,0 +1,16 @@
+/* target.h - what the two files of the target's machine share: target.c and target_say.c. */
+#ifndef PH_CORE_TARGET_H
+#define PH_CORE_TARGET_H
+
+#include "core/state.h"
+
+/* Says it to A and, where `repeat`, again with back-off until the state changes. */
+void ph_target_say(struct ph_hub *hub, struct ph_target *t, enum ph_bkind kind, bool repeat);
+void ph_target_tell(struct ph_hub *hub, struct ph_target *t, enum ph_wop op);
+void ph_target_write(struct ph_hub *hub, struct ph_target *t, enum ph_record_kind kind);
+void ph_target_entered(struct ph_hub *hub, struct ph_target *t, enum ph_target_state before);
+void ph_target_free(struct ph_hub *hub, struct ph_target *t);
+/* For the unit test: is there a decision for this pair? */
+bool ph_target_decided(enum ph_target_state state, enum ph_target_input in);
+
+#endif

@@ -1,0 +1,552 @@
+/*
+ * target_say.c - a migration as its target sees it: what is said, heard, bounded, restored.
+ */
+#include "core/target.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define START_SLACK_MS 1000 /* the instance's own start_timeout comes first */
+#define SILENCE_MS 15000    /* before `prepared`: nothing of A for so long, and B gives up */
+#define KEPT_MAX 4096
+
+/* ---- what is said ---- */
+
+static void say_once(struct ph_hub *hub, struct ph_target *t, enum ph_bkind kind)
+{
+	struct ph_bmsg *msg = ph_send(hub, &t->peer, kind);
+	msg->id = t->id;
+	msg->key = t->slot->k.key;
+	msg->epoch = t->new_epoch;
+	msg->seen = t->slot->seen;
+	msg->journal = hub->set.journal;
+	msg->round = t->round;
+	msg->ok = true;
+	msg->busy = t->busy;
+	ph_reason(msg->reason, "%s", t->reason);
+}
+
+void ph_target_say(struct ph_hub *hub, struct ph_target *t, enum ph_bkind kind, bool repeat)
+{
+	if (kind == PH_B_NONE)
+		return;
+	say_once(hub, t, kind);
+	t->said = repeat ? kind : PH_B_NONE;
+	t->resend_wait_ms = PH_RESEND_FIRST_MS;
+	t->resend_ms = repeat ? hub->now_ms + PH_RESEND_FIRST_MS : PH_NEVER_MS;
+}
+
+static void tell_once(struct ph_hub *hub, struct ph_target *t)
+{
+	if (!t->fresh || t->told == PH_W_NONE || !ph_instance_has_process(t->fresh))
+		return;
+	struct ph_wmsg *msg = ph_tell(hub, t->fresh, t->told);
+	msg->id = t->id;
+	msg->epoch = t->new_epoch;
+	msg->round = t->round;
+	if (t->told == PH_W_HANDOVER) {
+		msg->from = t->peer;
+		memcpy(msg->format, t->format, sizeof msg->format);
+		msg->version = t->format_version;
+		msg->has_bytes_estimate = t->bytes_estimate != 0;
+		msg->bytes_estimate = t->bytes_estimate;
+		msg->max_bytes = t->fresh->spec->max_state_bytes;
+	} else if (t->told == PH_W_STATE_END) {
+		msg->bytes = t->end_bytes;
+		msg->final = t->end_final;
+	} else if (t->told == PH_W_ABORT) {
+		msg->reason = ph_out_text(hub, t->reason);
+	}
+}
+
+void ph_target_tell(struct ph_hub *hub, struct ph_target *t, enum ph_wop op)
+{
+	t->told = op;
+	tell_once(hub, t);
+}
+
+void ph_target_write(struct ph_hub *hub, struct ph_target *t, enum ph_record_kind kind)
+{
+	struct ph_record record = {.kind = kind,
+		.id = t->id,
+		.key = t->slot->k.key,
+		.epoch = kind == PH_RECORD_ACTIVE ? t->new_epoch : t->epoch,
+		.revision = t->new_epoch,
+		.peer = t->peer};
+	t->ticket_no = ph_journal(hub, &record);
+	ph_wait_add(hub, t->ticket_no, PH_WAIT_TARGET)->id = t->id;
+}
+
+/* ---- bounds ---- */
+
+static uint64_t min_ms(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_target *t)
+{
+	switch (t->state) {
+	case PH_TARGET_STARTING:
+		return hub->now_ms + t->fresh->spec->start_timeout_ms + START_SLACK_MS;
+	case PH_TARGET_LOADING:
+		return t->alive_ms + SILENCE_MS;
+	case PH_TARGET_SETTLING:
+		return hub->now_ms + t->fresh->spec->retention_ms;
+	case PH_TARGET_RELEASING:
+	case PH_TARGET_ACTIVATING:
+	case PH_TARGET_REFUSING:
+		return t->deadline_ms > hub->now_ms ? t->deadline_ms : PH_NEVER_MS;
+	case PH_TARGET_PREPARING: /* the journal answers */
+	case PH_TARGET_PREPARED:  /* until COMMIT, ABORT or A's death */
+	case PH_TARGET_CLAIMING:  /* the claim has its own */
+	case PH_TARGET_ACTIVE:	  /* until FORGET */
+	case PH_TARGET_DROPPING:  /* the instance's grace */
+	case PH_TARGET_NEVER:	  /* until FORGET */
+	case PH_TARGET_STATE_COUNT:
+		break;
+	}
+	return PH_NEVER_MS;
+}
+
+void ph_target_entered(struct ph_hub *hub, struct ph_target *t, enum ph_target_state before)
+{
+	if (t->state != before || t->state == PH_TARGET_LOADING || t->deadline_ms <= hub->now_ms)
+		t->deadline_ms = deadline_of(hub, t);
+	if (t->state == PH_TARGET_NEVER && t->slot->target == t)
+		t->slot->target = NULL;
+	ph_timer_set(hub, &t->timer, min_ms(t->deadline_ms, t->resend_ms));
+}
+
+static void resend(struct ph_hub *hub, struct ph_target *t)
+{
+	t->resend_wait_ms = t->resend_wait_ms * 2 > PH_RESEND_MAX_MS ? PH_RESEND_MAX_MS
+								       : t->resend_wait_ms * 2;
+	t->resend_ms = hub->now_ms + t->resend_wait_ms;
+	if (!ph_member_up(hub, &t->peer))
+		return;
+	say_once(hub, t, t->said);
+	if (t->state == PH_TARGET_PREPARED)
+		say_once(hub, t, PH_B_QUERY);
+}
+
+void ph_target_deadline(struct ph_hub *hub, struct ph_target *t)
+{
+	if (t->said != PH_B_NONE && t->resend_ms <= hub->now_ms)
+		resend(hub, t);
+	if (t->deadline_ms <= hub->now_ms)
+		ph_target_step(hub, t, PH_TARGET_IN_DEADLINE);
+	if (t->slot)
+		ph_timer_set(hub, &t->timer, min_ms(t->deadline_ms, t->resend_ms));
+}
+
+/* ---- birth and death ---- */
+
+static struct ph_target *new_target(struct ph_hub *hub, const struct ph_id *id,
+	struct ph_slot *slot, const struct ph_name *peer, uint64_t epoch, uint64_t new_epoch)
+{
+	struct ph_target *t = ph_must(calloc(1, sizeof *t));
+	t->id = *id;
+	t->slot = slot;
+	t->peer = *peer;
+	t->epoch = epoch;
+	t->new_epoch = new_epoch;
+	t->alive_ms = hub->now_ms;
+	t->timer.kind = PH_TIMER_TARGET;
+	t->timer.owner = t;
+	t->deadline_ms = t->resend_ms = PH_NEVER_MS;
+	HASH_ADD(hh, hub->targets, id, sizeof t->id, t);
+	return t;
+}
+
+void ph_target_free(struct ph_hub *hub, struct ph_target *t)
+{
+	struct ph_record record = {.kind = PH_RECORD_FORGET, .id = t->id, .key = t->slot->k.key};
+	(void)ph_journal(hub, &record);
+	ph_timer_set(hub, &t->timer, PH_NEVER_MS);
+	if (t->slot->target == t)
+		t->slot->target = NULL;
+	if (t->fresh && t->fresh->target == t)
+		t->fresh->target = NULL;
+	HASH_DEL(hub->targets, t);
+	t->slot = NULL;
+	ph_out_bury(hub, t);
+}
+
+/* ---- what is heard from daemons ---- */
+
+/* Why this node does not take the child, or NULL. */
+static const char *objection(struct ph_hub *hub, const struct ph_bmsg *msg, struct ph_slot *slot,
+	bool *busy)
+{
+	const struct ph_child *child = ph_child_find(hub, &msg->key.child);
+	*busy = true;
+	if (hub->shutting || hub->draining)
+		return "this node is being drained";
+	if (hub->self_state != PH_MEMBER_ALIVE)
+		return "this node has not joined yet";
+	if (!hub->set.journal_writable)
+		return "the journal of this node cannot be written";
+	if (ph_migrations_in(hub) >= hub->set.migrations_max)
+		return "this node takes migrations_max children already";
+	if (slot->target || slot->instance)
+		return "this node still has a worker of that child";
+	*busy = false;
+	if (!hub->set.accept_any && (!child || !child->own))
+		return "this node accepts only children that it declares";
+	if (msg->n_specs != 1 || !msg->specs[0].spec)
+		return "this node cannot read the child's specification";
+	return NULL;
+}
+
+static void on_prepare(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	struct ph_slot *slot = ph_slot_get(hub, &msg->key, NULL);
+	struct ph_target *t =
+		new_target(hub, &msg->id, slot, &msg->from, msg->epoch, msg->seen);
+	bool busy;
+	const char *why = objection(hub, msg, slot, &busy);
+	ph_slot_seen(hub, slot, msg->seen);
+	if (why) {
+		t->state = PH_TARGET_REFUSING;
+		t->answer = PH_B_REJECT;
+		t->busy = busy;
+		ph_reason(t->reason, "%s", why);
+		ph_target_write(hub, t, PH_RECORD_NEVER);
+		return;
+	}
+	t->overlap = msg->overlap;
+	t->format_version = msg->format_version;
+	t->bytes_estimate = msg->bytes_estimate;
+	memcpy(t->format, msg->format, sizeof t->format);
+	memcpy(t->ticket, msg->ticket, sizeof t->ticket);
+	slot->target = t;
+	t->fresh = ph_instance_new(hub, slot, msg->specs[0].spec,
+		t->overlap ? PH_ROLE_ACTIVE : PH_ROLE_STANDBY, t->new_epoch);
+	t->fresh->spec->revision = msg->specs[0].revision;
+	t->fresh->target = t;
+	t->state = PH_TARGET_STARTING;
+	ph_target_entered(hub, t, PH_TARGET_NEVER);
+	ph_instance_step(hub, t->fresh, PH_INSTANCE_IN_START);
+}
+
+/* An id that this node does not know: it never activated it, or has forgotten that it did. */
+static void on_unknown(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	if (msg->kind == PH_B_FORGET) {
+		struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_FORGOTTEN);
+		answer->id = msg->id;
+		answer->key = msg->key;
+		return;
+	}
+	if (msg->kind == PH_B_RELEASED || msg->kind == PH_B_DIAL_BACK)
+		return;
+	struct ph_slot *slot = ph_slot_get(hub, &msg->key, NULL);
+	if (slot->entered && slot->entry.epoch >= msg->epoch && msg->kind == PH_B_COMMIT &&
+		slot->entry.state != PH_CHILD_RELEASED) {
+		struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_ACTIVE);
+		answer->id = msg->id;
+		answer->key = msg->key;
+		answer->epoch = slot->entry.epoch;
+		return;
+	}
+	bool other_journal = msg->kind == PH_B_COMMIT && !ph_id_equal(&msg->journal, &hub->set.journal);
+	if (other_journal || (hub->set.journal_lost && msg->kind != PH_B_ABORT)) {
+		struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_LOST);
+		answer->id = msg->id;
+		answer->key = msg->key;
+		return;
+	}
+	struct ph_target *t =
+		new_target(hub, &msg->id, slot, &msg->from, msg->epoch, msg->epoch);
+	t->state = PH_TARGET_REFUSING;
+	t->answer = msg->kind == PH_B_COMMIT  ? PH_B_NACK
+		    : msg->kind == PH_B_ABORT ? PH_B_ABORTED
+					      : PH_B_REJECT;
+	ph_reason(t->reason, "the target does not know this migration");
+	ph_target_write(hub, t, PH_RECORD_NEVER);
+}
+
+static bool take_round(struct ph_target *t, const struct ph_bmsg *msg)
+{
+	if (msg->round < t->round)
+		return false;
+	if (msg->round > t->round) {
+		if (!t->loaded)
+			return false;
+		t->round = msg->round;
+		t->told_round = t->have_end = t->have_stream = t->told_end = t->loaded = false;
+	}
+	t->bytes_estimate = msg->kind == PH_B_ROUND ? msg->bytes_estimate : t->bytes_estimate;
+	return true;
+}
+
+static void on_round_end(struct ph_hub *hub, struct ph_target *t, const struct ph_bmsg *msg)
+{
+	if (!take_round(t, msg))
+		return;
+	if (t->loaded) { /* LOADED was lost */
+		if (!t->end_final)
+			ph_target_say(hub, t, PH_B_LOADED, false);
+		else
+			ph_target_step(hub, t, PH_TARGET_IN_ROUND_END);
+		return;
+	}
+	t->have_end = true;
+	t->end_bytes = msg->bytes;
+	t->end_digest = msg->digest;
+	t->end_final = msg->final;
+	ph_target_step(hub, t, PH_TARGET_IN_ROUND); /* the ROUND may have been lost */
+	ph_target_step(hub, t, PH_TARGET_IN_ROUND_END);
+}
+
+static void on_dial_back(struct ph_hub *hub, struct ph_target *t)
+{
+	if (!t->streaming)
+		return;
+	struct ph_stream_order *order = ph_out_alloc(hub, sizeof *order);
+	order->id = t->id;
+	order->peer = t->peer;
+	memcpy(order->ticket, t->ticket, sizeof order->ticket);
+	ph_out(hub, PH_ACT_STREAM_DIAL)->stream = order;
+}
+
+static void on_known(struct ph_hub *hub, struct ph_target *t, const struct ph_bmsg *msg)
+{
+	t->alive_ms = hub->now_ms;
+	if (msg->kind == PH_B_PREPARE) {
+		ph_target_step(hub, t, PH_TARGET_IN_PREPARE);
+	} else if (msg->kind == PH_B_ROUND) {
+		if (t->state != PH_TARGET_LOADING || take_round(t, msg))
+			ph_target_step(hub, t, PH_TARGET_IN_ROUND);
+	} else if (msg->kind == PH_B_ROUND_END) {
+		on_round_end(hub, t, msg);
+	} else if (msg->kind == PH_B_COMMIT) {
+		if (msg->epoch > t->new_epoch && t->state == PH_TARGET_PREPARED)
+			t->new_epoch = msg->epoch;
+		ph_target_step(hub, t, PH_TARGET_IN_COMMIT);
+	} else if (msg->kind == PH_B_ABORT) {
+		ph_target_step(hub, t, PH_TARGET_IN_ABORT);
+	} else if (msg->kind == PH_B_FORGET) {
+		ph_target_step(hub, t, PH_TARGET_IN_FORGET);
+	} else if (msg->kind == PH_B_RELEASED) {
+		t->busy = !msg->ok;
+		ph_target_step(hub, t, PH_TARGET_IN_RELEASED);
+	} else if (msg->kind == PH_B_DIAL_BACK) {
+		on_dial_back(hub, t);
+	}
+}
+
+static void on_void(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	struct ph_slot *slot = ph_slot_get(hub, &msg->key, NULL);
+	slot->void_id = msg->id;
+	struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_VOID_ACK);
+	answer->id = msg->id;
+	answer->key = msg->key;
+}
+
+void ph_target_message(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	struct ph_target *t;
+	if (msg->kind == PH_B_VOID)
+		on_void(hub, msg);
+	HASH_FIND(hh, hub->targets, msg->id.b, sizeof msg->id.b, t);
+	if (t && ph_name_equal(&msg->from, &t->peer)) {
+		if (msg->kind == PH_B_VOID)
+			ph_target_step(hub, t, PH_TARGET_IN_ABORT);
+		else
+			on_known(hub, t, msg);
+	} else if (!t && msg->kind == PH_B_PREPARE) {
+		on_prepare(hub, msg);
+	} else if (!t && msg->kind != PH_B_VOID) {
+		on_unknown(hub, msg);
+	}
+}
+
+/* ---- what is heard from N ---- */
+
+void ph_target_worker(struct ph_hub *hub, struct ph_target *t, const struct ph_wmsg *msg)
+{
+	if (!ph_id_equal(&msg->id, &t->id))
+		return;
+	if (msg->op == PH_W_HANDOVER_REJECT) {
+		ph_reason(t->reason, "the new worker rejected the state: %s%s%s",
+			msg->code ? msg->code : "", msg->text ? ": " : "",
+			msg->text ? msg->text : "");
+		ph_target_step(hub, t, PH_TARGET_IN_N_REJECTED);
+		return;
+	}
+	if (msg->round != t->round || t->loaded || t->state != PH_TARGET_LOADING)
+		return;
+	if (!t->told_end) {
+		ph_complain(hub, t->fresh, "too_early", "handover_loaded before state_end");
+		return;
+	}
+	if (msg->bytes != t->end_bytes || (msg->has_digest && msg->digest != t->end_digest)) {
+		ph_reason(t->reason, "the new worker applied %llu bytes of %llu, or others",
+			(unsigned long long)msg->bytes, (unsigned long long)t->end_bytes);
+		ph_target_step(hub, t, PH_TARGET_IN_N_REJECTED);
+		return;
+	}
+	ph_target_step(hub, t, PH_TARGET_IN_N_LOADED);
+}
+
+void ph_target_hello(struct ph_hub *hub, struct ph_target *t, const struct ph_wmsg *msg)
+{
+	(void)msg;
+	if (t->told != PH_W_NONE)
+		tell_once(hub, t);
+}
+
+void ph_target_stream(struct ph_hub *hub, struct ph_target *t, const struct ph_event *event)
+{
+	t->alive_ms = hub->now_ms;
+	if (event->kind == PH_EV_STREAM_FAILED) {
+		if (t->state == PH_TARGET_LOADING)
+			ph_reason(t->reason, "%s", event->text ? event->text : "");
+		ph_target_step(hub, t, PH_TARGET_IN_BROKEN);
+	} else if (event->kind == PH_EV_STREAM_ROUND && event->stream->round == t->round &&
+		   !t->have_stream) {
+		t->have_stream = true;
+		t->stream_bytes = event->stream->bytes;
+		t->stream_digest = event->stream->digest;
+		ph_target_step(hub, t, PH_TARGET_IN_STREAMED);
+	}
+}
+
+/* ---- both roles ---- */
+
+size_t ph_migrations_in(const struct ph_hub *hub)
+{
+	size_t n = 0;
+	for (struct ph_target *t = hub->targets; t; t = t->hh.next)
+		n += t->state < PH_TARGET_PREPARED;
+	return n;
+}
+
+size_t ph_migrations_out(const struct ph_hub *hub)
+{
+	size_t n = 0;
+	for (struct ph_source *s = hub->sources; s; s = s->hh.next)
+		n += s->state < PH_SOURCE_COMMITTED;
+	return n;
+}
+
+void ph_migration_peer_dead(struct ph_hub *hub, const struct ph_name *name)
+{
+	struct ph_source *s, *s_next;
+	struct ph_target *t, *t_next;
+	HASH_ITER (hh, hub->sources, s, s_next) {
+		ph_source_void_ack(hub, s, name);
+		if (s->slot && ph_name_equal(&s->peer, name))
+			ph_source_step(hub, s, PH_SOURCE_IN_B_DEAD);
+	}
+	HASH_ITER (hh, hub->targets, t, t_next)
+		if (ph_name_equal(&t->peer, name))
+			ph_target_step(hub, t, PH_TARGET_IN_A_DEAD);
+}
+
+void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot)
+{
+	struct ph_target *t = slot->target;
+	struct ph_source *s = slot->source;
+	uint64_t epoch = slot->entry.epoch;
+	if (t && epoch > t->epoch && epoch >= t->new_epoch)
+		ph_target_step(hub, t, PH_TARGET_IN_OWNED);
+	if (s && epoch > s->epoch) {
+		if (epoch > s->new_epoch)
+			s->new_epoch = epoch;
+		ph_source_step(hub, s, PH_SOURCE_IN_ACTIVE);
+	} else if (!s && slot->instance && epoch > slot->instance->epoch) {
+		struct ph_instance *stale = slot->instance;
+		ph_log(hub, PH_LOG_WARNING, "%s/%u is owned by node %s at a higher epoch: stopped here",
+			slot->k.key.child.s, slot->k.key.instance, slot->entry.node.s);
+		slot->instance = NULL;
+		stale->after = PH_AFTER_DISCARD;
+		ph_instance_step(hub, stale, PH_INSTANCE_IN_STOP);
+	}
+}
+
+/* ---- after a restart of the daemon ---- */
+
+void ph_target_restore(struct ph_hub *hub, const struct ph_record *record)
+{
+	struct ph_target *t;
+	HASH_FIND(hh, hub->targets, record->id.b, sizeof record->id.b, t);
+	if (record->kind == PH_RECORD_FORGET) {
+		if (!t)
+			return;
+		HASH_DEL(hub->targets, t);
+		if (t->slot->target == t)
+			t->slot->target = NULL;
+		ph_out_bury(hub, t);
+		return;
+	}
+	if (record->kind != PH_RECORD_PREPARED && record->kind != PH_RECORD_ACTIVE &&
+		record->kind != PH_RECORD_NEVER)
+		return;
+	struct ph_slot *slot = ph_slot_get(hub, &record->key, NULL);
+	if (!t)
+		t = new_target(hub, &record->id, slot, &record->peer, record->epoch,
+			record->revision);
+	t->new_epoch = record->revision;
+	ph_slot_seen(hub, slot, t->new_epoch);
+	t->was_prepared = true;
+	t->state = record->kind == PH_RECORD_PREPARED ? PH_TARGET_PREPARED
+		   : record->kind == PH_RECORD_ACTIVE ? PH_TARGET_ACTIVE
+						      : PH_TARGET_NEVER;
+	slot->target = t->state == PH_TARGET_PREPARED ? t : NULL;
+}
+
+/* `active` was synced: this node owns the child, and goes on with N or without it. */
+static void restart_active(struct ph_hub *hub, struct ph_target *t)
+{
+	struct ph_slot *slot = t->slot;
+	struct ph_instance *fresh = t->fresh;
+	bool newest = slot->seen <= t->new_epoch;
+	if (!fresh || slot->instance)
+		return; /* what does not run is claimed by the plan */
+	if (newest || !slot->entered) {
+		slot->instance = fresh;
+		fresh->epoch = t->new_epoch;
+		fresh->role = PH_ROLE_ACTIVE;
+		ph_slot_own(hub, slot, t->new_epoch, PH_LINEAGE_CONTINUED);
+	}
+	if (fresh->said_ready) {
+		fresh->state = PH_INSTANCE_RUNNING;
+		fresh->target = NULL;
+		t->fresh = NULL;
+		ph_slot_publish(hub, slot);
+		return;
+	}
+	t->told = PH_W_ACTIVATE; /* repeated when N reconnects */
+	fresh->state = PH_INSTANCE_STANDING;
+	ph_instance_step(hub, fresh, PH_INSTANCE_IN_ACTIVATE);
+}
+
+void ph_target_restart(struct ph_hub *hub)
+{
+	struct ph_target *t, *next;
+	HASH_ITER (hh, hub->targets, t, next) {
+		if (t->state == PH_TARGET_ACTIVE) {
+			restart_active(hub, t);
+		} else if (t->state == PH_TARGET_PREPARED && t->fresh) {
+			t->fresh->state = PH_INSTANCE_STANDING;
+			ph_target_say(hub, t, PH_B_PREPARED, true);
+			ph_target_entered(hub, t, PH_TARGET_NEVER);
+		} else if (t->state == PH_TARGET_PREPARED) {
+			t->answer = PH_B_NACK;
+			ph_target_step(hub, t, PH_TARGET_IN_N_DEAD);
+		} else if (t->fresh) { /* never */
+			t->fresh->after = PH_AFTER_DISCARD;
+			t->fresh->target = NULL;
+			ph_instance_step(hub, t->fresh, PH_INSTANCE_IN_STOP);
+			t->fresh = NULL;
+		}
+	}
+	HASH_ITER (hh, hub->targets, t, next)
+		if (HASH_COUNT(hub->targets) > KEPT_MAX && !t->fresh &&
+			(t->state == PH_TARGET_NEVER || t->state == PH_TARGET_ACTIVE))
+			ph_target_free(hub, t);
+}

@@ -1,0 +1,340 @@
+/* view.c - reading a hub: what status, lookup, the state file and the journal's compaction need. */
+#include "core/state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- members ---- */
+
+static int by_name(const void *a, const void *b)
+{
+	const struct ph_member *const *x = a, *const *y = b;
+	return strcmp((*x)->info.name.s, (*y)->info.name.s);
+}
+
+static uint32_t owned_by(const struct ph_hub *hub, const struct ph_name *node)
+{
+	uint32_t n = 0;
+	for (const struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+		n += slot->entered && ph_name_equal(&slot->entry.node, node) &&
+		     slot->entry.state != PH_CHILD_RELEASED && slot->entry.state != PH_CHILD_REMOVED;
+	return n;
+}
+
+static void view_self(const struct ph_hub *hub, struct ph_member_view *view)
+{
+	memset(view, 0, sizeof *view);
+	view->self = true;
+	view->info.name = hub->set.node;
+	view->info.incarnation = hub->set.incarnation;
+	view->info.slot = hub->set.slot;
+	view->info.weight = hub->set.weight;
+	view->info.labels = hub->set.labels;
+	view->info.state = hub->self_state;
+	view->info.draining = hub->draining;
+	memcpy(view->info.address, hub->set.address, sizeof view->info.address);
+	memcpy(view->info.version, hub->set.version, sizeof view->info.version);
+	view->children = owned_by(hub, &hub->set.node);
+}
+
+void ph_hub_members(const struct ph_hub *hub, uint64_t now_ms,
+	bool (*each)(void *arg, const struct ph_member_view *member), void *arg)
+{
+	struct ph_member_view view;
+	size_t n = 0;
+	view_self(hub, &view);
+	if (!each(arg, &view))
+		return;
+	const struct ph_member **list = ph_must(
+		calloc(HASH_COUNT(hub->members) + 1, sizeof(struct ph_member *)));
+	for (const struct ph_member *m = hub->members; m; m = m->hh.next)
+		list[n++] = m;
+	qsort(list, n, sizeof *list, by_name);
+	for (size_t i = 0; i < n; i++) {
+		memset(&view, 0, sizeof view);
+		view.info = list[i]->info;
+		view.info.state = list[i]->state;
+		view.children = owned_by(hub, &list[i]->info.name);
+		view.echo_age_ms = list[i]->echoed ? now_ms - list[i]->echo_at_ms : UINT64_MAX;
+		if (!each(arg, &view))
+			break;
+	}
+	free(list);
+}
+
+bool ph_hub_stale(const struct ph_hub *hub, uint64_t now_ms)
+{
+	size_t others = 0;
+	for (const struct ph_member *m = hub->members; m; m = m->hh.next) {
+		if (m->state == PH_MEMBER_LEFT || m->state == PH_MEMBER_UNKNOWN)
+			continue;
+		others++;
+		if (m->echoed && now_ms < m->echo_at_ms + hub->set.failure_timeout_ms)
+			return false;
+	}
+	return others > 0;
+}
+
+bool ph_hub_draining(const struct ph_hub *hub)
+{
+	return hub->draining;
+}
+
+bool ph_hub_joined(const struct ph_hub *hub)
+{
+	return hub->self_state == PH_MEMBER_ALIVE;
+}
+
+/* ---- entries ---- */
+
+static int by_key(const void *a, const void *b)
+{
+	const struct ph_slot *const *x = a, *const *y = b;
+	int c = ph_key_compare(&(*x)->k.key, &(*y)->k.key);
+	return c ? c : strcmp((*x)->k.local.s, (*y)->k.local.s);
+}
+
+static bool shown(const struct ph_hub *hub, const struct ph_slot *slot, const struct ph_spec *spec)
+{
+	if (slot->entered && slot->entry.state == PH_CHILD_REMOVED)
+		return false;
+	if (slot->entered && slot->entry.state != PH_CHILD_RELEASED)
+		return true;
+	bool local = slot->k.local.s[0] != '\0';
+	return spec && slot->k.key.instance < spec->instances && spec->local == local &&
+	       (!local || ph_is_self(hub, &slot->k.local));
+}
+
+static void view_slot(const struct ph_hub *hub, const struct ph_slot *slot, uint64_t now_ms,
+	struct ph_entry_view *view)
+{
+	const struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
+	memset(view, 0, sizeof *view);
+	view->owned = slot->entered && slot->entry.state != PH_CHILD_RELEASED;
+	view->entry = slot->entry;
+	view->entry.key = slot->k.key;
+	if (!view->owned) {
+		memset(&view->entry, 0, sizeof view->entry);
+		view->entry.key = slot->k.key;
+		view->entry.state = slot->wish_stopped ? PH_CHILD_STOPPED : PH_CHILD_WAITING;
+	} else {
+		view->entry.age_ms = now_ms > slot->since_ms ? now_ms - slot->since_ms : 0;
+	}
+	view->entry.stopped_by_wish = slot->wish_stopped;
+	view->wanted = !slot->wish_stopped;
+	if (view->owned && ph_is_self(hub, &view->entry.node)) {
+		view->reachable = true;
+	} else if (view->owned) {
+		const struct ph_member *m = ph_member_find(hub, &view->entry.node);
+		view->reachable = m && ph_member_live(m);
+	}
+	view->differs = child && child->own && child->spec && child->own->hash != child->spec->hash;
+}
+
+void ph_hub_entries(const struct ph_hub *hub, uint64_t now_ms, const struct ph_name *child,
+	bool (*each)(void *arg, const struct ph_entry_view *entry), void *arg)
+{
+	struct ph_entry_view view;
+	size_t n = 0;
+	const struct ph_slot **list =
+		ph_must(calloc(HASH_COUNT(hub->slots) + 1, sizeof(struct ph_slot *)));
+	for (const struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
+		if (child && !ph_name_equal(child, &slot->k.key.child))
+			continue;
+		const struct ph_child *c = ph_child_find(hub, &slot->k.key.child);
+		if (shown(hub, slot, c ? ph_child_spec(c) : NULL))
+			list[n++] = slot;
+	}
+	qsort(list, n, sizeof *list, by_key);
+	for (size_t i = 0; i < n; i++) {
+		view_slot(hub, list[i], now_ms, &view);
+		if (!each(arg, &view))
+			break;
+	}
+	free(list);
+}
+
+/* ---- migrations ---- */
+
+void ph_hub_migrations(const struct ph_hub *hub, uint64_t now_ms,
+	bool (*each)(void *arg, const struct ph_migration_info *migration), void *arg)
+{
+	for (int finished = 0; finished <= 1; finished++) {
+		const struct ph_history *h;
+		DL_FOREACH (hub->history, h) {
+			struct ph_migration_info info = h->info;
+			if ((info.result != PH_RESULT_RUNNING) != (finished == 1))
+				continue;
+			if (!finished)
+				info.elapsed_ms += now_ms - h->at_ms;
+			if (!each(arg, &info))
+				return;
+		}
+	}
+}
+
+const struct ph_spec *ph_hub_spec(const struct ph_hub *hub, const struct ph_name *name)
+{
+	const struct ph_child *child = ph_child_find(hub, name);
+	return child ? ph_child_spec(child) : NULL;
+}
+
+/* ---- workers ---- */
+
+static void view_worker(const struct ph_instance *i, struct ph_worker_view *view)
+{
+	memset(view, 0, sizeof *view);
+	view->wid = i->wid;
+	view->pid = i->pid;
+	view->key = i->slot->k.key;
+	view->epoch = i->epoch;
+	view->revision = i->spec->revision;
+	view->role = i->role;
+	view->retired = i->state == PH_INSTANCE_RETIRED ||
+			(i->source && i->source->state >= PH_SOURCE_RETAINING &&
+				i->source->state <= PH_SOURCE_STOPPING);
+	view->ready = i->said_ready || i->state == PH_INSTANCE_RUNNING;
+	view->active = i->slot->instance == i;
+	view->restarts = i->restarts;
+	view->meta = i->meta;
+	view->spec = i->spec;
+	if (i->source)
+		view->migration = i->source->id;
+	else if (i->target)
+		view->migration = i->target->id;
+}
+
+void ph_hub_workers(const struct ph_hub *hub,
+	bool (*each)(void *arg, const struct ph_worker_view *worker), void *arg)
+{
+	struct ph_worker_view view;
+	for (const struct ph_instance *i = hub->instances; i; i = i->next) {
+		if (!i->wid)
+			continue;
+		view_worker(i, &view);
+		if (!each(arg, &view))
+			return;
+	}
+}
+
+int ph_hub_worker(const struct ph_hub *hub, uint64_t wid, struct ph_worker_view *ret)
+{
+	struct ph_instance *instance;
+	HASH_FIND(hh, hub->by_wid, &wid, sizeof wid, instance);
+	if (!instance)
+		return -ENOENT;
+	view_worker(instance, ret);
+	return 0;
+}
+
+/* ---- records in force ---- */
+
+typedef void record_fn(void *arg, const struct ph_record *record);
+
+static void child_records(const struct ph_hub *hub, record_fn *each, void *arg)
+{
+	for (const struct ph_child *c = hub->children; c; c = c->hh.next) {
+		if (c->spec)
+			each(arg, &(struct ph_record){.kind = PH_RECORD_SPEC,
+					  .key = {.child = c->name},
+					  .revision = c->spec->revision,
+					  .text = c->spec->text,
+					  .spec = c->spec});
+		if (c->declared_revision)
+			each(arg, &(struct ph_record){.kind = PH_RECORD_DECLARED,
+					  .key = {.child = c->name},
+					  .hash = c->declared_hash,
+					  .revision = c->declared_revision});
+	}
+}
+
+static enum ph_record_kind source_record(const struct ph_source *s)
+{
+	if (s->state >= PH_SOURCE_FINISHING && s->state <= PH_SOURCE_STOPPING)
+		return PH_RECORD_DONE;
+	if (s->state == PH_SOURCE_ENDED)
+		return s->info.result == PH_RESULT_DONE ? PH_RECORD_DONE : PH_RECORD_VOID;
+	if (s->state == PH_SOURCE_COMMITTED || s->reclaim)
+		return PH_RECORD_COMMIT;
+	return s->voided	 ? PH_RECORD_VOID
+	       : s->final_synced ? PH_RECORD_FINAL
+				 : PH_RECORD_NONE;
+}
+
+static void migration_records(const struct ph_hub *hub, record_fn *each, void *arg)
+{
+	for (const struct ph_source *s = hub->sources; s; s = s->hh.next) {
+		enum ph_record_kind kind = source_record(s);
+		if (kind == PH_RECORD_NONE || !(s->final_asked || s->claim_asked || s->voided))
+			continue;
+		each(arg, &(struct ph_record){.kind = kind,
+				  .id = s->id,
+				  .key = s->slot->k.key,
+				  .epoch = s->epoch,
+				  .revision = s->new_epoch,
+				  .asked = s->claim_asked,
+				  .peer = s->peer});
+	}
+	for (const struct ph_target *t = hub->targets; t; t = t->hh.next) {
+		enum ph_record_kind kind =
+			t->state == PH_TARGET_PREPARED || t->state == PH_TARGET_CLAIMING
+				? PH_RECORD_PREPARED
+			: t->state == PH_TARGET_ACTIVE ? PH_RECORD_ACTIVE
+			: t->state == PH_TARGET_NEVER || t->state == PH_TARGET_RELEASING
+				? PH_RECORD_NEVER
+				: PH_RECORD_NONE;
+		if (kind == PH_RECORD_NONE)
+			continue;
+		each(arg, &(struct ph_record){.kind = kind,
+				  .id = t->id,
+				  .key = t->slot->k.key,
+				  .epoch = kind == PH_RECORD_ACTIVE ? t->new_epoch : t->epoch,
+				  .revision = t->new_epoch,
+				  .peer = t->peer});
+	}
+}
+
+void ph_hub_records(const struct ph_hub *hub, record_fn *each, void *arg)
+{
+	if (hub->draining)
+		each(arg, &(struct ph_record){.kind = PH_RECORD_DRAINING, .ok = true});
+	child_records(hub, each, arg);
+	for (const struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+		if (slot->seen || slot->wish_stopped)
+			each(arg, &(struct ph_record){.kind = PH_RECORD_SEEN,
+					  .key = slot->k.key,
+					  .peer = slot->k.local,
+					  .epoch = slot->seen,
+					  .stopped_by_wish = slot->wish_stopped});
+	migration_records(hub, each, arg);
+}
+
+static size_t list_length(const struct ph_hub *hub, size_t *claims, size_t *orders)
+{
+	size_t moves = 0;
+	const struct ph_move *move;
+	const struct ph_claim *claim;
+	const struct ph_order *order;
+	DL_FOREACH (hub->moves, move)
+		moves++;
+	DL_FOREACH (hub->claims, claim)
+		++*claims;
+	DL_FOREACH (hub->orders, order)
+		++*orders;
+	return moves;
+}
+
+void ph_hub_count(const struct ph_hub *hub, struct ph_hub_counts *ret)
+{
+	const struct ph_instance *i;
+	memset(ret, 0, sizeof *ret);
+	ret->members = HASH_COUNT(hub->members);
+	for (const struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+		ret->entries += slot->entered;
+	DL_FOREACH (hub->instances, i)
+		ret->workers += i->wid != 0;
+	ret->sources = HASH_COUNT(hub->sources);
+	ret->targets = HASH_COUNT(hub->targets);
+	ret->moves = list_length(hub, &ret->claims, &ret->orders);
+}

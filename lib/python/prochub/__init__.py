@@ -6,6 +6,7 @@ dispatch() called again after timeout() seconds). No dependencies, no threads, n
 run(). The protocol is that of PROTOCOL.md, version 1.
 """
 
-from .worker import NotSupervised, Reject, Worker
+from .handover import Reject
+from .worker import NotSupervised, Worker
 
 __all__ = ["NotSupervised", "Reject", "Worker"]

@@ -156,7 +156,7 @@ const char *prochub_child(const struct prochub *p);
 const char *prochub_node(const struct prochub *p);
 unsigned prochub_instance(const struct prochub *p);
 uint64_t prochub_epoch(const struct prochub *p);
-int prochub_is_active(const struct prochub *p); /* active, and neither frozen nor handed over */
+int prochub_is_active(const struct prochub *p);	   /* active, and neither frozen nor handed over */
 int prochub_is_committed(const struct prochub *p); /* another one owns the child now */
 int prochub_is_connected(const struct prochub *p);
 

@@ -3,27 +3,35 @@ VARIANT ?= release
 B := build/$(VARIANT)
 PREFIX ?= /usr/local
 DESTDIR ?=
-CC ?= gcc
 PYTHON ?= /usr/bin/python3
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 VERSION := 0.1.0
 LIBEXEC := $(PREFIX)/libexec/prochub
+SEEDS ?= 1..2000
 
 WARN := -std=gnu11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
 	-Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wcast-qual \
 	-Wcast-align -Wwrite-strings -Wformat=2 -Wundef -Wvla -Wswitch-enum -Wimplicit-fallthrough \
 	-Wnull-dereference -Wdouble-promotion -Werror
-ifeq ($(VARIANT),asan)
-OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
-LINK := -fsanitize=address,undefined
-else
-OPT := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection
-LINK := -pie -Wl,-z,relro,-z,now
-endif
-CFLAGS ?= $(OPT)
+OPT_release := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong \
+	-fstack-clash-protection
+LINK_release := -pie -Wl,-z,relro,-z,now
+OPT_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+	-fno-sanitize-recover=undefined
+LINK_asan := -fsanitize=address,undefined
+OPT_coverage := -O0 -g --coverage
+LINK_coverage := --coverage
+CFLAGS ?= $(or $(OPT_$(VARIANT)),$(OPT_release))
+LINK := $(or $(LINK_$(VARIANT)),$(LINK_release))
+
+# pkg-config is asked when the first recipe needs it, so `make setup demo` works where it is missing
+once = $(eval $(1) := $$(shell $(2)))$($(1))
 PKGS := libevent_core jansson yaml-0.1 libsodium libxxhash smartcols nanomsg check
-CPPFLAGS += -D_GNU_SOURCE -DPH_VERSION='"$(VERSION)"' -DPH_LIBEXEC='"$(LIBEXEC)"' -I. -Idaemon -Ilib \
-	$(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-libs = $(shell pkg-config --libs $(1) 2>/dev/null)
+PKG_CFLAGS = $(call once,PKG_CFLAGS,pkg-config --cflags $(PKGS) 2>/dev/null)
+INC = -D_GNU_SOURCE -DPH_VERSION='"$(VERSION)"' -I. -Idaemon -Ilib $(PKG_CFLAGS)
+libs = $(shell pkg-config --libs $(1))
 
 # ---- layers: a wildcard each
 SEAL_SRC := $(wildcard proto/seal*.c proto/envelope*.c)
@@ -39,38 +47,154 @@ LIB_SRC := $(wildcard lib/*.c)
 SIM_SRC := $(wildcard tests/sim/*.c)
 EXAMPLES := $(patsubst lib/examples/%.c,$(B)/%,$(wildcard lib/examples/*.c))
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+C_SRC := $(sort $(wildcard conf/*.[ch] daemon/*.[ch] daemon/*/*.[ch] lib/*.[ch] lib/*/*.[ch] \
+	proto/*.[ch] tests/unit/*.[ch] tests/sim/*.[ch]))
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
-PROGRAMS := $(B)/prochubd $(B)/prochub-bus $(B)/prochubctl $(B)/libprochub.so $(B)/libprochub.a $(EXAMPLES)
-all: $(PROGRAMS)
+PROGRAMS := $(B)/prochubd $(B)/prochub-bus $(B)/prochubctl $(B)/libprochub.so $(B)/libprochub.a \
+	$(EXAMPLES)
+all: $(PROGRAMS) ## programs, library and examples, into build/release
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(WARN) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+	$(CC) $(INC) $(CPPFLAGS) $(WARN) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+# the one object that knows where prochub-bus gets installed
+$(B)/daemon/shell_bus.o: CPPFLAGS += -DPH_LIBEXEC='"$(LIBEXEC)"'
+$(B)/daemon/shell_bus.o: $(B)/libexec.txt
+$(B)/libexec.txt: FORCE
+	@mkdir -p $(@D); echo '$(LIBEXEC)' | cmp -s - $@ || echo '$(LIBEXEC)' >$@
 
+archive = @rm -f $@; $(AR) rcs $@ $^
 $(B)/libcore.a: $(call obj,$(CORE_SRC))
-	@rm -f $@; $(AR) rcs $@ $^
-$(B)/libhub.a: $(call obj,$(SHELL_SRC) $(IO_SRC) $(CONF_SRC) $(CORE_SRC) $(PROTO_SRC) $(SEAL_SRC) $(BASE_SRC))
-	@rm -f $@; $(AR) rcs $@ $^
+	$(archive)
+$(B)/libhub.a: $(call obj,$(SHELL_SRC) $(IO_SRC) $(CONF_SRC) $(CORE_SRC) $(PROTO_SRC) $(SEAL_SRC) \
+		$(BASE_SRC))
+	$(archive)
 $(B)/libwire.a: $(call obj,$(PROTO_SRC) $(BASE_SRC))
-	@rm -f $@; $(AR) rcs $@ $^
-
-HUB_LIBS = $(call libs,libevent_core jansson yaml-0.1 libsodium libxxhash) -lpthread
-$(B)/prochubd: $(call obj,daemon/main.c) $(B)/libhub.a
-	$(CC) $(LINK) $(LDFLAGS) -o $@ $^ $(HUB_LIBS)
-$(B)/prochub-bus: $(call obj,$(BUS_SRC) $(BASE_SRC))
-	$(CC) $(LINK) $(LDFLAGS) -o $@ $^ $(call libs,nanomsg)
-$(B)/prochubctl: $(call obj,$(CTL_SRC)) $(B)/libwire.a
-	$(CC) $(LINK) $(LDFLAGS) -o $@ $^ $(call libs,jansson smartcols)
+	$(archive)
 $(B)/libprochub.a: $(call obj,$(LIB_SRC) $(PROTO_SRC) $(BASE_SRC))
-	@rm -f $@; $(AR) rcs $@ $^
+	$(archive)
+
+link = $(CC) $(LINK) $(LDFLAGS) -o $@ $(filter %.o %.a,$^)
+HUB_LIBS = $(call once,HUB_LIBS,pkg-config --libs libevent_core jansson yaml-0.1 libsodium libxxhash) \
+	-lpthread -lm
+$(B)/prochubd: $(call obj,daemon/main.c) $(B)/libhub.a
+	$(link) $(HUB_LIBS)
+$(B)/prochub-bus: $(call obj,$(BUS_SRC) $(BASE_SRC))
+	$(link) $(call libs,nanomsg)
+$(B)/prochubctl: $(call obj,$(CTL_SRC)) $(B)/libwire.a
+	$(link) $(call libs,jansson smartcols)
 $(B)/libprochub.so: $(call obj,$(LIB_SRC) $(PROTO_SRC) $(BASE_SRC)) lib/libprochub.map
-	$(CC) -shared $(filter-out -pie,$(LINK)) $(LDFLAGS) -Wl,-soname,libprochub.so.0 -Wl,--version-script=lib/libprochub.map -o $@ $(filter %.o,$^) $(call libs,jansson)
+	$(filter-out -pie,$(link)) -shared -Wl,-soname,libprochub.so.0 \
+		-Wl,--version-script=lib/libprochub.map $(call libs,jansson)
 $(EXAMPLES): $(B)/%: $(B)/lib/examples/%.o $(B)/libprochub.a
-	$(CC) $(LINK) $(LDFLAGS) -o $@ $^ $(call libs,jansson)
+	$(link) $(call libs,jansson)
+$(B)/sim: $(call obj,$(SIM_SRC)) $(B)/libcore.a $(B)/libwire.a
+	$(link) -Wl,--as-needed $(call libs,jansson) -lm
 $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libhub.a $(B)/libprochub.a
 	@mkdir -p $(@D)
-	$(CC) $(LINK) $(LDFLAGS) -o $@ $^ $(HUB_LIBS) $(call libs,check)
+	$(link) $(HUB_LIBS) $(call libs,check)
+$(UNIT): | $(B)/prochub-bus # two of them start it
+TESTED := $(PROGRAMS) $(B)/libcore.a $(B)/sim $(UNIT)
+tested: $(TESTED)
 
+# ---- tests: each step builds in parallel, then runs in order
+SUB = +@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+RUN_UNIT = CK_FORK=$(CK_FORK) tests/check/unit.sh $(UNIT)
+RUN_SIM = $(B)/sim $(if $(SEED),--seeds $(SEED)..$(SEED),--seeds $(SEEDS)) \
+	$(if $(NODES),--nodes $(NODES)) $(if $(TRACE),--trace)
+PYTEST = PYTHONDONTWRITEBYTECODE=1 PROCHUB_BUILD=$(abspath $(B)) \
+	$(PYTHON) -m pytest -q -p no:cacheprovider
+
+setup: ## install what building and testing need (Debian 12, root): packages.txt
+	@tests/check/setup.sh packages.txt
+demo: ## build, then three daemons, twelve workers, a join, a move and a drain: under a minute
+	$(SUB) all
+	@$(PYTHON) -B tests/demo/demo.py --build $(B)
+check: ## unit tests, simulation, checks of the source, end-to-end tests
+	$(SUB) tested
+	@$(RUN_UNIT)
+	@$(PYTEST) tests/unit
+	@$(RUN_SIM)
+	@tests/check/static.sh $(B)
+	@MAKE='$(MAKE)' tests/check/install.sh
+	@$(PYTEST) tests/e2e
+check-all: ## check, and: sanitizers, clang, lint
+	$(SUB) lint
+	$(SUB) CC=clang VARIANT=clang tested
+	+@$(MAKE) --no-print-directory asan
+	+@$(MAKE) --no-print-directory check
+sim: ## the simulator alone: SEEDS=1..2000, or SEED=7 NODES=3 TRACE=1
+	$(SUB) $(B)/sim
+	@$(RUN_SIM)
+e2e: ## the end-to-end tests alone
+	$(SUB) all
+	@$(PYTEST) tests/e2e
+asan: ## simulation and unit tests under address and undefined-behaviour sanitizers
+	$(SUB) VARIANT=asan tested
+	@$(MAKE) --no-print-directory VARIANT=asan SEEDS=1..200 CK_FORK=no run-sim-unit
+run-sim-unit:
+	@$(RUN_SIM)
+	@$(RUN_UNIT)
+valgrind: ## unit tests under valgrind (slow)
+	$(SUB) tested
+	@CK_FORK=no tests/check/unit.sh --valgrind $(UNIT)
+coverage: ## lines that unit tests and simulation reach, a line a file
+	$(SUB) VARIANT=coverage CK_FORK=no tested
+	@$(MAKE) --no-print-directory VARIANT=coverage SEEDS=1..200 CK_FORK=no run-sim-unit
+	@$(PYTHON) -B tests/check/coverage.py build/coverage
+lint: ## clang-tidy and cppcheck
+	@tests/check/lint.sh $(shell nproc) $(filter %.c,$(C_SRC)) -- -DPH_LIBEXEC='""' $(INC)
+format: ## clang-format everything
+	@clang-format -i $(C_SRC)
+format-check: ## does clang-format change anything?
+	@clang-format --dry-run -Werror $(C_SRC)
+
+# ---- installation: mode:source:place
+PYDIR = $(PREFIX)/lib/$(if $(filter /usr,$(PREFIX)),python3,$(shell $(PYTHON) -c \
+	'import sys; print("python%d.%d" % sys.version_info[:2])'))/dist-packages/prochub
+INSTALLED = 755:$(B)/prochubd:$(PREFIX)/sbin/prochubd 755:$(B)/prochubctl:$(PREFIX)/bin/prochubctl \
+	755:$(B)/prochub-bus:$(LIBEXEC)/prochub-bus \
+	644:$(B)/libprochub.so:$(PREFIX)/lib/libprochub.so.0 \
+	644:$(B)/libprochub.a:$(PREFIX)/lib/libprochub.a \
+	644:lib/prochub/worker.h:$(PREFIX)/include/prochub/worker.h \
+	644:$(B)/prochub.pc:$(PREFIX)/lib/pkgconfig/prochub.pc \
+	$(foreach f,$(wildcard lib/python/prochub/*.py),644:$(f):$(PYDIR)/$(notdir $(f))) \
+	644:$(B)/prochub.service:$(PREFIX)/lib/systemd/system/prochub.service \
+	644:systemd/prochub.sysusers:$(PREFIX)/lib/sysusers.d/prochub.conf \
+	644:systemd/prochub.tmpfiles:$(PREFIX)/lib/tmpfiles.d/prochub.conf \
+	644:conf/prochub.yaml:$(PREFIX)/share/doc/prochub/prochub.yaml
+D = $(DESTDIR)
+$(B)/prochub.pc: lib/prochub.pc.in
+$(B)/prochub.service: systemd/prochub.service.in
+$(B)/prochub.pc $(B)/prochub.service: FORCE
+	@sed 's|@PREFIX@|$(PREFIX)|g; s|@VERSION@|$(VERSION)|g' $(filter %.in,$^) >$@
+install: all $(B)/prochub.pc $(B)/prochub.service ## into PREFIX (/usr/local), below DESTDIR if set
+	@set -e; for f in $(INSTALLED); do IFS=:; set -- $$f; install -D -m $$1 $$2 '$(D)'$$3; done
+	@ln -sf libprochub.so.0 '$(D)$(PREFIX)/lib/libprochub.so'
+	@test -e '$(D)/etc/prochub/prochub.yaml' || \
+		install -D -m 644 conf/prochub.yaml '$(D)/etc/prochub/prochub.yaml'
+uninstall: ## remove what install installed; a changed configuration stays
+	@set -e; for f in $(INSTALLED); do rm -f '$(D)'$${f##*:}; done
+	@rm -f '$(D)$(PREFIX)/lib/libprochub.so'
+	@cmp -s conf/prochub.yaml '$(D)/etc/prochub/prochub.yaml' && rm '$(D)/etc/prochub/prochub.yaml' || :
+	@rm -rf '$(D)$(PYDIR)/__pycache__'
+	@rmdir --ignore-fail-on-non-empty '$(D)$(PYDIR)' '$(D)$(LIBEXEC)' '$(D)$(PREFIX)/include/prochub' \
+		'$(D)$(PREFIX)/share/doc/prochub' 2>/dev/null || :
+dist: ## build/prochub-VERSION.tar.gz
+	@mkdir -p build
+	tar -czf build/prochub-$(VERSION).tar.gz --sort=name --owner=0 --group=0 --numeric-owner \
+		--exclude=__pycache__ --exclude='*.pyc' --transform 's,^,prochub-$(VERSION)/,' \
+		$(wildcard .ci .clang-format .clang-tidy .gitignore LICENSE README.md) \
+		Makefile conf daemon lib packages.txt proto systemd tests
+clean: ## remove build/
+	rm -rf build
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+FORCE:
+.PHONY: FORCE all tested setup demo check check-all sim e2e asan run-sim-unit valgrind coverage lint \
+	format format-check install uninstall dist clean help
+.DELETE_ON_ERROR:
+.SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all

@@ -5,7 +5,8 @@
  * core's to decide. One table of verbs (shell_ctl_verbs.c): name, fields with types, function.
  * Always holds: every request gets exactly one last answer unless its connection ends first; a bad
  * line ends only the connection that it came on; nothing is held for a connection that is gone.
- * Tested by tests/unit/test_ctl_verbs.c (with a hub that is made up) and tests/unit/test_ctl_conn.c.
+ * Tested by tests/unit/test_ctl_verbs.c (with a hub that is made up) and
+ * tests/unit/test_ctl_conn.c.
  */
 #ifndef PH_SHELL_CTL_H
 #define PH_SHELL_CTL_H

@@ -122,6 +122,8 @@ void ph_ctl_answered_move(struct ph_ctl_request *request, const struct ph_view_f
 		json_t *row = row_of_key(&outcome->key);
 		if (!ph_id_none(&outcome->id))
 			add_text(row, "id", ph_id_text(&outcome->id, id));
+		if (outcome->ok && !ph_id_none(&outcome->id))
+			ph_ctl_progress_detail(request, &outcome->id, row);
 		add_text(row, "text", outcome->text);
 		append(outcome->ok ? &request->rows : &request->left, row);
 	}
@@ -155,6 +157,10 @@ void ph_ctl_done_move(struct ph_ctl_request *request)
 	const char *result = !request->error		     ? "done"
 			     : request->error == EINPROGRESS ? "partly"
 							     : "aborted";
+	if (!request->rows)
+		request->rows = json_array();
+	if (json_array_size(request->rows) == 0)
+		ph_ctl_progress_moved(request, request->rows);
 	json_t *fields = json_pack("{s:o,s:o,s:s}", "moved", list_or_empty(request->rows), "left",
 		list_or_empty(request->left), "result", result);
 	if (!request->error) {

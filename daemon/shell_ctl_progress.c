@@ -5,6 +5,8 @@
 #include "proto/bus.h"
 #include "shell_ctl_int.h"
 
+#define BEFORE_MAX 2048 /* migrations that a hub remembers, and more */
+
 struct measuring {
 	const struct ph_ctl_request *request;
 	size_t left;
@@ -38,10 +40,85 @@ static size_t left_now(const struct ph_ctl_request *request)
 	return m.left;
 }
 
+static bool remember(void *arg, const struct ph_migration_info *m)
+{
+	struct ph_ctl_request *request = arg;
+	if (m->result != PH_RESULT_RUNNING && request->n_before < BEFORE_MAX)
+		request->before[request->n_before++] = m->id;
+	return true;
+}
+
 void ph_ctl_progress_start(struct ph_ctl_request *request)
 {
 	request->n_left = left_now(request);
+	if (is_move(request))
+		return;
+	request->before = ph_shell_alloc(BEFORE_MAX * sizeof *request->before);
+	ph_hub_migrations(ph_ctl_shell(request)->hub, ph_clock_now_ms(), remember, request);
 }
+
+/* ---- what was moved */
+
+static void add_detail(const struct ph_migration_info *m, json_t *row)
+{
+	static const char *const words[] = {
+		"id", "from", "to", "bytes", "elapsed_ms", "downtime_ms"};
+	json_t *view = ph_view_migration(m);
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		json_t *value = json_object_get(view, words[i]);
+		if (value && !json_is_null(value))
+			(void)json_object_set(row, words[i], value);
+	}
+	json_decref(view);
+}
+
+struct wanted {
+	const struct ph_ctl_request *request;
+	const struct ph_id *id;
+	json_t *json;
+};
+
+static bool detail(void *arg, const struct ph_migration_info *m)
+{
+	struct wanted *w = arg;
+	bool found = ph_id_equal(&m->id, w->id);
+	if (found)
+		add_detail(m, w->json);
+	return !found;
+}
+
+void ph_ctl_progress_detail(
+	const struct ph_ctl_request *request, const struct ph_id *id, json_t *row)
+{
+	struct wanted w = {request, id, row};
+	ph_hub_migrations(ph_ctl_shell(request)->hub, ph_clock_now_ms(), detail, &w);
+}
+
+static bool moved(void *arg, const struct ph_migration_info *m)
+{
+	struct wanted *w = arg;
+	const struct ph_ctl_request *request = w->request;
+	if (m->result != PH_RESULT_DONE || !ph_name_equal(&m->from, &request->node))
+		return true;
+	for (size_t i = 0; i < request->n_before; i++) {
+		if (ph_id_equal(&m->id, &request->before[i]))
+			return true;
+	}
+	json_t *row = json_pack(
+		"{s:s,s:I}", "child", m->key.child.s, "instance", (json_int_t)m->key.instance);
+	add_detail(m, row);
+	(void)json_array_append_new(w->json, row);
+	return true;
+}
+
+void ph_ctl_progress_moved(const struct ph_ctl_request *request, json_t *rows)
+{
+	struct wanted w = {request, NULL, rows};
+	if (request->before)
+		ph_hub_migrations(ph_ctl_shell(request)->hub, ph_clock_now_ms(), moved, &w);
+}
+
+/* ---- lines */
 
 static json_t *line_of(const struct ph_migration_info *m)
 {

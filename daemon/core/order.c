@@ -421,6 +421,23 @@ static size_t list_left(struct ph_hub *hub, struct ph_order *order)
 	return n;
 }
 
+/* What has left the node since the order was given. */
+static void list_moved(struct ph_hub *hub, struct ph_order *order)
+{
+	const struct ph_history *h;
+	DL_FOREACH (hub->history, h) {
+		const struct ph_migration_info *info = &h->info;
+		const struct ph_slot *slot = ph_slot_find(hub, &info->key, NULL);
+		if (!slot || info->result != PH_RESULT_DONE ||
+			!ph_name_equal(&info->from, &order->command.node) ||
+			h->at_ms < order->started_ms)
+			continue;
+		add_line(order, slot);
+		order->lines[order->n_lines - 1].state = PH_LINE_DONE;
+		order->lines[order->n_lines - 1].id = info->id;
+	}
+}
+
 static void finish_drain(struct ph_hub *hub, struct ph_order *order)
 {
 	bool failed = order->lines[0].state == PH_LINE_FAILED;
@@ -430,6 +447,8 @@ static void finish_drain(struct ph_hub *hub, struct ph_order *order)
 	size_t left = failed || order->command.no_wait || order->command.verb == PH_VERB_UNDRAIN
 			      ? 0
 			      : list_left(hub, order);
+	if (!failed && !order->command.no_wait && order->command.verb == PH_VERB_DRAIN)
+		list_moved(hub, order);
 	order->command.child = ph_name_of("*"); /* so that the lines are reported */
 	if (failed)
 		finish(hub, order, EREMOTEIO, text);

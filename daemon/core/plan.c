@@ -329,5 +329,6 @@ void ph_plan_drained(struct ph_hub *hub)
 			slot->instance->state < PH_INSTANCE_STOPPED)
 			return;
 	hub->drained = true;
+	ph_registry_flush(hub); /* so that whoever hears of it knows what has moved */
 	ph_member_heartbeat_now(hub);
 }

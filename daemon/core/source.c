@@ -518,6 +518,14 @@ static enum ph_source_state void_unsynced(struct ph_hub *hub, struct ph_source *
 
 /* ---- the claim for A itself ---- */
 
+/* `resume` names the epoch that would have resulted; this one names that which O has now. */
+static void tell_epoch(struct ph_hub *hub, struct ph_instance *old)
+{
+	struct ph_wmsg *msg = ph_tell(hub, old, PH_W_ROLE);
+	msg->role = PH_ROLE_ACTIVE;
+	msg->epoch = old->epoch;
+}
+
 static enum ph_source_state taken_back(struct ph_hub *hub, struct ph_source *s)
 {
 	struct ph_slot *slot = s->slot;
@@ -532,6 +540,7 @@ static enum ph_source_state taken_back(struct ph_hub *hub, struct ph_source *s)
 		slot->instance = old;
 		old->epoch = s->new_epoch;
 		let_old_go_on(hub, s);
+		tell_epoch(hub, old);
 		ph_slot_publish(hub, slot);
 	}
 	ph_source_answer_release(hub, s, true);

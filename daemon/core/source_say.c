@@ -491,7 +491,7 @@ static bool take(struct ph_source *s, const struct ph_bmsg *msg)
 		if (s->state == PH_SOURCE_CONFIRMING || s->state == PH_SOURCE_PREPARING) {
 			uint64_t above = ph_epoch_make(ph_epoch_counter(msg->seen) + 1,
 				(uint32_t)(s->new_epoch & 0xffffff));
-			if (above > s->new_epoch)
+			if (msg->seen > s->new_epoch) /* an equal one is this very number */
 				s->new_epoch = above;
 		}
 		return s->state != PH_SOURCE_PREPARING || s->overlap;

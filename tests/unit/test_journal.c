@@ -256,6 +256,8 @@ static void write_for_ever(int out)
 	uint64_t ticket = (uint64_t)seen.n_records, told = ticket;
 	int base_records = seen.n_records;
 	for (;;) {
+		while ((int)ticket >= base_records + 2000) /* enough for one life */
+			pause();
 		for (int i = 0; i < 20; i++)
 			append(++ticket);
 		if (ticket % 200 == 0 && ph_journal_compact(seen.journal, snapshot_of((int)ticket)))

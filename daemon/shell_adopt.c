@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "io/child.h"
 #include "io/proc.h"
@@ -137,6 +138,14 @@ static bool understand(const struct ph_proc_worker *p, struct ph_adopted *ret)
 	return true;
 }
 
+/* A child without a readiness of its own is ready as it runs; any other that has lived for longer
+ * than it may take to start must have been, or it would have been stopped. */
+static bool was_ready(struct ph_shell *shell, const struct ph_spec *spec, uint64_t start_time)
+{
+	uint64_t started_ms = start_time * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
+	return spec->ready == PH_READY_NONE || shell->now_ms > started_ms + spec->start_timeout_ms;
+}
+
 static void adopt_scanned(void *arg, const struct ph_proc_worker *p)
 {
 	struct ph_shell *shell = arg;
@@ -164,6 +173,7 @@ static void adopt_scanned(void *arg, const struct ph_proc_worker *p)
 	worker->start_time = p->start_time;
 	worker->uid = p->uid;
 	what.revision = spec->revision;
+	what.ready = what.role == PH_ROLE_ACTIVE && was_ready(shell, spec, p->start_time);
 	ph_shell_log(shell, PH_LOG_INFO, "%s/%u: adopted pid %d, which the state file misses",
 		what.key.child.s, what.key.instance, (int)p->pid);
 	push(shell, worker, &what, ph_spec_clone(spec));

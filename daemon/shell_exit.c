@@ -64,14 +64,27 @@ static void gone(struct ph_shell_leaving *l)
 	free(l);
 }
 
+/*
+ * An adopted leader is somebody else's zombie until its new parent reaps it, if it ever does. What
+ * is left of its session is then known by its token.
+ */
+static bool strays_left(const struct ph_shell_worker *worker)
+{
+	if (kill(-worker->pid, 0) < 0 && errno == ESRCH)
+		return false;
+	return ph_shell_kill_session(worker->pid, worker->token) > 0;
+}
+
 static bool is_gone(const struct ph_shell_leaving *l)
 {
-	if (!l->worker->child)
-		return !ph_shell_kill_session(l->worker->pid, l->worker->token);
-	if (!ph_child_group_alive(l->worker->child))
-		return true;
-	(void)ph_child_kill_group(l->worker->child, SIGKILL);
-	return false;
+	const struct ph_shell_worker *worker = l->worker;
+	if (!worker->child)
+		return !ph_shell_kill_session(worker->pid, worker->token);
+	if (ph_child_group_alive(worker->child)) {
+		(void)ph_child_kill_group(worker->child, SIGKILL);
+		return false;
+	}
+	return !ph_child_adopted(worker->child) || !strays_left(worker);
 }
 
 static void on_poll(evutil_socket_t fd, short what, void *arg)

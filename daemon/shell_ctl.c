@@ -103,7 +103,6 @@ static void request_free(struct ph_ctl_request *request)
 	DL_DELETE(ctl->requests, request);
 	json_decref(request->rows);
 	json_decref(request->left);
-	free(request->before);
 	free(request);
 	set_ticking(ctl);
 }

@@ -91,9 +91,7 @@ struct ph_ctl_request {
 	json_t *left;
 	int error; /* of the last answer that had one; positive errno */
 	char text[PH_REASON_SIZE];
-	size_t n_left;	 /* at the start */
-	size_t n_before; /* migrations that had ended when it came */
-	struct ph_id *before;
+	size_t n_left; /* at the start */
 	uint64_t told; /* hash of the last progress line */
 	struct ph_ctl_request *prev, *next;
 };
@@ -138,9 +136,6 @@ void ph_ctl_done_wait(struct ph_ctl_request *request);
 void ph_ctl_progress_start(struct ph_ctl_request *request);
 /* A line where something has changed. */
 void ph_ctl_progress_tell(struct ph_ctl_request *request);
-/* Appends what has left the node since the start, for a drain of which core names only what stayed.
- */
-void ph_ctl_progress_moved(const struct ph_ctl_request *request, json_t *rows);
 /* Adds what is known of the migration `id` to the row of a child that was moved. */
 void ph_ctl_progress_detail(
 	const struct ph_ctl_request *request, const struct ph_id *id, json_t *row);

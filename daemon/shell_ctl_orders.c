@@ -157,10 +157,6 @@ void ph_ctl_done_move(struct ph_ctl_request *request)
 	const char *result = !request->error		     ? "done"
 			     : request->error == EINPROGRESS ? "partly"
 							     : "aborted";
-	if (!request->rows)
-		request->rows = json_array();
-	if (json_array_size(request->rows) == 0)
-		ph_ctl_progress_moved(request, request->rows);
 	json_t *fields = json_pack("{s:o,s:o,s:s}", "moved", list_or_empty(request->rows), "left",
 		list_or_empty(request->left), "result", result);
 	if (!request->error) {

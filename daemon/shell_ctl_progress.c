@@ -5,8 +5,6 @@
 #include "proto/bus.h"
 #include "shell_ctl_int.h"
 
-#define BEFORE_MAX 2048 /* migrations that a hub remembers, and more */
-
 struct measuring {
 	const struct ph_ctl_request *request;
 	size_t left;
@@ -40,21 +38,9 @@ static size_t left_now(const struct ph_ctl_request *request)
 	return m.left;
 }
 
-static bool remember(void *arg, const struct ph_migration_info *m)
-{
-	struct ph_ctl_request *request = arg;
-	if (m->result != PH_RESULT_RUNNING && request->n_before < BEFORE_MAX)
-		request->before[request->n_before++] = m->id;
-	return true;
-}
-
 void ph_ctl_progress_start(struct ph_ctl_request *request)
 {
 	request->n_left = left_now(request);
-	if (is_move(request))
-		return;
-	request->before = ph_shell_alloc(BEFORE_MAX * sizeof *request->before);
-	ph_hub_migrations(ph_ctl_shell(request)->hub, ph_clock_now_ms(), remember, request);
 }
 
 /* ---- what was moved */
@@ -73,9 +59,8 @@ static void add_detail(const struct ph_migration_info *m, json_t *row)
 }
 
 struct wanted {
-	const struct ph_ctl_request *request;
 	const struct ph_id *id;
-	json_t *json;
+	json_t *row;
 };
 
 static bool detail(void *arg, const struct ph_migration_info *m)
@@ -83,39 +68,15 @@ static bool detail(void *arg, const struct ph_migration_info *m)
 	struct wanted *w = arg;
 	bool found = ph_id_equal(&m->id, w->id);
 	if (found)
-		add_detail(m, w->json);
+		add_detail(m, w->row);
 	return !found;
 }
 
 void ph_ctl_progress_detail(
 	const struct ph_ctl_request *request, const struct ph_id *id, json_t *row)
 {
-	struct wanted w = {request, id, row};
+	struct wanted w = {id, row};
 	ph_hub_migrations(ph_ctl_shell(request)->hub, ph_clock_now_ms(), detail, &w);
-}
-
-static bool moved(void *arg, const struct ph_migration_info *m)
-{
-	struct wanted *w = arg;
-	const struct ph_ctl_request *request = w->request;
-	if (m->result != PH_RESULT_DONE || !ph_name_equal(&m->from, &request->node))
-		return true;
-	for (size_t i = 0; i < request->n_before; i++) {
-		if (ph_id_equal(&m->id, &request->before[i]))
-			return true;
-	}
-	json_t *row = json_pack(
-		"{s:s,s:I}", "child", m->key.child.s, "instance", (json_int_t)m->key.instance);
-	add_detail(m, row);
-	(void)json_array_append_new(w->json, row);
-	return true;
-}
-
-void ph_ctl_progress_moved(const struct ph_ctl_request *request, json_t *rows)
-{
-	struct wanted w = {request, NULL, rows};
-	if (request->before)
-		ph_hub_migrations(ph_ctl_shell(request)->hub, ph_clock_now_ms(), moved, &w);
 }
 
 /* ---- lines */

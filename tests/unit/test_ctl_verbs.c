@@ -411,25 +411,6 @@ START_TEST(test_move_not_done)
 }
 END_TEST
 
-/* Core names what a drain left behind; what it moved is what has left the node since. */
-START_TEST(test_drain)
-{
-	migration = (struct ph_migration_info){.id = {{0xcd}},
-		.key = {.child = {"web"}},
-		.from = {"a"},
-		.to = {"b"},
-		.result = PH_RESULT_DONE};
-	say("{\"op\":\"drain\",\"req\":1,\"node\":\"a\"}");
-	migrating = true;
-	answer(0, 0, "", 0, NULL);
-	HAS("\"moved\":[{\"child\":\"web\",\"instance\":0,\"id\":\"cd00000000");
-	say("{\"op\":\"drain\",\"req\":2,\"node\":\"a\"}"); /* that was before */
-	answer(1, 0, "", 0, NULL);
-	ck_assert_str_eq(
-		hear(), "{\"re\":2,\"ok\":true,\"moved\":[],\"left\":[],\"result\":\"done\"}");
-}
-END_TEST
-
 START_TEST(test_wait)
 {
 	say("{\"op\":\"wait\",\"req\":1,\"child\":\"web\",\"for\":\"moved\",\"timeout_ms\":50}");
@@ -505,7 +486,6 @@ int main(void)
 	tcase_add_test(t, test_children);
 	tcase_add_test(t, test_move);
 	tcase_add_test(t, test_move_not_done);
-	tcase_add_test(t, test_drain);
 	tcase_add_test(t, test_wait);
 	tcase_add_test(t, test_detached);
 	tcase_add_test(t, test_events);

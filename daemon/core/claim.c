@@ -58,11 +58,23 @@ static bool basis_holds(struct ph_hub *hub, const struct ph_claim *claim)
 	return true;
 }
 
+static void ask_again(struct ph_hub *hub, struct ph_claim *claim, uint64_t after_ms)
+{
+	claim->number = 0;
+	claim->n_wait = 0;
+	claim->again_ms = hub->now_ms + after_ms;
+	ph_timer_set(hub, &claim->timer, claim->again_ms);
+}
+
 static void decide(struct ph_hub *hub, struct ph_claim *claim, bool granted)
 {
 	struct ph_slot *slot = claim->slot;
 	enum ph_claim_basis basis = claim->basis;
 	uint64_t epoch = claim->epoch;
+	if (granted && claim->arrivals != hub->arrivals) {
+		ask_again(hub, claim, 0); /* somebody came meanwhile who may know better */
+		return;
+	}
 	granted = granted && basis_holds(hub, claim);
 	ph_claim_drop(hub, claim);
 	if (granted)
@@ -151,6 +163,7 @@ static void begin(struct ph_hub *hub, struct ph_claim *claim, uint64_t number)
 {
 	claim->number = number;
 	claim->asked_ms = hub->now_ms;
+	claim->arrivals = hub->arrivals;
 	ph_slot_seen(hub, claim->slot, claim->epoch);
 	await(hub, claim);
 	ph_timer_set(hub, &claim->timer, hub->now_ms + ASK_AGAIN_MS);
@@ -214,14 +227,6 @@ void ph_claim_deadline(struct ph_hub *hub, struct ph_claim *claim)
 		msg->n_claims = 1;
 		msg->claim = claim->number;
 	}
-}
-
-static void ask_again(struct ph_hub *hub, struct ph_claim *claim, uint64_t after_ms)
-{
-	claim->number = 0;
-	claim->n_wait = 0;
-	claim->again_ms = hub->now_ms + after_ms;
-	ph_timer_set(hub, &claim->timer, claim->again_ms);
 }
 
 static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)

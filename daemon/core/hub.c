@@ -307,8 +307,11 @@ static void on_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 		[PH_B_ORDER] = ph_order_message,
 		[PH_B_ORDER_ACK] = ph_order_message,
 	};
+	bool about_migration = msg->kind >= PH_B_PREPARE && msg->kind <= PH_B_FORGOTTEN;
 	if (hub->exiting || ph_member_stale(hub, msg) || !routes[msg->kind])
 		return;
+	if (hub->away && (about_migration || msg->kind == PH_B_CLAIM_ANSWER))
+		return; /* it is repeated when this node is in step again */
 	routes[msg->kind](hub, msg);
 }
 
@@ -456,8 +459,20 @@ static void dispatch(struct ph_hub *hub, const struct ph_event *event)
 	}
 }
 
+/* Until its registry is in step again, a node that was away acts on no deadline of these. */
+static bool held_back(const struct ph_hub *hub, const struct ph_timer *timer)
+{
+	return hub->away && (timer->kind == PH_TIMER_SOURCE || timer->kind == PH_TIMER_TARGET ||
+				    timer->kind == PH_TIMER_CLAIM || timer->kind == PH_TIMER_MOVES ||
+				    timer->kind == PH_TIMER_PLAN);
+}
+
 static void run_timer(struct ph_hub *hub, struct ph_timer *timer)
 {
+	if (held_back(hub, timer)) {
+		ph_timer_set(hub, timer, hub->now_ms + hub->set.heartbeat_ms);
+		return;
+	}
 	switch (timer->kind) {
 	case PH_TIMER_HEARTBEAT:
 		ph_member_beat(hub);
@@ -500,6 +515,8 @@ void ph_step(struct ph_hub *hub, const struct ph_event *event, uint64_t now_ms,
 	if (now_ms > hub->now_ms)
 		hub->now_ms = now_ms;
 	ph_out_begin(hub);
+	if (hub->started)
+		ph_member_woke(hub); /* before anything that was queued meanwhile */
 	dispatch(hub, event);
 	struct ph_timer *timer;
 	while (hub->started && (timer = ph_timer_due(hub)))

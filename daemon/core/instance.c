@@ -577,6 +577,30 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 
 /* ---- what the shell reports of a process ---- */
 
+static void put_migration(const struct ph_instance *instance, struct ph_wmsg *welcome)
+{
+	static const char *const phases[PH_PHASE_COUNT] = {
+#define X(name, word) [PH_PHASE_##name] = word,
+		PH_PHASES(X)
+#undef X
+	};
+	const struct ph_source *s = instance->source;
+	const struct ph_target *t = instance->target;
+	if (s && s->old == instance) {
+		welcome->migration_id = s->id;
+		welcome->migration_epoch = s->new_epoch;
+		welcome->phase = phases[s->info.phase];
+	} else if (t && t->fresh == instance && t->state < PH_TARGET_DROPPING) {
+		welcome->migration_id = t->id;
+		welcome->migration_epoch = t->new_epoch;
+		welcome->phase = t->state < PH_TARGET_LOADING	    ? "prepare"
+				 : t->state < PH_TARGET_PREPARED    ? "copy"
+				 : t->state < PH_TARGET_ACTIVATING ? "prepared"
+								    : "active";
+	}
+	welcome->has_migration = !ph_id_none(&welcome->migration_id);
+}
+
 static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
 {
 	instance->connected = true;
@@ -594,8 +618,9 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 	answer->instance = instance->slot->k.key.instance;
 	answer->epoch = instance->epoch;
 	answer->role = instance->role;
+	put_migration(instance, answer);
 	if (instance->source && instance->source->old == instance)
-		ph_source_hello(hub, instance->source, msg);
+		ph_source_hello(hub, instance->source);
 	else if (instance->target && instance->target->state < PH_TARGET_NEVER &&
 		 instance->target->fresh == instance)
 		ph_target_hello(hub, instance->target, msg);

@@ -76,7 +76,7 @@ static enum ph_member_state to_joining(struct ph_hub *hub, struct ph_member *mem
 static enum ph_member_state to_alive(struct ph_hub *hub, struct ph_member *member)
 {
 	ph_emit(hub, PH_EMIT_NODE_JOINED, NULL)->peer = member->info.name;
-	member->joined_since_plan = true;
+	member->joined_since_plan = !member->restarted; /* its workers have lived on */
 	ph_plan_soon(hub, hub->set.settle_ms);
 	return PH_MEMBER_ALIVE;
 }
@@ -170,8 +170,10 @@ static void step(struct ph_hub *hub, struct ph_member *member, enum member_input
 	if (member->state == before)
 		return;
 	member->since_ms = hub->now_ms;
-	if (ph_member_live(member))
+	if (ph_member_live(member)) {
+		hub->arrivals += before == PH_MEMBER_UNKNOWN || before == PH_MEMBER_DEAD;
 		link_member(hub, member);
+	}
 }
 
 /* ---- what is known of a member ---- */
@@ -200,7 +202,9 @@ static void renew(struct ph_hub *hub, struct ph_member *member, const struct ph_
 	member->hears_me_have = 0;
 	member->linked = false;
 	ph_registry_forget_node(hub, member);
-	if (was == PH_MEMBER_ALIVE || was == PH_MEMBER_SUSPECT)
+	member->restarted = was == PH_MEMBER_ALIVE || was == PH_MEMBER_SUSPECT ||
+			    (was == PH_MEMBER_JOINING && member->restarted);
+	if (member->restarted)
 		ph_log(hub, PH_LOG_INFO, "node %s came back with a new incarnation",
 			info->name.s);
 }
@@ -489,6 +493,12 @@ static void forgive(struct ph_hub *hub)
 		m->echo_at_ms = hub->now_ms;
 	if (late >= hub->set.failure_timeout_ms)
 		hub->away = true;
+}
+
+void ph_member_woke(struct ph_hub *hub)
+{
+	if (hub->beat.pos && hub->now_ms >= hub->last_beat_ms + LAG_BEATS * hub->set.heartbeat_ms)
+		ph_member_beat(hub);
 }
 
 static bool nobody_hears(const struct ph_hub *hub, const struct ph_member *mute)

@@ -617,23 +617,9 @@ void ph_source_worker(struct ph_hub *hub, struct ph_source *s, const struct ph_w
 	}
 }
 
-/* O has (re)connected: the welcome names the migration, and the last word is said again. */
-void ph_source_hello(struct ph_hub *hub, struct ph_source *s, const struct ph_wmsg *msg)
+/* O has (re)connected: the last word is said again. */
+void ph_source_hello(struct ph_hub *hub, struct ph_source *s)
 {
-	static const char *const phases[PH_PHASE_COUNT] = {
-#define X(name, word) [PH_PHASE_##name] = word,
-		PH_PHASES(X)
-#undef X
-	};
-	struct ph_action *last = &hub->out[hub->n_out - 1];
-	struct ph_wmsg *welcome = ph_out_alloc(hub, sizeof *welcome);
-	*welcome = *last->worker;
-	welcome->has_migration = true;
-	welcome->migration_id = s->id;
-	welcome->migration_epoch = s->new_epoch;
-	welcome->phase = phases[s->info.phase];
-	last->worker = welcome;
-	(void)msg;
 	if (s->told == PH_W_FREEZE && !s->copy_at_ms)
 		return; /* restored without its rounds: what comes next is resume or committed */
 	tell_once(hub, s);

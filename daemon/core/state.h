@@ -8,12 +8,9 @@
 #ifndef PH_CORE_STATE_H
 #define PH_CORE_STATE_H
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wsign-conversion"
-#pragma GCC diagnostic ignored "-Wconversion"
+#define HASH_FUNCTION(key, n, hash) ((hash) = (unsigned)ph_mix64(ph_hash_bytes(PH_HASH_SEED, key, n)))
 #include <uthash.h>
 #include <utlist.h>
-#pragma GCC diagnostic pop
 
 #include "core/hub.h"
 
@@ -82,6 +79,7 @@ struct ph_member {
 	uint64_t fetch_at_ms;		 /* last asked */
 	bool sweeping;			 /* a whole part is coming */
 	bool drained, welcomed;
+	bool restarted;		 /* alive under an earlier incarnation a moment ago */
 	bool joined_since_plan;		 /* ALIVE since the last plan: children may move to it */
 	uint32_t children;
 	size_t n_reports;
@@ -427,6 +425,7 @@ struct ph_claim {
 	uint64_t number;     /* of the batch in which it was asked last */
 	uint64_t epoch, highest;
 	uint64_t asked_ms, started_ms, again_ms;
+	uint64_t arrivals;   /* hub->arrivals when it was asked */
 	struct ph_timer timer;
 	size_t n_wait;	     /* members whose answer is missing */
 	struct ph_name wait[64];
@@ -524,6 +523,7 @@ struct ph_hub {
 	uint64_t last_beat_ms;
 	struct ph_timer beat, hello, plan, flush, moves_timer;
 	uint64_t hello_wait_ms;
+	uint64_t arrivals; /* how often a member became live */
 	bool away; /* the loop stood still: in step again only after a fetch */
 
 	uint64_t version, digest, migrations_version; /* of this node's part */
@@ -612,6 +612,7 @@ void ph_member_start(struct ph_hub *hub);
 void ph_member_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_member_beat(struct ph_hub *hub);
 void ph_member_hello(struct ph_hub *hub);
+void ph_member_woke(struct ph_hub *hub); /* did the loop stand still? */
 void ph_member_heartbeat_now(struct ph_hub *hub);
 void ph_member_leave(struct ph_hub *hub);
 /* A message from this incarnation is to be dropped. */
@@ -682,7 +683,7 @@ struct ph_source *ph_source_start(struct ph_hub *hub, struct ph_move *move);
 void ph_source_step(struct ph_hub *hub, struct ph_source *source, enum ph_source_input in);
 void ph_source_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_source_worker(struct ph_hub *hub, struct ph_source *source, const struct ph_wmsg *msg);
-void ph_source_hello(struct ph_hub *hub, struct ph_source *source, const struct ph_wmsg *msg);
+void ph_source_hello(struct ph_hub *hub, struct ph_source *source);
 void ph_source_stream(struct ph_hub *hub, struct ph_source *source, const struct ph_event *event);
 void ph_source_restore(struct ph_hub *hub, const struct ph_record *record);
 void ph_source_restart(struct ph_hub *hub); /* START: go on from what was restored */

@@ -310,8 +310,12 @@ static enum ph_target_state denied(struct ph_hub *hub, struct ph_target *t)
 
 static enum ph_target_state release(struct ph_hub *hub, struct ph_target *t)
 {
-	if (t->fresh)
+	/* Until A has answered it stays this node's: nobody may start an empty one meanwhile. */
+	t->slot->target = t;
+	if (t->fresh) {
+		t->slot->instance = NULL;
 		ph_instance_free(hub, t->fresh);
+	}
 	ph_target_write(hub, t, PH_RECORD_NEVER);
 	return PH_TARGET_RELEASING;
 }
@@ -319,8 +323,10 @@ static enum ph_target_state release(struct ph_hub *hub, struct ph_target *t)
 /* There is nobody to give it back to: it starts again here, from its spec. */
 static enum ph_target_state start_again(struct ph_hub *hub, struct ph_target *t)
 {
-	if (t->fresh)
+	if (t->fresh) {
+		t->slot->instance = NULL;
 		ph_instance_free(hub, t->fresh);
+	}
 	t->said = PH_B_NONE;
 	t->resend_ms = PH_NEVER_MS;
 	if (t->slot->target == t)

@@ -7,7 +7,7 @@
  * ph_target_step. Every state with a process has a bound: start_timeout, the watchdog, the stop's
  * grace, or the deadline of the migration it belongs to; RUNNING may last for ever.
  */
-#include "core/state.h"
+#include "core/instance.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +48,7 @@ static uint64_t min_ms(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static void arm(struct ph_hub *hub, struct ph_instance *instance)
+void ph_instance_arm(struct ph_hub *hub, struct ph_instance *instance)
 {
 	uint64_t at = PH_NEVER_MS;
 	switch (instance->state) {
@@ -83,7 +83,7 @@ static void arm(struct ph_hub *hub, struct ph_instance *instance)
 	ph_timer_set(hub, &instance->timer, at);
 }
 
-static void publish(struct ph_hub *hub, struct ph_instance *instance)
+void ph_instance_publish(struct ph_hub *hub, struct ph_instance *instance)
 {
 	if (instance->slot->instance == instance)
 		ph_slot_publish(hub, instance->slot);
@@ -161,7 +161,7 @@ static enum ph_instance_state spawned(struct ph_hub *hub, struct ph_instance *in
 }
 
 /* The process is no more and nothing of its group is left, or it never was. */
-static void drop_process(struct ph_hub *hub, struct ph_instance *instance)
+void ph_instance_drop_process(struct ph_hub *hub, struct ph_instance *instance)
 {
 	if (instance->wid)
 		HASH_DEL(hub->by_wid, instance);
@@ -208,7 +208,7 @@ static enum ph_instance_state again(struct ph_hub *hub, struct ph_instance *inst
 
 static enum ph_instance_state end(struct ph_hub *hub, struct ph_instance *instance)
 {
-	drop_process(hub, instance);
+	ph_instance_drop_process(hub, instance);
 	if (instance->target && instance->target->fresh == instance &&
 		(instance->target->state < PH_TARGET_ACTIVE || instance->activated ||
 			instance->target->state > PH_TARGET_ACTIVE)) {
@@ -472,263 +472,12 @@ void ph_instance_step(struct ph_hub *hub, struct ph_instance *instance, enum ph_
 	instance->state = next;
 	if (next != before)
 		instance->since_ms = hub->now_ms;
-	arm(hub, instance);
+	ph_instance_arm(hub, instance);
 	if (next != before || in == PH_INSTANCE_IN_SPAWNED)
-		publish(hub, instance);
+		ph_instance_publish(hub, instance);
 }
 
-/* For the unit test: is there a decision for this pair? */
-bool ph_instance_decided(enum ph_instance_state state, enum ph_instance_input in);
 bool ph_instance_decided(enum ph_instance_state state, enum ph_instance_input in)
 {
 	return machine[state][in] != NULL;
-}
-
-/* ---- birth and death ---- */
-
-struct ph_instance *ph_instance_new(struct ph_hub *hub, struct ph_slot *slot,
-	const struct ph_spec *spec, enum ph_role role, uint64_t epoch)
-{
-	struct ph_instance *instance = ph_must(calloc(1, sizeof *instance));
-	instance->slot = slot;
-	instance->spec = ph_must(ph_spec_clone(spec));
-	instance->role = role;
-	instance->epoch = epoch;
-	instance->since_ms = hub->now_ms;
-	instance->timer.kind = PH_TIMER_INSTANCE;
-	instance->timer.owner = instance;
-	DL_APPEND(hub->instances, instance);
-	return instance;
-}
-
-void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance)
-{
-	drop_process(hub, instance);
-	ph_timer_set(hub, &instance->timer, PH_NEVER_MS);
-	DL_DELETE(hub->instances, instance);
-	if (instance->slot->instance == instance) {
-		instance->slot->instance = NULL;
-		if (ph_slot_mine(hub, instance->slot) && !instance->slot->source && !hub->exiting)
-			ph_slot_release(hub, instance->slot);
-	}
-	if (instance->source && instance->source->old == instance)
-		instance->source->old = NULL;
-	if (instance->target && instance->target->fresh == instance)
-		instance->target->fresh = NULL;
-	ph_spec_free(instance->spec);
-	instance->spec = NULL;
-	instance->slot = NULL;
-	ph_out_bury(hub, instance);
-}
-
-void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
-{
-	struct ph_child *child = ph_child_get(hub, &adopted->key.child);
-	const struct ph_spec *spec = adopted->spec ? adopted->spec : ph_child_spec(child);
-	if (!spec) { /* nothing says how it is to be kept: end it as a stranger */
-		struct ph_action *action = ph_out(hub, PH_ACT_SIGNAL);
-		action->wid = adopted->wid;
-		action->signal = 9;
-		ph_out(hub, PH_ACT_REAP)->wid = adopted->wid;
-		return;
-	}
-	struct ph_slot *slot =
-		ph_slot_get(hub, &adopted->key, spec->local ? &hub->set.node : NULL);
-	struct ph_instance *instance =
-		ph_instance_new(hub, slot, spec, adopted->role, adopted->epoch);
-	instance->spec->revision = adopted->revision;
-	instance->wid = adopted->wid;
-	instance->pid = adopted->pid;
-	instance->restarts = adopted->restarts;
-	instance->said_ready = adopted->ready;
-	instance->meta = adopted->meta ? ph_must(strdup(adopted->meta)) : NULL;
-	instance->started_ms = instance->watchdog_ms = hub->now_ms;
-	HASH_ADD(hh, hub->by_wid, wid, sizeof instance->wid, instance);
-	if (adopted->wid > hub->numbers)
-		hub->numbers = adopted->wid;
-	ph_slot_seen(hub, slot, adopted->epoch);
-	if (adopted->retired)
-		instance->state = PH_INSTANCE_RETIRED;
-	else if (adopted->role == PH_ROLE_STANDBY)
-		instance->state = PH_INSTANCE_STANDING;
-	else
-		instance->state = adopted->ready ? PH_INSTANCE_RUNNING : PH_INSTANCE_STARTING;
-	/* Which migration it belongs to was restored from the journal, if it got that far. */
-	HASH_FIND(hh, hub->sources, adopted->migration.b, sizeof adopted->migration.b,
-		instance->source);
-	if (instance->source) {
-		instance->source->old = instance;
-		return;
-	}
-	HASH_FIND(hh, hub->targets, adopted->migration.b, sizeof adopted->migration.b,
-		instance->target);
-	if (instance->target) {
-		instance->target->fresh = instance;
-		return;
-	}
-	if (instance->state == PH_INSTANCE_RUNNING || instance->state == PH_INSTANCE_STARTING) {
-		if (!slot->instance) {
-			slot->instance = instance;
-			ph_slot_own(hub, slot, adopted->epoch, PH_LINEAGE_CONTINUED);
-		}
-		arm(hub, instance);
-	}
-}
-
-/* ---- what the shell reports of a process ---- */
-
-static void put_migration(const struct ph_instance *instance, struct ph_wmsg *welcome)
-{
-	static const char *const phases[PH_PHASE_COUNT] = {
-#define X(name, word) [PH_PHASE_##name] = word,
-		PH_PHASES(X)
-#undef X
-	};
-	const struct ph_source *s = instance->source;
-	const struct ph_target *t = instance->target;
-	if (s && s->old == instance) {
-		welcome->migration_id = s->id;
-		welcome->migration_epoch = s->new_epoch;
-		welcome->phase = phases[s->info.phase];
-	} else if (t && t->fresh == instance && t->state < PH_TARGET_DROPPING) {
-		welcome->migration_id = t->id;
-		welcome->migration_epoch = t->new_epoch;
-		welcome->phase = t->state < PH_TARGET_LOADING	    ? "prepare"
-				 : t->state < PH_TARGET_PREPARED    ? "copy"
-				 : t->state < PH_TARGET_ACTIVATING ? "prepared"
-								    : "active";
-	}
-	welcome->has_migration = !ph_id_none(&welcome->migration_id);
-}
-
-static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
-{
-	instance->connected = true;
-	instance->caps = msg->caps;
-	instance->has_state = msg->has_state;
-	memcpy(instance->format, msg->format, sizeof instance->format);
-	instance->format_version = msg->version;
-	instance->n_accepts = msg->n_accepts;
-	memcpy(instance->accepts, msg->accepts, sizeof instance->accepts);
-	struct ph_wmsg *answer = ph_tell(hub, instance, PH_W_WELCOME);
-	answer->v1 = true;
-	answer->node = hub->set.node;
-	answer->child = instance->slot->k.key.child;
-	answer->has_instance = true;
-	answer->instance = instance->slot->k.key.instance;
-	answer->epoch = instance->epoch;
-	answer->role = instance->role;
-	put_migration(instance, answer);
-	if (instance->source && instance->source->old == instance)
-		ph_source_hello(hub, instance->source);
-	else if (instance->target && instance->target->state < PH_TARGET_NEVER &&
-		 instance->target->fresh == instance)
-		ph_target_hello(hub, instance->target, msg);
-	else if (msg->has_standing && !ph_id_none(&msg->standing_id) &&
-		 msg->standing != PH_STANDING_COMMITTED) {
-		/* It stands in a handover that nobody here knows: it was never decided. */
-		struct ph_wmsg *resume = ph_tell(hub, instance, PH_W_RESUME);
-		resume->id = msg->standing_id;
-		resume->epoch = instance->epoch;
-		resume->reason = "the migration is not known any more";
-	}
-	ph_instance_step(hub, instance, PH_INSTANCE_IN_HELLO);
-}
-
-static void set_meta(struct ph_hub *hub, struct ph_instance *instance, const char *meta)
-{
-	if (!meta)
-		return;
-	free(instance->meta);
-	instance->meta = ph_must(strdup(meta));
-	publish(hub, instance);
-}
-
-static void on_ready(struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
-{
-	if (instance->state == PH_INSTANCE_STANDING && instance->role == PH_ROLE_STANDBY) {
-		ph_complain(hub, instance, "not_active", "'ready' before 'activate'");
-		return;
-	}
-	set_meta(hub, instance, msg->meta);
-	if (instance->spec->ready != PH_READY_NOTIFY || instance->activated)
-		ph_instance_step(hub, instance, PH_INSTANCE_IN_READY);
-}
-
-static bool of_old(enum ph_wop op)
-{
-	return op == PH_W_HANDOVER_ACCEPT || op == PH_W_HANDOVER_REFUSE || op == PH_W_PROGRESS ||
-	       op == PH_W_STATE_END || op == PH_W_RESUMED || op == PH_W_RETENTION_HANDLED;
-}
-
-static void on_worker(struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
-{
-	instance->watchdog_ms = msg->op == PH_W_WATCHDOG ? hub->now_ms : instance->watchdog_ms;
-	if (msg->op == PH_W_HELLO) {
-		on_hello(hub, instance, msg);
-	} else if (msg->op == PH_W_READY) {
-		on_ready(hub, instance, msg);
-	} else if (msg->op == PH_W_META) {
-		set_meta(hub, instance, msg->meta);
-	} else if (of_old(msg->op)) {
-		if (instance->source && instance->source->old == instance)
-			ph_source_worker(hub, instance->source, msg);
-		else if (msg->op != PH_W_RESUMED && msg->op != PH_W_PROGRESS)
-			ph_complain(hub, instance, "no_handover",
-				"this worker is not the old one of a handover");
-	} else if (msg->op == PH_W_HANDOVER_REJECT || msg->op == PH_W_HANDOVER_LOADED) {
-		if (instance->target && instance->target->fresh == instance)
-			ph_target_worker(hub, instance->target, msg);
-		else
-			ph_complain(hub, instance, "no_handover",
-				"this worker is not the new one of a handover");
-	}
-	if (instance->slot && instance->state == PH_INSTANCE_RUNNING)
-		arm(hub, instance);
-}
-
-static void on_notify(struct ph_hub *hub, struct ph_instance *instance, const struct ph_notify *n)
-{
-	if (n->watchdog)
-		instance->watchdog_ms = hub->now_ms;
-	if (n->extend_ms && instance->state == PH_INSTANCE_STARTING) {
-		instance->since_ms = hub->now_ms + n->extend_ms - instance->spec->start_timeout_ms;
-		arm(hub, instance);
-		return;
-	}
-	if (n->ready && instance->spec->ready == PH_READY_NOTIFY &&
-		instance->state == PH_INSTANCE_STARTING)
-		ph_instance_step(hub, instance, PH_INSTANCE_IN_READY);
-	else
-		arm(hub, instance);
-}
-
-void ph_instance_event(struct ph_hub *hub, const struct ph_event *event)
-{
-	struct ph_instance *instance;
-	HASH_FIND(hh, hub->by_wid, &event->wid, sizeof event->wid, instance);
-	if (!instance)
-		return;
-	if (event->kind == PH_EV_SPAWNED) {
-		instance->pid = event->pid;
-		ph_instance_step(hub, instance, PH_INSTANCE_IN_SPAWNED);
-	} else if (event->kind == PH_EV_SPAWN_FAILED) {
-		ph_log(hub, PH_LOG_ERROR, "%s/%u cannot be started: %s",
-			instance->slot->k.key.child.s, instance->slot->k.key.instance,
-			event->text ? event->text : "unknown");
-		if (instance->target)
-			ph_reason(instance->target->reason, "%s", event->text ? event->text : "");
-		ph_instance_step(hub, instance, PH_INSTANCE_IN_SPAWN_FAILED);
-	} else if (event->kind == PH_EV_EXITED) {
-		instance->exit = event->exit;
-		ph_instance_step(hub, instance, PH_INSTANCE_IN_EXITED);
-	} else if (event->kind == PH_EV_GONE) {
-		ph_instance_step(hub, instance, PH_INSTANCE_IN_GONE);
-	} else if (event->kind == PH_EV_WORKER) {
-		on_worker(hub, instance, event->worker);
-	} else if (event->kind == PH_EV_WORKER_CLOSED) {
-		instance->connected = false;
-	} else if (event->kind == PH_EV_NOTIFIED) {
-		on_notify(hub, instance, event->notify);
-	}
 }

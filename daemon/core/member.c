@@ -5,31 +5,14 @@
  * heard. A member is suspect after four heartbeats without an echo; it is dead when no live member
  * has had an echo from it for failure_timeout. A node whose own loop stood still accuses nobody.
  */
-#include "core/state.h"
+#include "core/member.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MEMBER_INPUTS(X)                                                                           \
-	X(HEARD)  /* a HELLO, WELCOME or heartbeat of this incarnation, not joined yet */          \
-	X(JOINED) /* it says that it is alive */                                                   \
-	X(ECHO)   /* a fresh echo */                                                               \
-	X(SILENT) /* no echo for four heartbeats */                                                \
-	X(MUTE)   /* nobody has had an echo for failure_timeout */                                 \
-	X(LEAVE)
-
-enum member_input {
-#define X(name) IN_##name,
-	MEMBER_INPUTS(X)
-#undef X
-		IN_COUNT
-};
-
 #define HELLO_FIRST_MS 100
 #define HELLO_MAX_MS 1000
-#define SILENT_BEATS 4
-#define LAG_BEATS 4 /* this node's own loop was late by so many: accuse nobody */
 
 struct ph_member *ph_member_find(const struct ph_hub *hub, const struct ph_name *name)
 {
@@ -113,44 +96,44 @@ static enum ph_member_state to_left(struct ph_hub *hub, struct ph_member *member
 }
 
 /* A dead or departed node comes back only with a higher incarnation, which makes it unknown again. */
-static enum ph_member_state (*const machine[PH_MEMBER_STATE_COUNT][IN_COUNT])(
+static enum ph_member_state (*const machine[PH_MEMBER_STATE_COUNT][PH_MEMBER_INPUT_COUNT])(
 	struct ph_hub *, struct ph_member *) = {
-	[PH_MEMBER_UNKNOWN] = {[IN_HEARD] = to_joining,
-		[IN_JOINED] = to_alive,
-		[IN_ECHO] = keep,
-		[IN_SILENT] = keep,
-		[IN_MUTE] = keep,
-		[IN_LEAVE] = to_left},
-	[PH_MEMBER_JOINING] = {[IN_HEARD] = keep,
-		[IN_JOINED] = to_alive,
-		[IN_ECHO] = keep,
-		[IN_SILENT] = keep,
-		[IN_MUTE] = to_dead,
-		[IN_LEAVE] = to_left},
-	[PH_MEMBER_ALIVE] = {[IN_HEARD] = keep,
-		[IN_JOINED] = keep,
-		[IN_ECHO] = keep,
-		[IN_SILENT] = to_suspect,
-		[IN_MUTE] = to_dead,
-		[IN_LEAVE] = to_left},
-	[PH_MEMBER_SUSPECT] = {[IN_HEARD] = keep,
-		[IN_JOINED] = keep,
-		[IN_ECHO] = recover,
-		[IN_SILENT] = keep,
-		[IN_MUTE] = to_dead,
-		[IN_LEAVE] = to_left},
-	[PH_MEMBER_DEAD] = {[IN_HEARD] = keep,
-		[IN_JOINED] = keep,
-		[IN_ECHO] = recover, /* one fresh echo vetoes the verdict */
-		[IN_SILENT] = keep,
-		[IN_MUTE] = keep,
-		[IN_LEAVE] = to_left},
-	[PH_MEMBER_LEFT] = {[IN_HEARD] = keep,
-		[IN_JOINED] = keep,
-		[IN_ECHO] = keep,
-		[IN_SILENT] = keep,
-		[IN_MUTE] = keep,
-		[IN_LEAVE] = keep},
+	[PH_MEMBER_UNKNOWN] = {[PH_MEMBER_IN_HEARD] = to_joining,
+		[PH_MEMBER_IN_JOINED] = to_alive,
+		[PH_MEMBER_IN_ECHO] = keep,
+		[PH_MEMBER_IN_SILENT] = keep,
+		[PH_MEMBER_IN_MUTE] = keep,
+		[PH_MEMBER_IN_LEAVE] = to_left},
+	[PH_MEMBER_JOINING] = {[PH_MEMBER_IN_HEARD] = keep,
+		[PH_MEMBER_IN_JOINED] = to_alive,
+		[PH_MEMBER_IN_ECHO] = keep,
+		[PH_MEMBER_IN_SILENT] = keep,
+		[PH_MEMBER_IN_MUTE] = to_dead,
+		[PH_MEMBER_IN_LEAVE] = to_left},
+	[PH_MEMBER_ALIVE] = {[PH_MEMBER_IN_HEARD] = keep,
+		[PH_MEMBER_IN_JOINED] = keep,
+		[PH_MEMBER_IN_ECHO] = keep,
+		[PH_MEMBER_IN_SILENT] = to_suspect,
+		[PH_MEMBER_IN_MUTE] = to_dead,
+		[PH_MEMBER_IN_LEAVE] = to_left},
+	[PH_MEMBER_SUSPECT] = {[PH_MEMBER_IN_HEARD] = keep,
+		[PH_MEMBER_IN_JOINED] = keep,
+		[PH_MEMBER_IN_ECHO] = recover,
+		[PH_MEMBER_IN_SILENT] = keep,
+		[PH_MEMBER_IN_MUTE] = to_dead,
+		[PH_MEMBER_IN_LEAVE] = to_left},
+	[PH_MEMBER_DEAD] = {[PH_MEMBER_IN_HEARD] = keep,
+		[PH_MEMBER_IN_JOINED] = keep,
+		[PH_MEMBER_IN_ECHO] = recover, /* one fresh echo vetoes the verdict */
+		[PH_MEMBER_IN_SILENT] = keep,
+		[PH_MEMBER_IN_MUTE] = keep,
+		[PH_MEMBER_IN_LEAVE] = to_left},
+	[PH_MEMBER_LEFT] = {[PH_MEMBER_IN_HEARD] = keep,
+		[PH_MEMBER_IN_JOINED] = keep,
+		[PH_MEMBER_IN_ECHO] = keep,
+		[PH_MEMBER_IN_SILENT] = keep,
+		[PH_MEMBER_IN_MUTE] = keep,
+		[PH_MEMBER_IN_LEAVE] = keep},
 };
 
 static void link_member(struct ph_hub *hub, struct ph_member *member)
@@ -163,7 +146,12 @@ static void link_member(struct ph_hub *hub, struct ph_member *member)
 	member->linked = true;
 }
 
-static void step(struct ph_hub *hub, struct ph_member *member, enum member_input in)
+bool ph_member_decided(enum ph_member_state state, enum ph_member_input in)
+{
+	return machine[state][in] != NULL;
+}
+
+void ph_member_step(struct ph_hub *hub, struct ph_member *member, enum ph_member_input in)
 {
 	enum ph_member_state before = member->state;
 	member->state = machine[before][in](hub, member);
@@ -228,7 +216,7 @@ static struct ph_member *learn(struct ph_hub *hub, const struct ph_member_info *
 	return member;
 }
 
-static struct ph_member_info self_info(const struct ph_hub *hub)
+struct ph_member_info ph_member_self(const struct ph_hub *hub)
 {
 	struct ph_member_info info;
 	memset(&info, 0, sizeof info);
@@ -273,7 +261,7 @@ static void refuse(struct ph_hub *hub, const struct ph_bmsg *msg, struct ph_memb
 	link_member(hub, member);
 	struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_REFUSED);
 	ph_reason(answer->reason, "%s", text);
-	answer->self = self_info(hub);
+	answer->self = ph_member_self(hub);
 }
 
 static void welcome(struct ph_hub *hub, struct ph_member *member)
@@ -288,16 +276,16 @@ static void welcome(struct ph_hub *hub, struct ph_member *member)
 		list[k].state = m->state;
 		list[k++].labels = ph_out_text(hub, m->info.labels);
 	}
-	msg->self = self_info(hub);
+	msg->self = ph_member_self(hub);
 	msg->members = list;
 	msg->n_members = k;
 	msg->known_incarnation = member->info.incarnation;
 }
 
-static enum member_input says(const struct ph_member_info *info)
+enum ph_member_input ph_member_says(const struct ph_member_info *info)
 {
-	return info->state == PH_MEMBER_ALIVE || info->state == PH_MEMBER_SUSPECT ? IN_JOINED
-										   : IN_HEARD;
+	return info->state == PH_MEMBER_ALIVE || info->state == PH_MEMBER_SUSPECT ? PH_MEMBER_IN_JOINED
+										   : PH_MEMBER_IN_HEARD;
 }
 
 static void on_hello(struct ph_hub *hub, const struct ph_bmsg *msg)
@@ -311,7 +299,7 @@ static void on_hello(struct ph_hub *hub, const struct ph_bmsg *msg)
 			"other node uses");
 		return;
 	}
-	step(hub, member, says(&msg->self));
+	ph_member_step(hub, member, ph_member_says(&msg->self));
 	link_member(hub, member);
 	welcome(hub, member);
 	if (!member->welcomed && hub->hello.pos)
@@ -323,7 +311,7 @@ static void on_welcome(struct ph_hub *hub, const struct ph_bmsg *msg)
 	struct ph_member *member = learn(hub, &msg->self);
 	if (!member)
 		return;
-	step(hub, member, says(&msg->self));
+	ph_member_step(hub, member, ph_member_says(&msg->self));
 	link_member(hub, member);
 	member->welcomed = true;
 	for (size_t i = 0; i < msg->n_members; i++) {
@@ -331,7 +319,7 @@ static void on_welcome(struct ph_hub *hub, const struct ph_bmsg *msg)
 		if (!other)
 			continue;
 		if (other->state == PH_MEMBER_UNKNOWN)
-			step(hub, other, IN_HEARD);
+			ph_member_step(hub, other, PH_MEMBER_IN_HEARD);
 		link_member(hub, other);
 	}
 }
@@ -384,7 +372,7 @@ static void become_alive(struct ph_hub *hub)
 	hub->ready_told = true;
 }
 
-static void try_join(struct ph_hub *hub)
+void ph_member_try_join(struct ph_hub *hub)
 {
 	if (hub->self_state != PH_MEMBER_JOINING)
 		return;
@@ -411,7 +399,7 @@ void ph_member_hello(struct ph_hub *hub)
 	bool done = all_greeted(hub);
 	if (!done) {
 		struct ph_bmsg *msg = ph_cast(hub, PH_B_HELLO);
-		msg->self = self_info(hub);
+		msg->self = ph_member_self(hub);
 	}
 	hub->hello_wait_ms = hub->hello_wait_ms * 2 > HELLO_MAX_MS ? HELLO_MAX_MS
 								    : hub->hello_wait_ms * 2;
@@ -438,187 +426,6 @@ void ph_member_start(struct ph_hub *hub)
 		hub->join_until_ms = hub->now_ms;
 }
 
-/* ---- heartbeats ---- */
-
-static uint64_t echo_age(const struct ph_hub *hub, const struct ph_member *member)
-{
-	return hub->now_ms - member->echo_at_ms;
-}
-
-static void put_echoes(struct ph_hub *hub, struct ph_bmsg *msg)
-{
-	struct ph_echo *list = ph_out_alloc(hub, (HASH_COUNT(hub->members) + 1) * sizeof *list);
-	size_t n = 0;
-	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
-		if (!ph_member_live(m))
-			continue;
-		list[n++] = (struct ph_echo){.name = m->info.name,
-			.incarnation = m->info.incarnation,
-			.sequence = m->heard_seq,
-			.age_ms = echo_age(hub, m),
-			.have = m->have,
-			.suspect = m->state == PH_MEMBER_SUSPECT};
-	}
-	msg->echoes = list;
-	msg->n_echoes = n;
-}
-
-void ph_member_heartbeat_now(struct ph_hub *hub)
-{
-	if (!hub->set.address[0])
-		return;
-	struct ph_bmsg *msg = ph_cast(hub, PH_B_HEARTBEAT);
-	hub->sequence++;
-	hub->sent_ms[hub->sequence % PH_SENT_RING] = hub->now_ms;
-	msg->sequence = hub->sequence;
-	msg->self = self_info(hub);
-	msg->drained = hub->drained;
-	msg->registry_version = hub->flushed_version;
-	msg->registry_digest = hub->n_dirty ? 0 : hub->digest;
-	msg->migrations_version = hub->flushed_migrations;
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
-		msg->children += ph_slot_mine(hub, slot);
-	put_echoes(hub, msg);
-}
-
-/* This node's own loop stood still: nobody is to be blamed for its silence. */
-static void forgive(struct ph_hub *hub)
-{
-	uint64_t late = hub->now_ms - hub->last_beat_ms;
-	if (hub->last_beat_ms == 0 || late < LAG_BEATS * hub->set.heartbeat_ms)
-		return;
-	ph_log(hub, PH_LOG_WARNING, "this node's loop stood still for %llu ms",
-		(unsigned long long)late);
-	for (struct ph_member *m = hub->members; m; m = m->hh.next)
-		m->echo_at_ms = hub->now_ms;
-	if (late >= hub->set.failure_timeout_ms)
-		hub->away = true;
-}
-
-void ph_member_woke(struct ph_hub *hub)
-{
-	if (hub->beat.pos && hub->now_ms >= hub->last_beat_ms + LAG_BEATS * hub->set.heartbeat_ms)
-		ph_member_beat(hub);
-}
-
-static bool nobody_hears(const struct ph_hub *hub, const struct ph_member *mute)
-{
-	uint64_t limit = hub->set.failure_timeout_ms;
-	if (echo_age(hub, mute) < limit)
-		return false;
-	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
-		if (m == mute || m->state != PH_MEMBER_ALIVE || echo_age(hub, m) >= limit)
-			continue;
-		for (size_t i = 0; i < m->n_reports; i++)
-			if (ph_name_equal(&m->reports[i].name, &mute->info.name) &&
-				m->reports[i].age_ms + (hub->now_ms - m->heard_at_ms) < limit)
-				return false;
-	}
-	return true;
-}
-
-static void judge(struct ph_hub *hub)
-{
-	uint64_t silent = (SILENT_BEATS + 1) * hub->set.heartbeat_ms;
-	struct ph_member *m, *next;
-	HASH_ITER (hh, hub->members, m, next) {
-		if (!ph_member_live(m))
-			continue;
-		if (echo_age(hub, m) > silent)
-			step(hub, m, IN_SILENT);
-		if (nobody_hears(hub, m))
-			step(hub, m, IN_MUTE);
-		else
-			ph_registry_step(hub, m);
-	}
-}
-
-static bool back_in_step(const struct ph_hub *hub)
-{
-	for (struct ph_member *m = hub->members; m; m = m->hh.next)
-		if (ph_member_live(m) &&
-			(m->heard_at_ms + hub->set.heartbeat_ms * 2 < hub->now_ms ||
-				!ph_registry_in_step(hub, m)))
-			return false;
-	return true;
-}
-
-void ph_member_beat(struct ph_hub *hub)
-{
-	forgive(hub);
-	hub->last_beat_ms = hub->now_ms;
-	ph_timer_set(hub, &hub->beat, hub->now_ms + hub->set.heartbeat_ms);
-	judge(hub);
-	if (hub->away && back_in_step(hub)) {
-		hub->away = false;
-		ph_plan_soon(hub, 0);
-	}
-	try_join(hub);
-	ph_member_heartbeat_now(hub);
-	ph_registry_journal(hub);
-	ph_child_tick(hub);
-}
-
-static void take_reports(struct ph_hub *hub, struct ph_member *member, const struct ph_bmsg *msg)
-{
-	if (msg->n_echoes > member->n_reports)
-		member->reports = ph_must(
-			realloc(member->reports, msg->n_echoes * sizeof *member->reports));
-	member->n_reports = msg->n_echoes;
-	for (size_t i = 0; i < msg->n_echoes; i++) {
-		const struct ph_echo *echo = &msg->echoes[i];
-		member->reports[i].name = echo->name;
-		member->reports[i].age_ms = echo->age_ms;
-		if (!ph_is_self(hub, &echo->name) || echo->incarnation != hub->set.incarnation)
-			continue;
-		member->hears_me_have = echo->have;
-		if (echo->sequence == 0 || echo->sequence > hub->sequence ||
-			echo->sequence + PH_SENT_RING <= hub->sequence)
-			continue;
-		uint64_t sent = hub->sent_ms[echo->sequence % PH_SENT_RING];
-		if (sent > member->echo_at_ms || !member->echoed)
-			member->echo_at_ms = sent;
-		member->echoed = true;
-		if (echo_age(hub, member) <= (SILENT_BEATS + 1) * hub->set.heartbeat_ms)
-			step(hub, member, IN_ECHO);
-	}
-}
-
-static void on_heartbeat(struct ph_hub *hub, const struct ph_bmsg *msg)
-{
-	struct ph_member *member = ph_member_find(hub, &msg->from);
-	if (!member || msg->sequence <= member->heard_seq || member->state == PH_MEMBER_LEFT)
-		return;
-	member->heard_seq = msg->sequence;
-	member->heard_at_ms = hub->now_ms;
-	member->registry_version = msg->registry_version;
-	member->registry_digest = msg->registry_digest;
-	if (!msg->registry_digest)
-		member->registry_digest = member->digest; /* it has changes that it has not cast yet */
-	member->migrations_version = msg->migrations_version;
-	member->children = msg->children;
-	bool replan = member->info.draining && !msg->self.draining;
-	if (replan)
-		member->joined_since_plan = true; /* its children may return */
-	if (member->info.draining != msg->self.draining)
-		ph_plan_soon(hub, replan ? hub->set.settle_ms : 0);
-	member->info.draining = msg->self.draining;
-	member->drained = msg->drained;
-	take_reports(hub, member, msg);
-	step(hub, member, says(&msg->self));
-	ph_registry_step(hub, member);
-	ph_source_confirmations(hub);
-	try_join(hub);
-}
-
-void ph_member_leave(struct ph_hub *hub)
-{
-	if (!hub->set.address[0])
-		return;
-	struct ph_bmsg *msg = ph_cast(hub, PH_B_LEAVE);
-	msg->self = self_info(hub);
-}
-
 void ph_member_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_member *member;
@@ -629,10 +436,10 @@ void ph_member_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 	} else if (msg->kind == PH_B_REFUSED) {
 		on_refused(hub, msg);
 	} else if (msg->kind == PH_B_HEARTBEAT) {
-		on_heartbeat(hub, msg);
+		ph_member_heartbeat(hub, msg);
 	} else if (msg->kind == PH_B_LEAVE) {
 		member = ph_member_find(hub, &msg->from);
 		if (member)
-			step(hub, member, IN_LEAVE);
+			ph_member_step(hub, member, PH_MEMBER_IN_LEAVE);
 	}
 }

@@ -1,0 +1,192 @@
+/*
+ * heartbeat.c - who lives: what a heartbeat says, and what its echoes and silences mean.
+ */
+#include "core/member.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SILENT_BEATS 4
+#define LAG_BEATS 4 /* this node's own loop was late by so many: accuse nobody */
+
+/* ---- heartbeats ---- */
+
+static uint64_t echo_age(const struct ph_hub *hub, const struct ph_member *member)
+{
+	return hub->now_ms - member->echo_at_ms;
+}
+
+static void put_echoes(struct ph_hub *hub, struct ph_bmsg *msg)
+{
+	struct ph_echo *list = ph_out_alloc(hub, (HASH_COUNT(hub->members) + 1) * sizeof *list);
+	size_t n = 0;
+	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
+		if (!ph_member_live(m))
+			continue;
+		list[n++] = (struct ph_echo){.name = m->info.name,
+			.incarnation = m->info.incarnation,
+			.sequence = m->heard_seq,
+			.age_ms = echo_age(hub, m),
+			.have = m->have,
+			.suspect = m->state == PH_MEMBER_SUSPECT};
+	}
+	msg->echoes = list;
+	msg->n_echoes = n;
+}
+
+void ph_member_heartbeat_now(struct ph_hub *hub)
+{
+	if (!hub->set.address[0])
+		return;
+	struct ph_bmsg *msg = ph_cast(hub, PH_B_HEARTBEAT);
+	hub->sequence++;
+	hub->sent_ms[hub->sequence % PH_SENT_RING] = hub->now_ms;
+	msg->sequence = hub->sequence;
+	msg->self = ph_member_self(hub);
+	msg->drained = hub->drained;
+	msg->registry_version = hub->flushed_version;
+	msg->registry_digest = hub->n_dirty ? 0 : hub->digest;
+	msg->migrations_version = hub->flushed_migrations;
+	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+		msg->children += ph_slot_mine(hub, slot);
+	put_echoes(hub, msg);
+}
+
+/* This node's own loop stood still: nobody is to be blamed for its silence. */
+static void forgive(struct ph_hub *hub)
+{
+	uint64_t late = hub->now_ms - hub->last_beat_ms;
+	if (hub->last_beat_ms == 0 || late < LAG_BEATS * hub->set.heartbeat_ms)
+		return;
+	ph_log(hub, PH_LOG_WARNING, "this node's loop stood still for %llu ms",
+		(unsigned long long)late);
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		m->echo_at_ms = hub->now_ms;
+	if (late >= hub->set.failure_timeout_ms)
+		hub->away = true;
+}
+
+void ph_member_woke(struct ph_hub *hub)
+{
+	if (hub->beat.pos && hub->now_ms >= hub->last_beat_ms + LAG_BEATS * hub->set.heartbeat_ms)
+		ph_member_beat(hub);
+}
+
+static bool nobody_hears(const struct ph_hub *hub, const struct ph_member *mute)
+{
+	uint64_t limit = hub->set.failure_timeout_ms;
+	if (echo_age(hub, mute) < limit)
+		return false;
+	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
+		if (m == mute || m->state != PH_MEMBER_ALIVE || echo_age(hub, m) >= limit)
+			continue;
+		for (size_t i = 0; i < m->n_reports; i++)
+			if (ph_name_equal(&m->reports[i].name, &mute->info.name) &&
+				m->reports[i].age_ms + (hub->now_ms - m->heard_at_ms) < limit)
+				return false;
+	}
+	return true;
+}
+
+static void judge(struct ph_hub *hub)
+{
+	uint64_t silent = (SILENT_BEATS + 1) * hub->set.heartbeat_ms;
+	struct ph_member *m, *next;
+	HASH_ITER (hh, hub->members, m, next) {
+		if (!ph_member_live(m))
+			continue;
+		if (echo_age(hub, m) > silent)
+			ph_member_step(hub, m, PH_MEMBER_IN_SILENT);
+		if (nobody_hears(hub, m))
+			ph_member_step(hub, m, PH_MEMBER_IN_MUTE);
+		else
+			ph_registry_step(hub, m);
+	}
+}
+
+static bool back_in_step(const struct ph_hub *hub)
+{
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (ph_member_live(m) &&
+			(m->heard_at_ms + hub->set.heartbeat_ms * 2 < hub->now_ms ||
+				!ph_registry_in_step(hub, m)))
+			return false;
+	return true;
+}
+
+void ph_member_beat(struct ph_hub *hub)
+{
+	forgive(hub);
+	hub->last_beat_ms = hub->now_ms;
+	ph_timer_set(hub, &hub->beat, hub->now_ms + hub->set.heartbeat_ms);
+	judge(hub);
+	if (hub->away && back_in_step(hub)) {
+		hub->away = false;
+		ph_plan_soon(hub, 0);
+	}
+	ph_member_try_join(hub);
+	ph_member_heartbeat_now(hub);
+	ph_registry_journal(hub);
+	ph_child_tick(hub);
+}
+
+static void take_reports(struct ph_hub *hub, struct ph_member *member, const struct ph_bmsg *msg)
+{
+	if (msg->n_echoes > member->n_reports)
+		member->reports = ph_must(
+			realloc(member->reports, msg->n_echoes * sizeof *member->reports));
+	member->n_reports = msg->n_echoes;
+	for (size_t i = 0; i < msg->n_echoes; i++) {
+		const struct ph_echo *echo = &msg->echoes[i];
+		member->reports[i].name = echo->name;
+		member->reports[i].age_ms = echo->age_ms;
+		if (!ph_is_self(hub, &echo->name) || echo->incarnation != hub->set.incarnation)
+			continue;
+		member->hears_me_have = echo->have;
+		if (echo->sequence == 0 || echo->sequence > hub->sequence ||
+			echo->sequence + PH_SENT_RING <= hub->sequence)
+			continue;
+		uint64_t sent = hub->sent_ms[echo->sequence % PH_SENT_RING];
+		if (sent > member->echo_at_ms || !member->echoed)
+			member->echo_at_ms = sent;
+		member->echoed = true;
+		if (echo_age(hub, member) <= (SILENT_BEATS + 1) * hub->set.heartbeat_ms)
+			ph_member_step(hub, member, PH_MEMBER_IN_ECHO);
+	}
+}
+
+void ph_member_heartbeat(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	struct ph_member *member = ph_member_find(hub, &msg->from);
+	if (!member || msg->sequence <= member->heard_seq || member->state == PH_MEMBER_LEFT)
+		return;
+	member->heard_seq = msg->sequence;
+	member->heard_at_ms = hub->now_ms;
+	member->registry_version = msg->registry_version;
+	member->registry_digest = msg->registry_digest;
+	if (!msg->registry_digest)
+		member->registry_digest = member->digest; /* it has changes that it has not cast yet */
+	member->migrations_version = msg->migrations_version;
+	member->children = msg->children;
+	bool replan = member->info.draining && !msg->self.draining;
+	if (replan)
+		member->joined_since_plan = true; /* its children may return */
+	if (member->info.draining != msg->self.draining)
+		ph_plan_soon(hub, replan ? hub->set.settle_ms : 0);
+	member->info.draining = msg->self.draining;
+	member->drained = msg->drained;
+	take_reports(hub, member, msg);
+	ph_member_step(hub, member, ph_member_says(&msg->self));
+	ph_registry_step(hub, member);
+	ph_source_confirmations(hub);
+	ph_member_try_join(hub);
+}
+
+void ph_member_leave(struct ph_hub *hub)
+{
+	if (!hub->set.address[0])
+		return;
+	struct ph_bmsg *msg = ph_cast(hub, PH_B_LEAVE);
+	msg->self = ph_member_self(hub);
+}
+

@@ -1,0 +1,329 @@
+/* source_hear.c - a migration as its source sees it: what is heard, and what a restart finds. */
+#include "core/source.h"
+
+#include <string.h>
+
+#define ENDED_MAX 4096 /* outcomes kept for partners that do not answer */
+
+/* ---- what is heard from daemons ---- */
+
+static enum ph_source_input input_of(enum ph_bkind kind)
+{
+	static const uint8_t inputs[PH_BKIND_COUNT] = {
+		[PH_B_READY] = PH_SOURCE_IN_READY + 1,
+		[PH_B_REJECT] = PH_SOURCE_IN_REJECTED + 1,
+		[PH_B_NACK] = PH_SOURCE_IN_REJECTED + 1,
+		[PH_B_ABORTED] = PH_SOURCE_IN_REJECTED + 1,
+		[PH_B_LOADED] = PH_SOURCE_IN_LOADED + 1,
+		[PH_B_PREPARED] = PH_SOURCE_IN_PREPARED + 1,
+		[PH_B_ACTIVE] = PH_SOURCE_IN_ACTIVE + 1,
+		[PH_B_LOST] = PH_SOURCE_IN_LOST + 1,
+		[PH_B_RELEASE] = PH_SOURCE_IN_RELEASE + 1,
+		[PH_B_FORGOTTEN] = PH_SOURCE_IN_FORGOTTEN + 1,
+	};
+	return inputs[kind] ? (enum ph_source_input)(inputs[kind] - 1) : PH_SOURCE_INPUT_COUNT;
+}
+
+/* The migration is not known (any more): nothing here will ever commit it. */
+static void answer_stranger(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	struct ph_bmsg *answer;
+	if (msg->kind == PH_B_RELEASE) {
+		answer = ph_send(hub, &msg->from, PH_B_RELEASED);
+	} else if ((msg->kind == PH_B_QUERY || msg->kind == PH_B_PREPARED ||
+			   msg->kind == PH_B_READY) &&
+		   !hub->set.journal_lost) {
+		answer = ph_send(hub, &msg->from, PH_B_ABORT);
+		ph_reason(answer->reason, "the source does not know this migration");
+	} else {
+		return;
+	}
+	answer->id = msg->id;
+	answer->key = msg->key;
+	answer->epoch = msg->epoch;
+}
+
+static void on_query(struct ph_hub *hub, struct ph_source *s)
+{
+	if (s->state == PH_SOURCE_COMMITTED || s->state == PH_SOURCE_ENDED)
+		ph_source_repeat(hub, s); /* COMMIT, or ABORT, or FORGET */
+}
+
+static bool take(struct ph_source *s, const struct ph_bmsg *msg)
+{
+	if (msg->kind == PH_B_LOADED && msg->round != s->round)
+		return false;
+	if (msg->kind == PH_B_PREPARED) {
+		s->journal = msg->journal;
+		if (s->state == PH_SOURCE_CONFIRMING || s->state == PH_SOURCE_PREPARING) {
+			uint64_t above = ph_epoch_make(ph_epoch_counter(msg->seen) + 1,
+				(uint32_t)(s->new_epoch & 0xffffff));
+			if (msg->seen > s->new_epoch) /* an equal one is this very number */
+				s->new_epoch = above;
+		}
+		return s->state != PH_SOURCE_PREPARING || s->overlap;
+	}
+	if (msg->kind == PH_B_READY)
+		return !s->overlap;
+	if (msg->kind == PH_B_ACTIVE && msg->epoch > s->new_epoch)
+		s->new_epoch = msg->epoch;
+	if (msg->kind == PH_B_REJECT && s->state == PH_SOURCE_PREPARING)
+		s->busy = msg->busy;
+	if ((msg->kind == PH_B_REJECT || msg->kind == PH_B_NACK) && msg->reason[0] &&
+		!s->info.reason[0])
+		ph_reason(s->info.reason, "%s%s", msg->busy ? PH_BUSY : "", msg->reason);
+	return true;
+}
+
+void ph_source_void_ack(struct ph_hub *hub, struct ph_source *s, const struct ph_name *from)
+{
+	for (size_t i = 0; i < s->n_void_wait; i++)
+		if (ph_name_equal(&s->void_wait[i], from)) {
+			s->void_wait[i] = s->void_wait[--s->n_void_wait];
+			break;
+		}
+	if (s->state == PH_SOURCE_VOIDING && s->voided && !s->n_void_wait)
+		ph_source_step(hub, s, PH_SOURCE_IN_VOID_HEARD);
+}
+
+void ph_source_message(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	struct ph_source *s;
+	HASH_FIND(hh, hub->sources, msg->id.b, sizeof msg->id.b, s);
+	if (!s) {
+		answer_stranger(hub, msg);
+		return;
+	}
+	if (msg->kind == PH_B_VOID_ACK) {
+		ph_source_void_ack(hub, s, &msg->from);
+		return;
+	}
+	if (!ph_name_equal(&msg->from, &s->peer))
+		return;
+	if (msg->kind == PH_B_QUERY) {
+		on_query(hub, s);
+		return;
+	}
+	enum ph_source_input in = input_of(msg->kind);
+	if (in != PH_SOURCE_INPUT_COUNT && take(s, msg))
+		ph_source_step(hub, s, in);
+}
+
+/* ---- what is heard from O ---- */
+
+static void on_refuse(struct ph_hub *hub, struct ph_source *s, const struct ph_wmsg *msg)
+{
+	s->refused = true;
+	s->busy = msg->code && strcmp(msg->code, "busy") == 0;
+	s->never = msg->code && strcmp(msg->code, "never") == 0;
+	s->retry_after_ms = msg->retry_after_ms;
+	if (s->state == PH_SOURCE_ASKING && s->force) {
+		ph_source_step(hub, s, PH_SOURCE_IN_ACCEPTED);
+		return;
+	}
+	/* It has changed nothing, so it is told nothing. */
+	if (s->old->state == PH_INSTANCE_FROZEN)
+		ph_instance_step(hub, s->old, PH_INSTANCE_IN_THAW);
+	if (s->state == PH_SOURCE_COPYING && s->round == 0)
+		s->final_asked = s->final_synced = false, s->told = PH_W_NONE, s->ticket_no = 0;
+	ph_source_step(hub, s, PH_SOURCE_IN_REFUSED);
+}
+
+static void on_state_end(struct ph_hub *hub, struct ph_source *s, const struct ph_wmsg *msg)
+{
+	bool streaming = s->state == PH_SOURCE_COPYING || s->state == PH_SOURCE_FREEZING;
+	if (msg->round < s->round || s->have_end || s->state > PH_SOURCE_FREEZING)
+		return; /* a repeat */
+	if (msg->round > s->round || !streaming) {
+		ph_complain(hub, s->old, "wrong_round", "state_end of round %u, expected %u",
+			msg->round, s->round);
+		return;
+	}
+	bool last = msg->final || !s->rounds;
+	if (s->state == PH_SOURCE_FREEZING && !last) {
+		ph_complain(hub, s->old, "not_final", "state_end after freeze must be final");
+		return;
+	}
+	s->have_end = true;
+	s->end_bytes = msg->bytes;
+	s->end_final = last;
+	ph_source_step(hub, s, PH_SOURCE_IN_STATE_END);
+}
+
+static bool ours(struct ph_hub *hub, struct ph_source *s, const struct ph_wmsg *msg)
+{
+	if (ph_id_equal(&msg->id, &s->id))
+		return true;
+	ph_log(hub, PH_LOG_DEBUG, "%s/%u speaks of another migration", s->slot->k.key.child.s,
+		s->slot->k.key.instance);
+	return false;
+}
+
+void ph_source_worker(struct ph_hub *hub, struct ph_source *s, const struct ph_wmsg *msg)
+{
+	if (!ours(hub, s, msg))
+		return;
+	if (msg->op == PH_W_HANDOVER_ACCEPT) {
+		if (msg->has_bytes_estimate) {
+			s->info.has_total = true;
+			s->info.total = msg->bytes_estimate;
+		}
+		ph_source_step(hub, s, PH_SOURCE_IN_ACCEPTED);
+	} else if (msg->op == PH_W_HANDOVER_REFUSE) {
+		on_refuse(hub, s, msg);
+	} else if (msg->op == PH_W_STATE_END) {
+		on_state_end(hub, s, msg);
+	} else if (msg->op == PH_W_PROGRESS) {
+		s->has_dirty = true;
+		s->dirty_bytes = msg->dirty_bytes;
+		ph_source_step(hub, s, PH_SOURCE_IN_PROGRESS);
+	} else if (msg->op == PH_W_RETENTION_HANDLED) {
+		ph_source_step(hub, s, PH_SOURCE_IN_HANDLED);
+	} else if (msg->op == PH_W_RESUMED) {
+		ph_source_step(hub, s, PH_SOURCE_IN_RESUMED);
+	}
+}
+
+/* O has (re)connected: the last word is said again. */
+void ph_source_hello(struct ph_hub *hub, struct ph_source *s)
+{
+	if (s->told == PH_W_FREEZE && !s->copy_at_ms)
+		return; /* restored without its rounds: what comes next is resume or committed */
+	ph_source_retell(hub, s);
+}
+
+/* ---- the stream ---- */
+
+static void no_dial(struct ph_hub *hub, struct ph_source *s)
+{
+	struct ph_bmsg *msg = ph_source_compose(hub, s, PH_B_DIAL_BACK);
+	msg->round = s->round;
+}
+
+void ph_source_stream(struct ph_hub *hub, struct ph_source *s, const struct ph_event *event)
+{
+	if (event->kind == PH_EV_STREAM_FAILED) {
+		ph_reason(s->info.reason, "%s", event->text ? event->text : "the stream failed");
+		ph_source_step(hub, s, PH_SOURCE_IN_BROKEN);
+	} else if (event->kind == PH_EV_STREAM_NO_DIAL) {
+		no_dial(hub, s);
+	} else if (event->kind == PH_EV_STREAM_PROGRESS) {
+		if (event->stream->bytes == s->moved_bytes)
+			return;
+		s->moved_bytes = event->stream->bytes;
+		ph_source_show(hub, s);
+		ph_source_step(hub, s, PH_SOURCE_IN_PROGRESS);
+	} else if (event->stream->round == s->round && !s->have_stream) {
+		s->have_stream = true;
+		s->stream_bytes = event->stream->bytes;
+		s->stream_digest = event->stream->digest;
+		if (s->moved_bytes < s->round_start_bytes + s->stream_bytes)
+			s->moved_bytes = s->round_start_bytes + s->stream_bytes;
+		s->round_start_bytes = s->moved_bytes;
+		ph_source_step(hub, s, PH_SOURCE_IN_STREAMED);
+	}
+}
+
+/* ---- after a restart of the daemon ---- */
+
+static bool of_source(enum ph_record_kind kind)
+{
+	return kind == PH_RECORD_FINAL || kind == PH_RECORD_VOID || kind == PH_RECORD_COMMIT ||
+	       kind == PH_RECORD_DONE;
+}
+
+void ph_source_restore(struct ph_hub *hub, const struct ph_record *record)
+{
+	struct ph_source *s;
+	HASH_FIND(hh, hub->sources, record->id.b, sizeof record->id.b, s);
+	if (record->kind == PH_RECORD_FORGET) {
+		if (!s)
+			return;
+		if (s->slot->source == s)
+			s->slot->source = NULL;
+		HASH_DEL(hub->sources, s);
+		ph_out_bury(hub, s);
+		return;
+	}
+	if (!of_source(record->kind))
+		return;
+	struct ph_slot *slot = ph_slot_get(hub, &record->key, NULL);
+	if (!s)
+		s = ph_source_new(hub, &record->id, slot, &record->peer, record->epoch);
+	s->new_epoch = record->revision;
+	s->final_asked = s->final_synced = true;
+	s->claim_asked = record->asked || record->kind == PH_RECORD_FINAL ||
+			 record->kind == PH_RECORD_COMMIT;
+	ph_slot_seen(hub, slot, record->kind == PH_RECORD_VOID ? record->epoch : s->new_epoch);
+	static const enum ph_source_state states[PH_RECORD_COUNT] = {
+		[PH_RECORD_FINAL] = PH_SOURCE_ABORTING,
+		[PH_RECORD_VOID] = PH_SOURCE_ENDED,
+		[PH_RECORD_COMMIT] = PH_SOURCE_COMMITTED,
+		[PH_RECORD_DONE] = PH_SOURCE_FINISHING,
+	};
+	s->state = states[record->kind];
+	s->voided = record->kind == PH_RECORD_VOID;
+}
+
+static void restart_one(struct ph_hub *hub, struct ph_source *s)
+{
+	struct ph_instance *old = s->old;
+	struct ph_slot *slot = s->slot;
+	enum ph_source_state state = s->state;
+	if (old && !slot->instance && state != PH_SOURCE_FINISHING) {
+		slot->instance = old;
+		if (!slot->entered)
+			ph_slot_own(hub, slot, old->epoch, PH_LINEAGE_CONTINUED);
+		ph_slot_publish(hub, slot);
+	}
+	if (state == PH_SOURCE_ABORTING) {
+		if (old && old->state == PH_INSTANCE_RUNNING)
+			old->state = PH_INSTANCE_FROZEN;
+		s->frozen = true;
+		s->told = PH_W_FREEZE;
+		ph_reason(s->info.reason, "the source's daemon was restarted");
+		ph_source_say(hub, s, PH_B_ABORT);
+		ph_source_entered(hub, s, PH_SOURCE_ENDED);
+		return;
+	}
+	if (state == PH_SOURCE_COMMITTED) {
+		if (old)
+			old->state = PH_INSTANCE_FROZEN;
+		s->told = PH_W_FREEZE;
+		s->frozen = true;
+		s->frozen_at_ms = hub->now_ms;
+		ph_source_say(hub, s, PH_B_COMMIT);
+		ph_source_entered(hub, s, PH_SOURCE_ENDED);
+		return;
+	}
+	if (state == PH_SOURCE_FINISHING) {
+		s->info.result = PH_RESULT_RUNNING;
+		ph_source_step(hub, s, PH_SOURCE_IN_SYNCED);
+		if (s->slot && s->state == PH_SOURCE_ENDED)
+			ph_source_say(hub, s, PH_B_FORGET);
+		return;
+	}
+	/* VOID: O was resumed, or is to be: on_hello of a frozen one says so. */
+	if (slot->source == s)
+		slot->source = NULL;
+	if (old) {
+		old->source = NULL;
+		if (old->state == PH_INSTANCE_FROZEN)
+			ph_instance_step(hub, old, PH_INSTANCE_IN_THAW);
+	}
+	s->old = NULL;
+	s->info.result = PH_RESULT_ABORTED;
+	ph_source_say(hub, s, PH_B_ABORT);
+	ph_source_entered(hub, s, PH_SOURCE_ENDED);
+}
+
+void ph_source_restart(struct ph_hub *hub)
+{
+	struct ph_source *s, *next;
+	HASH_ITER (hh, hub->sources, s, next)
+		restart_one(hub, s);
+	/* Outcomes of partners that never answer are bounded. */
+	HASH_ITER (hh, hub->sources, s, next)
+		if (s->state == PH_SOURCE_ENDED && HASH_COUNT(hub->sources) > ENDED_MAX)
+			ph_source_free(hub, s);
+}

@@ -25,161 +25,17 @@ static enum ph_source_state bug(struct ph_hub *hub, struct ph_source *s)
 	return s->state;
 }
 
-/* ---- the end ---- */
-
-static void cut_stream(struct ph_hub *hub, struct ph_source *s)
-{
-	if (!s->streaming)
-		return;
-	s->streaming = false;
-	struct ph_stream_order *order = ph_out_alloc(hub, sizeof *order);
-	order->id = s->id;
-	ph_out(hub, PH_ACT_STREAM_CLOSE)->stream = order;
-}
-
-/* What B is told from now on, until it confirmed. */
-static void close_with(struct ph_hub *hub, struct ph_source *s, enum ph_bkind kind)
-{
-	if (kind == PH_B_NONE || !ph_member_up(hub, &s->peer)) {
-		s->said = kind;
-		s->resend_wait_ms = PH_RESEND_MAX_MS;
-		s->resend_ms = kind == PH_B_NONE ? PH_NEVER_MS : hub->now_ms + PH_RESEND_MAX_MS;
-		return;
-	}
-	ph_source_say(hub, s, kind);
-}
-
-/* The outcome stands: the child's slot is free for the next migration. */
-static enum ph_source_state finish(struct ph_hub *hub, struct ph_source *s, enum ph_result result)
-{
-	cut_stream(hub, s);
-	s->ended_ms = hub->now_ms;
-	ph_source_result(hub, s, result);
-	if (s->slot->source == s)
-		s->slot->source = NULL;
-	if (s->old && s->old->source == s)
-		s->old->source = NULL;
-	s->old = NULL;
-	ph_plan_migrated(hub, s);
-	return PH_SOURCE_ENDED;
-}
-
-/* O goes on as if nothing had happened, or what is left of it is started anew by its policy. */
-static void let_old_go_on(struct ph_hub *hub, struct ph_source *s)
-{
-	struct ph_instance *old = s->old;
-	if (!old || !ph_instance_has_process(old))
-		return;
-	if (s->told != PH_W_NONE && s->told != PH_W_HANDOVER_ASK) {
-		struct ph_wmsg *msg = ph_tell(hub, old, PH_W_RESUME);
-		msg->id = s->id;
-		msg->epoch = old->epoch;
-		msg->reason = ph_out_text(hub, s->resume_reason);
-	}
-	if (old->state == PH_INSTANCE_FROZEN || old->state == PH_INSTANCE_RETIRED)
-		ph_instance_step(hub, old, PH_INSTANCE_IN_THAW);
-}
-
-/* Nobody owns a living copy: the one who owned it starts it again from its spec. */
-static void start_without_old(struct ph_hub *hub, struct ph_source *s)
-{
-	struct ph_slot *slot = s->slot;
-	if (s->old || slot->instance || !ph_slot_mine(hub, slot) || slot->wish_stopped)
-		return;
-	ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD);
-}
-
-static enum ph_source_state resume(struct ph_hub *hub, struct ph_source *s)
-{
-	if (s->claim_asked || s->reclaim) {
-		(void)ph_claim_start(hub, s->slot, PH_CLAIM_TAKEBACK, &hub->set.node, &s->id, 0);
-		return PH_SOURCE_RECLAIMING;
-	}
-	let_old_go_on(hub, s);
-	bool lone = !s->old;
-	enum ph_source_state next =
-		finish(hub, s, s->back ? PH_RESULT_ROLLED_BACK : PH_RESULT_ABORTED);
-	if (lone)
-		start_without_old(hub, s);
-	return next;
-}
-
-static void blame(struct ph_source *s, const char *reason)
-{
-	if (!s->info.reason[0])
-		ph_reason(s->info.reason, "%s", reason);
-	ph_reason(s->resume_reason, "%s", s->info.reason);
-}
-
-/*
- * Before `final` O resumes at once. After it O waits, frozen, for B's word (ABORTING), and for no
- * longer than the budget allows goes on under `void`.
- */
-static enum ph_source_state abort_for(struct ph_hub *hub, struct ph_source *s, const char *reason)
-{
-	blame(s, reason);
-	cut_stream(hub, s);
-	if (s->slot->claim)
-		ph_claim_drop(hub, s->slot->claim);
-	bool prepared = s->said != PH_B_NONE;
-	if (s->final_asked || s->claim_asked) {
-		ph_source_say(hub, s, PH_B_ABORT);
-		return PH_SOURCE_ABORTING;
-	}
-	enum ph_source_state next = resume(hub, s);
-	close_with(hub, s, prepared ? PH_B_ABORT : PH_B_NONE);
-	return next;
-}
+/* ---- plan and prepare ---- */
 
 static enum ph_source_state cancelled(struct ph_hub *hub, struct ph_source *s)
 {
-	return abort_for(hub, s, "cancelled");
-}
-
-static enum ph_source_state old_died(struct ph_hub *hub, struct ph_source *s)
-{
-	/* B has not got all of it, so N is no copy: O's policy starts it again, here and now. */
-	bool prepared = s->said != PH_B_NONE;
-	blame(s, "the old worker ended");
-	if (s->final_asked)
-		ph_source_write(hub, s, PH_RECORD_VOID);
-	enum ph_source_state next = finish(hub, s, PH_RESULT_ABORTED);
-	close_with(hub, s, prepared ? PH_B_ABORT : PH_B_NONE);
-	return next;
+	return ph_source_abort(hub, s, "cancelled");
 }
 
 static enum ph_source_state broken(struct ph_hub *hub, struct ph_source *s)
 {
-	return abort_for(hub, s, "the transfer of the state failed");
+	return ph_source_abort(hub, s, "the transfer of the state failed");
 }
-
-static enum ph_source_state peer_died(struct ph_hub *hub, struct ph_source *s)
-{
-	enum ph_source_state next;
-	blame(s, "the target node died or left");
-	cut_stream(hub, s);
-	if (s->slot->claim)
-		ph_claim_drop(hub, s->slot->claim);
-	if (s->final_asked || s->claim_asked)
-		return ph_source_void(hub, s);
-	next = resume(hub, s);
-	close_with(hub, s, s->said == PH_B_NONE ? PH_B_NONE : PH_B_ABORT);
-	return next;
-}
-
-/* B will never activate this id, N is dead: that is its last word, and O may go on. */
-static enum ph_source_state rejected(struct ph_hub *hub, struct ph_source *s)
-{
-	if (s->slot->claim)
-		ph_claim_drop(hub, s->slot->claim);
-	blame(s, "the target refused");
-	enum ph_source_state next = resume(hub, s);
-	if (next == PH_SOURCE_ENDED)
-		close_with(hub, s, PH_B_FORGET);
-	return next;
-}
-
-/* ---- plan and prepare ---- */
 
 static enum ph_source_state prepare(struct ph_hub *hub, struct ph_source *s)
 {
@@ -190,8 +46,8 @@ static enum ph_source_state prepare(struct ph_hub *hub, struct ph_source *s)
 static enum ph_source_state refused(struct ph_hub *hub, struct ph_source *s)
 {
 	if (ph_plan_busy_for_good(hub, s))
-		return abort_for(hub, s, "the worker stayed busy for defer_max");
-	return abort_for(hub, s,
+		return ph_source_abort(hub, s, "the worker stayed busy for defer_max");
+	return ph_source_abort(hub, s,
 		s->busy    ? PH_BUSY "the worker refused"
 		: s->never ? "the worker refused: never"
 			   : "the worker refused: incompatible");
@@ -199,12 +55,12 @@ static enum ph_source_state refused(struct ph_hub *hub, struct ph_source *s)
 
 static enum ph_source_state asked_too_long(struct ph_hub *hub, struct ph_source *s)
 {
-	return abort_for(hub, s, "the worker did not answer handover_ask");
+	return ph_source_abort(hub, s, "the worker did not answer handover_ask");
 }
 
 static enum ph_source_state prepared_too_long(struct ph_hub *hub, struct ph_source *s)
 {
-	return abort_for(hub, s, "the new worker was not ready in time");
+	return ph_source_abort(hub, s, "the new worker was not ready in time");
 }
 
 static void freeze_old(struct ph_hub *hub, struct ph_source *s)
@@ -253,7 +109,7 @@ static enum ph_source_state try_end(struct ph_hub *hub, struct ph_source *s)
 	if (s->end_bytes != s->stream_bytes) {
 		ph_reason(text, "state_end says %llu bytes, %llu were read",
 			(unsigned long long)s->end_bytes, (unsigned long long)s->stream_bytes);
-		return abort_for(hub, s, text);
+		return ph_source_abort(hub, s, text);
 	}
 	if (s->end_final && !s->final_synced) {
 		ask_final(hub, s);
@@ -287,7 +143,7 @@ static enum ph_source_state final_synced(struct ph_hub *hub, struct ph_source *s
 
 static enum ph_source_state final_unsynced(struct ph_hub *hub, struct ph_source *s)
 {
-	return abort_for(hub, s, "the journal cannot be written");
+	return ph_source_abort(hub, s, "the journal cannot be written");
 }
 
 /* Is what O changed meanwhile small enough to be sent within half of the budget? */
@@ -323,7 +179,7 @@ static enum ph_source_state next_round(struct ph_hub *hub, struct ph_source *s)
 static enum ph_source_state copied_too_long(struct ph_hub *hub, struct ph_source *s)
 {
 	bool idle = hub->now_ms >= s->progress_ms + PH_COPY_IDLE_MS;
-	return abort_for(hub, s, idle ? "the copy made no progress" : "the copy took too long");
+	return ph_source_abort(hub, s, idle ? "the copy made no progress" : "the copy took too long");
 }
 
 static enum ph_source_state over_budget(struct ph_hub *hub, struct ph_source *s)
@@ -331,7 +187,7 @@ static enum ph_source_state over_budget(struct ph_hub *hub, struct ph_source *s)
 	if (!s->old) /* N is the only good copy: there is nothing to go back to */
 		return s->state;
 	s->slot->move_attempt++;
-	return abort_for(hub, s, "the downtime budget was used up");
+	return ph_source_abort(hub, s, "the downtime budget was used up");
 }
 
 /* ---- prepared, commit ---- */
@@ -355,21 +211,21 @@ static enum ph_source_state commit(struct ph_hub *hub, struct ph_source *s)
 
 static enum ph_source_state claim_denied(struct ph_hub *hub, struct ph_source *s)
 {
-	return abort_for(hub, s, "another member objects to the new owner");
+	return ph_source_abort(hub, s, "another member objects to the new owner");
 }
 
 static enum ph_source_state claim_too_slow(struct ph_hub *hub, struct ph_source *s)
 {
 	if (!s->old)
 		return s->state;
-	return abort_for(hub, s, "the members did not answer the claim in time");
+	return ph_source_abort(hub, s, "the members did not answer the claim in time");
 }
 
 static enum ph_source_state commit_synced(struct ph_hub *hub, struct ph_source *s)
 {
 	if (!ph_member_up(hub, &s->peer)) {
 		s->reclaim = true;
-		return resume(hub, s);
+		return ph_source_resume(hub, s);
 	}
 	ph_source_say(hub, s, PH_B_COMMIT);
 	return PH_SOURCE_COMMITTED;
@@ -378,22 +234,22 @@ static enum ph_source_state commit_synced(struct ph_hub *hub, struct ph_source *
 /* Undecided: the record may stand in the file. B's `never` and a claim make it harmless. */
 static enum ph_source_state commit_unsynced(struct ph_hub *hub, struct ph_source *s)
 {
-	return abort_for(hub, s, "the journal cannot be written");
+	return ph_source_abort(hub, s, "the journal cannot be written");
 }
 
 /* After `commit` only a claim gives the child back. */
 static enum ph_source_state take_back(struct ph_hub *hub, struct ph_source *s)
 {
 	s->back = s->reclaim = true;
-	blame(s, "the target could not activate");
+	ph_source_blame(s, "the target could not activate");
 	s->said = PH_B_NONE;
 	s->resend_ms = PH_NEVER_MS;
-	return resume(hub, s);
+	return ph_source_resume(hub, s);
 }
 
 static enum ph_source_state target_dead(struct ph_hub *hub, struct ph_source *s)
 {
-	blame(s, "the target node died after the commit");
+	ph_source_blame(s, "the target node died after the commit");
 	s->info.result = PH_RESULT_TARGET_DEAD;
 	return take_back(hub, s);
 }
@@ -402,7 +258,7 @@ static enum ph_source_state active(struct ph_hub *hub, struct ph_source *s)
 {
 	if (s->slot->claim)
 		ph_claim_drop(hub, s->slot->claim);
-	cut_stream(hub, s);
+	ph_source_cut_stream(hub, s);
 	s->said = PH_B_NONE;
 	s->resend_ms = PH_NEVER_MS;
 	if (s->frozen && !s->info.has_downtime) {
@@ -427,7 +283,7 @@ static enum ph_source_state retain(struct ph_hub *hub, struct ph_source *s)
 	if (slot->instance == old)
 		slot->instance = NULL;
 	if (!old)
-		return finish(hub, s, PH_RESULT_DONE);
+		return ph_source_finish(hub, s, PH_RESULT_DONE);
 	s->retention_until_ms = hub->now_ms + old->spec->retention_ms;
 	if (s->overlap && old->spec->ready == PH_READY_NONE)
 		s->handled = true; /* the retention was B's test of the new worker */
@@ -450,8 +306,8 @@ static enum ph_source_state handled(struct ph_hub *hub, struct ph_source *s)
 
 static enum ph_source_state old_gone(struct ph_hub *hub, struct ph_source *s)
 {
-	enum ph_source_state next = finish(hub, s, PH_RESULT_DONE);
-	close_with(hub, s, PH_B_FORGET);
+	enum ph_source_state next = ph_source_finish(hub, s, PH_RESULT_DONE);
+	ph_source_close_with(hub, s, PH_B_FORGET);
 	return next;
 }
 
@@ -463,92 +319,15 @@ static enum ph_source_state released(struct ph_hub *hub, struct ph_source *s)
 		return s->state;
 	}
 	s->back = s->reclaim = true;
-	blame(s, "the new worker ended before it was ready");
+	ph_source_blame(s, "the new worker ended before it was ready");
 	s->slot->instance = s->old;
-	return resume(hub, s);
+	return ph_source_resume(hub, s);
 }
 
 static enum ph_source_state not_any_more(struct ph_hub *hub, struct ph_source *s)
 {
 	ph_source_answer_release(hub, s, false);
 	return s->state;
-}
-
-/* ---- abort after `final` ---- */
-
-enum ph_source_state ph_source_void(struct ph_hub *hub, struct ph_source *s)
-{
-	s->said = PH_B_NONE;
-	s->resend_ms = PH_NEVER_MS;
-	ph_source_write(hub, s, PH_RECORD_VOID);
-	return PH_SOURCE_VOIDING;
-}
-
-static enum ph_source_state void_synced(struct ph_hub *hub, struct ph_source *s)
-{
-	s->voided = true;
-	ph_source_say(hub, s, PH_B_VOID);
-	if (s->n_void_wait)
-		return s->state;
-	enum ph_source_state next = resume(hub, s);
-	if (next == PH_SOURCE_ENDED)
-		close_with(hub, s, PH_B_ABORT);
-	return next;
-}
-
-static enum ph_source_state void_known(struct ph_hub *hub, struct ph_source *s)
-{
-	enum ph_source_state next = resume(hub, s);
-	if (next == PH_SOURCE_ENDED)
-		close_with(hub, s, PH_B_ABORT);
-	return next;
-}
-
-static enum ph_source_state void_too_long(struct ph_hub *hub, struct ph_source *s)
-{
-	return s->voided ? void_known(hub, s) : s->state;
-}
-
-/* Without a journal there is no `void`: O waits for B's word. */
-static enum ph_source_state void_unsynced(struct ph_hub *hub, struct ph_source *s)
-{
-	ph_source_say(hub, s, PH_B_ABORT);
-	return PH_SOURCE_ABORTING;
-}
-
-/* ---- the claim for A itself ---- */
-
-/* `resume` names the epoch that would have resulted; this one names that which O has now. */
-static void tell_epoch(struct ph_hub *hub, struct ph_instance *old)
-{
-	struct ph_wmsg *msg = ph_tell(hub, old, PH_W_ROLE);
-	msg->role = PH_ROLE_ACTIVE;
-	msg->epoch = old->epoch;
-}
-
-static enum ph_source_state taken_back(struct ph_hub *hub, struct ph_source *s)
-{
-	struct ph_slot *slot = s->slot;
-	struct ph_instance *old = s->old;
-	enum ph_result result = s->info.result == PH_RESULT_TARGET_DEAD ? PH_RESULT_TARGET_DEAD
-				: s->back				 ? PH_RESULT_ROLLED_BACK
-									 : PH_RESULT_ABORTED;
-	ph_source_write(hub, s, PH_RECORD_VOID);
-	ph_slot_own(hub, slot, s->new_epoch,
-		result == PH_RESULT_TARGET_DEAD ? PH_LINEAGE_FROM_COPY : PH_LINEAGE_CONTINUED);
-	if (old) {
-		slot->instance = old;
-		old->epoch = s->new_epoch;
-		let_old_go_on(hub, s);
-		tell_epoch(hub, old);
-		ph_slot_publish(hub, slot);
-	}
-	ph_source_answer_release(hub, s, true);
-	enum ph_source_state next = finish(hub, s, result);
-	close_with(hub, s, PH_B_ABORT);
-	if (!slot->instance)
-		ph_own_start(hub, slot, s->new_epoch, PH_LINEAGE_COLD);
-	return next;
 }
 
 static enum ph_source_state confirmed(struct ph_hub *hub, struct ph_source *s)
@@ -597,38 +376,38 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 		IN(RESUMED) = ignore, IN(READY) = ignore, IN(REJECTED) = ignore,
 		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
 		IN(RELEASE) = not_any_more, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
-		IN(O_DEAD) = old_died, IN(B_DEAD) = peer_died, IN(CANCEL) = cancelled,
+		IN(O_DEAD) = ph_source_old_died, IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled,
 		IN(DEADLINE) = asked_too_long},
 	[PH_SOURCE_PREPARING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore,
-		IN(READY) = copy, IN(REJECTED) = rejected, IN(LOADED) = ignore,
+		IN(READY) = copy, IN(REJECTED) = ph_source_rejected, IN(LOADED) = ignore,
 		IN(PREPARED) = claim_for_peer, IN(ACTIVE) = active, IN(RELEASE) = not_any_more,
-		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = old_died,
-		IN(B_DEAD) = peer_died, IN(CANCEL) = cancelled, IN(DEADLINE) = prepared_too_long},
+		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = ph_source_old_died,
+		IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled, IN(DEADLINE) = prepared_too_long},
 	[PH_SOURCE_COPYING] = {NOT_YET, IN(ACCEPTED) = progressed, IN(REFUSED) = refused,
 		IN(STATE_END) = round_part, IN(PROGRESS) = progressed, IN(HANDLED) = ignore,
-		IN(RESUMED) = ignore, IN(READY) = ignore, IN(REJECTED) = rejected,
+		IN(RESUMED) = ignore, IN(READY) = ignore, IN(REJECTED) = ph_source_rejected,
 		IN(LOADED) = next_round, IN(PREPARED) = ignore, IN(ACTIVE) = active,
 		IN(RELEASE) = not_any_more, IN(STREAMED) = round_part, IN(BROKEN) = broken,
-		IN(SYNCED) = final_synced, IN(UNSYNCED) = final_unsynced, IN(O_DEAD) = old_died,
-		IN(B_DEAD) = peer_died, IN(CANCEL) = cancelled, IN(DEADLINE) = copied_too_long},
+		IN(SYNCED) = final_synced, IN(UNSYNCED) = final_unsynced, IN(O_DEAD) = ph_source_old_died,
+		IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled, IN(DEADLINE) = copied_too_long},
 	[PH_SOURCE_FREEZING] = {NOT_YET, IN(ACCEPTED) = ignore, IN(REFUSED) = refused,
 		IN(STATE_END) = round_part, IN(PROGRESS) = progressed, IN(HANDLED) = ignore,
-		IN(RESUMED) = ignore, IN(READY) = ignore, IN(REJECTED) = rejected,
+		IN(RESUMED) = ignore, IN(READY) = ignore, IN(REJECTED) = ph_source_rejected,
 		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
 		IN(RELEASE) = not_any_more, IN(STREAMED) = round_part, IN(BROKEN) = broken,
-		IN(SYNCED) = final_synced, IN(UNSYNCED) = final_unsynced, IN(O_DEAD) = old_died,
-		IN(B_DEAD) = peer_died, IN(CANCEL) = cancelled, IN(DEADLINE) = over_budget},
+		IN(SYNCED) = final_synced, IN(UNSYNCED) = final_unsynced, IN(O_DEAD) = ph_source_old_died,
+		IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled, IN(DEADLINE) = over_budget},
 	[PH_SOURCE_CONFIRMING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore,
-		IN(READY) = ignore, IN(REJECTED) = rejected, IN(LOADED) = ignore,
+		IN(READY) = ignore, IN(REJECTED) = ph_source_rejected, IN(LOADED) = ignore,
 		IN(PREPARED) = claim_for_peer, IN(ACTIVE) = active, IN(RELEASE) = not_any_more,
 		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = copy_is_all,
-		IN(B_DEAD) = peer_died, IN(CANCEL) = cancelled, IN(DEADLINE) = over_budget},
+		IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled, IN(DEADLINE) = over_budget},
 	[PH_SOURCE_CLAIMING] = {STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore,
-		IN(REJECTED) = rejected, IN(LOADED) = ignore, IN(PREPARED) = ignore,
+		IN(REJECTED) = ph_source_rejected, IN(LOADED) = ignore, IN(PREPARED) = ignore,
 		IN(ACTIVE) = active, IN(LOST) = ignore, IN(VOID_HEARD) = ignore,
 		IN(RELEASE) = not_any_more, IN(FORGOTTEN) = ignore, IN(SYNCED) = ignore,
 		IN(UNSYNCED) = ignore, IN(GRANTED) = commit, IN(DENIED) = claim_denied,
-		IN(O_DEAD) = copy_is_all, IN(B_DEAD) = peer_died, IN(CANCEL) = cancelled,
+		IN(O_DEAD) = copy_is_all, IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled,
 		IN(DEADLINE) = claim_too_slow},
 	[PH_SOURCE_COMMITTING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore,
 		IN(READY) = ignore, IN(REJECTED) = ignore, IN(LOADED) = ignore,
@@ -660,20 +439,20 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 		IN(B_DEAD) = ignore, IN(CANCEL) = ignore, IN(DEADLINE) = ignore},
 	[PH_SOURCE_ABORTING] = {IN(LOST) = take_back, IN(VOID_HEARD) = ignore,
 		IN(FORGOTTEN) = ignore, IN(GRANTED) = ignore, IN(DENIED) = ignore, STREAM_LATE,
-		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = rejected,
+		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = ph_source_rejected,
 		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
 		IN(RELEASE) = not_any_more, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
 		IN(O_DEAD) = copy_is_all, IN(B_DEAD) = ph_source_void, IN(CANCEL) = ignore,
 		IN(DEADLINE) = ph_source_void},
-	[PH_SOURCE_VOIDING] = {IN(LOST) = ignore, IN(VOID_HEARD) = void_known,
+	[PH_SOURCE_VOIDING] = {IN(LOST) = ignore, IN(VOID_HEARD) = ph_source_void_known,
 		IN(FORGOTTEN) = ignore, IN(GRANTED) = bug, IN(DENIED) = bug, STREAM_LATE,
 		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = ignore,
 		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
-		IN(RELEASE) = not_any_more, IN(SYNCED) = void_synced,
-		IN(UNSYNCED) = void_unsynced, IN(O_DEAD) = copy_is_all, IN(B_DEAD) = ignore,
-		IN(CANCEL) = ignore, IN(DEADLINE) = void_too_long},
+		IN(RELEASE) = not_any_more, IN(SYNCED) = ph_source_void_synced,
+		IN(UNSYNCED) = ph_source_void_unsynced, IN(O_DEAD) = copy_is_all, IN(B_DEAD) = ignore,
+		IN(CANCEL) = ignore, IN(DEADLINE) = ph_source_void_too_long},
 	[PH_SOURCE_RECLAIMING] = {IN(LOST) = ignore, IN(VOID_HEARD) = ignore,
-		IN(FORGOTTEN) = ignore, IN(GRANTED) = taken_back, IN(DENIED) = active /* somebody else is: O is stale */, STREAM_LATE,
+		IN(FORGOTTEN) = ignore, IN(GRANTED) = ph_source_taken_back, IN(DENIED) = active /* somebody else is: O is stale */, STREAM_LATE,
 		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = ignore,
 		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
 		IN(RELEASE) = ignore, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,

@@ -1,4 +1,5 @@
-/* source.h - what the three files of the source share: source.c, source_say.c, source_hear.c. */
+/* source.h - what the files of the source share: source.c, source_end.c, source_say.c,
+ * source_hear.c. */
 #ifndef PH_CORE_SOURCE_H
 #define PH_CORE_SOURCE_H
 
@@ -24,7 +25,23 @@ struct ph_source *ph_source_new(struct ph_hub *hub, const struct ph_id *id, stru
 struct ph_bmsg *ph_source_compose(struct ph_hub *hub, struct ph_source *s, enum ph_bkind kind);
 void ph_source_repeat(struct ph_hub *hub, struct ph_source *s); /* to B: the last word */
 void ph_source_retell(struct ph_hub *hub, struct ph_source *s); /* to O: the last word */
-void ph_source_show(struct ph_hub *hub, struct ph_source *s);	 /* to the list of migrations */
+void ph_source_show(struct ph_hub *hub, struct ph_source *s);	/* to the list of migrations */
+/* ---- source_end.c: cells of the table, and what they share ---- */
+void ph_source_cut_stream(struct ph_hub *hub, struct ph_source *s);
+void ph_source_close_with(struct ph_hub *hub, struct ph_source *s, enum ph_bkind kind);
+enum ph_source_state ph_source_finish(
+	struct ph_hub *hub, struct ph_source *s, enum ph_result result);
+enum ph_source_state ph_source_resume(struct ph_hub *hub, struct ph_source *s);
+void ph_source_blame(struct ph_source *s, const char *reason);
+enum ph_source_state ph_source_abort(struct ph_hub *hub, struct ph_source *s, const char *reason);
+enum ph_source_state ph_source_old_died(struct ph_hub *hub, struct ph_source *s);
+enum ph_source_state ph_source_peer_died(struct ph_hub *hub, struct ph_source *s);
+enum ph_source_state ph_source_rejected(struct ph_hub *hub, struct ph_source *s);
+enum ph_source_state ph_source_void_synced(struct ph_hub *hub, struct ph_source *s);
+enum ph_source_state ph_source_void_known(struct ph_hub *hub, struct ph_source *s);
+enum ph_source_state ph_source_void_too_long(struct ph_hub *hub, struct ph_source *s);
+enum ph_source_state ph_source_void_unsynced(struct ph_hub *hub, struct ph_source *s);
+enum ph_source_state ph_source_taken_back(struct ph_hub *hub, struct ph_source *s);
 /* For the unit test: is there a decision for this pair? */
 bool ph_source_decided(enum ph_source_state state, enum ph_source_input in);
 

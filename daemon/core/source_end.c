@@ -1,0 +1,229 @@
+/*
+ * source_end.c - a migration as its source sees it: how it fails, and who owns the child then.
+ *
+ * While nothing final has left, O resumes at once. After that O waits for B's word, or goes on
+ * under `void`; and once a claim for B was asked, only by a claim of its own.
+ */
+#include "core/source.h"
+
+/* ---- the end ---- */
+
+void ph_source_cut_stream(struct ph_hub *hub, struct ph_source *s)
+{
+	if (!s->streaming)
+		return;
+	s->streaming = false;
+	struct ph_stream_order *order = ph_out_alloc(hub, sizeof *order);
+	order->id = s->id;
+	ph_out(hub, PH_ACT_STREAM_CLOSE)->stream = order;
+}
+
+/* What B is told from now on, until it confirmed. */
+void ph_source_close_with(struct ph_hub *hub, struct ph_source *s, enum ph_bkind kind)
+{
+	if (kind == PH_B_NONE || !ph_member_up(hub, &s->peer)) {
+		s->said = kind;
+		s->resend_wait_ms = PH_RESEND_MAX_MS;
+		s->resend_ms = kind == PH_B_NONE ? PH_NEVER_MS : hub->now_ms + PH_RESEND_MAX_MS;
+		return;
+	}
+	ph_source_say(hub, s, kind);
+}
+
+/* The outcome stands: the child's slot is free for the next migration. */
+enum ph_source_state ph_source_finish(
+	struct ph_hub *hub, struct ph_source *s, enum ph_result result)
+{
+	ph_source_cut_stream(hub, s);
+	s->ended_ms = hub->now_ms;
+	ph_source_result(hub, s, result);
+	if (s->slot->source == s)
+		s->slot->source = NULL;
+	if (s->old && s->old->source == s)
+		s->old->source = NULL;
+	s->old = NULL;
+	ph_plan_migrated(hub, s);
+	return PH_SOURCE_ENDED;
+}
+
+/* O goes on as if nothing had happened, or what is left of it is started anew by its policy. */
+static void let_old_go_on(struct ph_hub *hub, struct ph_source *s)
+{
+	struct ph_instance *old = s->old;
+	if (!old || !ph_instance_has_process(old))
+		return;
+	if (s->told != PH_W_NONE && s->told != PH_W_HANDOVER_ASK) {
+		struct ph_wmsg *msg = ph_tell(hub, old, PH_W_RESUME);
+		msg->id = s->id;
+		msg->epoch = old->epoch;
+		msg->reason = ph_out_text(hub, s->resume_reason);
+	}
+	if (old->state == PH_INSTANCE_FROZEN || old->state == PH_INSTANCE_RETIRED)
+		ph_instance_step(hub, old, PH_INSTANCE_IN_THAW);
+}
+
+/* Nobody owns a living copy: the one who owned it starts it again from its spec. */
+static void start_without_old(struct ph_hub *hub, struct ph_source *s)
+{
+	struct ph_slot *slot = s->slot;
+	if (s->old || slot->instance || !ph_slot_mine(hub, slot) || slot->wish_stopped)
+		return;
+	ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD);
+}
+
+enum ph_source_state ph_source_resume(struct ph_hub *hub, struct ph_source *s)
+{
+	if (s->claim_asked || s->reclaim) {
+		(void)ph_claim_start(hub, s->slot, PH_CLAIM_TAKEBACK, &hub->set.node, &s->id, 0);
+		return PH_SOURCE_RECLAIMING;
+	}
+	let_old_go_on(hub, s);
+	bool lone = !s->old;
+	enum ph_source_state next =
+		ph_source_finish(hub, s, s->back ? PH_RESULT_ROLLED_BACK : PH_RESULT_ABORTED);
+	if (lone)
+		start_without_old(hub, s);
+	return next;
+}
+
+void ph_source_blame(struct ph_source *s, const char *reason)
+{
+	if (!s->info.reason[0])
+		ph_reason(s->info.reason, "%s", reason);
+	ph_reason(s->resume_reason, "%s", s->info.reason);
+}
+
+/*
+ * Before `final` O resumes at once. After it O waits, frozen, for B's word (ABORTING), and for no
+ * longer than the budget allows goes on under `void`.
+ */
+enum ph_source_state ph_source_abort(struct ph_hub *hub, struct ph_source *s, const char *reason)
+{
+	ph_source_blame(s, reason);
+	ph_source_cut_stream(hub, s);
+	if (s->slot->claim)
+		ph_claim_drop(hub, s->slot->claim);
+	bool prepared = s->said != PH_B_NONE;
+	if (s->final_asked || s->claim_asked) {
+		ph_source_say(hub, s, PH_B_ABORT);
+		return PH_SOURCE_ABORTING;
+	}
+	enum ph_source_state next = ph_source_resume(hub, s);
+	ph_source_close_with(hub, s, prepared ? PH_B_ABORT : PH_B_NONE);
+	return next;
+}
+
+enum ph_source_state ph_source_old_died(struct ph_hub *hub, struct ph_source *s)
+{
+	/* B has not got all of it, so N is no copy: O's policy starts it again, here and now. */
+	bool prepared = s->said != PH_B_NONE;
+	ph_source_blame(s, "the old worker ended");
+	if (s->final_asked)
+		ph_source_write(hub, s, PH_RECORD_VOID);
+	enum ph_source_state next = ph_source_finish(hub, s, PH_RESULT_ABORTED);
+	ph_source_close_with(hub, s, prepared ? PH_B_ABORT : PH_B_NONE);
+	return next;
+}
+
+enum ph_source_state ph_source_peer_died(struct ph_hub *hub, struct ph_source *s)
+{
+	enum ph_source_state next;
+	ph_source_blame(s, "the target node died or left");
+	ph_source_cut_stream(hub, s);
+	if (s->slot->claim)
+		ph_claim_drop(hub, s->slot->claim);
+	if (s->final_asked || s->claim_asked)
+		return ph_source_void(hub, s);
+	next = ph_source_resume(hub, s);
+	ph_source_close_with(hub, s, s->said == PH_B_NONE ? PH_B_NONE : PH_B_ABORT);
+	return next;
+}
+
+/* B will never activate this id, N is dead: that is its last word, and O may go on. */
+enum ph_source_state ph_source_rejected(struct ph_hub *hub, struct ph_source *s)
+{
+	if (s->slot->claim)
+		ph_claim_drop(hub, s->slot->claim);
+	ph_source_blame(s, "the target refused");
+	enum ph_source_state next = ph_source_resume(hub, s);
+	if (next == PH_SOURCE_ENDED)
+		ph_source_close_with(hub, s, PH_B_FORGET);
+	return next;
+}
+
+/* ---- abort after `final` ---- */
+
+enum ph_source_state ph_source_void(struct ph_hub *hub, struct ph_source *s)
+{
+	s->said = PH_B_NONE;
+	s->resend_ms = PH_NEVER_MS;
+	ph_source_write(hub, s, PH_RECORD_VOID);
+	return PH_SOURCE_VOIDING;
+}
+
+enum ph_source_state ph_source_void_synced(struct ph_hub *hub, struct ph_source *s)
+{
+	s->voided = true;
+	ph_source_say(hub, s, PH_B_VOID);
+	if (s->n_void_wait)
+		return s->state;
+	enum ph_source_state next = ph_source_resume(hub, s);
+	if (next == PH_SOURCE_ENDED)
+		ph_source_close_with(hub, s, PH_B_ABORT);
+	return next;
+}
+
+enum ph_source_state ph_source_void_known(struct ph_hub *hub, struct ph_source *s)
+{
+	enum ph_source_state next = ph_source_resume(hub, s);
+	if (next == PH_SOURCE_ENDED)
+		ph_source_close_with(hub, s, PH_B_ABORT);
+	return next;
+}
+
+enum ph_source_state ph_source_void_too_long(struct ph_hub *hub, struct ph_source *s)
+{
+	return s->voided ? ph_source_void_known(hub, s) : s->state;
+}
+
+/* Without a journal there is no `void`: O waits for B's word. */
+enum ph_source_state ph_source_void_unsynced(struct ph_hub *hub, struct ph_source *s)
+{
+	ph_source_say(hub, s, PH_B_ABORT);
+	return PH_SOURCE_ABORTING;
+}
+
+/* ---- the claim for A itself ---- */
+
+/* `resume` names the epoch that would have resulted; this one names that which O has now. */
+static void tell_epoch(struct ph_hub *hub, struct ph_instance *old)
+{
+	struct ph_wmsg *msg = ph_tell(hub, old, PH_W_ROLE);
+	msg->role = PH_ROLE_ACTIVE;
+	msg->epoch = old->epoch;
+}
+
+enum ph_source_state ph_source_taken_back(struct ph_hub *hub, struct ph_source *s)
+{
+	struct ph_slot *slot = s->slot;
+	struct ph_instance *old = s->old;
+	enum ph_result result = s->info.result == PH_RESULT_TARGET_DEAD ? PH_RESULT_TARGET_DEAD
+				: s->back				? PH_RESULT_ROLLED_BACK
+									: PH_RESULT_ABORTED;
+	ph_source_write(hub, s, PH_RECORD_VOID);
+	ph_slot_own(hub, slot, s->new_epoch,
+		result == PH_RESULT_TARGET_DEAD ? PH_LINEAGE_FROM_COPY : PH_LINEAGE_CONTINUED);
+	if (old) {
+		slot->instance = old;
+		old->epoch = s->new_epoch;
+		let_old_go_on(hub, s);
+		tell_epoch(hub, old);
+		ph_slot_publish(hub, slot);
+	}
+	ph_source_answer_release(hub, s, true);
+	enum ph_source_state next = ph_source_finish(hub, s, result);
+	ph_source_close_with(hub, s, PH_B_ABORT);
+	if (!slot->instance)
+		ph_own_start(hub, slot, s->new_epoch, PH_LINEAGE_COLD);
+	return next;
+}

@@ -1,0 +1,285 @@
+/* act.c - what the simulated shell makes of each action. */
+#include "sim.h"
+
+#include <string.h>
+
+typedef void act_fn(struct sim_node *node, const struct ph_action *action);
+
+static void act_spawn(struct sim_node *node, const struct ph_action *action)
+{
+	struct sim *sim = node->sim;
+	struct ph_event event = {.kind = PH_EV_SPAWNED, .wid = action->wid};
+	struct sim_proc *proc = sim_proc_new(node, action->wid, action->spawn);
+	if (!proc) {
+		event.kind = PH_EV_SPAWN_FAILED;
+		event.text = "no such child in the simulation";
+	} else {
+		event.pid = proc->pid;
+	}
+	sim_node_push(node, sim_between(sim, 10, 500), &event, NULL, NULL);
+}
+
+static void act_signal(struct sim_node *node, const struct ph_action *action)
+{
+	struct sim_proc *proc = sim_proc_of_wid(node, action->wid);
+	if (proc)
+		sim_proc_signal(proc, action->signal);
+}
+
+static void act_reap(struct sim_node *node, const struct ph_action *action)
+{
+	sim_proc_reap(node, action->wid);
+}
+
+static void act_tell(struct sim_node *node, const struct ph_action *action)
+{
+	struct sim_proc *proc = sim_proc_of_wid(node, action->wid);
+	if (!proc)
+		return;
+	if (action->worker->op == PH_W_HANDOVER_START) {
+		struct sim_mig *mig = sim_mig_of(node->sim, &action->worker->id);
+		if (mig)
+			mig->old = proc;
+	}
+	sim_proc_hear(proc, action->worker);
+}
+
+static void act_complain(struct sim_node *node, const struct ph_action *action)
+{
+	struct sim_proc *proc = sim_proc_of_wid(node, action->wid);
+	if (!proc || !proc->conn)
+		return;
+	if (!proc->misbehaves)
+		sim_fail(node->sim,
+			"pid %u of %s/%u did nothing wrong and was disconnected: %s: %s", proc->pid,
+			proc->key->key.child.s, proc->key->key.instance, action->worker->code,
+			action->worker->text);
+	sim_proc_hang_up(proc, true);
+}
+
+static void act_send(struct sim_node *node, const struct ph_action *action)
+{
+	struct sim *sim = node->sim;
+	const struct ph_bmsg *msg = action->message;
+	struct sim_mig *mig = sim_mig_of(sim, &msg->id);
+	if (!mig && msg->kind == PH_B_PREPARE) {
+		mig = sim_alloc(sizeof *mig);
+		mig->id = msg->id;
+		mig->a = node;
+		mig->b = sim_node_named(sim, &action->to);
+		for (unsigned i = 0; i < sim->n_keys; i++)
+			if (ph_key_equal(&sim->keys[i].key, &msg->key))
+				mig->key = &sim->keys[i];
+		mig->next = sim->migs;
+		sim->migs = mig;
+	}
+	if (mig && msg->kind == PH_B_ABORT)
+		mig->abort_sent = true;
+	sim_net_send(node, &action->to, msg);
+	sim_deed_message(node, &action->to, msg);
+}
+
+static void act_cast(struct sim_node *node, const struct ph_action *action)
+{
+	sim_net_cast(node, action->message);
+}
+
+static void act_link(struct sim_node *node, const struct ph_action *action)
+{
+	sim_net_link(node, &action->to, action->address);
+}
+
+static void act_unlink(struct sim_node *node, const struct ph_action *action)
+{
+	sim_net_unlink(node, &action->to);
+}
+
+static void act_seeds(struct sim_node *node, const struct ph_action *action)
+{
+	node->seeds_on = action->on;
+}
+
+static void act_answer(struct sim_node *node, const struct ph_action *action)
+{
+	struct sim *sim = node->sim;
+	const struct ph_answer *answer = action->answer;
+	sim_trace(sim, "%s: answer %u: error %d %s", node->name.s, (unsigned)answer->ticket,
+		answer->error, answer->text);
+	for (size_t i = 0; i < answer->n_outcomes; i++)
+		sim_trace(sim, "    %s/%u %s %s", answer->outcomes[i].key.child.s,
+			answer->outcomes[i].key.instance, answer->outcomes[i].ok ? "ok" : "FAILED",
+			answer->outcomes[i].text);
+	if (sim->open_answers)
+		sim->open_answers--;
+	if (answer->error)
+		sim->bad_answers++;
+	if (answer->error && sim->faultless)
+		sim_fail(sim, "a command failed without a fault: %s%s%s", answer->text,
+			answer->n_outcomes ? ": " : "",
+			answer->n_outcomes ? answer->outcomes[0].text : "");
+}
+
+static const char *const emit_words[PH_EMIT_COUNT] = {
+#define X(name, word) [PH_EMIT_##name] = word,
+	PH_EMITS(X)
+#undef X
+};
+
+static void act_emit(struct sim_node *node, const struct ph_action *action)
+{
+	const struct ph_emit *emit = action->emit;
+	char id[PH_ID_TEXT_SIZE];
+	sim_mix(node->sim, 100u + (unsigned)emit->kind, emit->epoch);
+	if (node->sim->opt.trace)
+		sim_trace(node->sim,
+			"%s: [%s] %s/%u %s%s->%s phase %d result %d epoch %llu/%u %.8s %s",
+			node->name.s, emit_words[emit->kind],
+			emit->has_key ? emit->key.child.s : "", emit->key.instance, emit->peer.s,
+			emit->from.s, emit->to.s, (int)emit->phase, (int)emit->result,
+			(unsigned long long)ph_epoch_counter(emit->epoch),
+			(unsigned)(emit->epoch & 0xffffff), ph_id_text(&emit->id, id),
+			emit->text ? emit->text : "");
+	if (emit->kind == PH_EMIT_MIGRATION_ABORTED)
+		sim_check_aborted(node, emit);
+	else if (emit->kind == PH_EMIT_NODE_DEAD)
+		sim_check_verdict(node, emit);
+}
+
+static void act_log(struct sim_node *node, const struct ph_action *action)
+{
+	sim_trace(node->sim, "%s: log: %s", node->name.s, action->text);
+	if (strncmp(action->text, "bug:", 4) == 0)
+		sim_fail(node->sim, "%s logs %s", node->name.s, action->text);
+}
+
+static void act_nothing(struct sim_node *node, const struct ph_action *action)
+{
+	(void)node, (void)action;
+}
+
+static void act_exit(struct sim_node *node, const struct ph_action *action)
+{
+	(void)action;
+	if (!node->shutting)
+		sim_fail(node->sim, "%s exits without an order", node->name.s);
+	sim_node_exit(node);
+}
+
+static act_fn *const acts[PH_ACTION_COUNT] = {
+	[PH_ACT_SPAWN] = act_spawn,
+	[PH_ACT_SIGNAL] = act_signal,
+	[PH_ACT_REAP] = act_reap,
+	[PH_ACT_TELL] = act_tell,
+	[PH_ACT_COMPLAIN] = act_complain,
+	[PH_ACT_SEND] = act_send,
+	[PH_ACT_CAST] = act_cast,
+	[PH_ACT_LINK] = act_link,
+	[PH_ACT_UNLINK] = act_unlink,
+	[PH_ACT_SEEDS] = act_seeds,
+	[PH_ACT_JOURNAL] = sim_disk_write,
+	[PH_ACT_STREAM_SEND] = sim_stream_act,
+	[PH_ACT_STREAM_EXPECT] = sim_stream_act,
+	[PH_ACT_STREAM_DIAL] = sim_stream_act,
+	[PH_ACT_STREAM_CLOSE] = sim_stream_act,
+	[PH_ACT_ANSWER] = act_answer,
+	[PH_ACT_EMIT] = act_emit,
+	[PH_ACT_CHANGED] = act_nothing,
+	[PH_ACT_LOG] = act_log,
+	[PH_ACT_READY] = act_nothing,
+	[PH_ACT_EXIT] = act_exit,
+};
+
+static const char *const names[PH_ACTION_COUNT] = {
+#define X(name) [PH_ACT_##name] = #name,
+	PH_ACTIONS(X)
+#undef X
+};
+
+static const char *const kinds[PH_BKIND_COUNT] = {
+#define X(name, word) [PH_B_##name] = word,
+	PH_BKINDS(X)
+#undef X
+};
+
+static const char *const words[PH_WOP_COUNT] = {
+#define X(name, word) [PH_W_##name] = word,
+	PH_WOPS(X)
+#undef X
+};
+
+static const char *const records[PH_RECORD_COUNT] = {
+#define X(name, word) [PH_RECORD_##name] = word,
+	PH_RECORDS(X)
+#undef X
+};
+
+static const char *what(const struct ph_action *action)
+{
+	if (action->kind == PH_ACT_SEND || action->kind == PH_ACT_CAST)
+		return kinds[action->message->kind];
+	if (action->kind == PH_ACT_TELL)
+		return words[action->worker->op];
+	if (action->kind == PH_ACT_JOURNAL)
+		return records[action->record->kind];
+	return "";
+}
+
+static bool dull(const struct ph_action *action)
+{
+	if (action->kind == PH_ACT_SEND || action->kind == PH_ACT_CAST)
+		return action->message->kind == PH_B_HEARTBEAT ||
+		       action->message->kind == PH_B_HELLO;
+	return action->kind == PH_ACT_EMIT || action->kind == PH_ACT_LOG ||
+	       action->kind == PH_ACT_CHANGED || action->kind == PH_ACT_ANSWER;
+}
+
+static const struct ph_key *key_of(struct sim_node *node, const struct ph_action *action)
+{
+	if (action->kind == PH_ACT_SPAWN)
+		return &action->spawn->key;
+	if (action->kind == PH_ACT_JOURNAL)
+		return &action->record->key;
+	if (action->kind == PH_ACT_SEND)
+		return &action->message->key;
+	if (action->kind != PH_ACT_TELL && action->kind != PH_ACT_SIGNAL &&
+		action->kind != PH_ACT_REAP)
+		return NULL;
+	struct sim_proc *proc = sim_proc_of_wid(node, action->wid);
+	return proc ? &proc->key->key : NULL;
+}
+
+static void show(struct sim_node *node, const struct ph_action *action)
+{
+	char id[PH_ID_TEXT_SIZE] = "";
+	if (dull(action))
+		return;
+	if (action->kind == PH_ACT_SEND || action->kind == PH_ACT_CAST)
+		(void)ph_id_text(&action->message->id, id);
+	else if (action->kind == PH_ACT_TELL)
+		(void)ph_id_text(&action->worker->id, id);
+	else if (action->kind == PH_ACT_JOURNAL)
+		(void)ph_id_text(&action->record->id, id);
+	else if (action->kind >= PH_ACT_STREAM_SEND && action->kind <= PH_ACT_STREAM_CLOSE)
+		(void)ph_id_text(&action->stream->id, id);
+	const struct ph_key *key = key_of(node, action);
+	char of[PH_NAME_SIZE + 16] = "";
+	if (key && key->child.s[0])
+		(void)snprintf(of, sizeof of, "%s/%u", key->child.s, key->instance);
+	sim_trace(node->sim, "%s: %s %s %s %s %.8s", node->name.s, names[action->kind],
+		what(action), action->to.s, of, id);
+}
+
+void sim_act(struct sim_node *node, const struct ph_action *action)
+{
+	uint64_t detail = 0;
+	if (action->kind == PH_ACT_SEND || action->kind == PH_ACT_CAST)
+		detail = (uint64_t)action->message->kind;
+	else if (action->kind == PH_ACT_TELL)
+		detail = (uint64_t)action->worker->op;
+	else if (action->kind == PH_ACT_JOURNAL)
+		detail = (uint64_t)action->record->kind;
+	sim_mix(node->sim, 200u + (unsigned)action->kind, detail + action->wid * 64);
+	if (node->sim->opt.trace)
+		show(node, action);
+	acts[action->kind](node, action);
+}

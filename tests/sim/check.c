@@ -1,0 +1,279 @@
+/*
+ * check.c - PROTOCOL.md, "What must hold", as seen from outside, at the moment it could break.
+ *
+ * Losses that the text allows are marked at the death that causes them: what a dying process had
+ * acknowledged may be lost unless another process that is bound to go on has it too.
+ */
+#include "sim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CALM_US (17 * SEC)
+
+static bool stateful(const struct sim_key *key)
+{
+	return key->def->traits.caps & PH_CAP_HANDOVER;
+}
+
+struct sim_mig *sim_mig_of(struct sim *sim, const struct ph_id *id)
+{
+	if (ph_id_none(id))
+		return NULL;
+	for (struct sim_mig *mig = sim->migs; mig; mig = mig->next)
+		if (ph_id_equal(&mig->id, id))
+			return mig;
+	return NULL;
+}
+
+#define KEY_FORMAT "%s/%u"
+#define KEY_ARGS(k) (k)->key.child.s, (k)->key.instance
+#define EPOCH_FORMAT "%llu/%u"
+#define EPOCH_ARGS(e) (unsigned long long)ph_epoch_counter(e), (unsigned)((e)&0xffffff)
+
+/* ---- epochs, owners ---- */
+
+void sim_check_epoch(struct sim_proc *proc)
+{
+	struct sim *sim = proc->sim;
+	struct sim_key *key = proc->key;
+	if (proc->role != PH_ROLE_ACTIVE || !stateful(key))
+		return;
+	sim_trace(sim, "%s: pid %u of " KEY_FORMAT " is active at epoch " EPOCH_FORMAT,
+		proc->node->name.s, proc->pid, KEY_ARGS(key), EPOCH_ARGS(proc->epoch));
+	if (proc->epoch > key->max_epoch) {
+		key->max_epoch = proc->epoch;
+		key->max_epoch_node = proc->node->no;
+	} else if (proc->epoch == key->max_epoch && proc->node->no != key->max_epoch_node) {
+		sim_fail(sim, KEY_FORMAT " was active at epoch " EPOCH_FORMAT " on two nodes",
+			KEY_ARGS(key), EPOCH_ARGS(proc->epoch));
+	} else if (proc->epoch < key->max_epoch && !sim->false_verdict) {
+		sim_fail(sim,
+			"pid %u of " KEY_FORMAT " became active at epoch " EPOCH_FORMAT
+			" after " EPOCH_FORMAT,
+			proc->pid, KEY_ARGS(key), EPOCH_ARGS(proc->epoch),
+			EPOCH_ARGS(key->max_epoch));
+	}
+}
+
+void sim_check_state(struct sim_proc *proc)
+{
+	struct sim_key *key = proc->key;
+	size_t at = 0;
+	for (size_t i = 1; i < proc->n_items; i++)
+		if (proc->items[i] <= proc->items[i - 1]) {
+			sim_fail(proc->sim, "update %u of " KEY_FORMAT " is in pid %u twice",
+				proc->items[i], KEY_ARGS(key), proc->pid);
+			return;
+		}
+	for (uint32_t u = 1; u < key->next && u < key->n_acks; u++) {
+		while (at < proc->n_items && proc->items[at] < u)
+			at++;
+		bool has = at < proc->n_items && proc->items[at] == u;
+		if (has || !key->acks[u].acked || key->acks[u].may_be_lost)
+			continue;
+		sim_fail(proc->sim,
+			"update %u of " KEY_FORMAT " was acknowledged and is not in pid %u", u,
+			KEY_ARGS(key), proc->pid);
+		return;
+	}
+}
+
+void sim_check_serving(struct sim_proc *proc)
+{
+	struct sim *sim = proc->sim;
+	struct sim_key *key = proc->key;
+	sim_trace(sim, "%s: pid %u of " KEY_FORMAT " serves, %zu updates", proc->node->name.s,
+		proc->pid, KEY_ARGS(key), proc->n_items);
+	if (!stateful(key))
+		return;
+	for (struct sim_proc *other = sim->procs; other; other = other->next) {
+		if (other == proc || other->key != key || !other->serving)
+			continue;
+		if (other->epoch == proc->epoch)
+			sim_fail(sim, "pids %u and %u of " KEY_FORMAT " serve at the same epoch",
+				other->pid, proc->pid, KEY_ARGS(key));
+		else if (!sim->false_verdict)
+			sim_fail(sim, "pids %u and %u of " KEY_FORMAT " serve at the same time",
+				other->pid, proc->pid, KEY_ARGS(key));
+	}
+	if (proc->epoch < key->max_epoch && !sim->false_verdict)
+		sim_fail(sim,
+			"pid %u of " KEY_FORMAT " serves at epoch " EPOCH_FORMAT
+			" after " EPOCH_FORMAT,
+			proc->pid, KEY_ARGS(key), EPOCH_ARGS(proc->epoch),
+			EPOCH_ARGS(key->max_epoch));
+	if (!sim->false_verdict)
+		sim_check_state(proc);
+}
+
+/* ---- what may be lost ---- */
+
+/* Does the text promise that this other process goes on, if `dead` cannot? */
+static bool bound_to_go_on(const struct sim_proc *other, const struct sim_proc *dead)
+{
+	struct sim *sim = dead->sim;
+	const struct sim_proc *fresh = dead->role == PH_ROLE_STANDBY ? dead : other;
+	struct sim_mig *mig = sim_mig_of(sim, &fresh->id);
+	if (!other->alive || !other->node->up || other->misbehaves)
+		return false;
+	if (other->serving)
+		return true;
+	if (other->frozen && other->hand != HAND_COMMITTED)
+		return true;
+	if (other->hand == HAND_COMMITTED) /* N has acknowledged nothing yet: O is taken back */
+		return !dead->was_ready && sim->fired <= 1;
+	if (other->role != PH_ROLE_STANDBY || !mig || sim->lax || mig->abort_sent || mig->voided ||
+		mig->never || !mig->final_synced)
+		return false;
+	bool alone = dead->node->hub && dead->node->up && mig->b && mig->b->hub && sim->fired <= 1;
+	return mig->prepared_synced || alone;
+}
+
+static bool contains(const struct sim_proc *proc, uint32_t u)
+{
+	size_t low = 0, high = proc->n_items;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (proc->items[middle] < u)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < proc->n_items && proc->items[low] == u;
+}
+
+static bool kept_elsewhere(const struct sim_proc *dead, uint32_t u)
+{
+	for (struct sim_proc *p = dead->sim->procs; p; p = p->next)
+		if (p != dead && p->key == dead->key && bound_to_go_on(p, dead) && contains(p, u))
+			return true;
+	return false;
+}
+
+/* Core has no right to end the only copy, but for an order, a hung worker or a wrong verdict. */
+static bool excused(const struct sim_proc *proc)
+{
+	struct sim *sim = proc->sim;
+	struct sim_mig *mig = sim_mig_of(sim, &proc->id);
+	if (proc->node->shutting || proc->key->stopped_by_order || proc->misbehaves ||
+		sim->false_verdict || sim->lax || proc->key->def->traits.deaf)
+		return true;
+	/* What N had before `prepared` was synced binds nobody. */
+	return proc->role == PH_ROLE_STANDBY && mig && mig->old && !mig->old->alive &&
+	       !mig->prepared_synced;
+}
+
+void sim_check_death(struct sim_proc *proc, enum sim_death why)
+{
+	struct sim_key *key = proc->key;
+	if (!stateful(key) || (why == DEATH_CORE && !excused(proc)))
+		return;
+	size_t lost = 0;
+	for (size_t i = 0; i < proc->n_items; i++) {
+		uint32_t u = proc->items[i];
+		if (u >= key->next || key->acks[u].may_be_lost || kept_elsewhere(proc, u))
+			continue;
+		key->acks[u].may_be_lost = true;
+		lost++;
+	}
+	if (lost)
+		sim_trace(proc->sim, "    %zu updates of " KEY_FORMAT " may be lost", lost,
+			KEY_ARGS(key));
+}
+
+void sim_check_verdict(struct sim_node *node, const struct ph_emit *emit)
+{
+	struct sim *sim = node->sim;
+	struct sim_node *peer = sim_node_named(sim, &emit->peer);
+	bool lives = peer && peer->hub;
+	for (struct sim_proc *p = sim->procs; p && peer && !lives; p = p->next)
+		lives = p->node == peer && p->alive;
+	if (!lives)
+		return;
+	sim_trace(sim, "%s: a false verdict of death about %s", node->name.s, emit->peer.s);
+	if (sim->faultless)
+		sim_fail(sim, "%s holds %s for dead without a fault", node->name.s, emit->peer.s);
+	sim->false_verdict = true;
+}
+
+/* ---- after an abort ---- */
+
+struct later {
+	struct sim_mig *mig;
+	struct sim_proc *proc;
+	uint32_t gen, pid;
+};
+
+static void serves_again(struct sim *sim, void *arg)
+{
+	struct later *later = arg;
+	struct sim_proc *old = later->proc;
+	bool same_daemon = old->node->gen == later->gen && old->node->suspended_us <= sim->now_us;
+	if (old->alive && !old->exiting && same_daemon && !old->misbehaves && !old->serving &&
+		ph_id_equal(&old->id, &later->mig->id) && old->conn)
+		sim_fail(sim, "pid %u of " KEY_FORMAT " does not serve 3 s after the abort",
+			old->pid, KEY_ARGS(old->key));
+	free(later);
+}
+
+void sim_check_aborted(struct sim_node *node, const struct ph_emit *emit)
+{
+	struct sim *sim = node->sim;
+	struct sim_mig *mig = sim_mig_of(sim, &emit->id);
+	sim->migrations_aborted++;
+	if (sim->faultless)
+		sim_fail(sim, "a migration of %s/%u was aborted without a fault: %s",
+			emit->key.child.s, emit->key.instance, emit->text ? emit->text : "");
+	if (!mig || !mig->old || mig->a != node || !mig->old->alive)
+		return;
+	struct later *later = sim_alloc(sizeof *later);
+	*later = (struct later){mig, mig->old, node->gen, mig->old->pid};
+	sim_after(sim, 3 * SEC, serves_again, later, free);
+}
+
+/* ---- lookups after the end of the old one ---- */
+
+struct names {
+	struct sim_proc *stopped;
+	bool named;
+};
+
+static bool names_it(void *arg, const struct ph_entry_view *view)
+{
+	struct names *names = arg;
+	struct sim_proc *proc = names->stopped;
+	if (view->owned && ph_key_equal(&view->entry.key, &proc->key->key) &&
+		view->entry.pid == proc->pid)
+		names->named = true;
+	return true;
+}
+
+static void look(struct sim *sim, void *arg)
+{
+	struct sim_proc *proc = arg;
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		struct sim_node *node = &sim->nodes[i];
+		struct names names = {.stopped = proc};
+		uint64_t calm_us =
+			node->calm_us > proc->node->calm_us ? node->calm_us : proc->node->calm_us;
+		if (!node->hub || node->suspended_us > sim->now_us || !ph_hub_joined(node->hub) ||
+			(calm_us && sim->now_us < calm_us + CALM_US) || sim->false_verdict)
+			continue;
+		ph_hub_entries(
+			node->hub, sim_node_ms(node), &proc->key->key.child, names_it, &names);
+		if (names.named)
+			sim_fail(sim,
+				"%s names pid %u of " KEY_FORMAT ", which was stopped after its "
+				"retention",
+				node->name.s, proc->pid, KEY_ARGS(proc->key));
+	}
+}
+
+void sim_check_stopped(struct sim_proc *proc)
+{
+	if (!proc->node->hub || proc->node->shutting || proc->key->stopped_by_order)
+		return;
+	sim_after(proc->sim, 0, look, proc, NULL);
+	sim_after(proc->sim, 2 * SEC, look, proc, NULL);
+}

@@ -1,0 +1,203 @@
+/* check_end.c - once the faults are over everything must come to rest, and agree. */
+#include "sim.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#define POLL_US (500 * MS)
+#define CALM_POLLS 4
+#define HEALING_US (60 * SEC)
+
+struct look {
+	struct sim *sim;
+	struct sim_node *node;
+	struct sim_key *key;
+	struct ph_name owner;
+	uint64_t epoch;
+	uint32_t pid;
+	unsigned owned;
+	bool wanted, known, running;
+	uint64_t done, aborted;
+};
+
+static char why[256];
+
+static bool no(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static bool no(const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	(void)vsnprintf(why, sizeof why, format, args);
+	va_end(args);
+	return false;
+}
+
+static bool see_entry(void *arg, const struct ph_entry_view *view)
+{
+	struct look *look = arg;
+	if (!ph_key_equal(&view->entry.key, &look->key->key))
+		return true;
+	look->wanted = view->wanted;
+	if (!view->owned)
+		return true;
+	look->owned++;
+	look->owner = view->entry.node;
+	look->epoch = view->entry.epoch;
+	look->pid = view->entry.pid;
+	return true;
+}
+
+static bool see_migration(void *arg, const struct ph_migration_info *info)
+{
+	struct look *look = arg;
+	if (info->result == PH_RESULT_RUNNING)
+		look->running = true;
+	else if (info->result == PH_RESULT_DONE)
+		look->done++;
+	else
+		look->aborted++;
+	return true;
+}
+
+static bool see_worker(void *arg, const struct ph_worker_view *view)
+{
+	struct look *look = arg;
+	if (view->pid == look->pid)
+		look->known = true;
+	return true;
+}
+
+/* All hubs name the same owner, and its one process serves. */
+static bool key_rests(struct sim *sim, struct sim_key *key)
+{
+	struct look first = {.owned = 0};
+	bool any = false;
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		struct sim_node *node = &sim->nodes[i];
+		struct look look = {.key = key};
+		if (!node->hub)
+			continue;
+		ph_hub_entries(node->hub, sim_node_ms(node), &key->key.child, see_entry, &look);
+		if (look.owned != 1)
+			return no("%s knows %u owners of %s/%u", node->name.s, look.owned,
+				key->key.child.s, key->key.instance);
+		if (any && (!ph_name_equal(&look.owner, &first.owner) || look.epoch != first.epoch))
+			return no("%s holds %s for the owner of %s/%u, another one %s",
+				node->name.s, look.owner.s, key->key.child.s, key->key.instance,
+				first.owner.s);
+		first = look;
+		any = true;
+	}
+	unsigned serving = 0;
+	for (struct sim_proc *p = sim->procs; p; p = p->next) {
+		if (p->key != key || !p->serving)
+			continue;
+		serving++;
+		if (any && (p->pid != first.pid || !ph_name_equal(&p->node->name, &first.owner)))
+			return no("pid %u of %s/%u serves on %s, the registry says pid %u on %s",
+				p->pid, key->key.child.s, key->key.instance, p->node->name.s,
+				first.pid, first.owner.s);
+		if (any && p->epoch != first.epoch && (key->def->traits.caps & PH_CAP_HANDOVER))
+			return no("pid %u of %s/%u serves at another epoch than the registry says",
+				p->pid, key->key.child.s, key->key.instance);
+	}
+	if (any && serving != 1)
+		return no("%u processes of %s/%u serve", serving, key->key.child.s,
+			key->key.instance);
+	return true;
+}
+
+static bool procs_rest(struct sim *sim)
+{
+	for (struct sim_proc *p = sim->procs; p; p = p->next) {
+		struct look look = {.pid = p->pid};
+		if (!p->alive)
+			continue;
+		if (!p->node->hub)
+			return no(
+				"pid %u lives on %s, which has no daemon", p->pid, p->node->name.s);
+		ph_hub_workers(p->node->hub, see_worker, &look);
+		if (!look.known)
+			return no("pid %u of %s/%u is an orphan on %s", p->pid, p->key->key.child.s,
+				p->key->key.instance, p->node->name.s);
+		if (!p->serving)
+			return no("pid %u of %s/%u on %s lives and does not serve (%s)", p->pid,
+				p->key->key.child.s, p->key->key.instance, p->node->name.s,
+				p->hand == HAND_COMMITTED    ? "retired"
+				: p->frozen		     ? "frozen"
+				: p->role == PH_ROLE_STANDBY ? "standby"
+							     : "starting");
+	}
+	return true;
+}
+
+static bool node_rests(struct sim *sim, struct sim_node *node)
+{
+	struct ph_hub_counts counts;
+	struct look look = {.sim = sim};
+	if (!node->hub)
+		return node->gone ? true : no("%s has no daemon yet", node->name.s);
+	if (!ph_hub_joined(node->hub))
+		return no("%s has not joined", node->name.s);
+	ph_hub_migrations(node->hub, sim_node_ms(node), see_migration, &look);
+	if (look.running)
+		return no("%s knows a migration that still runs", node->name.s);
+	if (look.done > sim->migrations_done)
+		sim->migrations_done = look.done;
+	ph_hub_count(node->hub, &counts);
+	if (counts.claims || counts.orders)
+		return no("%s has %zu claims and %zu orders", node->name.s, counts.claims,
+			counts.orders);
+	if (!sim->never_back && (counts.sources || counts.targets))
+		return no("%s keeps %zu sources and %zu targets", node->name.s, counts.sources,
+			counts.targets);
+	return true;
+}
+
+static bool rests(struct sim *sim)
+{
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		if (!node_rests(sim, &sim->nodes[i]))
+			return false;
+	for (unsigned i = 0; i < sim->n_keys; i++)
+		if (!key_rests(sim, &sim->keys[i]))
+			return false;
+	if (!procs_rest(sim))
+		return false;
+	for (unsigned i = 0; sim->faultless && i < sim->n_nodes; i++)
+		if (sim->nodes[i].hub && !sim_check_placed(&sim->nodes[i], why, sizeof why))
+			return false;
+	if (sim->faultless && sim->open_answers)
+		return no("%u commands were not answered", sim->open_answers);
+	return true;
+}
+
+static void last_look(struct sim *sim)
+{
+	for (struct sim_proc *p = sim->procs; p && !sim->false_verdict; p = p->next)
+		if (p->serving && (p->key->def->traits.caps & PH_CAP_HANDOVER))
+			sim_check_state(p);
+	for (unsigned i = 0; i < sim->n_keys; i++)
+		if (sim->now_us > sim->keys[i].acked_at_us + 5 * SEC)
+			sim_fail(sim, "no client of %s/%u has been served for 5 s",
+				sim->keys[i].key.child.s, sim->keys[i].key.instance);
+}
+
+static void poll(struct sim *sim, void *arg)
+{
+	(void)arg;
+	sim->calm_polls = rests(sim) ? sim->calm_polls + 1 : 0;
+	if (sim->calm_polls >= CALM_POLLS) {
+		last_look(sim);
+		sim->over = true;
+	} else if (sim->now_us >= sim->end_us + HEALING_US) {
+		sim_fail(sim, "no rest after 60 s: %s", why);
+	} else {
+		sim_after(sim, POLL_US, poll, NULL, NULL);
+	}
+}
+
+void sim_check_end(struct sim *sim)
+{
+	sim_after(sim, POLL_US, poll, NULL, NULL);
+}

@@ -1,0 +1,116 @@
+/* copy.c - messages on their way: deep copies that several receivers share. */
+#include "sim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct block {
+	struct block *next;
+	_Alignas(16) unsigned char bytes[];
+};
+
+struct sim_letter {
+	unsigned refs;
+	struct block *blocks;
+	struct ph_bmsg msg;
+};
+
+static void *take(struct sim_letter *letter, size_t n)
+{
+	struct block *block = sim_alloc(sizeof *block + n);
+	block->next = letter->blocks;
+	letter->blocks = block;
+	return block->bytes;
+}
+
+static void *copy(struct sim_letter *letter, const void *from, size_t n)
+{
+	return n ? memcpy(take(letter, n), from, n) : NULL;
+}
+
+static char *text(struct sim_letter *letter, const char *from)
+{
+	return from ? copy(letter, from, strlen(from) + 1) : NULL;
+}
+
+struct sim_def *sim_def_of_text(struct sim *sim, const char *words)
+{
+	for (unsigned i = 0; words && i < sim->n_defs; i++)
+		if (strcmp(sim->defs[i].text, words) == 0)
+			return &sim->defs[i];
+	return NULL;
+}
+
+static void copy_members(struct sim_letter *letter, const struct ph_bmsg *msg)
+{
+	struct ph_member_info *list = copy(letter, msg->members, msg->n_members * sizeof *list);
+	for (size_t i = 0; i < msg->n_members; i++)
+		list[i].labels = text(letter, list[i].labels);
+	letter->msg.members = list;
+	letter->msg.self.labels = text(letter, msg->self.labels);
+}
+
+static void copy_entries(struct sim_letter *letter, const struct ph_bmsg *msg)
+{
+	struct ph_entry *list = copy(letter, msg->entries, msg->n_entries * sizeof *list);
+	for (size_t i = 0; i < msg->n_entries; i++)
+		list[i].meta = text(letter, list[i].meta);
+	letter->msg.entries = list;
+}
+
+/* As a shell does: the spec is what the receiver reads out of the text. */
+static void copy_specs(struct sim *sim, struct sim_letter *letter, const struct ph_bmsg *msg)
+{
+	struct ph_spec_line *list = copy(letter, msg->specs, msg->n_specs * sizeof *list);
+	for (size_t i = 0; i < msg->n_specs; i++) {
+		struct sim_def *def = sim_def_of_text(sim, list[i].text);
+		list[i].text = text(letter, list[i].text);
+		list[i].spec = NULL;
+		if (!def)
+			continue;
+		struct ph_spec *spec = copy(letter, &def->spec, sizeof *spec);
+		spec->revision = list[i].revision;
+		list[i].spec = spec;
+	}
+	letter->msg.specs = list;
+}
+
+struct sim_letter *sim_letter_new(struct sim *sim, const struct ph_bmsg *msg)
+{
+	struct sim_letter *letter = sim_alloc(sizeof *letter);
+	letter->refs = 1;
+	letter->msg = *msg;
+	copy_members(letter, msg);
+	copy_entries(letter, msg);
+	copy_specs(sim, letter, msg);
+	letter->msg.echoes = copy(letter, msg->echoes, msg->n_echoes * sizeof *msg->echoes);
+	letter->msg.migrations =
+		copy(letter, msg->migrations, msg->n_migrations * sizeof *msg->migrations);
+	letter->msg.claims = copy(letter, msg->claims, msg->n_claims * sizeof *msg->claims);
+	letter->msg.meta = text(letter, msg->meta);
+	return letter;
+}
+
+struct sim_letter *sim_letter_keep(struct sim_letter *letter)
+{
+	letter->refs++;
+	return letter;
+}
+
+const struct ph_bmsg *sim_letter_of(const struct sim_letter *letter)
+{
+	return &letter->msg;
+}
+
+void sim_letter_drop(void *arg)
+{
+	struct sim_letter *letter = arg;
+	if (--letter->refs)
+		return;
+	while (letter->blocks) {
+		struct block *next = letter->blocks->next;
+		free(letter->blocks);
+		letter->blocks = next;
+	}
+	free(letter);
+}

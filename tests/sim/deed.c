@@ -1,0 +1,265 @@
+/* deed.c - orders, faults and the life of nodes, carried out at their time or at their message. */
+#include "sim.h"
+
+#include <string.h>
+
+const char *const sim_deed_names[] = {
+#define X(name, fault) #name,
+	SIM_DEEDS(X)
+#undef X
+};
+
+const bool sim_deed_is_fault[] = {
+#define X(name, fault) fault,
+	SIM_DEEDS(X)
+#undef X
+};
+
+/* ---- orders ---- */
+
+static void command(struct sim *sim, struct sim_deed *deed, enum ph_verb verb)
+{
+	struct sim_node *node = NULL;
+	for (unsigned i = 0; i < sim->n_nodes && !node; i++) {
+		struct sim_node *n = &sim->nodes[(deed->k + i) % sim->n_nodes];
+		if (n->hub && !n->shutting && n->suspended_us <= sim->now_us &&
+			ph_hub_joined(n->hub))
+			node = n;
+	}
+	if (!node)
+		return;
+	struct ph_command order = {.ticket = ++sim->last_ticket, .verb = verb};
+	order.node = sim->nodes[deed->other].name;
+	if (verb == PH_VERB_MOVE) {
+		order.child = sim->keys[deed->key].key.child;
+		order.instance = sim->keys[deed->key].key.instance;
+	}
+	struct ph_event event = {.kind = PH_EV_COMMAND, .command = &order};
+	sim->open_answers++;
+	sim_node_step(node, &event);
+}
+
+static void do_start(struct sim *sim, struct sim_deed *deed)
+{
+	struct sim_node *node = &sim->nodes[deed->node];
+	if (!node->hub && !node->gen)
+		sim_node_start(node);
+	(void)sim;
+}
+
+static void do_move(struct sim *sim, struct sim_deed *deed)
+{
+	command(sim, deed, PH_VERB_MOVE);
+}
+
+static void do_drain(struct sim *sim, struct sim_deed *deed)
+{
+	command(sim, deed, PH_VERB_DRAIN);
+}
+
+static void do_undrain(struct sim *sim, struct sim_deed *deed)
+{
+	command(sim, deed, PH_VERB_UNDRAIN);
+}
+
+static void do_shutdown(struct sim *sim, struct sim_deed *deed)
+{
+	struct sim_node *node = &sim->nodes[deed->node];
+	struct ph_event event = {.kind = PH_EV_SHUTDOWN};
+	(void)sim;
+	if (!node->hub || node->shutting)
+		return;
+	node->shutting = true;
+	node->back_ms = deed->x;
+	sim_node_push(node, 0, &event, NULL, NULL);
+}
+
+/* ---- faults ---- */
+
+static void do_crash(struct sim *sim, struct sim_deed *deed)
+{
+	struct sim_node *node = &sim->nodes[deed->node];
+	if (!node->hub || node->crash_in >= 0)
+		return;
+	sim->lax |= deed->kind == DEED_JOURNAL_LOST;
+	node->crash = *deed;
+	node->crash_in = (int)deed->k;
+}
+
+static void kill_one(struct sim *sim, struct sim_deed *deed, bool old)
+{
+	for (struct sim_proc *p = sim->procs; p; p = p->next) {
+		bool is_old = p->role == PH_ROLE_ACTIVE;
+		if (p->key != &sim->keys[deed->key] || !p->alive || is_old != old)
+			continue;
+		sim->fired++;
+		sim_proc_die(p, DEATH_FAULT, (struct ph_exit){PH_EXIT_SIGNAL, 9});
+		return;
+	}
+}
+
+static void do_kill_old(struct sim *sim, struct sim_deed *deed)
+{
+	kill_one(sim, deed, true);
+}
+
+static void do_kill_new(struct sim *sim, struct sim_deed *deed)
+{
+	kill_one(sim, deed, false);
+}
+
+static void do_bus(struct sim *sim, struct sim_deed *deed)
+{
+	struct sim_node *node = &sim->nodes[deed->node];
+	struct ph_event event = {.kind = PH_EV_BUS_DOWN};
+	if (!node->hub || !node->bus_up)
+		return;
+	sim->fired++;
+	node->bus_up = false;
+	node->bus_gen++;
+	node->calm_us = sim->now_us + 300 * MS;
+	sim_node_push(node, 0, &event, NULL, NULL);
+	sim_node_bus(node, sim_between(sim, 20 * MS, 300 * MS));
+}
+
+static void do_suspend(struct sim *sim, struct sim_deed *deed)
+{
+	struct sim_node *node = &sim->nodes[deed->node];
+	if (!node->hub || node->suspended_us > sim->now_us)
+		return;
+	sim->fired++;
+	node->suspended_us = sim->now_us + deed->x * MS;
+	node->calm_us = node->suspended_us;
+}
+
+static void do_cut(struct sim *sim, struct sim_deed *deed)
+{
+	unsigned a = deed->node, b = deed->other;
+	uint64_t until_us = sim->now_us + deed->x * MS;
+	if (a == b)
+		return;
+	sim->fired++;
+	sim->cut_us[a][b] = until_us;
+	if (deed->kind == DEED_CUT)
+		sim->cut_us[b][a] = until_us;
+	sim->nodes[a].calm_us = sim->nodes[b].calm_us = until_us;
+}
+
+static void do_hang_up(struct sim *sim, struct sim_deed *deed)
+{
+	for (struct sim_proc *p = sim->procs; p; p = p->next) {
+		if (p->key != &sim->keys[deed->key] || !p->alive || !p->conn)
+			continue;
+		sim->fired++;
+		sim_proc_hang_up(p, true);
+		return;
+	}
+}
+
+static void do_stream(struct sim *sim, struct sim_deed *deed)
+{
+	sim->fired++;
+	sim_stream_break(sim, deed->k);
+}
+
+static void do_disk(struct sim *sim, struct sim_deed *deed)
+{
+	sim->fired++;
+	sim->lax = true;
+	sim->nodes[deed->node].disk.fail_next = true;
+}
+
+static void (*const deeds[DEED_COUNT])(struct sim *, struct sim_deed *) = {
+	[DEED_NODE_START] = do_start,
+	[DEED_MOVE] = do_move,
+	[DEED_DRAIN] = do_drain,
+	[DEED_UNDRAIN] = do_undrain,
+	[DEED_SHUTDOWN] = do_shutdown,
+	[DEED_DAEMON_CRASH] = do_crash,
+	[DEED_MACHINE_CRASH] = do_crash,
+	[DEED_JOURNAL_LOST] = do_crash,
+	[DEED_KILL_OLD] = do_kill_old,
+	[DEED_KILL_NEW] = do_kill_new,
+	[DEED_BUS_RESTART] = do_bus,
+	[DEED_SUSPEND] = do_suspend,
+	[DEED_CUT] = do_cut,
+	[DEED_CUT_ONE_WAY] = do_cut,
+	[DEED_HANG_UP] = do_hang_up,
+	[DEED_STREAM_BREAK] = do_stream,
+	[DEED_DISK_FAIL] = do_disk,
+};
+
+/* ---- when ---- */
+
+static void carry_out(struct sim *sim, struct sim_deed *deed)
+{
+	if (sim->healing && sim_deed_is_fault[deed->kind])
+		return;
+	sim_trace(sim, "deed %u: %s node n%u other n%u key %u k %u x %llu",
+		(unsigned)(deed - sim->plan), sim_deed_names[deed->kind], deed->node, deed->other,
+		deed->key, deed->k, (unsigned long long)deed->x);
+	sim_mix(sim, 9999, (uint64_t)deed->kind);
+	deeds[deed->kind](sim, deed);
+}
+
+static void now(struct sim *sim, void *arg)
+{
+	carry_out(sim, arg);
+}
+
+static void at_time(struct sim *sim, void *arg)
+{
+	struct sim_deed *deed = arg;
+	if (deed->when == PH_B_NONE)
+		carry_out(sim, deed);
+	else
+		deed->waiting = true;
+}
+
+void sim_deed_arm(struct sim *sim, struct sim_deed *deed)
+{
+	if (!deed->off)
+		sim_after(sim, deed->at_us, at_time, deed, NULL);
+}
+
+/* A fault that waits for such a message: at one of its ends, at once or a little later. */
+void sim_deed_message(struct sim_node *from, const struct ph_name *to, const struct ph_bmsg *msg)
+{
+	struct sim *sim = from->sim;
+	struct sim_node *peer = sim_node_named(sim, to);
+	for (unsigned i = 0; i < sim->n_plan; i++) {
+		struct sim_deed *deed = &sim->plan[i];
+		if (!deed->waiting || deed->when != msg->kind || !peer)
+			continue;
+		deed->waiting = false;
+		bool swap = deed->x % 2;
+		deed->node = swap ? peer->no : from->no;
+		deed->other = swap ? from->no : peer->no;
+		for (unsigned k = 0; k < sim->n_keys; k++)
+			if (ph_key_equal(&sim->keys[k].key, &msg->key))
+				deed->key = k;
+		uint64_t delay = sim_chance(sim, 50) ? 0 : sim_between(sim, 100, 20 * MS);
+		sim_after(sim, delay, now, deed, NULL);
+		bool crash = deed->kind == DEED_DAEMON_CRASH || deed->kind == DEED_MACHINE_CRASH;
+		if (crash && !swap && from->crash_in < 0 && !delay && !sim->healing)
+			carry_out(sim, deed); /* between this action and the next ones */
+	}
+}
+
+/* Nothing bad happens from here on. */
+void sim_deed_heal(struct sim *sim)
+{
+	sim->healing = true;
+	sim->loss_percent = sim->dup_percent = 0;
+	memset(sim->cut_us, 0, sizeof sim->cut_us);
+	for (unsigned i = 0; i < sim->n_plan; i++)
+		sim->plan[i].waiting = false;
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		struct sim_node *node = &sim->nodes[i];
+		node->crash_in = -1;
+		node->disk.fail_next = false;
+		if (node->suspended_us > sim->now_us)
+			node->suspended_us = sim->now_us;
+	}
+	sim_trace(sim, "the faults are over");
+}

@@ -1,0 +1,229 @@
+/*
+ * sim - runs the production core against many seeds; exit 0 all held, 1 some failed, 2 wrong usage.
+ */
+#include "sim.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+	"usage: sim [--seed N | --seeds FIRST..LAST] [--nodes 2..5] [--children N] [--trace]\n"
+	"           [--story join|cold|drain|move|crash|mixed] [--faults MASK] [--shrink] "
+	"[--twice]\n"
+	"  --faults MASK  only those faults of the plan whose bit is set (hexadecimal)\n"
+	"  --shrink       looks for the fewest faults with which a failing seed still fails\n"
+	"  --twice        runs each seed twice and compares\n";
+
+struct args {
+	struct sim_options opt;
+	uint64_t first, last;
+	bool shrink, twice;
+};
+
+struct result {
+	bool failed;
+	char why[256];
+	uint64_t hash, virtual_us, steps, acks, done, aborted;
+	enum sim_story story;
+	bool faultless;
+	unsigned n_faults;
+};
+
+static void list_faults(const struct sim *sim)
+{
+	unsigned no = 0;
+	for (unsigned i = 0; i < sim->n_plan; i++) {
+		const struct sim_deed *deed = &sim->plan[i];
+		if (!sim_deed_is_fault[deed->kind])
+			continue;
+		if (!deed->off)
+			printf("  fault %u at %.3f s: %s n%u n%u key %u k %u x %" PRIu64 "%s\n", no,
+				(double)deed->at_us / 1e6, sim_deed_names[deed->kind], deed->node,
+				deed->other, deed->key, deed->k, deed->x,
+				deed->when ? ", at the next message of its kind" : "");
+		no++;
+	}
+}
+
+static void run(const struct sim_options *opt, uint64_t seed, bool list, struct result *ret)
+{
+	struct sim *sim = sim_alloc(sizeof *sim);
+	sim->opt = *opt;
+	sim->seed = seed;
+	sim->rng = ph_mix64(seed + 1);
+	sim->last_pid = 100;
+	sim_story_make(sim);
+	sim_loop(sim);
+	memset(ret, 0, sizeof *ret);
+	ret->failed = sim->failed;
+	memcpy(ret->why, sim->why, sizeof ret->why);
+	ret->hash = sim->hash;
+	ret->virtual_us = sim->now_us;
+	ret->steps = sim->steps;
+	ret->acks = sim->acks;
+	ret->done = sim->migrations_done;
+	ret->aborted = sim->migrations_aborted;
+	ret->story = sim->story;
+	ret->faultless = sim->faultless;
+	for (unsigned i = 0; i < sim->n_plan; i++)
+		ret->n_faults += sim_deed_is_fault[sim->plan[i].kind];
+	if (list)
+		list_faults(sim);
+	sim_fini(sim);
+	free(sim);
+}
+
+/* Leaves out one fault after the other for as long as it still fails. */
+static void shrink(struct args *args, uint64_t seed, unsigned n_faults)
+{
+	struct sim_options opt = args->opt;
+	struct result result;
+	opt.trace = false;
+	for (unsigned i = 0; i < n_faults && i < 64; i++) {
+		struct sim_options fewer = opt;
+		fewer.fault_mask &= ~(UINT64_C(1) << i);
+		run(&fewer, seed, false, &result);
+		if (result.failed)
+			opt = fewer;
+	}
+	run(&opt, seed, true, &result);
+	printf("  enough: --seed %" PRIu64 " --faults %" PRIx64 ": %s\n", seed,
+		opt.fault_mask & ((UINT64_C(1) << (n_faults % 64)) - 1), result.why);
+}
+
+static void report(const struct args *args, uint64_t seed, const struct result *result)
+{
+	printf("seed %" PRIu64 " (%s%s, %.1f s): %s\n", seed, sim_story_names[result->story],
+		result->faultless ? ", faultless" : "", (double)result->virtual_us / 1e6,
+		result->why);
+	printf("  replay: sim --trace --seed %" PRIu64, seed);
+	if (args->opt.nodes)
+		printf(" --nodes %u", args->opt.nodes);
+	if (args->opt.children)
+		printf(" --children %u", args->opt.children);
+	if (args->opt.story >= 0)
+		printf(" --story %s", sim_story_names[args->opt.story]);
+	printf("\n");
+}
+
+static int run_all(struct args *args)
+{
+	uint64_t passed = 0, failed = 0, steps = 0, acks = 0, done = 0, aborted = 0;
+	for (uint64_t seed = args->first; seed <= args->last; seed++) {
+		struct result result, second;
+		run(&args->opt, seed, false, &result);
+		if (args->twice) {
+			run(&args->opt, seed, false, &second);
+			if (second.hash != result.hash || second.steps != result.steps) {
+				result.failed = true;
+				(void)snprintf(result.why, sizeof result.why,
+					"a second run with the same seed went another way");
+			}
+		}
+		steps += result.steps;
+		acks += result.acks;
+		done += result.done;
+		aborted += result.aborted;
+		passed += !result.failed;
+		failed += result.failed;
+		if (!result.failed)
+			continue;
+		report(args, seed, &result);
+		if (args->shrink)
+			shrink(args, seed, result.n_faults);
+		fflush(stdout);
+	}
+	printf("%" PRIu64 " steps, %" PRIu64 " updates acknowledged, %" PRIu64
+	       " migrations done, %" PRIu64 " aborted\n",
+		steps, acks, done, aborted);
+	printf("%" PRIu64 " passed, %" PRIu64 " failed\n", passed, failed);
+	return failed ? 1 : 0;
+}
+
+static bool number(const char *text, uint64_t low, uint64_t high, uint64_t *ret)
+{
+	char *end;
+	uint64_t v = strtoull(text, &end, 10);
+	if (end == text || *end || v < low || v > high)
+		return false;
+	*ret = v;
+	return true;
+}
+
+static bool range(const char *text, struct args *args)
+{
+	char *end;
+	args->first = strtoull(text, &end, 10);
+	if (end == text || strncmp(end, "..", 2) != 0)
+		return false;
+	return number(end + 2, args->first, UINT64_MAX - 1, &args->last);
+}
+
+static bool story(const char *text, struct args *args)
+{
+	for (int i = 0; i < STORY_COUNT; i++)
+		if (strcmp(text, sim_story_names[i]) == 0) {
+			args->opt.story = i;
+			return true;
+		}
+	return false;
+}
+
+static bool take(struct args *args, int c)
+{
+	uint64_t v = 0;
+	char *end;
+	bool ok = true;
+	switch (c) {
+	case 's':
+		ok = number(optarg, 0, UINT64_MAX - 1, &args->first);
+		args->last = args->first;
+		return ok;
+	case 'r':
+		return range(optarg, args);
+	case 'n':
+		ok = number(optarg, 2, SIM_NODES, &v);
+		args->opt.nodes = (unsigned)v;
+		return ok;
+	case 'c':
+		ok = number(optarg, 1, SIM_KEYS, &v);
+		args->opt.children = (unsigned)v;
+		return ok;
+	case 'y':
+		return story(optarg, args);
+	case 'f':
+		args->opt.fault_mask = strtoull(optarg, &end, 16);
+		return end != optarg && !*end;
+	case 't':
+		return args->opt.trace = true;
+	case 'k':
+		return args->shrink = true;
+	case '2':
+		return args->twice = true;
+	default:
+		return false;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {{"seed", 1, NULL, 's'}, {"seeds", 1, NULL, 'r'},
+		{"nodes", 1, NULL, 'n'}, {"children", 1, NULL, 'c'}, {"trace", 0, NULL, 't'},
+		{"story", 1, NULL, 'y'}, {"faults", 1, NULL, 'f'}, {"shrink", 0, NULL, 'k'},
+		{"twice", 0, NULL, '2'}, {NULL, 0, NULL, 0}};
+	struct args args = {
+		.opt = {.story = -1, .fault_mask = UINT64_MAX}, .first = 1, .last = 100};
+	int c;
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
+		if (!take(&args, c)) {
+			fputs(usage, stderr);
+			return 2;
+		}
+	if (optind < argc) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	return run_all(&args);
+}

@@ -1,0 +1,119 @@
+/*
+ * net.c - the network and the bus processes: delay, loss, repetition, reordering, cuts.
+ *
+ * As the shell does it: a directed message names the newest incarnation that its sender has heard
+ * of; a cast reaches whoever the sender has linked, and its seeds.
+ */
+#include "sim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct flight {
+	struct sim_node *from, *to;
+	uint32_t bus_from, bus_to, gen_to;
+	uint64_t to_incarnation, left_us; /* 0: any */
+	struct sim_letter *letter;
+};
+
+#define TTL_US (10 * SEC)
+
+bool sim_net_passes(const struct sim *sim, const struct sim_node *from, const struct sim_node *to)
+{
+	return sim->cut_us[from->no][to->no] <= sim->now_us;
+}
+
+static void flight_drop(void *arg)
+{
+	struct flight *flight = arg;
+	sim_letter_drop(flight->letter);
+	free(flight);
+}
+
+/* Into the queue of a daemon that may be suspended: its bus process runs on. */
+static void arrive(struct sim *sim, void *arg)
+{
+	struct flight *flight = arg;
+	struct sim_node *to = flight->to;
+	const struct ph_bmsg *msg = sim_letter_of(flight->letter);
+	bool fits = to->hub && to->bus_up && flight->bus_to == to->bus_gen &&
+		    sim_net_passes(sim, flight->from, to) && sim->now_us - flight->left_us < TTL_US;
+	if (fits && flight->to_incarnation && flight->to_incarnation != to->incarnation)
+		fits = false;
+	if (fits) {
+		struct ph_event event = {.kind = PH_EV_MESSAGE, .message = msg};
+		if (msg->incarnation > to->peer_incarnation[flight->from->no])
+			to->peer_incarnation[flight->from->no] = msg->incarnation;
+		sim_node_push(to, 0, &event, sim_letter_drop, sim_letter_keep(flight->letter));
+	}
+	flight_drop(flight);
+}
+
+static void launch(
+	struct sim_node *from, struct sim_node *to, struct sim_letter *letter, uint64_t incarnation)
+{
+	struct sim *sim = from->sim;
+	unsigned copies = sim_chance(sim, sim->dup_percent) ? 2 : 1;
+	if (!from->bus_up || !sim_net_passes(sim, from, to) || sim_chance(sim, sim->loss_percent))
+		return;
+	while (copies--) {
+		struct flight *flight = sim_alloc(sizeof *flight);
+		uint64_t delay = sim_chance(sim, 90) ? sim_between(sim, 100, 2 * MS)
+						     : sim_between(sim, 100, 20 * MS);
+		flight->from = from;
+		flight->to = to;
+		flight->bus_to = to->bus_gen;
+		flight->to_incarnation = incarnation;
+		flight->left_us = sim->now_us;
+		flight->letter = sim_letter_keep(letter);
+		sim_after(sim, delay, arrive, flight, flight_drop);
+	}
+}
+
+void sim_net_send(struct sim_node *from, const struct ph_name *to, const struct ph_bmsg *msg)
+{
+	struct sim_node *node = sim_node_named(from->sim, to);
+	if (!node || !from->linked[node->no])
+		return;
+	struct sim_letter *letter = sim_letter_new(from->sim, msg);
+	launch(from, node, letter, from->peer_incarnation[node->no]);
+	sim_letter_drop(letter);
+}
+
+static bool is_seed(const struct sim_node *from, const struct sim_node *to)
+{
+	for (unsigned i = 0; from->seeds_on && i < from->n_peers; i++)
+		if (strcmp(from->peers[i], to->address) == 0)
+			return true;
+	return false;
+}
+
+void sim_net_cast(struct sim_node *from, const struct ph_bmsg *msg)
+{
+	struct sim *sim = from->sim;
+	struct sim_letter *letter = sim_letter_new(sim, msg);
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		struct sim_node *to = &sim->nodes[i];
+		bool linked = from->linked[i] && from->link_us[i] <= sim->now_us;
+		if (to != from && (linked || is_seed(from, to)))
+			launch(from, to, letter, 0);
+	}
+	sim_letter_drop(letter);
+}
+
+void sim_net_link(struct sim_node *from, const struct ph_name *to, const char *address)
+{
+	struct sim *sim = from->sim;
+	struct sim_node *node = sim_node_named(sim, to);
+	if (!node || !address || strcmp(node->address, address) != 0)
+		return;
+	from->linked[node->no] = true;
+	from->link_us[node->no] = sim->now_us + sim_between(sim, MS, 30 * MS);
+}
+
+void sim_net_unlink(struct sim_node *from, const struct ph_name *to)
+{
+	struct sim_node *node = sim_node_named(from->sim, to);
+	if (node)
+		from->linked[node->no] = false;
+}

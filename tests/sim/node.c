@@ -1,0 +1,409 @@
+/* node.c - the life of a daemon: start, steps, crashes between any two actions, state file. */
+#include "sim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct mail {
+	struct sim_node *node;
+	uint32_t gen;
+	struct ph_event event;
+	void (*release)(void *);
+	void *owned;
+};
+
+struct sim_node *sim_node_named(struct sim *sim, const struct ph_name *name)
+{
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		if (ph_name_equal(&sim->nodes[i].name, name))
+			return &sim->nodes[i];
+	return NULL;
+}
+
+uint64_t sim_node_ms(const struct sim_node *node)
+{
+	return node->base_ms + node->sim->now_us / MS;
+}
+
+/* ---- events ---- */
+
+static void mail_drop(void *arg)
+{
+	struct mail *mail = arg;
+	if (mail->release)
+		mail->release(mail->owned);
+	free(mail);
+}
+
+static void deliver(struct sim *sim, void *arg)
+{
+	struct mail *mail = arg;
+	struct sim_node *node = mail->node;
+	if (node->gen == mail->gen && node->hub) {
+		if (node->suspended_us > sim->now_us) {
+			sim_after(sim, node->suspended_us - sim->now_us, deliver, mail, mail_drop);
+			return;
+		}
+		sim_node_step(node, &mail->event);
+	}
+	mail_drop(mail);
+}
+
+void sim_node_push(struct sim_node *node, uint64_t delay_us, const struct ph_event *event,
+	void (*release)(void *), void *owned)
+{
+	struct mail *mail = sim_alloc(sizeof *mail);
+	mail->node = node;
+	mail->gen = node->gen;
+	mail->event = *event;
+	mail->release = release;
+	mail->owned = owned;
+	sim_after(node->sim, delay_us, deliver, mail, mail_drop);
+}
+
+struct tick {
+	struct sim_node *node;
+	uint32_t gen;
+	uint64_t at_us;
+};
+
+static void on_tick(struct sim *sim, void *arg)
+{
+	struct tick *tick = arg;
+	struct sim_node *node = tick->node;
+	if (node->gen == tick->gen && node->hub && node->tick_us == tick->at_us) {
+		if (node->suspended_us > sim->now_us) {
+			sim_after(sim, node->suspended_us - sim->now_us, on_tick, tick, free);
+			return;
+		}
+		struct ph_event event = {.kind = PH_EV_TICK};
+		node->tick_us = UINT64_MAX;
+		sim_node_step(node, &event);
+	}
+	free(tick);
+}
+
+static void want_tick(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	uint64_t at_ms = ph_next_deadline(node->hub), now_ms = sim_node_ms(node);
+	if (at_ms == UINT64_MAX)
+		return;
+	uint64_t at_us = at_ms <= now_ms ? sim->now_us + 20 : (at_ms - node->base_ms) * MS + 30;
+	if (at_us >= node->tick_us)
+		return;
+	struct tick *tick = sim_alloc(sizeof *tick);
+	*tick = (struct tick){node, node->gen, at_us};
+	node->tick_us = at_us;
+	sim_after(sim, at_us - sim->now_us, on_tick, tick, free);
+}
+
+/* ---- the state file ---- */
+
+static bool see(void *arg, const struct ph_worker_view *view)
+{
+	struct sim_node *node = arg;
+	struct sim_proc *proc = sim_proc_of_wid(node, view->wid);
+	size_t cap = sizeof node->seen / sizeof node->seen[0];
+	if (!proc || !proc->alive || node->n_seen == cap)
+		return true;
+	struct sim_seen *seen = &node->seen[node->n_seen++];
+	memset(seen, 0, sizeof *seen);
+	seen->adopted = (struct ph_adopted){.pid = view->pid ? view->pid : proc->pid,
+		.key = view->key,
+		.epoch = view->epoch,
+		.revision = view->spec ? view->spec->revision : view->revision,
+		.role = view->role,
+		.retired = view->retired,
+		.ready = view->ready,
+		.migration = view->migration,
+		.restarts = view->restarts};
+	(void)snprintf(seen->meta, sizeof seen->meta, "%s", view->meta ? view->meta : "");
+	seen->def = view->spec ? sim_def_of_text(node->sim, view->spec->text) : NULL;
+	return true;
+}
+
+void sim_node_see(struct sim_node *node)
+{
+	node->n_seen = 0;
+	ph_hub_workers(node->hub, see, node);
+}
+
+/* ---- a step ---- */
+
+void sim_node_step(struct sim_node *node, const struct ph_event *event)
+{
+	struct sim *sim = node->sim;
+	struct ph_actions actions = {0, NULL};
+	if (!node->hub || sim->failed)
+		return;
+	if (node->crash_in >= 0)
+		sim_node_see(node);
+	sim->steps++;
+	sim_mix(sim, node->no * 64u + (unsigned)event->kind, event->wid ^ event->ticket);
+	ph_step(node->hub, event, sim_node_ms(node), &actions);
+	for (size_t i = 0; i < actions.n && !sim->failed; i++) {
+		if (node->crash_in == 0) {
+			sim_node_crash(node);
+			return;
+		}
+		if (node->crash_in > 0)
+			node->crash_in--;
+		sim_act(node, &actions.items[i]);
+	}
+	if (!sim->failed)
+		want_tick(node);
+}
+
+/* ---- the end ---- */
+
+static void on_restart(struct sim *sim, void *arg)
+{
+	struct sim_node *node = arg;
+	(void)sim;
+	if (node->hub || node->gone)
+		return;
+	node->up = true;
+	sim_node_start(node);
+}
+
+static void lose_processes(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	struct ph_exit exit = {.kind = PH_EXIT_SIGNAL, .value = 9};
+	for (struct sim_proc *proc = sim->procs; proc; proc = proc->next) {
+		if (proc->node != node || !proc->alive)
+			continue;
+		if (!node->up)
+			sim_proc_die(proc, DEATH_FAULT, exit);
+		else
+			sim_proc_hang_up(proc, false);
+	}
+}
+
+static void end_daemon(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	ph_hub_free(node->hub);
+	node->hub = NULL;
+	node->gen++;
+	node->crash_in = -1;
+	node->bus_up = false;
+	node->bus_gen++;
+	node->suspended_us = 0;
+	node->calm_us = sim->now_us;
+	node->disk.answers = 0;
+	memset(node->linked, 0, sizeof node->linked);
+	memset(node->peer_incarnation, 0, sizeof node->peer_incarnation);
+	sim_stream_node_lost(node);
+}
+
+void sim_node_crash(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	bool machine = node->crash.kind == DEED_MACHINE_CRASH;
+	uint64_t back_ms = node->crash.x;
+	sim_trace(sim, "%s: %s dies", node->name.s, machine ? "the machine" : "the daemon");
+	sim_mix(sim, 7777, node->no);
+	sim->fired++;
+	end_daemon(node);
+	node->disk.lost = node->crash.kind == DEED_JOURNAL_LOST;
+	if (machine)
+		node->up = false;
+	if (machine)
+		node->n_seen = 0;
+	lose_processes(node);
+	sim_disk_crash(node);
+	if (back_ms) {
+		sim_after(sim, back_ms * MS, on_restart, node, NULL);
+	} else {
+		node->gone = true;
+		sim->never_back = true;
+	}
+}
+
+static void leave(struct sim *sim, void *arg)
+{
+	struct sim_node *node = arg;
+	for (struct sim_proc *proc = sim->procs; proc; proc = proc->next)
+		if (proc->node == node && proc->alive)
+			sim_fail(sim, "%s left pid %u of %s/%u behind when it stopped",
+				node->name.s, proc->pid, proc->key->key.child.s,
+				proc->key->key.instance);
+	sim_trace(sim, "%s: the daemon has stopped", node->name.s);
+	end_daemon(node);
+	node->n_seen = 0;
+	sim_disk_crash(node);
+	node->shutting = false;
+	if (node->back_ms)
+		sim_after(sim, node->back_ms * MS, on_restart, node, NULL);
+	else
+		node->gone = sim->never_back = true;
+}
+
+void sim_node_exit(struct sim_node *node)
+{
+	sim_after(node->sim, 100 * MS, leave, node, NULL);
+}
+
+/* ---- the start ---- */
+
+static void configure(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	const struct ph_spec *specs[SIM_DEFS];
+	struct ph_config config = {.specs = specs,
+		.migrations_max = 8,
+		.settle_ms = 1000,
+		.drain_on_stop = sim->seed % 2,
+		.accept_any = true};
+	for (unsigned i = 0; i < sim->n_defs; i++)
+		specs[config.n_specs++] = &sim->defs[i].spec;
+	struct ph_event event = {.kind = PH_EV_CONFIGURED, .config = &config};
+	sim_node_step(node, &event);
+}
+
+static void adopt(struct sim_node *node, struct ph_adopted *adopted, struct sim_def *def,
+	struct sim_proc *proc)
+{
+	struct ph_spec spec;
+	struct ph_event event = {.kind = PH_EV_ADOPTED, .wid = adopted->wid, .adopted = adopted};
+	if (def) {
+		spec = def->spec;
+		spec.revision = adopted->revision;
+		adopted->spec = &spec;
+	}
+	proc->wid = adopted->wid;
+	proc->gen = node->gen;
+	proc->forgotten = false;
+	proc->adopted = true;
+	sim_trace(node->sim, "%s: adopts pid %u of %s/%u%s", node->name.s, proc->pid,
+		proc->key->key.child.s, proc->key->key.instance, proc->alive ? "" : " (ended)");
+	sim_node_step(node, &event);
+}
+
+/* From the environments: what the state file misses. */
+static void adopt_found(struct sim_node *node, uint64_t *wid)
+{
+	struct sim *sim = node->sim;
+	for (struct sim_proc *proc = sim->procs; proc; proc = proc->next) {
+		if (proc->node != node || !proc->alive || proc->gen == node->gen || !node->hub)
+			continue;
+		const struct ph_spec *spec = ph_hub_spec(node->hub, &proc->key->key.child);
+		if (!spec) {
+			sim_proc_die(proc, DEATH_CORE, (struct ph_exit){PH_EXIT_SIGNAL, 9});
+			continue;
+		}
+		struct ph_adopted adopted = {.wid = ++*wid,
+			.pid = proc->pid,
+			.key = proc->key->key,
+			.epoch = proc->env_epoch,
+			.role = proc->env_role,
+			.revision = spec->revision};
+		adopt(node, &adopted, proc->key->def, proc);
+	}
+}
+
+static void adopt_all(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	uint64_t wid = 0, ended[256];
+	size_t n_ended = 0;
+	for (size_t i = 0; i < node->n_seen; i++) {
+		struct sim_seen *seen = &node->seen[i];
+		struct sim_proc *proc = sim_proc_of_pid(sim, seen->adopted.pid);
+		if (!proc)
+			continue;
+		seen->adopted.wid = ++wid;
+		seen->adopted.meta = seen->meta[0] ? seen->meta : NULL;
+		adopt(node, &seen->adopted, seen->def, proc);
+		if (!proc->alive)
+			ended[n_ended++] = wid;
+	}
+	adopt_found(node, &wid);
+	struct ph_event event = {.kind = PH_EV_START};
+	sim_node_step(node, &event);
+	for (size_t i = 0; i < n_ended; i++) {
+		event = (struct ph_event){
+			.kind = PH_EV_EXITED, .wid = ended[i], .exit = {PH_EXIT_UNKNOWN, 0}};
+		sim_node_step(node, &event);
+	}
+}
+
+struct bus_start {
+	struct sim_node *node;
+	uint32_t gen;
+};
+
+static void bus_up(struct sim *sim, void *arg)
+{
+	struct bus_start *start = arg;
+	struct ph_event event = {.kind = PH_EV_BUS_UP};
+	(void)sim;
+	if (start->node->gen == start->gen) {
+		start->node->bus_up = true;
+		sim_node_push(start->node, 0, &event, NULL, NULL);
+	}
+	free(start);
+}
+
+void sim_node_bus(struct sim_node *node, uint64_t delay_us)
+{
+	struct bus_start *start = sim_alloc(sizeof *start);
+	start->node = node;
+	start->gen = node->gen;
+	sim_after(node->sim, delay_us, bus_up, start, free);
+}
+
+static void make_hub(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	uint64_t wall_ms = UINT64_C(1700000000000) + sim->now_us / MS + node->no * 5000;
+	struct ph_settings set = {.node = node->name,
+		.slot = 100 + node->no,
+		.weight = 1.0,
+		.version = "sim",
+		.n_peers = node->n_peers,
+		.peers = node->peers,
+		.join_timeout_ms = 5000,
+		.failure_timeout_ms = 5000,
+		.settle_ms = 1000,
+		.heartbeat_ms = 250,
+		.migrations_max = 8,
+		.drain_on_stop = sim->seed % 2,
+		.accept_any = true,
+		.journal_lost = node->disk.lost,
+		.journal_writable = true};
+	node->incarnation = node->incarnation + 1 > wall_ms ? node->incarnation + 1 : wall_ms;
+	set.incarnation = node->incarnation;
+	set.seed = sim_random(sim);
+	memcpy(set.address, node->address, sizeof set.address);
+	for (size_t i = 0; i < sizeof set.secret; i++)
+		set.secret[i] = (uint8_t)sim_random(sim);
+	if (node->disk.lost || ph_id_none(&node->disk.id)) {
+		uint64_t words[2] = {sim_random(sim), sim_random(sim)};
+		memcpy(node->disk.id.b, words, sizeof words);
+	}
+	set.journal = node->disk.id;
+	node->disk.lost = false;
+	node->hub = ph_hub_new(&set);
+	if (!node->hub)
+		abort();
+}
+
+void sim_node_start(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	node->gen++;
+	node->up = true;
+	node->crash_in = -1;
+	node->shutting = false;
+	node->tick_us = UINT64_MAX;
+	node->calm_us = sim->now_us;
+	make_hub(node);
+	sim_trace(sim, "%s: a daemon starts", node->name.s);
+	configure(node);
+	sim_disk_restore(node);
+	adopt_all(node);
+	sim_node_bus(node, sim_between(sim, 2 * MS, 30 * MS));
+}

@@ -1,0 +1,403 @@
+/*
+ * sim.h - another shell around the production core: one process, one virtual clock, many hubs.
+ *
+ * Decides what the world does to the hubs (delays, losses, crashes, what workers and clients do)
+ * from one seed, and checks after each step what PROTOCOL.md says must hold. It must not know how
+ * core decides; check_inside.c alone looks at where placement wants a key. The same seed gives the
+ * same run. Nodes, processes, streams and migrations live until the end of the run, so events may
+ * point at them; an event for a daemon that has ended since carries its generation and is dropped.
+ */
+#ifndef PH_SIM_H
+#define PH_SIM_H
+
+#include "core/hub.h"
+
+#include <stdio.h>
+
+#define SIM_NODES 5
+#define SIM_DEFS 16
+#define SIM_KEYS 48
+#define SIM_PLAN 64
+#define MS UINT64_C(1000) /* microseconds */
+#define SEC UINT64_C(1000000)
+
+struct sim;
+typedef void sim_fn(struct sim *sim, void *arg);
+
+/* ---- what a run is made from ---- */
+
+#define SIM_STORIES(X) \
+	X(JOIN, "join") \
+	X(COLD, "cold") X(DRAIN, "drain") X(MOVE, "move") X(CRASH, "crash") X(MIXED, "mixed")
+enum sim_story {
+#define X(name, word) STORY_##name,
+	SIM_STORIES(X)
+#undef X
+	STORY_COUNT
+};
+
+/* X(name, is it a fault); those that are no faults are orders and the life of nodes */
+#define SIM_DEEDS(X) \
+	X(NODE_START, false) \
+	X(MOVE, false) \
+	X(DRAIN, false) \
+	X(UNDRAIN, false) \
+	X(SHUTDOWN, false)     /* `x` ms until it starts again, 0: never */ \
+	X(DAEMON_CRASH, true)  /* after `k` more actions; back after `x` ms */ \
+	X(MACHINE_CRASH, true) /* the same; `x` 0: never */ \
+	X(JOURNAL_LOST, true)  /* a daemon crash after which the journal cannot be read */ \
+	X(KILL_OLD, true)      /* the active process of a key */ \
+	X(KILL_NEW, true)      /* its standby, if there is one */ \
+	X(BUS_RESTART, true) \
+	X(SUSPEND, true) /* the daemon does not run for `x` ms */ \
+	X(CUT, true)	 /* both ways, for `x` ms */ \
+	X(CUT_ONE_WAY, true) \
+	X(HANG_UP, true) /* the control connection of a key's process breaks */ \
+	X(STREAM_BREAK, true) \
+	X(DISK_FAIL, true)
+
+enum sim_deed_kind {
+#define X(name, fault) DEED_##name,
+	SIM_DEEDS(X)
+#undef X
+	DEED_COUNT
+};
+
+struct sim_deed {
+	struct sim *sim;
+	uint64_t at_us;
+	enum sim_deed_kind kind;
+	enum ph_bkind
+		when; /* not at that time, but at the next such message after it; NONE: at it */
+	unsigned node, other, key, k;
+	uint64_t x;
+	bool off, waiting;
+};
+
+struct sim_options {
+	unsigned nodes, children; /* 0: by seed */
+	int story;		  /* -1: by seed */
+	bool trace, faultless_only;
+	uint64_t fault_mask;
+};
+
+/* ---- the world ---- */
+
+struct sim_traits {	    /* how the workers of one child behave until the healing begins */
+	bool plain, notify; /* knows no protocol */
+	uint32_t caps;
+	uint64_t boot_ms, think_ms;
+	unsigned busy, reject; /* so many times */
+	bool never;
+	bool crashy, deaf; /* deaf: ignores stop and the stop signal */
+	bool mute;	   /* does not answer handover_start */
+	bool shy;	   /* as a standby says no hello */
+	bool handles;	   /* says retention_handled */
+	bool leaves;	   /* exits by itself on abort */
+};
+
+struct sim_def {
+	struct ph_spec spec;
+	char text[32];
+	struct sim_traits traits;
+};
+
+struct sim_ack {
+	bool acked, may_be_lost;
+};
+
+struct sim_key { /* a key, its client and its history */
+	struct sim_def *def;
+	struct ph_key key;
+	uint32_t next; /* number of the update that the client applies next */
+	struct sim_ack *acks;
+	size_t n_acks;
+	uint32_t target_pid; /* where the client thinks it is; 0: to be looked up */
+	uint64_t acked_at_us;
+	uint64_t max_epoch;
+	unsigned max_epoch_node;
+	bool stopped_by_order;
+};
+
+enum sim_hand {
+	HAND_IDLE,
+	HAND_GRANTED,
+	HAND_SENDING,
+	HAND_FROZEN,
+	HAND_COMMITTED,
+	HAND_LOADING,
+	HAND_LOADED,
+	HAND_REJECTED,
+};
+
+struct sim_proc {
+	struct sim *sim;
+	uint32_t pid;
+	struct sim_node *node;
+	struct sim_key *key;
+	uint64_t wid; /* of the daemon of generation `gen` */
+	uint32_t gen;
+	uint64_t env_epoch;
+	enum ph_role env_role;
+	bool alive, exiting, forgotten; /* forgotten: reaped */
+	bool adopted;			/* not a child of the present daemon */
+
+	/* control connection */
+	uint32_t conn; /* 0: none */
+	uint32_t conns;
+	uint64_t to_daemon_us, to_worker_us;
+	bool greeted;
+
+	enum ph_role role;
+	uint64_t epoch;
+	bool serving, frozen, was_ready, muted, misbehaves;
+	enum sim_hand hand;
+	uint32_t task;
+	struct ph_id id;
+	uint64_t id_epoch;
+	uint32_t round;
+	bool final, streaming, whole, ended;
+	uint64_t bytes;
+	struct ph_wmsg last;
+
+	uint32_t *items; /* updates in the order in which they were applied */
+	size_t n_items, room;
+	size_t n_sent;
+	uint32_t *got; /* the round that was read */
+	size_t n_got;
+	char meta[32];
+	struct sim_proc *next; /* all of the run, newest first */
+};
+
+struct sim_record {
+	struct ph_record record;
+	char *text;
+	uint64_t ticket;
+};
+
+struct sim_disk {
+	struct sim_record *v;
+	size_t n, room, synced, batch;
+	bool busy, failed, fail_next, lost, retry;
+	size_t answers; /* on their way to core */
+	struct ph_id id;
+};
+
+struct sim_seen { /* a line of the state file */
+	struct ph_adopted adopted;
+	char meta[32];
+	struct sim_def *def;
+};
+
+struct sim_node {
+	struct sim *sim;
+	unsigned no;
+	struct ph_name name;
+	char address[PH_ADDRESS_SIZE];
+	uint64_t base_ms;
+	bool up;	    /* the machine */
+	struct ph_hub *hub; /* NULL: no daemon */
+	uint32_t gen;
+	uint64_t incarnation;
+	uint64_t suspended_us;
+	bool shutting, gone; /* gone: not to come back */
+	uint64_t back_ms;
+	bool ordered_out;
+
+	int crash_in; /* actions until it crashes; -1: not armed */
+	struct sim_deed crash;
+
+	struct sim_disk disk;
+	struct sim_seen seen[256];
+	size_t n_seen;
+
+	bool bus_up, seeds_on;
+	uint32_t bus_gen;
+	bool linked[SIM_NODES];
+	uint64_t link_us[SIM_NODES];
+	uint64_t peer_incarnation[SIM_NODES];
+	unsigned n_peers;
+	const char *peers[SIM_NODES];
+	uint64_t tick_us;
+	uint64_t calm_us; /* last moment at which something was wrong with it */
+};
+
+struct sim_round {
+	uint32_t *items;
+	size_t n;
+	bool fed, wanted, done;
+};
+
+struct sim_end {
+	bool open, failed;
+	uint32_t gen;
+	struct sim_node *node;
+	uint64_t wid;
+	uint8_t ticket[PH_SECRET_SIZE];
+};
+
+#define SIM_ROUNDS 16
+struct sim_stream {
+	struct sim *sim;
+	struct ph_id id;
+	struct sim_end a, b;
+	bool connected, busy;
+	uint64_t cut_us; /* since when no byte moves; 0: moving */
+	struct sim_round rounds[SIM_ROUNDS];
+	struct sim_stream *next;
+};
+
+struct sim_mig { /* what was seen of a migration from outside */
+	struct ph_id id;
+	struct sim_key *key;
+	struct sim_node *a, *b;
+	bool final_synced, prepared_synced, abort_sent, voided, never, committed;
+	struct sim_proc *old;
+	struct sim_mig *next;
+};
+
+struct sim {
+	struct sim_options opt;
+	uint64_t seed, rng;
+	enum sim_story story;
+	bool faultless;
+	unsigned loss_percent, dup_percent;
+	uint64_t now_us, end_us, seq;
+	struct sim_item *heap;
+	size_t n_heap, heap_room;
+	unsigned n_nodes, n_defs, n_keys;
+	struct sim_node nodes[SIM_NODES];
+	struct sim_def defs[SIM_DEFS];
+	struct sim_key keys[SIM_KEYS];
+	struct sim_proc *procs;
+	struct sim_stream *streams;
+	struct sim_mig *migs;
+	struct sim_deed plan[SIM_PLAN];
+	unsigned n_plan;
+	uint64_t cut_us[SIM_NODES][SIM_NODES]; /* until then nothing passes */
+	bool no_dial[SIM_NODES][SIM_NODES];
+	uint32_t last_pid;
+	uint64_t last_ticket;
+	unsigned open_answers, bad_answers;
+	bool false_verdict, healing, never_back;
+	bool lax;	/* a journal was lost or failed: only what serves is sure */
+	unsigned fired; /* faults */
+	unsigned calm_polls;
+	uint64_t hash, steps, acks, migrations_done, migrations_aborted;
+	bool failed, over;
+	char why[256];
+};
+
+/* ---- world.c: time, chance, trace ---- */
+void sim_after(struct sim *sim, uint64_t delay_us, sim_fn *fn, void *arg, void (*drop)(void *));
+uint64_t sim_random(struct sim *sim);
+uint64_t sim_between(struct sim *sim, uint64_t low, uint64_t high); /* both ends included */
+bool sim_chance(struct sim *sim, unsigned percent);
+void *sim_alloc(size_t n); /* zeroed; ends the program without memory */
+/* The first one counts; the run ends. */
+void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void sim_mix(struct sim *sim, uint64_t a, uint64_t b);
+void sim_loop(struct sim *sim);
+void sim_fini(struct sim *sim);
+
+/* ---- copy.c ---- */
+struct sim_letter;
+struct sim_letter *sim_letter_new(struct sim *sim, const struct ph_bmsg *msg);
+struct sim_letter *sim_letter_keep(struct sim_letter *letter);
+const struct ph_bmsg *sim_letter_of(const struct sim_letter *letter);
+void sim_letter_drop(void *letter);
+struct sim_def *sim_def_of_text(struct sim *sim, const char *text);
+
+/* ---- node.c: daemons ---- */
+void sim_node_start(struct sim_node *node);
+void sim_node_crash(struct sim_node *node); /* as node->crash says */
+void sim_node_step(struct sim_node *node, const struct ph_event *event);
+void sim_node_exit(struct sim_node *node);
+void sim_node_bus(struct sim_node *node, uint64_t delay_us); /* its bus process is up then */
+/* An event for the daemon that runs now, after `delay_us`; `owned` is released afterwards. */
+void sim_node_push(struct sim_node *node, uint64_t delay_us, const struct ph_event *event,
+	void (*release)(void *), void *owned);
+struct sim_node *sim_node_named(struct sim *sim, const struct ph_name *name);
+uint64_t sim_node_ms(const struct sim_node *node);
+void sim_node_see(struct sim_node *node); /* writes the state file */
+const struct ph_spec *sim_specs(struct sim *sim, unsigned i);
+
+/* ---- act.c: one action ---- */
+void sim_act(struct sim_node *node, const struct ph_action *action);
+
+/* ---- disk.c ---- */
+void sim_disk_write(struct sim_node *node, const struct ph_action *action);
+void sim_disk_crash(struct sim_node *node);
+void sim_disk_restore(struct sim_node *node);
+void sim_disk_compact(struct sim_node *node);
+void sim_disk_fini(struct sim_node *node);
+
+/* ---- net.c ---- */
+bool sim_net_passes(const struct sim *sim, const struct sim_node *from, const struct sim_node *to);
+void sim_net_send(struct sim_node *from, const struct ph_name *to, const struct ph_bmsg *msg);
+void sim_net_cast(struct sim_node *from, const struct ph_bmsg *msg);
+void sim_net_link(struct sim_node *from, const struct ph_name *to, const char *address);
+void sim_net_unlink(struct sim_node *from, const struct ph_name *to);
+
+/* ---- proc.c: processes; worker.c: what they say ---- */
+struct sim_proc *sim_proc_new(struct sim_node *node, uint64_t wid, const struct ph_spawn *spawn);
+struct sim_proc *sim_proc_of_wid(struct sim_node *node, uint64_t wid);
+struct sim_proc *sim_proc_of_pid(struct sim *sim, uint32_t pid);
+enum sim_death {
+	DEATH_FAULT,
+	DEATH_SELF,
+	DEATH_CORE
+};
+void sim_proc_die(struct sim_proc *proc, enum sim_death why, struct ph_exit exit);
+void sim_proc_signal(struct sim_proc *proc, int number);
+void sim_proc_leave(struct sim_proc *proc, uint64_t delay_us); /* exits by itself */
+void sim_proc_reap(struct sim_node *node, uint64_t wid);
+void sim_proc_apply(struct sim_proc *proc, const uint32_t *items, size_t n);
+void sim_proc_serve(struct sim_proc *proc); /* recomputes `serving` */
+void sim_proc_connect(struct sim_proc *proc, uint64_t delay_us);
+void sim_proc_hang_up(struct sim_proc *proc, bool tell);
+void sim_proc_say(struct sim_proc *proc, const struct ph_wmsg *msg);
+void sim_proc_hear(struct sim_proc *proc, const struct ph_wmsg *msg); /* TELL */
+void sim_proc_free(struct sim_proc *proc);
+/* `fn` after `delay_us`, unless the process has died or turned to another task. */
+void sim_proc_think(struct sim_proc *proc, uint64_t delay_us, void (*fn)(struct sim_proc *proc));
+void sim_worker_hello(struct sim_proc *proc);
+void sim_worker_hears(struct sim_proc *proc, const struct ph_wmsg *msg);
+void sim_worker_eof(struct sim_proc *proc, const struct ph_id *id, uint32_t round,
+	const uint32_t *items, size_t n);
+void sim_worker_lost(struct sim_proc *proc); /* its connections are gone */
+
+/* ---- stream.c ---- */
+void sim_stream_act(struct sim_node *node, const struct ph_action *action);
+void sim_stream_feed(struct sim_proc *proc, uint32_t round, const uint32_t *items, size_t n);
+void sim_stream_want(struct sim_proc *proc, uint32_t round);
+void sim_stream_node_lost(struct sim_node *node);
+void sim_stream_break(struct sim *sim, unsigned pick);
+uint64_t sim_digest(const uint32_t *items, size_t n);
+
+/* ---- client.c ---- */
+void sim_clients_start(struct sim *sim);
+
+/* ---- check.c, check_end.c, check_inside.c ---- */
+void sim_check_serving(struct sim_proc *proc); /* it has begun to serve */
+void sim_check_epoch(struct sim_proc *proc);
+void sim_check_death(struct sim_proc *proc, enum sim_death why);
+void sim_check_aborted(struct sim_node *node, const struct ph_emit *emit);
+void sim_check_stopped(struct sim_proc *proc); /* a retired process has ended */
+void sim_check_verdict(struct sim_node *node, const struct ph_emit *emit);
+void sim_check_state(struct sim_proc *proc);
+struct sim_mig *sim_mig_of(struct sim *sim, const struct ph_id *id);
+void sim_check_end(struct sim *sim); /* polls until all is well or the time is over */
+bool sim_check_placed(struct sim_node *node, char *why, size_t size);
+
+/* ---- story.c, deed.c ---- */
+void sim_story_make(struct sim *sim);
+void sim_deed_arm(struct sim *sim, struct sim_deed *deed);
+void sim_deed_message(struct sim_node *from, const struct ph_name *to, const struct ph_bmsg *msg);
+void sim_deed_heal(struct sim *sim);
+extern const char *const sim_deed_names[];
+extern const bool sim_deed_is_fault[];
+extern const char *const sim_story_names[];
+
+#endif

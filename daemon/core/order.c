@@ -532,6 +532,11 @@ void ph_order_command(struct ph_hub *hub, const struct ph_command *c)
 		refuse(hub, c, ENOENT, text);
 		return;
 	}
+	if (node_order && names_node && !ph_member_up(hub, &c->node)) {
+		ph_reason(text, "node %s is not alive", c->node.s);
+		refuse(hub, c, EBUSY, text);
+		return;
+	}
 	struct ph_order *order = ph_must(calloc(1, sizeof *order));
 	order->command = *c;
 	if (node_order && !c->node.s[0])

@@ -1,0 +1,126 @@
+/* What /proc says, and the search for workers. */
+#include "io/proc.h"
+
+#include "io/spawn.h"
+#include "tests/unit/io_help.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#define SOCKET "/run/ph-test/worker.sock"
+
+static int found;
+static struct ph_proc_worker last;
+static char token[64], child[64], epoch[64];
+
+static void on_worker(void *arg, const struct ph_proc_worker *worker)
+{
+	(void)arg;
+	found++;
+	last = *worker;
+	(void)snprintf(token, sizeof token, "%s", worker->token ? worker->token : "-");
+	(void)snprintf(child, sizeof child, "%s", worker->child ? worker->child : "-");
+	(void)snprintf(epoch, sizeof epoch, "%s", worker->epoch ? worker->epoch : "-");
+}
+
+static struct ph_spawned start(const char *const *env, const char *script)
+{
+	const char *const argv[] = {"sh", "-c", script, NULL};
+	const struct ph_spawn_spec spec = {.path = "/bin/sh", .argv = argv, .env = env};
+	struct ph_spawned spawned;
+	struct ph_err err;
+	ck_assert_int_eq(ph_spawn_start(&spec, &spawned, &err), 0);
+	return spawned;
+}
+
+static void finish(struct ph_spawned *spawned)
+{
+	(void)kill(-spawned->pid, SIGKILL);
+	ck_assert_int_eq(waitpid(spawned->pid, NULL, 0), spawned->pid);
+	close(spawned->pidfd);
+}
+
+START_TEST(stat_of_myself)
+{
+	struct ph_proc_stat mine, again;
+	ck_assert_int_eq(ph_proc_stat(getpid(), &mine), 0);
+	ck_assert_int_eq(mine.parent, getppid());
+	ck_assert_int_eq(mine.group, getpgrp());
+	ck_assert_int_eq(mine.session, getsid(0));
+	ck_assert_int_eq(mine.state, 'R');
+	ck_assert_int_eq(ph_proc_session(getpid()), getsid(0));
+	ck_assert_int_eq(ph_proc_stat(0x7ffffff, &again), -ESRCH);
+	ck_assert_int_eq(ph_proc_session(0x7ffffff), -ESRCH);
+}
+END_TEST
+
+START_TEST(a_name_that_looks_like_the_rest)
+{
+	char *dir = help_dir(), link[128];
+	struct ph_proc_stat stat_line;
+	(void)snprintf(link, sizeof link, "%s/) Z 1 2 3", dir);
+	ck_assert_int_eq(symlink("/bin/sleep", link), 0);
+	const char *const argv[] = {"x", "10", NULL}, *const env[] = {NULL};
+	const struct ph_spawn_spec spec = {.path = link, .argv = argv, .env = env};
+	struct ph_spawned spawned;
+	struct ph_err err;
+	ck_assert_int_eq(ph_spawn_start(&spec, &spawned, &err), 0);
+	ck_assert_int_eq(ph_proc_stat(spawned.pid, &stat_line), 0);
+	ck_assert_int_eq(stat_line.parent, getpid());
+	ck_assert_int_eq(stat_line.session, spawned.pid);
+	finish(&spawned);
+	help_remove(dir);
+}
+END_TEST
+
+START_TEST(finds_its_workers_and_no_others)
+{
+	static char huge[100000] = "HUGE=";
+	memset(huge + 5, 'x', sizeof huge - 6);
+	const char *const ours[] = {huge, "PROCHUB_SOCKET=" SOCKET, "PROCHUB_TOKEN=cafe",
+		"PROCHUB_CHILD=web", "PROCHUB_INSTANCE=3", "PROCHUB_REPLICA=0", "PROCHUB_NODE=a",
+		"PROCHUB_EPOCH=16777217", "PROCHUB_ROLE=active", "XPROCHUB_TOKEN=no", NULL};
+	const char *const others[] = {"PROCHUB_SOCKET=" SOCKET "2", "PROCHUB_TOKEN=cafe", NULL};
+	const char *const near[] = {"PROCHUB_SOCKETS=" SOCKET, "PROCHUB_TOKEN=cafe", NULL};
+	found = 0;
+	ck_assert_int_eq(ph_proc_find_workers(SOCKET, on_worker, NULL), 0);
+	ck_assert_int_eq(found, 0);
+	/* its own children have its environment, but lead no session */
+	struct ph_spawned a = start(ours, "sleep 100 & exec sleep 100");
+	struct ph_spawned b = start(others, "exec sleep 100");
+	struct ph_spawned c = start(near, "exec sleep 100");
+	struct ph_spawned dead = start(ours, "exit 0");
+	siginfo_t info;
+	ck_assert_int_eq(waitid(P_PID, (id_t)dead.pid, &info, WEXITED | WNOWAIT), 0);
+	usleep(50000);
+	ck_assert_int_eq(ph_proc_find_workers(SOCKET, on_worker, NULL), 0);
+	ck_assert_int_eq(found, 1);
+	ck_assert_int_eq(last.pid, a.pid);
+	ck_assert_uint_eq(last.start_time, a.start_time);
+	ck_assert_uint_eq(last.uid, geteuid());
+	ck_assert_str_eq(token, "cafe");
+	ck_assert_str_eq(child, "web");
+	ck_assert_str_eq(epoch, "16777217");
+	finish(&a);
+	finish(&b);
+	finish(&c);
+	finish(&dead);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("io_proc");
+	TCase *tc = tcase_create("all");
+	tcase_set_timeout(tc, 30);
+	tcase_add_test(tc, stat_of_myself);
+	tcase_add_test(tc, a_name_that_looks_like_the_rest);
+	tcase_add_test(tc, finds_its_workers_and_no_others);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}

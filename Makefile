@@ -30,7 +30,7 @@ LINK := $(or $(LINK_$(VARIANT)),$(LINK_release))
 once = $(eval $(1) := $$(shell $(2)))$($(1))
 PKGS := libevent_core jansson yaml-0.1 libsodium libxxhash smartcols nanomsg check
 PKG_CFLAGS = $(call once,PKG_CFLAGS,pkg-config --cflags $(PKGS) 2>/dev/null)
-INC = -D_GNU_SOURCE -DPH_VERSION='"$(VERSION)"' -I. -Idaemon -Ilib $(PKG_CFLAGS)
+INC = -D_GNU_SOURCE '-Duthash_fatal(msg)=abort()' -DPH_VERSION='"$(VERSION)"' -I. -Idaemon -Ilib $(PKG_CFLAGS)
 libs = $(shell pkg-config --libs $(1))
 
 # ---- layers: a wildcard each
@@ -53,11 +53,11 @@ obj = $(patsubst %.c,$(B)/%.o,$(1))
 
 PROGRAMS := $(B)/prochubd $(B)/prochub-bus $(B)/prochubctl $(B)/libprochub.so $(B)/libprochub.a \
 	$(EXAMPLES)
-all: $(PROGRAMS) ## programs, library and examples, into build/release
+all: $(PROGRAMS) ## programs, library and examples, into build/release; V=1 shows the commands
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(INC) $(CPPFLAGS) $(WARN) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+	$(if $(V),,@echo "$(CC) $@";) $(CC) $(INC) $(CPPFLAGS) $(WARN) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
 # the one object that knows where prochub-bus gets installed
 $(B)/daemon/shell_bus.o: CPPFLAGS += -DPH_LIBEXEC='"$(LIBEXEC)"'
 $(B)/daemon/shell_bus.o: $(B)/libexec.txt
@@ -75,9 +75,9 @@ $(B)/libwire.a: $(call obj,$(PROTO_SRC) $(BASE_SRC))
 $(B)/libprochub.a: $(call obj,$(LIB_SRC) $(PROTO_SRC) $(BASE_SRC))
 	$(archive)
 
-link = $(CC) $(LINK) $(LDFLAGS) -o $@ $(filter %.o %.a,$^)
-HUB_LIBS = $(call once,HUB_LIBS,pkg-config --libs libevent_core jansson yaml-0.1 libsodium libxxhash) \
-	-lpthread -lm
+link = $(if $(V),,@echo "link $@";) $(CC) $(LINK) $(LDFLAGS) -o $@ $(filter %.o %.a,$^)
+HUB_PKGS = $(call once,HUB_PKGS,pkg-config --libs libevent_core jansson yaml-0.1 libsodium libxxhash)
+HUB_LIBS = $(HUB_PKGS) -lpthread -lm
 $(B)/prochubd: $(call obj,daemon/main.c) $(B)/libhub.a
 	$(link) $(HUB_LIBS)
 $(B)/prochub-bus: $(call obj,$(BUS_SRC) $(BASE_SRC))
@@ -114,7 +114,7 @@ demo: ## build, then three daemons, twelve workers, a join, a move and a drain: 
 check: ## unit tests, simulation, checks of the source, end-to-end tests
 	$(SUB) tested
 	@$(RUN_UNIT)
-	@$(PYTEST) tests/unit
+	@$(PYTEST) tests/unit tests/demo
 	@$(RUN_SIM)
 	@tests/check/static.sh $(B)
 	@MAKE='$(MAKE)' tests/check/install.sh
@@ -196,5 +196,5 @@ FORCE:
 .PHONY: FORCE all tested setup demo check check-all sim e2e asan run-sim-unit valgrind coverage lint \
 	format format-check install uninstall dist clean help
 .DELETE_ON_ERROR:
-.SECONDARY:
+.PRECIOUS: $(B)/%.o
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -133,6 +133,31 @@ static bool parse_header(const struct line *line, struct ph_journal_scan *scan)
 	       sum_fits(at, checksum(&scan->id, line->bytes, line->n - 8));
 }
 
+/*
+ * Where the newline between two records is what was damaged, the second one stands intact at the
+ * end of a bad line. True, and *ret is it. At most 16 places are tried.
+ */
+static bool find_swallowed(const struct ph_id *id, const struct line *line, struct record *ret)
+{
+	static const char hex[] = "0123456789abcdef";
+	int tries = 0;
+	for (size_t at = 1; at + 9 < line->n && tries < 16; at++) {
+		const char *p = line->bytes + at;
+		if (p[8] != ' ' || p[9] < '0' || p[9] > '9')
+			continue;
+		size_t digits = 0;
+		while (digits < 8 && memchr(hex, p[digits], sizeof hex - 1))
+			digits++;
+		if (digits < 8)
+			continue;
+		const struct line rest = {p, line->n - at, line->whole};
+		tries++;
+		if (parse_record(id, &rest, ret))
+			return true;
+	}
+	return false;
+}
+
 static int damaged(const struct ph_journal_scan *scan, struct ph_err *err)
 {
 	return ph_err_set(err, EBADMSG, "record %" PRIu64 " at byte %" PRIu64 " is damaged",
@@ -157,6 +182,8 @@ static int scan_records(struct reader *reader, ph_journal_record_fn *fn, void *a
 			continue;
 		}
 		scan->torn = true;
+		if (!intact)
+			intact = find_swallowed(&scan->id, &line, &record);
 		/* its batch began behind the bad record: that one had been synced before */
 		if (intact && (record.batch > next || record.seq <= next))
 			return damaged(scan, err);

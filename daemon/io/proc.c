@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ENVIRON_BYTES_MAX ((size_t)2 << 20) /* a quarter of the default stack: the kernel's bound \
-					     */
+/* a quarter of the default stack: the kernel's own bound */
+#define ENVIRON_BYTES_MAX ((size_t)2 << 20)
 
 /* Reads at most n - 1 bytes of /proc/PID/`what` and ends them with a NUL. */
 static ssize_t read_proc(pid_t pid, const char *what, char *bytes, size_t n)

@@ -94,7 +94,7 @@ static size_t six_records(char *bytes, size_t size, struct ph_id *ret_id)
 		append_batch(1 + 2 * i, 2);
 	*ret_id = ph_journal_id(seen.journal);
 	close_journal();
-	return read_journal(bytes, size);
+	return read_journal(bytes, size - 1);
 }
 
 static int lines_in(const char *bytes, size_t n)
@@ -160,6 +160,29 @@ START_TEST(damage_before_the_last_batch)
 }
 END_TEST
 
+START_TEST(each_record_a_batch_of_its_own)
+{
+	char bytes[1024], copy[1024];
+	struct ph_id id;
+	open_journal(NULL, NULL, PH_JOURNAL_NEW);
+	for (uint64_t i = 1; i <= 4; i++)
+		append_batch(i, 1);
+	id = ph_journal_id(seen.journal);
+	close_journal();
+	size_t n = read_journal(bytes, sizeof bytes - 1);
+	bytes[n] = '\0';
+	size_t last = (size_t)(strstr(bytes, " 4 4 ") - bytes) - 8;
+	for (size_t at = 0; at < n; at++) {
+		memcpy(copy, bytes, n);
+		copy[at] = (char)(copy[at] ^ 1);
+		write_journal(copy, n);
+		/* the newline before the last one, too, belongs to what was synced */
+		open_journal(&id, NULL, at >= last ? PH_JOURNAL_TORN : PH_JOURNAL_UNREADABLE);
+		close_journal();
+	}
+}
+END_TEST
+
 START_TEST(a_batch_torn_in_its_middle)
 {
 	char bytes[1024];
@@ -174,7 +197,8 @@ START_TEST(a_batch_torn_in_its_middle)
 	for (uint64_t i = 3; i <= 8; i++)
 		append(i);
 	close_journal();
-	size_t n = read_journal(bytes, sizeof bytes);
+	size_t n = read_journal(bytes, sizeof bytes - 1);
+	bytes[n] = '\0';
 	/* blocks reach the disk in any order: zeros in the middle of what nobody synced */
 	char *batch = strstr(bytes + before, " 3 3 ");
 	ck_assert_ptr_nonnull(batch);
@@ -311,6 +335,7 @@ int main(void)
 	tcase_add_test(tc, the_queue_is_bounded);
 	tcase_add_test(tc, torn_at_every_byte);
 	tcase_add_test(tc, damage_before_the_last_batch);
+	tcase_add_test(tc, each_record_a_batch_of_its_own);
 	tcase_add_test(tc, a_batch_torn_in_its_middle);
 	tcase_add_test(tc, other_id_and_missing_file);
 	tcase_add_test(tc, three_damaged_ones_are_kept);

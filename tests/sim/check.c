@@ -119,12 +119,13 @@ static bool bound_to_go_on(const struct sim_proc *other, const struct sim_proc *
 		return false;
 	if (other->serving)
 		return true;
-	if (other->frozen && other->hand != HAND_COMMITTED)
+	struct sim_mig *given = sim_mig_of(sim, &other->id);
+	if (other->frozen && given && given->active_synced) /* O is taken back if N never served */
+		return !dead->was_ready && dead->node->up && sim->fired <= 1;
+	if (other->frozen)
 		return true;
-	if (other->hand == HAND_COMMITTED) /* N has acknowledged nothing yet: O is taken back */
-		return !dead->was_ready && sim->fired <= 1;
 	if (other->role != PH_ROLE_STANDBY || !mig || sim->lax || mig->abort_sent || mig->voided ||
-		mig->never || !mig->final_synced)
+		mig->never || !mig->final_synced || other->hand != HAND_LOADED || !other->final)
 		return false;
 	bool alone = dead->node->hub && dead->node->up && mig->b && mig->b->hub && sim->fired <= 1;
 	return mig->prepared_synced || alone;

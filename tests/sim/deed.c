@@ -83,6 +83,8 @@ static void do_crash(struct sim *sim, struct sim_deed *deed)
 		return;
 	sim->lax |= deed->kind == DEED_JOURNAL_LOST;
 	node->crash = *deed;
+	if (!deed->x && sim->never_back) /* one that never comes back is enough */
+		node->crash.x = 3000;
 	node->crash_in = (int)deed->k;
 }
 

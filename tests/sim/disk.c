@@ -69,7 +69,7 @@ static void note(struct sim_node *node, const struct ph_record *record)
 	mig->final_synced |= record->kind == PH_RECORD_FINAL;
 	mig->prepared_synced |=
 		record->kind == PH_RECORD_PREPARED || record->kind == PH_RECORD_ACTIVE;
-	mig->committed |= record->kind == PH_RECORD_COMMIT;
+	mig->active_synced |= record->kind == PH_RECORD_ACTIVE;
 }
 
 static void begin_batch(struct sim_node *node);

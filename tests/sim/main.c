@@ -75,8 +75,27 @@ static void run(const struct sim_options *opt, uint64_t seed, bool list, struct 
 	free(sim);
 }
 
-/* Leaves out one fault after the other for as long as it still fails. */
-static void shrink(struct args *args, uint64_t seed, unsigned n_faults)
+/* The same words, whatever the names and numbers? */
+static bool alike(const char *a, const char *b)
+{
+	for (; *a && *b; a++, b++) {
+		a += strcspn(a, " ");
+		b += strcspn(b, " ");
+		while (*a == ' ' && strcspn(a + 1, "/0123456789") < strcspn(a + 1, " "))
+			a += 1 + strcspn(a + 1, " ");
+		while (*b == ' ' && strcspn(b + 1, "/0123456789") < strcspn(b + 1, " "))
+			b += 1 + strcspn(b + 1, " ");
+		size_t n = strcspn(a + (*a == ' '), " ");
+		if (!*a || !*b)
+			break;
+		if (strncmp(a + 1, b + 1, n + 1) != 0)
+			return false;
+	}
+	return !*a == !*b;
+}
+
+/* Leaves out one fault after the other for as long as it fails in the same way. */
+static void shrink(struct args *args, uint64_t seed, unsigned n_faults, const char *why)
 {
 	struct sim_options opt = args->opt;
 	struct result result;
@@ -85,7 +104,7 @@ static void shrink(struct args *args, uint64_t seed, unsigned n_faults)
 		struct sim_options fewer = opt;
 		fewer.fault_mask &= ~(UINT64_C(1) << i);
 		run(&fewer, seed, false, &result);
-		if (result.failed)
+		if (result.failed && alike(result.why, why))
 			opt = fewer;
 	}
 	run(&opt, seed, true, &result);
@@ -132,7 +151,7 @@ static int run_all(struct args *args)
 			continue;
 		report(args, seed, &result);
 		if (args->shrink)
-			shrink(args, seed, result.n_faults);
+			shrink(args, seed, result.n_faults, result.why);
 		fflush(stdout);
 	}
 	printf("%" PRIu64 " steps, %" PRIu64 " updates acknowledged, %" PRIu64

@@ -129,6 +129,12 @@ void sim_node_see(struct sim_node *node)
 	ph_hub_workers(node->hub, see, node);
 }
 
+static bool touches(const struct ph_action *action)
+{
+	return action->kind == PH_ACT_TELL || action->kind == PH_ACT_SPAWN ||
+	       action->kind == PH_ACT_REAP || action->kind == PH_ACT_CHANGED;
+}
+
 /* ---- a step ---- */
 
 void sim_node_step(struct sim_node *node, const struct ph_event *event)
@@ -137,11 +143,10 @@ void sim_node_step(struct sim_node *node, const struct ph_event *event)
 	struct ph_actions actions = {0, NULL};
 	if (!node->hub || sim->failed)
 		return;
-	if (node->crash_in >= 0)
-		sim_node_see(node);
 	sim->steps++;
 	sim_mix(sim, node->no * 64u + (unsigned)event->kind, event->wid ^ event->ticket);
 	ph_step(node->hub, event, sim_node_ms(node), &actions);
+	bool touched = false;
 	for (size_t i = 0; i < actions.n && !sim->failed; i++) {
 		if (node->crash_in == 0) {
 			sim_node_crash(node);
@@ -149,10 +154,15 @@ void sim_node_step(struct sim_node *node, const struct ph_event *event)
 		}
 		if (node->crash_in > 0)
 			node->crash_in--;
+		touched |= touches(&actions.items[i]);
 		sim_act(node, &actions.items[i]);
 	}
-	if (!sim->failed)
-		want_tick(node);
+	if (sim->failed)
+		return;
+	if (touched && !node->starting) /* at the end of the turn: a crash within it finds the file
+					   of the last one */
+		sim_node_see(node);
+	want_tick(node);
 }
 
 /* ---- the end ---- */
@@ -400,10 +410,15 @@ void sim_node_start(struct sim_node *node)
 	node->shutting = false;
 	node->tick_us = UINT64_MAX;
 	node->calm_us = sim->now_us;
+	node->starting = true;
 	make_hub(node);
 	sim_trace(sim, "%s: a daemon starts", node->name.s);
 	configure(node);
 	sim_disk_restore(node);
 	adopt_all(node);
+	node->starting = false;
+	if (!node->hub)
+		return;
+	sim_node_see(node);
 	sim_node_bus(node, sim_between(sim, 2 * MS, 30 * MS));
 }

@@ -200,9 +200,8 @@ struct sim_node {
 	uint32_t gen;
 	uint64_t incarnation;
 	uint64_t suspended_us;
-	bool shutting, gone; /* gone: not to come back */
+	bool starting, shutting, gone; /* gone: not to come back */
 	uint64_t back_ms;
-	bool ordered_out;
 
 	int crash_in; /* actions until it crashes; -1: not armed */
 	struct sim_deed crash;
@@ -251,7 +250,7 @@ struct sim_mig { /* what was seen of a migration from outside */
 	struct ph_id id;
 	struct sim_key *key;
 	struct sim_node *a, *b;
-	bool final_synced, prepared_synced, abort_sent, voided, never, committed;
+	bool final_synced, prepared_synced, abort_sent, voided, never, active_synced;
 	struct sim_proc *old;
 	struct sim_mig *next;
 };

@@ -1,5 +1,5 @@
 /* hub.c - one step: the event is given to whom it concerns, due timers are run, actions go out. */
-#include "core/state.h"
+#include "core/instance.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -242,13 +242,21 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 	}
 }
 
-/* New workers that no record speaks of were never prepared: they go. */
+/*
+ * Workers that no record speaks of. One that was started as the new one of a handover may have been
+ * activated since: its own hello says so, and is waited for. The others were never prepared.
+ */
 static void end_strays(struct ph_hub *hub)
 {
 	struct ph_instance *i, *next;
 	DL_FOREACH_SAFE (hub->instances, i, next) {
 		if (i->source || i->target || i->slot->instance == i)
 			continue;
+		if (i->state == PH_INSTANCE_STANDING && !i->slot->instance) {
+			i->slot->instance = i;
+			ph_instance_arm(hub, i);
+			continue;
+		}
 		i->after = PH_AFTER_DISCARD;
 		ph_instance_step(hub, i, PH_INSTANCE_IN_STOP);
 	}

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define STRAY_MS 5000 /* an adopted worker that nothing speaks of says hello within this */
 #define KILL_AGAIN_MS 2000 /* a process that SIGKILL has not ended yet is killed again */
 
 typedef enum ph_instance_state cell(struct ph_hub *, struct ph_instance *);
@@ -55,6 +56,10 @@ void ph_instance_arm(struct ph_hub *hub, struct ph_instance *instance)
 	case PH_INSTANCE_STARTING:
 		at = instance->since_ms + instance->spec->start_timeout_ms;
 		break;
+	case PH_INSTANCE_STANDING: /* a migration has its own deadlines */
+		if (!instance->target)
+			at = instance->since_ms + STRAY_MS;
+		break;
 	case PH_INSTANCE_RUNNING:
 		if (instance->spec->watchdog_ms)
 			at = instance->watchdog_ms + instance->spec->watchdog_ms;
@@ -72,7 +77,6 @@ void ph_instance_arm(struct ph_hub *hub, struct ph_instance *instance)
 		return; /* set by whoever knows how long */
 	case PH_INSTANCE_WAITING:  /* until it may start: a claim, a journal, an order */
 	case PH_INSTANCE_SPAWNING: /* the shell answers */
-	case PH_INSTANCE_STANDING: /* the migration has its own deadlines */
 	case PH_INSTANCE_FROZEN:
 	case PH_INSTANCE_RETIRED:
 	case PH_INSTANCE_REAPING: /* the shell answers */
@@ -382,6 +386,15 @@ static enum ph_instance_state too_slow(struct ph_hub *hub, struct ph_instance *i
 	return kill_now(hub, instance);
 }
 
+/* It never said what it is, and no record does: it was prepared by nobody. */
+static enum ph_instance_state stray(struct ph_hub *hub, struct ph_instance *instance)
+{
+	if (instance->target)
+		return instance->state;
+	instance->after = PH_AFTER_DISCARD;
+	return begin_stop(hub, instance);
+}
+
 static enum ph_instance_state watchdog(struct ph_hub *hub, struct ph_instance *instance)
 {
 	if (instance->watchdog_ms + instance->spec->watchdog_ms > hub->now_ms)
@@ -425,7 +438,7 @@ static cell *const machine[PH_INSTANCE_STATE_COUNT][PH_INSTANCE_INPUT_COUNT] = {
 	[PH_INSTANCE_STANDING] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
 		IN(HELLO) = ignore, IN(READY) = ignore, IN(ACTIVATE) = activate, IN(FREEZE) = bug,
 		IN(THAW) = ignore, IN(RETIRE) = bug, IN(STOP) = stop, IN(RESTART) = ignore,
-		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(DEADLINE) = ignore},
+		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(DEADLINE) = stray},
 	[PH_INSTANCE_RUNNING] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
 		IN(HELLO) = ignore, IN(READY) = ignore, IN(ACTIVATE) = ignore, IN(FREEZE) = freeze,
 		IN(THAW) = ignore, IN(RETIRE) = retire, IN(STOP) = stop, IN(RESTART) = restart,

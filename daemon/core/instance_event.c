@@ -122,6 +122,27 @@ static void put_migration(const struct ph_instance *instance, struct ph_wmsg *we
 	welcome->has_migration = !ph_id_none(&welcome->migration_id);
 }
 
+/* A worker that nothing here speaks of, and that was active: it goes on, as its own word says. */
+static void claim_back(struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
+{
+	struct ph_slot *slot = instance->slot;
+	if (instance->state != PH_INSTANCE_STANDING || instance->target ||
+		slot->instance != instance || !msg->has_standing ||
+		msg->standing_role != PH_ROLE_ACTIVE)
+		return;
+	bool overtaken = slot->entered && slot->entry.epoch > msg->standing_epoch;
+	if (overtaken)
+		return;
+	instance->role = PH_ROLE_ACTIVE;
+	instance->epoch = msg->standing_epoch;
+	instance->said_ready = true;
+	instance->state = PH_INSTANCE_RUNNING;
+	instance->since_ms = hub->now_ms;
+	ph_slot_own(hub, slot, instance->epoch, PH_LINEAGE_CONTINUED);
+	ph_instance_publish(hub, instance);
+	ph_instance_arm(hub, instance);
+}
+
 static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
 {
 	instance->connected = true;
@@ -131,6 +152,7 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 	instance->format_version = msg->version;
 	instance->n_accepts = msg->n_accepts;
 	memcpy(instance->accepts, msg->accepts, sizeof instance->accepts);
+	claim_back(hub, instance, msg);
 	struct ph_wmsg *answer = ph_tell(hub, instance, PH_W_WELCOME);
 	answer->v1 = true;
 	answer->node = hub->set.node;
@@ -148,6 +170,7 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 	else if (msg->has_standing && !ph_id_none(&msg->standing_id) &&
 		 msg->standing != PH_STANDING_COMMITTED) {
 		/* It stands in a handover that nobody here knows: it was never decided. */
+		instance->past = msg->standing_id;
 		struct ph_wmsg *resume = ph_tell(hub, instance, PH_W_RESUME);
 		resume->id = msg->standing_id;
 		resume->epoch = instance->epoch;
@@ -194,13 +217,13 @@ static void on_worker(struct ph_hub *hub, struct ph_instance *instance, const st
 	} else if (of_old(msg->op)) {
 		if (instance->source && instance->source->old == instance)
 			ph_source_worker(hub, instance->source, msg);
-		else if (msg->op != PH_W_RESUMED && msg->op != PH_W_PROGRESS)
+		else if (!ph_id_equal(&msg->id, &instance->past))
 			ph_complain(hub, instance, "no_handover",
 				"this worker is not the old one of a handover");
 	} else if (msg->op == PH_W_HANDOVER_REJECT || msg->op == PH_W_HANDOVER_LOADED) {
 		if (instance->target && instance->target->fresh == instance)
 			ph_target_worker(hub, instance->target, msg);
-		else
+		else if (!ph_id_equal(&msg->id, &instance->past))
 			ph_complain(hub, instance, "no_handover",
 				"this worker is not the new one of a handover");
 	}

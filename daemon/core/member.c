@@ -39,6 +39,7 @@ bool ph_member_up(const struct ph_hub *hub, const struct ph_name *name)
 
 static void gone(struct ph_hub *hub, struct ph_member *member)
 {
+	ph_history_presume(hub, &member->info.name, PH_RESULT_SOURCE_DEAD, "the source node died or left");
 	ph_claim_member_gone(hub, &member->info.name);
 	ph_migration_peer_dead(hub, &member->info.name);
 	ph_plan_soon(hub, 0);

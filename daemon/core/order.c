@@ -13,6 +13,7 @@
 #define ORDER_AGAIN_MS 500
 #define ORDER_TRIES 20	      /* ORDER without an answer */
 #define ORDER_MAX_MS 3600000  /* an order that is followed for longer is let go */
+#define UNDRAINED_MS 2000     /* its heartbeat has had time to say that it drains */
 #define LOOK_MS 200	      /* its state is looked at again, whatever happened */
 
 /* ---- the owner: carry it out ---- */
@@ -324,6 +325,12 @@ static bool node_drained(struct ph_hub *hub, const struct ph_name *node)
 	       (member->info.draining && member->drained && ph_registry_in_step(hub, member));
 }
 
+static bool undrained(const struct ph_hub *hub, const struct ph_name *node)
+{
+	const struct ph_member *member = ph_member_find(hub, node);
+	return ph_is_self(hub, node) ? !hub->draining : member && !member->info.draining;
+}
+
 /* Is what the line asked for so? */
 static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_line *line)
 {
@@ -353,7 +360,12 @@ static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_lin
 		look_at_move(hub, line);
 		break;
 	case PH_VERB_DRAIN:
-		line->state = node_drained(hub, &c->node) ? PH_LINE_DONE : line->state;
+		if (node_drained(hub, &c->node)) {
+			line->state = PH_LINE_DONE;
+		} else if (undrained(hub, &c->node) && hub->now_ms >= line->sent_ms + UNDRAINED_MS) {
+			line->state = PH_LINE_FAILED;
+			ph_reason(line->text, "the node was undrained meanwhile");
+		}
 		break;
 	case PH_VERB_UNDRAIN:
 		line->state = PH_LINE_DONE;

@@ -14,7 +14,9 @@
 #define ADOPT_STRAY_MS 5000	   /* unowned for so long: whoever declares it claims it */
 #define MOVE_WAIT_MS 1000	   /* back-off of a failed (child, target) ... */
 #define MOVE_WAIT_MAX_MS 300000	   /* ... doubled up to this */
-#define MOVE_BUSY_MS 200	   /* the target has no slot free */
+#define MOVE_BUSY_MS 200	   /* the target has no slot free: asked again, doubled up to ... */
+#define MOVE_BUSY_MAX_MS 5000
+#define HELLO_WAIT_MS 2000	   /* a worker without protocol is told by its silence */
 
 void ph_plan_soon(struct ph_hub *hub, uint64_t wait_ms)
 {
@@ -58,11 +60,24 @@ struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const stru
 	return move;
 }
 
-static bool can_go(const struct ph_slot *slot)
+/*
+ * Is it known whether the worker hands over its state? One that has lost its connection (or whose
+ * daemon was restarted) says hello again; one that is new may still be on its way to it.
+ */
+static bool known_kind(const struct ph_hub *hub, const struct ph_instance *instance)
+{
+	if (instance->connected || instance->spec->handover == PH_HANDOVER_NO)
+		return true;
+	if (instance->caps || instance->spec->ready == PH_READY_PROTOCOL)
+		return false;
+	return hub->now_ms >= instance->started_ms + HELLO_WAIT_MS;
+}
+
+static bool can_go(const struct ph_hub *hub, const struct ph_slot *slot)
 {
 	const struct ph_instance *instance = slot->instance;
 	return instance && !slot->source && !slot->target &&
-	       instance->state == PH_INSTANCE_RUNNING;
+	       instance->state == PH_INSTANCE_RUNNING && known_kind(hub, instance);
 }
 
 bool ph_plan_movable(struct ph_hub *hub, const struct ph_slot *slot)
@@ -106,7 +121,7 @@ void ph_moves_run(struct ph_hub *hub)
 		uint64_t at = move->not_before_ms;
 		if (at <= hub->now_ms) {
 			at = hub->now_ms + MOVE_BUSY_MS;
-			if (can_go(move->slot) && target_ready(hub, move) &&
+			if (can_go(hub, move->slot) && target_ready(hub, move) &&
 				hub->set.journal_writable &&
 				ph_migrations_out(hub) < hub->set.migrations_max) {
 				(void)ph_source_start(hub, move);
@@ -128,8 +143,11 @@ static uint64_t next_wait(struct ph_hub *hub, struct ph_source *s)
 	const struct ph_member *member = ph_member_find(hub, &s->peer);
 	if (slot->move_attempt != s->attempt) /* a downtime budget was missed */
 		return PH_SERVICE_MS;
-	if (s->busy && member && !s->refused)
-		return MOVE_BUSY_MS; /* the target said so: it has no slot free */
+	if (s->busy && member && !s->refused) { /* the target said so: it has no slot free */
+		uint64_t again = slot->move_wait_ms ? slot->move_wait_ms * 2 : MOVE_BUSY_MS;
+		slot->move_wait_ms = again > MOVE_BUSY_MAX_MS ? MOVE_BUSY_MAX_MS : again;
+		return ph_jitter(hub, slot->move_wait_ms, 10);
+	}
 	uint64_t wait = slot->move_wait_ms ? slot->move_wait_ms * 2 : MOVE_WAIT_MS;
 	if (s->retry_after_ms > wait)
 		wait = s->retry_after_ms;
@@ -217,6 +235,10 @@ static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of
 	const struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
 	if (slot->claim || slot->target || slot->source)
 		return;
+	if (slot->instance) { /* adopted, and about to say what it is */
+		ph_plan_soon(hub, LOOK_AGAIN_MS);
+		return;
+	}
 	if (!slot->unowned_ms)
 		slot->unowned_ms = hub->now_ms;
 	bool mine = ph_is_self(hub, &slot->place);

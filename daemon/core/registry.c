@@ -334,6 +334,8 @@ void ph_registry_step(struct ph_hub *hub, struct ph_member *member)
 
 void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member)
 {
+	ph_history_presume(hub, &member->info.name, PH_RESULT_ABORTED,
+		"the source's daemon was restarted");
 	member->have = member->have_migrations = 0;
 	member->registry_version = member->registry_digest = member->migrations_version = 0;
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
@@ -445,7 +447,8 @@ void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info)
 {
 	struct ph_history *h;
 	HASH_FIND(hh, hub->history_by_id, info->id.b, sizeof info->id.b, h);
-	if (h && h->info.result != PH_RESULT_RUNNING && info->result == PH_RESULT_RUNNING)
+	if (h && !h->presumed && h->info.result != PH_RESULT_RUNNING &&
+		info->result == PH_RESULT_RUNNING)
 		return; /* an older word, late */
 	if (!h) {
 		h = ph_must(calloc(1, sizeof *h));
@@ -455,6 +458,7 @@ void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info)
 		hub->n_history++;
 	}
 	h->info = *info;
+	h->presumed = false;
 	h->at_ms = hub->now_ms;
 	for (struct ph_history *last = hub->history->prev; hub->n_history > PH_HISTORY_MAX;) {
 		struct ph_history *before = last->prev;
@@ -467,6 +471,19 @@ void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info)
 		if (last == hub->history)
 			break;
 		last = before;
+	}
+}
+
+void ph_history_presume(struct ph_hub *hub, const struct ph_name *source, enum ph_result result,
+	const char *reason)
+{
+	struct ph_history *h;
+	DL_FOREACH (hub->history, h) {
+		if (h->info.result != PH_RESULT_RUNNING || !ph_name_equal(&h->info.from, source))
+			continue;
+		h->info.result = result;
+		h->presumed = true;
+		ph_reason(h->info.reason, "%s", reason);
 	}
 }
 

@@ -39,8 +39,10 @@ enum ph_source_state ph_source_finish(
 	ph_source_result(hub, s, result);
 	if (s->slot->source == s)
 		s->slot->source = NULL;
-	if (s->old && s->old->source == s)
+	if (s->old && s->old->source == s) {
 		s->old->source = NULL;
+		s->old->past = s->id;
+	}
 	s->old = NULL;
 	ph_plan_migrated(hub, s);
 	return PH_SOURCE_ENDED;

@@ -220,6 +220,7 @@ struct ph_instance {
 	uint64_t window_ms[64];	   /* times of the newest restarts */
 	uint32_t n_window;
 
+	struct ph_id past; /* a migration that it may still speak of, though it is over here */
 	struct ph_source *source; /* it is the old worker of */
 	struct ph_target *target; /* it is the new worker of */
 	UT_hash_handle hh;	  /* by wid, while it has one */
@@ -486,6 +487,7 @@ struct ph_wait {
 
 struct ph_history {
 	struct ph_migration_info info;
+	bool presumed; /* ended because its source did: the source may know better */
 	uint64_t at_ms; /* when info.elapsed_ms was right */
 	struct ph_history *prev, *next;
 	UT_hash_handle hh;
@@ -602,6 +604,9 @@ void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member); /* n
 void ph_registry_journal(struct ph_hub *hub); /* a batch of SEEN records */
 void ph_registry_tell(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to);
 uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot);
+/* The source of these migrations is gone: none of them runs any more, as far as is known. */
+void ph_history_presume(struct ph_hub *hub, const struct ph_name *source, enum ph_result result,
+	const char *reason);
 void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info);
 
 /* ---- member.c ---- */

@@ -396,8 +396,10 @@ static enum ph_target_state say_active(struct ph_hub *hub, struct ph_target *t)
 static enum ph_target_state serves(struct ph_hub *hub, struct ph_target *t)
 {
 	(void)hub;
-	if (t->fresh)
+	if (t->fresh) {
 		t->fresh->target = NULL; /* an ordinary worker from now on */
+		t->fresh->past = t->id;
+	}
 	t->fresh = NULL;
 	return t->state;
 }

@@ -166,8 +166,10 @@ void ph_target_free(struct ph_hub *hub, struct ph_target *t)
 	ph_timer_set(hub, &t->timer, PH_NEVER_MS);
 	if (t->slot->target == t)
 		t->slot->target = NULL;
-	if (t->fresh && t->fresh->target == t)
+	if (t->fresh && t->fresh->target == t) {
 		t->fresh->target = NULL;
+		t->fresh->past = t->id;
+	}
 	HASH_DEL(hub->targets, t);
 	t->slot = NULL;
 	ph_out_bury(hub, t);

@@ -2,13 +2,27 @@
 #include "core/state.h"
 #include "sim.h"
 
+/* Which node came last: its children must have come to it; others may stay where they were. */
+static unsigned newest(const struct sim *sim)
+{
+	const struct sim_deed *last = NULL;
+	for (unsigned i = 0; i < sim->n_plan; i++)
+		if (sim->plan[i].kind == DEED_NODE_START &&
+			(!last || sim->plan[i].at_us > last->at_us))
+			last = &sim->plan[i];
+	return last ? last->node : 0;
+}
+
 bool sim_check_placed(struct sim_node *node, char *why, size_t size)
 {
 	struct sim *sim = node->sim;
-	if (sim->story == STORY_MOVE)
-		return true; /* an operator's order stands until the next change of members */
+	bool draining = ph_hub_draining(node->hub);
+	const struct ph_name *to = &sim->nodes[newest(sim)].name;
+	if (sim->story != STORY_JOIN && !draining)
+		return true;
 	for (struct ph_slot *slot = node->hub->slots; slot; slot = slot->hh.next) {
-		if (!ph_slot_mine(node->hub, slot) || ph_name_equal(&slot->place, &node->name))
+		if (!ph_slot_mine(node->hub, slot) || ph_name_equal(&slot->place, &node->name) ||
+			!(draining || ph_name_equal(&slot->place, to)))
 			continue;
 		(void)snprintf(why, size, "%s/%u is on %s and belongs on %s", slot->k.key.child.s,
 			slot->k.key.instance, node->name.s, slot->place.s);

@@ -116,7 +116,7 @@ static enum ph_instance_state spawn(struct ph_hub *hub, struct ph_instance *inst
 	instance->wid = ++hub->numbers;
 	HASH_ADD(hh, hub->by_wid, wid, sizeof instance->wid, instance);
 	instance->connected = instance->said_ready = instance->has_state = false;
-	instance->failed_start = false;
+	instance->failed_start = instance->adopted = false;
 	instance->caps = 0;
 	instance->after = PH_AFTER_POLICY;
 	instance->started_ms = hub->now_ms;

@@ -60,6 +60,7 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 	instance->wid = adopted->wid;
 	instance->pid = adopted->pid;
 	instance->restarts = adopted->restarts;
+	instance->adopted = true;
 	instance->said_ready = adopted->ready;
 	instance->meta = adopted->meta ? ph_must(strdup(adopted->meta)) : NULL;
 	instance->started_ms = instance->watchdog_ms = hub->now_ms;
@@ -171,6 +172,11 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 		 msg->standing != PH_STANDING_COMMITTED) {
 		/* It stands in a handover that nobody here knows: it was never decided. */
 		instance->past = msg->standing_id;
+		if (hub->set.journal_lost && msg->standing <= PH_STANDING_FROZEN &&
+			instance->slot->instance == instance) {
+			ph_source_lost(hub, instance, &msg->standing_id);
+			return;
+		}
 		struct ph_wmsg *resume = ph_tell(hub, instance, PH_W_RESUME);
 		resume->id = msg->standing_id;
 		resume->epoch = instance->epoch;
@@ -217,13 +223,13 @@ static void on_worker(struct ph_hub *hub, struct ph_instance *instance, const st
 	} else if (of_old(msg->op)) {
 		if (instance->source && instance->source->old == instance)
 			ph_source_worker(hub, instance->source, msg);
-		else if (!ph_id_equal(&msg->id, &instance->past))
+		else if (!instance->adopted && !ph_id_equal(&msg->id, &instance->past))
 			ph_complain(hub, instance, "no_handover",
 				"this worker is not the old one of a handover");
 	} else if (msg->op == PH_W_HANDOVER_REJECT || msg->op == PH_W_HANDOVER_LOADED) {
 		if (instance->target && instance->target->fresh == instance)
 			ph_target_worker(hub, instance->target, msg);
-		else if (!ph_id_equal(&msg->id, &instance->past))
+		else if (!instance->adopted && !ph_id_equal(&msg->id, &instance->past))
 			ph_complain(hub, instance, "no_handover",
 				"this worker is not the new one of a handover");
 	}

@@ -272,18 +272,25 @@ static enum ph_source_state active(struct ph_hub *hub, struct ph_source *s)
 
 /* ---- done ---- */
 
+static enum ph_source_state old_gone(struct ph_hub *hub, struct ph_source *s)
+{
+	enum ph_source_state next = ph_source_finish(hub, s, PH_RESULT_DONE);
+	ph_source_close_with(hub, s, PH_B_FORGET);
+	return next;
+}
+
 static enum ph_source_state retain(struct ph_hub *hub, struct ph_source *s)
 {
 	struct ph_slot *slot = s->slot;
 	struct ph_instance *old = s->old;
-	if (!slot->entered || slot->entry.epoch < s->new_epoch)
+	if (s->peer.s[0] && (!slot->entered || slot->entry.epoch < s->new_epoch))
 		ph_slot_give(hub, slot, &s->peer, s->new_epoch);
 	s->done_version = hub->version;
 	s->committed_at_ms = hub->now_ms;
 	if (slot->instance == old)
 		slot->instance = NULL;
 	if (!old)
-		return ph_source_finish(hub, s, PH_RESULT_DONE);
+		return old_gone(hub, s);
 	s->retention_until_ms = hub->now_ms + old->spec->retention_ms;
 	if (s->overlap && old->spec->ready == PH_READY_NONE)
 		s->handled = true; /* the retention was B's test of the new worker */
@@ -302,13 +309,6 @@ static enum ph_source_state handled(struct ph_hub *hub, struct ph_source *s)
 {
 	s->handled = true;
 	return ph_source_stop_if(hub, s);
-}
-
-static enum ph_source_state old_gone(struct ph_hub *hub, struct ph_source *s)
-{
-	enum ph_source_state next = ph_source_finish(hub, s, PH_RESULT_DONE);
-	ph_source_close_with(hub, s, PH_B_FORGET);
-	return next;
 }
 
 /* B gives the child back: N died before it acknowledged anything. */

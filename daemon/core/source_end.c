@@ -21,10 +21,8 @@ void ph_source_cut_stream(struct ph_hub *hub, struct ph_source *s)
 /* What B is told from now on, until it confirmed. */
 void ph_source_close_with(struct ph_hub *hub, struct ph_source *s, enum ph_bkind kind)
 {
-	if (kind == PH_B_NONE || !ph_member_up(hub, &s->peer)) {
-		s->said = kind;
-		s->resend_wait_ms = PH_RESEND_MAX_MS;
-		s->resend_ms = kind == PH_B_NONE ? PH_NEVER_MS : hub->now_ms + PH_RESEND_MAX_MS;
+	if (kind == PH_B_NONE) { /* B has never heard of it */
+		ph_source_free(hub, s);
 		return;
 	}
 	ph_source_say(hub, s, kind);

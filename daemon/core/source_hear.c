@@ -28,7 +28,11 @@ static enum ph_source_input input_of(enum ph_bkind kind)
 static void answer_stranger(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_bmsg *answer;
-	if (msg->kind == PH_B_RELEASE) {
+	bool outcome = msg->kind == PH_B_ABORTED || msg->kind == PH_B_NACK ||
+		       msg->kind == PH_B_REJECT || msg->kind == PH_B_ACTIVE;
+	if (outcome) {
+		answer = ph_send(hub, &msg->from, PH_B_FORGET);
+	} else if (msg->kind == PH_B_RELEASE) {
 		answer = ph_send(hub, &msg->from, PH_B_RELEASED);
 	} else if ((msg->kind == PH_B_QUERY || msg->kind == PH_B_PREPARED ||
 			   msg->kind == PH_B_READY) &&
@@ -263,6 +267,21 @@ void ph_source_restore(struct ph_hub *hub, const struct ph_record *record)
 	};
 	s->state = states[record->kind];
 	s->voided = record->kind == PH_RECORD_VOID;
+}
+
+void ph_source_lost(struct ph_hub *hub, struct ph_instance *old, const struct ph_id *id)
+{
+	struct ph_name nobody = {""};
+	struct ph_source *s = ph_source_new(hub, id, old->slot, &nobody, old->epoch);
+	s->old = old;
+	old->source = s;
+	s->told = PH_W_FREEZE;
+	s->frozen = s->reclaim = s->claim_asked = true;
+	ph_reason(s->info.reason, "the journal that would tell how far it got is lost");
+	ph_instance_step(hub, old, PH_INSTANCE_IN_FREEZE);
+	(void)ph_claim_start(hub, old->slot, PH_CLAIM_TAKEBACK, &hub->set.node, id, 0);
+	s->state = PH_SOURCE_RECLAIMING;
+	ph_source_entered(hub, s, PH_SOURCE_ABORTING);
 }
 
 static void restart_one(struct ph_hub *hub, struct ph_source *s)

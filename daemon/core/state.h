@@ -198,7 +198,8 @@ struct ph_instance {
 	/* the process; wid 0: none */
 	uint64_t wid;
 	uint32_t pid;
-	bool connected, said_ready, released_once;
+	bool connected, said_ready;
+	bool adopted;	/* by this daemon: it may speak of what an earlier one told it */
 	bool activated; /* told `activate`, no ready since */
 	uint32_t caps;
 	bool has_state;
@@ -693,6 +694,11 @@ void ph_source_stream(struct ph_hub *hub, struct ph_source *source, const struct
 void ph_source_restore(struct ph_hub *hub, const struct ph_record *record);
 void ph_source_restart(struct ph_hub *hub); /* START: go on from what was restored */
 void ph_source_deadline(struct ph_hub *hub, struct ph_source *source);
+/*
+ * O says that it is in a handover, and the journal that would tell how far it got is lost: it stays
+ * frozen until a claim gives it back, or shows who owns the child now.
+ */
+void ph_source_lost(struct ph_hub *hub, struct ph_instance *old, const struct ph_id *id);
 bool ph_source_undecided(const struct ph_source *source);
 void ph_source_confirmations(struct ph_hub *hub); /* heartbeats have brought `have` forward */
 void ph_source_void_ack(struct ph_hub *hub, struct ph_source *source, const struct ph_name *from);

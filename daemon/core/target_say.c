@@ -9,6 +9,7 @@
 #define START_SLACK_MS 1000 /* the instance's own start_timeout comes first */
 #define SILENCE_MS 15000    /* before `prepared`: nothing of A for so long, and B gives up */
 #define KEPT_MAX 4096
+#define KEPT_ASK_MS 10000 /* an outcome that A has not confirmed: A is told it again after so long */
 
 /* ---- what is said ---- */
 
@@ -109,17 +110,30 @@ static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_target *t)
 	return PH_NEVER_MS;
 }
 
+static bool ended(const struct ph_target *t)
+{
+	return t->state == PH_TARGET_ACTIVE || t->state == PH_TARGET_NEVER;
+}
+
 void ph_target_entered(struct ph_hub *hub, struct ph_target *t, enum ph_target_state before)
 {
 	if (t->state != before || t->state == PH_TARGET_LOADING || t->deadline_ms <= hub->now_ms)
 		t->deadline_ms = deadline_of(hub, t);
 	if (t->state == PH_TARGET_NEVER && t->slot->target == t)
 		t->slot->target = NULL;
+	if (t->state != before && ended(t))
+		t->resend_ms = hub->now_ms + KEPT_ASK_MS;
 	ph_timer_set(hub, &t->timer, min_ms(t->deadline_ms, t->resend_ms));
 }
 
 static void resend(struct ph_hub *hub, struct ph_target *t)
 {
+	if (ended(t)) { /* A may have forgotten that it is to say FORGET */
+		t->resend_ms = hub->now_ms + KEPT_ASK_MS;
+		if (ph_member_up(hub, &t->peer))
+			say_once(hub, t, t->state == PH_TARGET_ACTIVE ? PH_B_ACTIVE : PH_B_ABORTED);
+		return;
+	}
 	t->resend_wait_ms = t->resend_wait_ms * 2 > PH_RESEND_MAX_MS ? PH_RESEND_MAX_MS
 								       : t->resend_wait_ms * 2;
 	t->resend_ms = hub->now_ms + t->resend_wait_ms;
@@ -132,7 +146,7 @@ static void resend(struct ph_hub *hub, struct ph_target *t)
 
 void ph_target_deadline(struct ph_hub *hub, struct ph_target *t)
 {
-	if (t->said != PH_B_NONE && t->resend_ms <= hub->now_ms)
+	if (t->resend_ms <= hub->now_ms)
 		resend(hub, t);
 	if (t->deadline_ms <= hub->now_ms)
 		ph_target_step(hub, t, PH_TARGET_IN_DEADLINE);
@@ -531,6 +545,10 @@ void ph_target_restart(struct ph_hub *hub)
 {
 	struct ph_target *t, *next;
 	HASH_ITER (hh, hub->targets, t, next) {
+		if (ended(t)) {
+			t->resend_ms = hub->now_ms + KEPT_ASK_MS;
+			ph_timer_set(hub, &t->timer, t->resend_ms);
+		}
 		if (t->state == PH_TARGET_ACTIVE) {
 			restart_active(hub, t);
 		} else if (t->state == PH_TARGET_PREPARED && t->fresh) {

@@ -1,0 +1,319 @@
+/* core_node.h - daemons that start, crash and come back, and what operators say; core_world.h. */
+#ifndef PH_TESTS_CORE_NODE_H
+#define PH_TESTS_CORE_NODE_H
+
+static inline struct world *w_new(unsigned n_nodes)
+{
+	struct world *w = calloc(1, sizeof *w);
+	ck_assert_ptr_nonnull(w);
+	w->n_nodes = n_nodes;
+	w->now_ms = 1000000;
+	for (unsigned i = 0; i < n_nodes; i++) {
+		w->nodes[i].name = w_name(i);
+		w->nodes[i].n_peers = n_nodes - 1;
+		w->nodes[i].migrations_max = 8;
+		w->nodes[i].journal.b[0] = (uint8_t)(i + 1);
+	}
+	return w;
+}
+
+static inline void w_free(struct world *w)
+{
+	for (unsigned i = 0; i < w->n_nodes; i++) {
+		ph_hub_free(w->nodes[i].hub);
+		free(w->nodes[i].records);
+	}
+	while (w->blocks) {
+		struct w_block *next = w->blocks->next;
+		free(w->blocks);
+		w->blocks = next;
+	}
+	free(w->queue);
+	free(w);
+}
+
+/* A child with the defaults of the configuration; its workers speak the protocol. */
+static inline struct w_def *w_def(struct world *w, const char *child, const char *text)
+{
+	ck_assert_uint_lt(w->n_defs, W_DEFS);
+	struct w_def *def = &w->defs[w->n_defs++];
+	(void)snprintf(def->text, sizeof def->text, "%s:%s", child, text);
+	def->spec = (struct ph_spec){.child = ph_name_of(child),
+		.text = def->text,
+		.hash = ph_hash_bytes(PH_HASH_SEED, def->text, strlen(def->text)),
+		.instances = 1,
+		.ready = PH_READY_PROTOCOL,
+		.start_timeout_ms = 10000,
+		.stop_signal = 15,
+		.stop_timeout_ms = 5000,
+		.restart = {.backoff_ms = 100,
+			.backoff_max_ms = 30000,
+			.jitter_percent = 20,
+			.intensity = 5,
+			.within_ms = 60000,
+			.on_limit = PH_LIMIT_RETRY,
+			.retry_after_ms = 300000},
+		.swap = true,
+		.retention_ms = 5000,
+		.timeout_ms = 30000,
+		.downtime_ms = 500,
+		.defer_max_ms = 600000,
+		.rounds_max = 8,
+		.max_state_bytes = UINT64_C(1) << 34};
+	def->traits.protocol = true;
+	def->traits.caps = PH_CAP_HANDOVER;
+	return def;
+}
+
+static inline void w_declare(struct world *w, unsigned node, const struct w_def *def)
+{
+	struct w_node *n = &w->nodes[node];
+	n->specs[n->n_specs++] = def;
+}
+
+static inline void w_declare_all(struct world *w, const struct w_def *def)
+{
+	for (unsigned i = 0; i < w->n_nodes; i++)
+		w_declare(w, i, def);
+}
+
+static inline void w_configure(struct world *w, unsigned node)
+{
+	struct w_node *n = &w->nodes[node];
+	const struct ph_spec **specs = w_alloc(w, (n->n_specs + 1) * sizeof(struct ph_spec *));
+	struct ph_config *config = w_alloc(w, sizeof *config);
+	for (size_t i = 0; i < n->n_specs; i++)
+		specs[i] = &n->specs[i]->spec;
+	*config = (struct ph_config){.n_specs = n->n_specs,
+		.specs = specs,
+		.migrations_max = n->migrations_max,
+		.settle_ms = 1000,
+		.accept_any = true};
+	w_push(w, node, PH_EV_CONFIGURED)->config = config;
+}
+
+static inline bool w_note(void *arg, const struct ph_worker_view *view)
+{
+	struct world *w = ((void **)arg)[0];
+	struct w_node *n = ((void **)arg)[1];
+	if (!view->pid)
+		return true;
+	ck_assert_uint_lt(n->n_adopted, sizeof n->adopted / sizeof n->adopted[0]);
+	struct w_def *def = w_def_of(w, view->spec->text);
+	n->adopted[n->n_adopted++] = (struct ph_adopted){.wid = view->wid,
+		.pid = view->pid,
+		.key = view->key,
+		.epoch = view->epoch,
+		.revision = view->revision,
+		.role = view->role,
+		.retired = view->retired,
+		.ready = view->ready,
+		.migration = view->migration,
+		.restarts = view->restarts,
+		.meta = w_text(w, view->meta),
+		.spec = &def->spec};
+	return true;
+}
+
+/* The daemon is killed; its workers live on. */
+static inline void w_crash(struct world *w, unsigned node)
+{
+	struct w_node *n = &w->nodes[node];
+	void *arg[2] = {w, n};
+	n->n_adopted = 0;
+	ph_hub_workers(n->hub, w_note, arg);
+	ph_hub_free(n->hub);
+	n->hub = NULL;
+	n->up = false;
+	n->disk_broken = false;
+	n->gen++;
+	for (size_t i = 0; i < w->n_procs; i++)
+		if (w->procs[i].node == node)
+			w->procs[i].connected = false;
+	for (size_t i = 0; i < w->n_streams; i++) {
+		struct w_stream *s = &w->streams[i];
+		bool mine = s->a && s->a_node == node, theirs = s->b && s->b_node == node;
+		static const char *const text = "the connection broke";
+		struct ph_stream_report *report = w_alloc(w, sizeof *report);
+		report->id = s->id;
+		if ((mine && s->b) || (theirs && s->a)) {
+			struct ph_event *event =
+				w_push(w, mine ? s->b_node : s->a_node, PH_EV_STREAM_FAILED);
+			event->stream = report;
+			event->text = text;
+		}
+		if (mine || theirs)
+			s->a = s->b = false;
+	}
+}
+
+/* The machine is gone: daemon and workers. */
+static inline void w_power_off(struct world *w, unsigned node)
+{
+	w_crash(w, node);
+	for (size_t i = 0; i < w->n_procs; i++)
+		if (w->procs[i].node == node && w->procs[i].alive)
+			w->procs[i].alive = false, w->procs[i].exited = w->procs[i].reaped = true;
+}
+
+static inline struct ph_hub *w_hub(struct world *w, unsigned node)
+{
+	struct w_node *n = &w->nodes[node];
+	static const char *const addresses[W_NODES] = {"tcp://a:1", "tcp://b:1", "tcp://c:1"};
+	const char *peers[W_NODES];
+	struct ph_settings set = {.node = n->name,
+		.slot = node + 1,
+		.incarnation = ++n->incarnation,
+		.weight = 1,
+		.peers = peers,
+		.join_timeout_ms = 5000,
+		.failure_timeout_ms = 5000,
+		.settle_ms = 1000,
+		.heartbeat_ms = 250,
+		.migrations_max = n->migrations_max,
+		.accept_any = true,
+		.journal = n->journal,
+		.journal_writable = true,
+		.seed = node + 17};
+	for (unsigned i = 0; i < w->n_nodes && set.n_peers < n->n_peers; i++)
+		if (i != node)
+			peers[set.n_peers++] = addresses[i];
+	if (w->n_nodes > 1)
+		memcpy(set.address, addresses[node], strlen(addresses[node]) + 1);
+	return ph_hub_new(&set);
+}
+
+static inline void w_adopt(struct world *w, unsigned node)
+{
+	struct w_node *n = &w->nodes[node];
+	for (size_t i = 0; i < n->n_adopted; i++) {
+		struct w_proc *p = w_proc(w, node, n->adopted[i].wid);
+		if (!p || !p->alive)
+			continue;
+		p->gen = n->gen;
+		p->adopted = true;
+		w_push(w, node, PH_EV_ADOPTED)->adopted =
+			w_copy(w, &n->adopted[i], sizeof n->adopted[i]);
+	}
+}
+
+/* Starts the daemon, from its records and what still runs. */
+static inline void w_start(struct world *w, unsigned node)
+{
+	struct w_node *n = &w->nodes[node];
+	n->hub = w_hub(w, node);
+	n->up = true;
+	n->exited = n->ready = false;
+	w_configure(w, node);
+	for (size_t i = 0; i < n->n_records; i++)
+		if (n->records[i].synced)
+			w_push(w, node, PH_EV_RESTORED)->record =
+				w_copy(w, &n->records[i].r, sizeof n->records[i].r);
+	w_adopt(w, node);
+	n->n_adopted = 0;
+	(void)w_push(w, node, PH_EV_START);
+	w_drain(w);
+	for (size_t i = 0; i < w->n_procs; i++) {
+		struct w_proc *p = &w->procs[i];
+		if (p->adopted && p->alive && p->node == node && p->welcomes)
+			w_hello(w, p);
+		p->adopted = p->adopted && p->node != node;
+	}
+	w_drain(w);
+}
+
+static inline void w_start_all(struct world *w)
+{
+	for (unsigned i = 0; i < w->n_nodes; i++)
+		w_start(w, i);
+	w_run(w, 4000);
+}
+
+/* ---- orders ---- */
+
+static inline void w_order(struct world *w, unsigned node, enum ph_verb verb, const char *child,
+	const char *to, const struct ph_command *more)
+{
+	struct ph_command *c = w_alloc(w, sizeof *c);
+	if (more)
+		*c = *more;
+	c->ticket = 77;
+	c->verb = verb;
+	c->child = ph_name_of(child ? child : "");
+	c->node = ph_name_of(to ? to : "");
+	c->all_instances = child && !more;
+	w_push(w, node, PH_EV_COMMAND)->command = c;
+	w->nodes[node].answers = 0;
+	w_drain(w);
+}
+
+/* Everything about migrations is over and forgotten everywhere. */
+static inline void w_no_leftovers(struct world *w)
+{
+	for (unsigned i = 0; i < w->n_nodes; i++) {
+		struct ph_hub_counts c;
+		if (!w->nodes[i].hub)
+			continue;
+		ph_hub_count(w->nodes[i].hub, &c);
+		w_rules_inside(w->nodes[i].hub);
+		ck_assert_msg(!c.sources && !c.targets && !c.claims,
+			"node %c still has %zu sources, %zu targets, %zu claims", (int)('a' + i),
+			c.sources, c.targets, c.claims);
+	}
+}
+
+/* Exactly one process of it lives in the cluster, and it serves; returns it. */
+static inline struct w_proc *w_only(struct world *w, const char *child, uint32_t instance)
+{
+	struct w_proc *found = NULL;
+	for (size_t i = 0; i < w->n_procs; i++) {
+		struct w_proc *p = &w->procs[i];
+		if (!p->alive || p->key.instance != instance || strcmp(p->key.child.s, child) != 0)
+			continue;
+		ck_assert_msg(!found, "two processes of %s/%u live", child, instance);
+		found = p;
+	}
+	ck_assert_msg(found, "no process of %s/%u lives", child, instance);
+	ck_assert_msg(w_serves(found), "the process of %s/%u does not serve", child, instance);
+	return found;
+}
+
+/* All hubs agree that `node` owns it and is running. */
+static inline void w_agree(struct world *w, const char *child, uint32_t instance, unsigned node)
+{
+	for (unsigned i = 0; i < w->n_nodes; i++) {
+		if (!w->nodes[i].hub)
+			continue;
+		const struct ph_slot *slot = w_slot(w, i, child, instance);
+		ck_assert_msg(slot && slot->entered, "%c knows no owner", (int)('a' + i));
+		ck_assert_str_eq(slot->entry.node.s, w->nodes[node].name.s);
+		ck_assert_int_eq(slot->entry.state, PH_CHILD_RUNNING);
+	}
+}
+
+/* A test in a case of its own, so that CK_RUN_CASE names it. W_TRACE=number traces one of its worlds. */
+static inline void w_loop(Suite *suite, const char *name, const TTest *test, int n)
+{
+	TCase *tc = tcase_create(name);
+	tcase_add_loop_test(tc, test, 0, n);
+	suite_add_tcase(suite, tc);
+}
+#define W_TEST(suite, test, n) w_loop(suite, #test, test, n)
+
+static inline void w_trace_if(struct world *w, int number)
+{
+	const char *which = getenv("W_TRACE");
+	w->trace = which && atoi(which) == number;
+}
+
+/* Runs a suite; the exit status of the program. */
+static inline int w_main(Suite *suite)
+{
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+#endif

@@ -1,0 +1,531 @@
+/*
+ * core_world.h - up to three real hubs in one process, for the tests of daemon/core.
+ *
+ * A loss-free world: what is sent arrives in order and at once, records are synced at once,
+ * processes start at once and follow the script of core_worker.h. A test bends it by its hooks:
+ * messages that are dropped, records whose sync fails, deeds that are done at a certain action. A
+ * node without a hub is a puppet: what it is sent is counted and shown to `pass`, its answers are
+ * the test's. After each action core_rules.h says whether it may be given.
+ */
+#ifndef PH_TESTS_CORE_WORLD_H
+#define PH_TESTS_CORE_WORLD_H
+
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/state.h"
+
+#define W_NODES 3
+#define W_PROCS 1024
+#define W_DEFS 8
+#define W_STREAMS 64
+#define W_ROUNDS 16
+
+struct world;
+
+struct w_traits { /* what the workers of a child do */
+	bool protocol, notify; /* neither: a plain program */
+	uint32_t caps;
+	unsigned busy, never, reject; /* answers so, so many times */
+	bool mute_ask, mute_start, mute_load, mute_freeze, mute_hello; /* no answer to these */
+	bool never_ready, deaf; /* deaf: ends only by SIGKILL */
+	bool handles;		/* says retention_handled */
+	bool dies_active;	/* as soon as it is told `activate` */
+	bool dies_at_start;
+	uint64_t dirty_bytes;	/* says so before the end of a round; 0: says nothing */
+};
+
+struct w_def {
+	struct ph_spec spec;
+	char text[64];
+	struct w_traits traits;
+};
+
+struct w_proc {
+	uint64_t wid;
+	unsigned node;
+	uint32_t pid, gen; /* gen: of the daemon that knows it under this wid */
+	struct w_def *def;
+	struct ph_key key;
+	uint64_t epoch;
+	enum ph_role role;
+	struct ph_id id; /* of the handover it stands in */
+	bool alive, exited, reaped, adopted, connected, active, frozen, retired;
+	enum ph_standing standing;
+	uint64_t value, loaded; /* updates that it has applied */
+	uint32_t round;
+	uint64_t resumed_epoch;
+	unsigned stops, terms, kills, freezes, resumes, commits, activates, aborts, welcomes,
+		complaints;
+	struct ph_id resumed_id, committed_id;
+};
+
+struct w_round {
+	bool fed, wanted, told_a, told_b;
+	uint64_t value, bytes;
+};
+
+struct w_stream {
+	struct ph_id id;
+	bool a, b;
+	unsigned a_node, b_node;
+	uint64_t a_wid, b_wid;
+	struct w_round rounds[W_ROUNDS];
+};
+
+struct w_record {
+	struct ph_record r;
+	uint64_t ticket;
+	bool synced, lost; /* lost: its sync failed */
+};
+
+struct w_node {
+	struct ph_hub *hub; /* NULL: down, or a puppet */
+	struct ph_name name;
+	bool up, manual_disk, disk_broken, exited, ready;
+	uint32_t gen;
+	uint64_t incarnation;
+	const struct w_def *specs[W_DEFS];
+	size_t n_specs;
+	unsigned n_peers;
+	uint32_t migrations_max;
+	uint64_t retry_at_ms; /* of a step that still has actions to give */
+	struct w_record *records;
+	size_t n_records, room;
+	struct ph_id journal;
+	struct ph_adopted adopted[64];
+	size_t n_adopted;
+	unsigned sent[PH_BKIND_COUNT], got[PH_BKIND_COUNT], emitted[PH_EMIT_COUNT];
+	struct ph_answer answer; /* the last one; its outcomes below */
+	struct ph_outcome outcomes[128];
+	unsigned answers, bugs;
+	char last_text[PH_REASON_SIZE]; /* of the last migration_aborted */
+};
+
+struct w_item {
+	unsigned node;
+	uint32_t gen;
+	struct ph_event event;
+};
+
+enum w_when { W_NEVER, W_AT_SEND, W_AT_TELL, W_AT_JOURNAL, W_AT_SYNC };
+
+struct w_block {
+	struct w_block *next;
+	_Alignas(16) unsigned char bytes[];
+};
+
+struct world {
+	uint64_t now_ms;
+	unsigned n_nodes;
+	struct w_node nodes[W_NODES];
+	struct w_def defs[W_DEFS];
+	size_t n_defs;
+	struct w_proc procs[W_PROCS];
+	size_t n_procs;
+	struct w_stream streams[W_STREAMS];
+	size_t n_streams;
+	struct w_item *queue;
+	size_t head, tail, room;
+	struct w_block *blocks;
+	uint32_t last_pid;
+	bool cut[W_NODES][W_NODES];
+	unsigned late_words;  /* to a worker after its reap */
+	bool trace;
+	bool double_allowed; /* a false verdict or an overlap: two may serve */
+	unsigned steps;
+
+	/* hooks; NULL: nothing special */
+	bool (*pass)(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg);
+	int (*sync)(struct world *w, unsigned node, const struct ph_record *record);
+	bool (*mute)(struct world *w, struct w_proc *proc, const struct ph_wmsg *msg);
+
+	/* one deed, done right after that action of that node; the node's later actions are lost
+	   where the deed crashes it */
+	enum w_when when;
+	int when_kind;
+	unsigned when_node;
+	void (*deed)(struct world *w);
+	bool done;
+	void *arg;
+};
+
+/* ---- memory that lives as long as the world ---- */
+
+static inline void *w_alloc(struct world *w, size_t n)
+{
+	struct w_block *block = calloc(1, sizeof *block + n);
+	ck_assert_ptr_nonnull(block);
+	block->next = w->blocks;
+	w->blocks = block;
+	return block->bytes;
+}
+
+static inline void *w_copy(struct world *w, const void *from, size_t n)
+{
+	return n ? memcpy(w_alloc(w, n), from, n) : NULL;
+}
+
+static inline char *w_text(struct world *w, const char *text)
+{
+	return text ? w_copy(w, text, strlen(text) + 1) : NULL;
+}
+
+static inline struct w_def *w_def_of(struct world *w, const char *text)
+{
+	for (size_t i = 0; text && i < w->n_defs; i++)
+		if (strcmp(w->defs[i].text, text) == 0)
+			return &w->defs[i];
+	return NULL;
+}
+
+static inline const struct ph_bmsg *w_letter(struct world *w, const struct ph_bmsg *from)
+{
+	struct ph_bmsg *msg = w_copy(w, from, sizeof *from);
+	struct ph_member_info *members =
+		w_copy(w, from->members, from->n_members * sizeof *members);
+	struct ph_entry *entries = w_copy(w, from->entries, from->n_entries * sizeof *entries);
+	struct ph_spec_line *specs = w_copy(w, from->specs, from->n_specs * sizeof *specs);
+	for (size_t i = 0; i < from->n_members; i++)
+		members[i].labels = w_text(w, members[i].labels);
+	for (size_t i = 0; i < from->n_entries; i++)
+		entries[i].meta = w_text(w, entries[i].meta);
+	for (size_t i = 0; i < from->n_specs; i++) {
+		struct w_def *def = w_def_of(w, specs[i].text);
+		specs[i].text = w_text(w, specs[i].text);
+		specs[i].spec = def ? &def->spec : NULL;
+	}
+	msg->members = members;
+	msg->entries = entries;
+	msg->specs = specs;
+	msg->echoes = w_copy(w, from->echoes, from->n_echoes * sizeof *from->echoes);
+	msg->migrations =
+		w_copy(w, from->migrations, from->n_migrations * sizeof *from->migrations);
+	msg->claims = w_copy(w, from->claims, from->n_claims * sizeof *from->claims);
+	msg->self.labels = w_text(w, from->self.labels);
+	msg->meta = w_text(w, from->meta);
+	return msg;
+}
+
+/* ---- names, epochs, lookups ---- */
+
+static inline struct ph_name w_name(unsigned node)
+{
+	char s[2] = {(char)('a' + node), '\0'};
+	return ph_name_of(s);
+}
+
+static inline unsigned w_node_of(const struct ph_name *name)
+{
+	unsigned node = (unsigned)(name->s[0] - 'a');
+	return name->s[1] == '\0' && node < W_NODES ? node : W_NODES;
+}
+
+static inline struct w_proc *w_proc(struct world *w, unsigned node, uint64_t wid)
+{
+	for (size_t i = w->n_procs; i-- > 0;)
+		if (w->procs[i].node == node && w->procs[i].wid == wid)
+			return &w->procs[i];
+	return NULL;
+}
+
+static inline bool w_serves(const struct w_proc *p)
+{
+	return p->alive && p->active && !p->frozen && !p->retired;
+}
+
+/* The process that serves that instance of any child of that name, or NULL. */
+static inline struct w_proc *w_serving(struct world *w, const char *child, uint32_t instance)
+{
+	struct w_proc *found = NULL;
+	for (size_t i = 0; i < w->n_procs; i++) {
+		struct w_proc *p = &w->procs[i];
+		if (w_serves(p) && p->key.instance == instance &&
+			strcmp(p->key.child.s, child) == 0)
+			found = p;
+	}
+	return found;
+}
+
+static inline unsigned w_alive(const struct world *w, unsigned node)
+{
+	unsigned n = 0;
+	for (size_t i = 0; i < w->n_procs; i++)
+		n += w->procs[i].alive && w->procs[i].node == node;
+	return n;
+}
+
+static inline struct ph_slot *w_slot(struct world *w, unsigned node, const char *child, uint32_t i)
+{
+	struct ph_key key = {.child = ph_name_of(child), .instance = i};
+	return ph_slot_find(w->nodes[node].hub, &key, NULL);
+}
+
+static inline bool w_synced(
+	const struct world *w, unsigned node, enum ph_record_kind kind, const struct ph_id *id)
+{
+	const struct w_node *n = &w->nodes[node];
+	for (size_t i = 0; i < n->n_records; i++)
+		if (n->records[i].synced && n->records[i].r.kind == kind &&
+			(!id || ph_id_equal(id, &n->records[i].r.id)))
+			return true;
+	return false;
+}
+
+/* ---- the queue ---- */
+
+static inline struct ph_event *w_push(struct world *w, unsigned node, enum ph_event_kind kind)
+{
+	if (w->tail == w->room) {
+		w->room = w->room ? 2 * w->room : 256;
+		w->queue = realloc(w->queue, w->room * sizeof *w->queue);
+		ck_assert_ptr_nonnull(w->queue);
+	}
+	struct w_item *item = &w->queue[w->tail++];
+	memset(item, 0, sizeof *item);
+	item->node = node;
+	item->gen = w->nodes[node].gen;
+	item->event.kind = kind;
+	return &item->event;
+}
+
+static inline void w_post(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	struct w_node *n = &w->nodes[to];
+	if (!n->up || w->cut[from][to] || (w->pass && !w->pass(w, from, to, msg)))
+		return;
+	n->got[msg->kind]++;
+	if (n->hub)
+		w_push(w, to, PH_EV_MESSAGE)->message = w_letter(w, msg);
+}
+
+#include "core_rules.h"
+#include "core_worker.h"
+
+/* ---- the disk ---- */
+
+static inline void w_settle(struct world *w, unsigned node, struct w_record *record)
+{
+	struct w_node *n = &w->nodes[node];
+	int error = n->disk_broken ? EIO : 0;
+	if (!error && w->sync)
+		error = w->sync(w, node, &record->r);
+	n->disk_broken = error != 0;
+	record->synced = !error;
+	record->lost = error != 0;
+	struct ph_event *event = w_push(w, node, PH_EV_JOURNALLED);
+	event->ticket = record->ticket;
+	event->error = error;
+}
+
+/* A manual disk: everything that was written is synced (or fails). */
+static inline void w_sync_all(struct world *w, unsigned node)
+{
+	struct w_node *n = &w->nodes[node];
+	for (size_t i = 0; i < n->n_records; i++)
+		if (!n->records[i].synced && !n->records[i].lost)
+			w_settle(w, node, &n->records[i]);
+}
+
+static inline void w_journal(struct world *w, unsigned node, const struct ph_action *action)
+{
+	struct w_node *n = &w->nodes[node];
+	if (n->n_records == n->room) {
+		n->room = n->room ? 2 * n->room : 64;
+		n->records = realloc(n->records, n->room * sizeof *n->records);
+		ck_assert_ptr_nonnull(n->records);
+	}
+	struct w_record *record = &n->records[n->n_records++];
+	struct w_def *def = w_def_of(w, action->record->text);
+	*record = (struct w_record){.r = *action->record, .ticket = action->ticket};
+	record->r.text = w_text(w, action->record->text);
+	record->r.spec = def ? &def->spec : NULL;
+	if (w->when == W_AT_JOURNAL && !w->done && (int)record->r.kind == w->when_kind &&
+		node == w->when_node)
+		return; /* whatever the deed is, it comes before the sync */
+	if (!n->manual_disk)
+		w_settle(w, node, record);
+}
+
+static inline void w_keep(void *arg, const struct ph_record *from)
+{
+	struct world *w = ((void **)arg)[0];
+	struct w_node *n = ((void **)arg)[1];
+	struct ph_action action = {.record = from};
+	bool manual = n->manual_disk;
+	n->manual_disk = true;
+	w_journal(w, (unsigned)(n - w->nodes), &action);
+	n->records[n->n_records - 1].synced = true;
+	n->manual_disk = manual;
+}
+
+/* Compaction: the file now holds what ph_hub_records says, and nothing else. */
+static inline void w_compact(struct world *w, unsigned node)
+{
+	struct w_node *n = &w->nodes[node];
+	void *arg[2] = {w, n};
+	n->n_records = 0;
+	ph_hub_records(n->hub, w_keep, arg);
+}
+
+static inline void w_journal_back(struct world *w, unsigned node)
+{
+	struct w_node *n = &w->nodes[node];
+	n->disk_broken = false;
+	n->journal.b[15]++;
+	w_compact(w, node);
+	w_push(w, node, PH_EV_JOURNAL_BACK)->id = n->journal;
+}
+
+/* ---- one action, one event ---- */
+
+static inline bool w_is_time(const struct world *w, unsigned node, const struct ph_action *a)
+{
+	if (w->done || node != w->when_node)
+		return false;
+	switch (w->when) {
+	case W_AT_SEND:
+		return a->kind == PH_ACT_SEND && (int)a->message->kind == w->when_kind;
+	case W_AT_TELL:
+		return a->kind == PH_ACT_TELL && (int)a->worker->op == w->when_kind;
+	case W_AT_JOURNAL:
+	case W_AT_SYNC:
+		return a->kind == PH_ACT_JOURNAL && (int)a->record->kind == w->when_kind;
+	case W_NEVER:
+		break;
+	}
+	return false;
+}
+
+static inline void w_answered(struct w_node *n, const struct ph_answer *answer)
+{
+	n->answers++;
+	n->answer = *answer;
+	size_t room = sizeof n->outcomes / sizeof n->outcomes[0];
+	if (n->answer.n_outcomes > room)
+		n->answer.n_outcomes = room;
+	if (n->answer.n_outcomes)
+		memcpy(n->outcomes, answer->outcomes, n->answer.n_outcomes * sizeof *n->outcomes);
+	n->answer.outcomes = n->outcomes;
+}
+
+static inline void w_act(struct world *w, unsigned node, const struct ph_action *a)
+{
+	struct w_node *n = &w->nodes[node];
+	unsigned to;
+	w_rules(w, node, a);
+	switch ((int)a->kind) {
+	case PH_ACT_SEND:
+		n->sent[a->message->kind]++;
+		to = w_node_of(&a->to);
+		if (to < w->n_nodes)
+			w_post(w, node, to, a->message);
+		break;
+	case PH_ACT_CAST:
+		n->sent[a->message->kind]++;
+		for (unsigned i = 0; i < w->n_nodes; i++)
+			if (i != node)
+				w_post(w, node, i, a->message);
+		break;
+	case PH_ACT_JOURNAL:
+		w_journal(w, node, a);
+		break;
+	case PH_ACT_ANSWER:
+		w_answered(n, a->answer);
+		break;
+	case PH_ACT_EMIT:
+		n->emitted[a->emit->kind]++;
+		if (a->emit->kind == PH_EMIT_MIGRATION_ABORTED && a->emit->text)
+			(void)snprintf(n->last_text, sizeof n->last_text, "%s", a->emit->text);
+		break;
+	case PH_ACT_LOG:
+		n->bugs += strncmp(a->text, "bug:", 4) == 0;
+		break;
+	case PH_ACT_READY:
+		n->ready = true;
+		break;
+	case PH_ACT_EXIT:
+		n->exited = true;
+		break;
+	default:
+		w_worker_act(w, node, a);
+	}
+}
+
+static inline void w_step(struct world *w, unsigned node, const struct ph_event *event)
+{
+	struct w_node *n = &w->nodes[node];
+	struct ph_actions actions;
+	uint32_t gen = n->gen;
+	if (!n->hub)
+		return;
+	w->steps++;
+	ph_step(n->hub, event, w->now_ms, &actions);
+	for (size_t i = 0; i < actions.n; i++) {
+		bool now = w_is_time(w, node, &actions.items[i]);
+		if (w->trace)
+			w_trace(w, node, &actions.items[i]);
+		w_act(w, node, &actions.items[i]);
+		if (!now)
+			continue;
+		w->done = true;
+		w->deed(w);
+		if (n->gen != gen)
+			return; /* it crashed right there */
+		if (w->when == W_AT_JOURNAL)
+			w_settle(w, node, &n->records[n->n_records - 1]);
+	}
+	w_rules_after(w);
+	if (n->exited && n->hub) {
+		ph_hub_free(n->hub);
+		n->hub = NULL;
+		n->up = false;
+		n->gen++;
+	}
+}
+
+static inline void w_drain(struct world *w)
+{
+	unsigned count = 0;
+	while (w->head < w->tail) {
+		struct w_item item = w->queue[w->head++];
+		if (w->head == w->tail)
+			w->head = w->tail = 0;
+		ck_assert_msg(++count < 200000, "the world does not come to rest");
+		if (item.gen == w->nodes[item.node].gen)
+			w_step(w, item.node, &item.event);
+	}
+}
+
+/* Lets `ms` pass, with everything that happens meanwhile. */
+static inline void w_run(struct world *w, uint64_t ms)
+{
+	struct ph_event tick = {.kind = PH_EV_TICK};
+	uint64_t until = w->now_ms + ms;
+	unsigned still = 0;
+	w_drain(w);
+	for (;;) {
+		uint64_t next = PH_NEVER_MS;
+		unsigned node = 0;
+		for (unsigned i = 0; i < w->n_nodes; i++) {
+			uint64_t at = w->nodes[i].hub ? ph_next_deadline(w->nodes[i].hub)
+						      : PH_NEVER_MS;
+			if (at < next)
+				next = at, node = i;
+		}
+		if (next > until)
+			break;
+		ck_assert_msg(++still < 5000 || next > w->now_ms, "a timer spins");
+		if (next > w->now_ms)
+			w->now_ms = next, still = 0;
+		w_step(w, node, &tick);
+		w_drain(w);
+	}
+	w->now_ms = until;
+}
+#include "core_node.h"
+
+#endif

@@ -1,0 +1,237 @@
+/* Whether and when a worker is started again. */
+#include "core_world.h"
+
+static struct w_def *plain(struct world *w)
+{
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.ready = PH_READY_NONE;
+	def->spec.restart.jitter_percent = 0;
+	def->traits = (struct w_traits){0};
+	w_declare(w, 0, def);
+	w_start(w, 0);
+	ck_assert_uint_eq(w->n_procs, 1);
+	return def;
+}
+
+static struct w_proc *last(struct world *w)
+{
+	return &w->procs[w->n_procs - 1];
+}
+
+/* Ends the last process; the time until the next one, or PH_NEVER_MS. */
+static uint64_t wait_after(struct world *w, enum ph_exit_kind kind, uint32_t value)
+{
+	size_t n = w->n_procs;
+	uint64_t before = w->now_ms;
+	w_exit(w, last(w), kind, value);
+	w_drain(w);
+	for (int i = 0; i < 4 && w->n_procs == n; i++) {
+		uint64_t next = ph_next_deadline(w->nodes[0].hub);
+		if (next != PH_NEVER_MS)
+			w_run(w, next > w->now_ms ? next - w->now_ms : 0);
+	}
+	return w->n_procs > n ? w->now_ms - before : PH_NEVER_MS;
+}
+
+static const struct {
+	enum ph_restart_policy policy;
+	enum ph_exit_kind kind;
+	uint32_t value;
+	bool again;
+} exits[] = {
+	{PH_RESTART_PERMANENT, PH_EXIT_CODE, 0, true},
+	{PH_RESTART_PERMANENT, PH_EXIT_CODE, 1, true},
+	{PH_RESTART_PERMANENT, PH_EXIT_SIGNAL, 11, true},
+	{PH_RESTART_TRANSIENT, PH_EXIT_CODE, 0, false},
+	{PH_RESTART_TRANSIENT, PH_EXIT_CODE, 1, true},
+	{PH_RESTART_TRANSIENT, PH_EXIT_SIGNAL, 15, true},
+	{PH_RESTART_TRANSIENT, PH_EXIT_CORE, 11, true},
+	{PH_RESTART_TRANSIENT, PH_EXIT_UNKNOWN, 0, true},
+	{PH_RESTART_TEMPORARY, PH_EXIT_CODE, 0, false},
+	{PH_RESTART_TEMPORARY, PH_EXIT_CODE, 1, false},
+	{PH_RESTART_TEMPORARY, PH_EXIT_SIGNAL, 9, false},
+};
+
+START_TEST(policies)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = plain(w);
+	w_slot(w, 0, "room", 0)->instance->spec->restart.policy = exits[_i].policy;
+	(void)def;
+	uint64_t wait = wait_after(w, exits[_i].kind, exits[_i].value);
+	ck_assert_uint_eq(wait, exits[_i].again ? 0 : PH_NEVER_MS);
+	ck_assert_int_eq(w_slot(w, 0, "room", 0)->entry.state,
+		exits[_i].again ? PH_CHILD_RUNNING : PH_CHILD_STOPPED);
+	ck_assert_uint_eq(w_slot(w, 0, "room", 0)->entry.restarts, exits[_i].again);
+	w_free(w);
+}
+END_TEST
+
+static struct ph_restart *policy_of(struct world *w)
+{
+	return &w_slot(w, 0, "room", 0)->instance->spec->restart;
+}
+
+START_TEST(backoff_doubles_to_its_cap)
+{
+	static const uint64_t waits[] = {0, 100, 200, 400, 800, 1000, 1000, 1000};
+	struct world *w = w_new(1);
+	(void)plain(w);
+	policy_of(w)->intensity = 0;
+	policy_of(w)->backoff_max_ms = 1000;
+	for (size_t i = 0; i < sizeof waits / sizeof waits[0]; i++)
+		ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), waits[i]);
+	/* Ten seconds of health (more than backoff_max) end the streak. */
+	w_run(w, 10000);
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), 0);
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), 100);
+	w_run(w, 9000);
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), 200);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(delay_is_the_least)
+{
+	static const uint64_t waits[] = {300, 300, 300, 400, 800};
+	struct world *w = w_new(1);
+	(void)plain(w);
+	policy_of(w)->delay_ms = 300;
+	policy_of(w)->intensity = 0;
+	for (size_t i = 0; i < sizeof waits / sizeof waits[0]; i++)
+		ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), waits[i]);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(jitter_stays_in_bounds)
+{
+	struct world *w = w_new(1);
+	uint64_t low = UINT64_MAX, high = 0;
+	(void)plain(w);
+	struct ph_restart *policy = policy_of(w);
+	policy->intensity = 0;
+	policy->backoff_ms = policy->backoff_max_ms = 1000;
+	policy->jitter_percent = 20;
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), 0);
+	for (int i = 0; i < 300; i++) {
+		uint64_t wait = wait_after(w, PH_EXIT_CODE, 1);
+		low = wait < low ? wait : low;
+		high = wait > high ? wait : high;
+	}
+	ck_assert_uint_ge(low, 800);
+	ck_assert_uint_le(high, 1200);
+	ck_assert_uint_lt(low, 830);
+	ck_assert_uint_gt(high, 1170);
+	w_free(w);
+}
+END_TEST
+
+/* `intensity` restarts within `within` are allowed, one more is the limit. */
+START_TEST(intensity)
+{
+	static const uint32_t limits[] = {1, 5, 64, 100};
+	struct world *w = w_new(1);
+	(void)plain(w);
+	struct ph_restart *policy = policy_of(w);
+	policy->intensity = limits[_i];
+	policy->backoff_ms = policy->backoff_max_ms = 10;
+	policy->on_limit = PH_LIMIT_FAIL;
+	for (uint32_t i = 0; i < limits[_i]; i++)
+		ck_assert_msg(wait_after(w, PH_EXIT_CODE, 1) != PH_NEVER_MS,
+			"restart %u of %u is refused", i + 1, limits[_i]);
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), PH_NEVER_MS);
+	ck_assert_int_eq(w_slot(w, 0, "room", 0)->entry.state, PH_CHILD_FAILED);
+	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_CHILD_FAILED], 1);
+	w_run(w, 3600000);
+	ck_assert_int_eq(w_slot(w, 0, "room", 0)->entry.state, PH_CHILD_FAILED);
+	/* An operator's start begins anew. */
+	w_order(w, 0, PH_VERB_START, "room", NULL, NULL);
+	w_run(w, 100);
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(restarts_that_are_long_past_do_not_count)
+{
+	struct world *w = w_new(1);
+	(void)plain(w);
+	policy_of(w)->intensity = 2;
+	policy_of(w)->within_ms = 1000;
+	policy_of(w)->backoff_ms = policy_of(w)->backoff_max_ms = 10;
+	for (int i = 0; i < 20; i++) {
+		ck_assert_uint_ne(wait_after(w, PH_EXIT_CODE, 1), PH_NEVER_MS);
+		w_run(w, 600);
+	}
+	w_free(w);
+}
+END_TEST
+
+START_TEST(after_the_limit_it_is_tried_again)
+{
+	struct world *w = w_new(1);
+	(void)plain(w);
+	struct ph_restart *policy = policy_of(w);
+	policy->intensity = 1;
+	policy->on_limit = PH_LIMIT_RETRY;
+	policy->retry_after_ms = 60000;
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), 0);
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), 60000);
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), 0);
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), 60000);
+	w_free(w);
+}
+END_TEST
+
+/* An end before readiness is a failure, whatever the code; `transient` starts it again. */
+START_TEST(an_end_before_readiness)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.restart.policy = PH_RESTART_TRANSIENT;
+	def->traits.never_ready = true;
+	w_declare(w, 0, def);
+	w_start(w, 0);
+	def->traits.never_ready = false;
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 0), 0);
+	w_run(w, 100);
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
+/* A child that is stopped by an operator stays so over a restart of the daemon. */
+START_TEST(a_wish_outlives_the_daemon)
+{
+	struct world *w = w_new(1);
+	(void)plain(w);
+	w_order(w, 0, PH_VERB_STOP, "room", NULL, NULL);
+	w_run(w, 6000);
+	w_crash(w, 0);
+	w_start(w, 0);
+	w_run(w, 10000);
+	ck_assert_uint_eq(w_alive(w, 0), 0);
+	ck_assert_int_eq(w_slot(w, 0, "room", 0)->entry.state, PH_CHILD_STOPPED);
+	w_order(w, 0, PH_VERB_START, "room", NULL, NULL);
+	w_run(w, 1000);
+	(void)w_only(w, "room", 0);
+	ck_assert_int_eq(w->nodes[0].answer.error, 0);
+	w_free(w);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("core_policy");
+	W_TEST(suite, policies, (int)(sizeof exits / sizeof exits[0]));
+	W_TEST(suite, backoff_doubles_to_its_cap, 1);
+	W_TEST(suite, delay_is_the_least, 1);
+	W_TEST(suite, jitter_stays_in_bounds, 1);
+	W_TEST(suite, intensity, 4);
+	W_TEST(suite, restarts_that_are_long_past_do_not_count, 1);
+	W_TEST(suite, after_the_limit_it_is_tried_again, 1);
+	W_TEST(suite, an_end_before_readiness, 1);
+	W_TEST(suite, a_wish_outlives_the_daemon, 1);
+	return w_main(suite);
+}

@@ -1,0 +1,257 @@
+/* A migration as its source sees it: what happens when O or A fails at each moment. */
+#include "core/source.h"
+#include "core_handover.h"
+#include "core_puppet.h"
+
+/* ---- every state × input ---- */
+
+static const struct w_def *make(struct world *w)
+{
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.nodes = "a";
+	def->traits.caps |= PH_CAP_ASK | PH_CAP_ROUNDS;
+	return def;
+}
+
+static struct ph_bmsg *from_target(struct world *w, enum ph_bkind kind)
+{
+	struct ph_source *s = w_slot(w, 0, "room", 0)->source;
+	struct ph_bmsg *msg = p_msg(w, 1, kind);
+	ck_assert_ptr_nonnull(s);
+	msg->id = s->id;
+	msg->key = s->slot->k.key;
+	msg->epoch = s->new_epoch;
+	msg->round = s->round;
+	return msg;
+}
+
+static void round_is_over(struct world *w, uint32_t round)
+{
+	struct w_proc *old = &w->procs[0];
+	struct ph_stream_report *report = w_alloc(w, sizeof *report);
+	*report = (struct ph_stream_report){.id = old->id, .round = round, .bytes = 10};
+	old->round = round;
+	struct ph_wmsg *end = w_say(w, old, PH_W_STATE_END);
+	end->bytes = 10;
+	end->final = round == 1;
+	w_push(w, 0, PH_EV_STREAM_ROUND)->stream = report;
+}
+
+static void other_grants(struct world *w)
+{
+	struct ph_claim *claim = w_slot(w, 0, "room", 0)->claim;
+	struct ph_claim_line *line = w_alloc(w, sizeof *line);
+	ck_assert_ptr_nonnull(claim);
+	*line = (struct ph_claim_line){.key = claim->slot->k.key, .epoch = claim->epoch};
+	struct ph_bmsg *msg = p_msg(w, 2, PH_B_CLAIM_ANSWER);
+	msg->claim = claim->number;
+	msg->claims = line;
+	msg->n_claims = 1;
+}
+
+/* Leads on from `state` to the next of the good case. */
+static void lead_on(struct world *w, enum ph_source_state state)
+{
+	struct w_proc *old = &w->procs[0];
+	switch ((int)state) {
+	case PH_SOURCE_ASKING:
+		old->id = w_slot(w, 0, "room", 0)->source->id;
+		(void)w_say(w, old, PH_W_HANDOVER_ACCEPT);
+		break;
+	case PH_SOURCE_PREPARING:
+		(void)from_target(w, PH_B_READY);
+		break;
+	case PH_SOURCE_COPYING:
+		(void)w_say(w, old, PH_W_HANDOVER_ACCEPT);
+		round_is_over(w, 0);
+		w_drain(w);
+		(void)from_target(w, PH_B_LOADED);
+		break;
+	case PH_SOURCE_FREEZING:
+		w_sync_all(w, 0);
+		round_is_over(w, 1);
+		break;
+	case PH_SOURCE_CONFIRMING:
+		from_target(w, PH_B_PREPARED)->seen = 1;
+		break;
+	case PH_SOURCE_CLAIMING:
+		other_grants(w);
+		break;
+	case PH_SOURCE_COMMITTED:
+		(void)from_target(w, PH_B_ACTIVE);
+		break;
+	case PH_SOURCE_COMMITTING:
+	case PH_SOURCE_FINISHING:
+		w_sync_all(w, 0);
+		break;
+	case PH_SOURCE_RETAINING:
+		old->def->traits.deaf = true;
+		(void)w_say(w, old, PH_W_RETENTION_HANDLED);
+		for (int i = 0; i < 100 && w->nodes[0].hub->sources->state == state; i++)
+			w_run(w, 200);
+		break;
+	default:
+		ck_abort_msg("nothing follows state %d", (int)state);
+	}
+	w_drain(w);
+}
+
+static struct ph_source *reach(struct world *w, enum ph_source_state state)
+{
+	static const enum ph_source_state before[PH_SOURCE_STATE_COUNT] = {
+		[PH_SOURCE_ABORTING] = PH_SOURCE_CONFIRMING,
+		[PH_SOURCE_VOIDING] = PH_SOURCE_CONFIRMING,
+		[PH_SOURCE_RECLAIMING] = PH_SOURCE_COMMITTED,
+		[PH_SOURCE_ENDED] = PH_SOURCE_CONFIRMING,
+	};
+	enum ph_source_state until = state > PH_SOURCE_STOPPING ? before[state] : state;
+	w_order(w, 0, PH_VERB_MOVE, "room", "b", NULL);
+	w_run(w, 0);
+	struct ph_source *s = w_slot(w, 0, "room", 0)->source;
+	ck_assert_ptr_nonnull(s);
+	while (s->state != until) {
+		enum ph_source_state was = s->state;
+		lead_on(w, was);
+		ck_assert_int_eq(s->state, was + 1);
+	}
+	if (state == PH_SOURCE_RECLAIMING)
+		(void)from_target(w, PH_B_NACK);
+	w_drain(w);
+	if (until != PH_SOURCE_CONFIRMING || state == until)
+		return s;
+	p_begin(w);
+	ph_source_step(w->nodes[0].hub, s, PH_SOURCE_IN_CANCEL);
+	p_end(w);
+	if (state == PH_SOURCE_ENDED)
+		(void)from_target(w, PH_B_ABORTED);
+	w_run(w, state == PH_SOURCE_VOIDING ? PH_ABORT_WAIT_MS : 0);
+	return s;
+}
+
+START_TEST(every_pair_is_decided)
+{
+	for (int i = 0; i < PH_SOURCE_INPUT_COUNT; i++)
+		ck_assert_msg(ph_source_decided((enum ph_source_state)_i, (enum ph_source_input)i),
+			"state %d, input %d", _i, i);
+}
+END_TEST
+
+static void give(struct world *w, struct ph_source *s, enum ph_source_input in)
+{
+	if (in == PH_SOURCE_IN_O_DEAD) {
+		w_kill(w, &w->procs[0]);
+	} else if (in == PH_SOURCE_IN_SYNCED || in == PH_SOURCE_IN_UNSYNCED) {
+		p_disk(w, in == PH_SOURCE_IN_UNSYNCED);
+	} else {
+		if (in == PH_SOURCE_IN_B_DEAD)
+			p_dead(w, 1);
+		p_begin(w);
+		if (in == PH_SOURCE_IN_GRANTED && s->slot->claim) {
+			s->new_epoch = s->slot->claim->epoch;
+			ph_claim_drop(w->nodes[0].hub, s->slot->claim);
+		}
+		ph_source_step(w->nodes[0].hub, s, in);
+		p_end(w);
+	}
+}
+
+/* Whatever comes, the worker that is left in the end is one that serves. */
+START_TEST(every_pair_is_survived)
+{
+	for (int i = 0; i < PH_SOURCE_INPUT_COUNT; i++) {
+		struct world *w = p_world(make, true);
+		w_trace_if(w, _i * 100 + i);
+		struct ph_source *s = reach(w, (enum ph_source_state)_i);
+		ck_assert_int_eq((int)s->state, _i);
+		give(w, s, (enum ph_source_input)i);
+		p_left_alone(w, 60000);
+		struct ph_hub_counts counts;
+		ph_hub_count(w->nodes[0].hub, &counts);
+		ck_assert_msg(w_serving(w, "room", 0) && w_alive(w, 0) == 1,
+			"state %d, input %d: %u processes, %s", _i, i, w_alive(w, 0),
+			w_serving(w, "room", 0) ? "too many" : "none serves");
+		ck_assert_uint_eq(counts.claims, 0);
+		w_free(w);
+	}
+}
+END_TEST
+
+/* ---- faults at every moment of a handover ---- */
+
+static void kill_old(struct world *w)
+{
+	struct h_run *run = w->arg;
+	w_kill(w, run->old);
+}
+
+/* What O had is lost with it, unless N was prepared by then. */
+START_TEST(old_worker_dies)
+{
+	struct h_run run = h_begin(_i, kill_old);
+	h_go(&run, 60000);
+	if (h_happened(&run)) {
+		struct w_proc *p = h_one_left(&run);
+		if (run.no >= h_moment_named("sync prepared"))
+			ck_assert_uint_eq(p->value, VALUE);
+		w_no_leftovers(run.w);
+	}
+	w_free(run.w);
+}
+END_TEST
+
+static void crash_source(struct world *w)
+{
+	struct h_run *run = w->arg;
+	w_crash(w, run->from);
+	run->crash_from = true;
+}
+
+START_TEST(source_daemon_is_back_soon)
+{
+	struct h_run run = h_begin(_i, crash_source);
+	run.w->arg = &run;
+	w_order(run.w, run.from, PH_VERB_MOVE, "room", run.w->nodes[run.to].name.s, NULL);
+	for (int i = 0; i < 200 && !run.crash_from; i++)
+		w_run(run.w, 100);
+	if (h_happened(&run)) {
+		h_came_back(&run, run.from, 300, 60000);
+		ck_assert_uint_eq(h_one_left(&run)->value, VALUE);
+		w_no_leftovers(run.w);
+	}
+	w_free(run.w);
+}
+END_TEST
+
+static void power_off_source(struct world *w)
+{
+	struct h_run *run = w->arg;
+	w_power_off(w, run->from);
+}
+
+/* From `prepared` on the copy at B is as good as O. */
+START_TEST(source_machine_dies)
+{
+	struct h_run run = h_begin(_i, power_off_source);
+	h_go(&run, 60000);
+	if (h_happened(&run)) {
+		struct w_proc *p = w_only(run.w, "room", 0);
+		ck_assert_uint_ne(p->node, run.from);
+		if (run.no >= h_moment_named("sync prepared"))
+			ck_assert_uint_eq(p->value, VALUE);
+		w_agree(run.w, "room", 0, p->node);
+	}
+	w_free(run.w);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("core_source");
+	W_TEST(suite, every_pair_is_decided, PH_SOURCE_STATE_COUNT);
+	W_TEST(suite, every_pair_is_survived, PH_SOURCE_STATE_COUNT);
+	int n = H_MOMENTS * H_VARIANTS;
+	W_TEST(suite, old_worker_dies, n);
+	W_TEST(suite, source_daemon_is_back_soon, n);
+	W_TEST(suite, source_machine_dies, n);
+	return w_main(suite);
+}

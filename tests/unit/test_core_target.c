@@ -1,0 +1,265 @@
+/* A migration as its target sees it: what happens when N or B fails at each moment. */
+#include "core/target.h"
+#include "core_handover.h"
+#include "core_puppet.h"
+
+/* ---- every state × input ---- */
+
+#define EPOCH ph_epoch_make(7, 2)
+
+static const struct w_def *make(struct world *w)
+{
+	return w_def(w, "room", "1");
+}
+
+static const struct w_def *make_plain(struct world *w)
+{
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.ready = PH_READY_NONE;
+	def->traits = (struct w_traits){0};
+	return def;
+}
+
+static struct ph_bmsg *from_source(struct world *w, enum ph_bkind kind)
+{
+	struct ph_bmsg *msg = p_msg(w, 1, kind);
+	msg->id.b[3] = 9;
+	msg->key.child = ph_name_of("room");
+	msg->epoch = kind == PH_B_PREPARE ? EPOCH : ph_epoch_make(8, 2);
+	msg->seen = ph_epoch_make(8, 2);
+	msg->journal = w->nodes[0].journal;
+	return msg;
+}
+
+static struct ph_spec_line *the_spec(struct world *w)
+{
+	struct ph_spec_line *line = w_alloc(w, sizeof *line);
+	line->child = ph_name_of("room");
+	line->revision = ph_epoch_make(1, 2);
+	line->text = w->defs[0].text;
+	line->spec = &w->defs[0].spec;
+	return line;
+}
+
+static void owned_by_source(struct world *w)
+{
+	struct ph_entry *entry = w_alloc(w, sizeof *entry);
+	*entry = (struct ph_entry){.key = {.child = ph_name_of("room")},
+		.node = w_name(1),
+		.epoch = EPOCH,
+		.version = 1,
+		.state = PH_CHILD_RUNNING,
+		.ready = true,
+		.role = PH_ROLE_ACTIVE};
+	struct ph_bmsg *msg = p_msg(w, 1, PH_B_REGISTRY);
+	msg->entries = entry;
+	msg->n_entries = 1;
+	msg->until = 1;
+	msg->last = true;
+	struct ph_bmsg *spec = p_msg(w, 1, PH_B_SPEC);
+	spec->specs = the_spec(w);
+	spec->n_specs = 1;
+}
+
+static void begin(struct world *w, bool overlap)
+{
+	owned_by_source(w);
+	struct ph_bmsg *msg = from_source(w, PH_B_PREPARE);
+	msg->specs = the_spec(w);
+	msg->n_specs = 1;
+	msg->overlap = overlap;
+	w->defs[0].traits.mute_hello = true;
+	w_drain(w);
+}
+
+static void load(struct world *w)
+{
+	struct ph_stream_report *report = w_alloc(w, sizeof *report);
+	struct w_proc *fresh = &w->procs[0];
+	struct ph_bmsg *end = from_source(w, PH_B_ROUND_END);
+	end->final = true;
+	end->bytes = 10;
+	*report = (struct ph_stream_report){.id = end->id, .bytes = 10};
+	w_push(w, 0, PH_EV_STREAM_ROUND)->stream = report;
+	fresh->id = end->id;
+	w_say(w, fresh, PH_W_HANDOVER_LOADED)->bytes = 10;
+}
+
+/* Leads on from `state` to the next of the good case. */
+static void lead_on(struct world *w, enum ph_target_state state)
+{
+	switch ((int)state) {
+	case PH_TARGET_STARTING:
+		w_hello(w, &w->procs[0]);
+		break;
+	case PH_TARGET_LOADING:
+		load(w);
+		break;
+	case PH_TARGET_PREPARED:
+		(void)from_source(w, PH_B_COMMIT);
+		break;
+	case PH_TARGET_PREPARING:
+	case PH_TARGET_ACTIVATING:
+	case PH_TARGET_REFUSING:
+		w_sync_all(w, 0);
+		break;
+	case PH_TARGET_ACTIVE:
+		w_kill(w, &w->procs[0]);
+		break;
+	case PH_TARGET_DROPPING:
+		w_kill(w, &w->procs[0]);
+		break;
+	default:
+		ck_abort_msg("nothing follows state %d", (int)state);
+	}
+	w_drain(w);
+}
+
+static struct ph_target *reach(struct world *w, enum ph_target_state state)
+{
+	bool refused = state >= PH_TARGET_DROPPING;
+	begin(w, state == PH_TARGET_SETTLING);
+	struct ph_target *t = w->nodes[0].hub->targets;
+	ck_assert_ptr_nonnull(t);
+	enum ph_target_state until = refused ? PH_TARGET_LOADING
+				     : state == PH_TARGET_CLAIMING ? PH_TARGET_PREPARED
+								   : state;
+	while (t->state != until)
+		lead_on(w, t->state);
+	if (state == PH_TARGET_CLAIMING) {
+		p_dead(w, 1);
+		p_begin(w);
+		ph_target_step(w->nodes[0].hub, t, PH_TARGET_IN_A_DEAD);
+		p_end(w);
+	}
+	if (refused) {
+		w->defs[0].traits.deaf = true;
+		(void)from_source(w, PH_B_ABORT);
+		w_drain(w);
+	}
+	while (t->state != state)
+		lead_on(w, t->state);
+	return t;
+}
+
+START_TEST(every_pair_is_decided)
+{
+	for (int i = 0; i < PH_TARGET_INPUT_COUNT; i++)
+		ck_assert_msg(ph_target_decided((enum ph_target_state)_i, (enum ph_target_input)i),
+			"state %d, input %d", _i, i);
+}
+END_TEST
+
+static void give(struct world *w, struct ph_target *t, enum ph_target_input in)
+{
+	if (in == PH_TARGET_IN_N_DEAD) {
+		w_kill(w, &w->procs[0]);
+		return;
+	}
+	if (in == PH_TARGET_IN_SYNCED || in == PH_TARGET_IN_UNSYNCED) {
+		p_disk(w, in == PH_TARGET_IN_UNSYNCED);
+		return;
+	}
+	if (in == PH_TARGET_IN_A_DEAD)
+		p_dead(w, 1);
+	p_begin(w);
+	ph_target_step(w->nodes[0].hub, t, in);
+	p_end(w);
+}
+
+/* Whatever comes, in the end, when b and c are dead, the child is served here by one worker. */
+START_TEST(every_pair_is_survived)
+{
+	for (int i = 0; i < PH_TARGET_INPUT_COUNT; i++) {
+		struct world *w = p_world(_i == PH_TARGET_SETTLING ? make_plain : make, false);
+		w_trace_if(w, _i * 100 + i);
+		struct ph_target *t = reach(w, (enum ph_target_state)_i);
+		ck_assert_int_eq((int)t->state, _i);
+		give(w, t, (enum ph_target_input)i);
+		p_left_alone(w, 60000);
+		ck_assert_msg(w_serving(w, "room", 0) && w_alive(w, 0) == 1,
+			"state %d, input %d: %u processes, %s", _i, i, w_alive(w, 0),
+			w_serving(w, "room", 0) ? "too many" : "none serves");
+		w_free(w);
+	}
+}
+END_TEST
+
+/* ---- faults at every moment of a handover ---- */
+
+static void kill_new(struct world *w)
+{
+	w_kill(w, h_new_worker(w->arg));
+}
+
+/* Until it was ready it has acknowledged nothing: the old one goes on with all it has. */
+START_TEST(new_worker_dies)
+{
+	struct h_run run = h_begin(_i, kill_new);
+	h_go(&run, 60000);
+	if (h_happened(&run)) {
+		struct w_proc *p = h_one_left(&run);
+		if (run.no < h_moment_named("tell activate"))
+			ck_assert_uint_eq(p->value, VALUE);
+		w_no_leftovers(run.w);
+	}
+	w_free(run.w);
+}
+END_TEST
+
+static void crash_target(struct world *w)
+{
+	struct h_run *run = w->arg;
+	w_crash(w, run->to);
+	run->crash_to = true;
+}
+
+/* Back before anybody misses it: nothing is lost, one of the two workers is left. */
+START_TEST(target_daemon_is_back_soon)
+{
+	struct h_run run = h_begin(_i, crash_target);
+	run.w->arg = &run;
+	w_order(run.w, run.from, PH_VERB_MOVE, "room", run.w->nodes[run.to].name.s, NULL);
+	for (int i = 0; i < 200 && !run.crash_to; i++)
+		w_run(run.w, 100);
+	if (h_happened(&run)) {
+		h_came_back(&run, run.to, 300, 60000);
+		ck_assert_uint_eq(h_one_left(&run)->value, VALUE);
+		w_no_leftovers(run.w);
+	}
+	w_free(run.w);
+}
+END_TEST
+
+static void power_off_target(struct world *w)
+{
+	struct h_run *run = w->arg;
+	w_power_off(w, run->to);
+}
+
+START_TEST(target_machine_dies)
+{
+	struct h_run run = h_begin(_i, power_off_target);
+	h_go(&run, 60000);
+	if (h_happened(&run)) {
+		struct w_proc *p = w_only(run.w, "room", 0);
+		ck_assert_uint_ne(p->node, run.to);
+		if (run.no < h_moment_named("send ACTIVE"))
+			ck_assert_uint_eq(p->value, VALUE);
+		w_agree(run.w, "room", 0, p->node);
+	}
+	w_free(run.w);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("core_target");
+	W_TEST(suite, every_pair_is_decided, PH_TARGET_STATE_COUNT);
+	W_TEST(suite, every_pair_is_survived, PH_TARGET_STATE_COUNT);
+	int n = H_MOMENTS * H_VARIANTS;
+	W_TEST(suite, new_worker_dies, n);
+	W_TEST(suite, target_daemon_is_back_soon, n);
+	W_TEST(suite, target_machine_dies, n);
+	return w_main(suite);
+}

@@ -1,0 +1,67 @@
+"""What every end-to-end test gets: a cluster of its own, cleaned up whatever happens."""
+
+import os
+import shutil
+
+import pytest
+
+import harness
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.when == "call":
+        item.passed = report.passed
+
+
+def finish(cluster, orderly):
+    if not orderly:
+        for node in cluster.nodes.values():
+            print(f"---- output of {node.name}\n{node.log()}")
+        if os.environ.get("PROCHUB_E2E_KEEP"):
+            shutil.copytree(cluster.dir, os.environ["PROCHUB_E2E_KEEP"], dirs_exist_ok=True,
+                            ignore=shutil.ignore_patterns("*.sock", "fifo*"))
+    cluster.close(orderly)
+
+
+@pytest.fixture
+def cluster(request):
+    """Ends in an orderly way after a test that passed, by force after one that failed."""
+    made = harness.Cluster()
+    yield made
+    finish(made, orderly=getattr(request.node, "passed", False))
+
+
+@pytest.fixture
+def solo(cluster):
+    """solo(children, ...) starts one node without a cluster."""
+    def start(children=None, **more):
+        return cluster.node("a", children, alone=True, **more).start()
+    return start
+
+
+class Keeper:
+    """The cluster that the tests of one module share, until one of them fails."""
+
+    cluster = None
+
+
+@pytest.fixture(scope="module")
+def keeper():
+    kept = Keeper()
+    yield kept
+    if kept.cluster:
+        kept.cluster.close(orderly=True)
+
+
+@pytest.fixture
+def pair(request, keeper):
+    """Nodes a and b with the CHILDREN(cluster) of the module; anew after a failure."""
+    if not keeper.cluster:
+        keeper.cluster = harness.Cluster()
+        keeper.cluster.start("a", "b", children=request.module.CHILDREN(keeper.cluster))
+    yield keeper.cluster
+    if not getattr(request.node, "passed", False):
+        made, keeper.cluster = keeper.cluster, None
+        finish(made, orderly=False)

@@ -1,0 +1,331 @@
+"""One migration: refusals, rejects, limits, big states, retention, and workers that misbehave."""
+
+import os
+import signal
+import time
+
+import harness
+import pytest
+from clients import Client, finish_all
+from raw import RAW, counter, ends, faults, py_counter, raw, sh, sleeper
+
+MB = 1024 * 1024
+
+
+def CHILDREN(cluster):
+    return {
+        "good": raw(cluster, "good"),
+        "no-rounds": raw(cluster, "no-rounds", "--caps", "handover,ask"),
+        "no-ask": raw(cluster, "no-ask", "--caps", "handover"),
+        "overlap": raw(cluster, "overlap", "--caps", ""),
+        "plain": sleeper(),
+        "idle": sleeper(),
+        "flaky": sh(f"test -e {cluster.dir}/bad && sleep 0.2 && exit 1; exec sleep 100000"),
+        "late": sh(f"test -e {cluster.dir}/bad && sleep 0.2 && exit 1; exec sleep 100000",
+                   migration={"retention": "1s"}),
+        "handled": raw(cluster, "handled", "--handled", migration={"retention": "20s"}),
+        "keeps": raw(cluster, "keeps", migration={"retention": "1500ms"}),
+        "deaf": raw(cluster, "deaf", "--ignore-term", words=["ignore_stop"],
+                    stop_timeout="400ms"),
+        "large": raw(cluster, "large", "--ballast", str(3 * MB), migration={"max_state": "1M"}),
+        "big-raw": raw(cluster, "big-raw", "--ballast", str(64 * MB)),
+        "big-c": counter("--ballast", str(64 * MB)),
+        "big-py": py_counter("--ballast", str(16 * MB)),
+        "pinned": counter(migration={"strategy": "none"}),
+        "wants": sleeper(migration={"handover": True}),
+        "versions": {
+            "command": ["/bin/sh", "-c", "test $PROCHUB_ROLE = active && v=2 || v=1; "
+                        f"exec {harness.PYTHON} -S -E {RAW} --version $v --faults "
+                        f"{faults(cluster, 'versions').path}"],
+            "ready": "protocol", "migration": harness.FAST},
+        **{name: raw(cluster, name) for name in WRONG},
+    }
+
+
+# what goes wrong, and the pattern of the outcome: the old worker goes on, nothing is left
+WRONG = {
+    "reject-format": "reject_format", "wrong-bytes": "wrong_bytes", "early-close": "early_close",
+    "wrong-loaded": "wrong_loaded", "wrong-digest": "wrong_digest",
+    "bad-line-start": "bad_line@start", "bad-line-freeze": "bad_line@freeze",
+    "bad-line-load": "bad_line@load", "long-line": "long_line@data",
+    "incompatible": "refuse_incompatible",
+}
+
+
+def move(cluster, child):
+    """Orders the move; (result of prochubctl, source, target, entry before)."""
+    source, target = ends(cluster, child)
+    before = source.child(child)
+    return source.ctl("move", child, target.name), source, target, before
+
+
+def assert_untouched(cluster, child, before):
+    """The old worker goes on with the same pid and epoch; nothing of the new one is left."""
+    assert cluster.wait_single(child) == before["pid"]
+    entry = cluster.wait_everywhere(child, pid=before["pid"], node=before["node"])
+    assert entry["restarts"] == before["restarts"]
+
+
+@pytest.mark.parametrize("child", ["good", "no-rounds", "no-ask"])
+def test_kinds_of_handover(pair, child):
+    client = Client(pair, child)
+    client.acks(20)
+    for _ in range(2):
+        result, source, target, before = move(pair, child)
+        assert result.returncode == 0, result
+        assert pair.wait_single(child) != before["pid"]
+        client.acks(10)
+        words = faults(pair, child).words(before["pid"])
+        assert ("ask" in words) == (child != "no-ask")
+        assert ("freeze" in words) == (child == "good")
+        assert words.index("final") < words.index("committed") < words.index("stop")
+        assert "resume" not in words
+    entry = pair.wait_everywhere(child, node=target.name)
+    assert entry["meta"]["pid"] == entry["pid"]
+    client.finish()
+
+
+@pytest.mark.parametrize("child", WRONG)
+def test_what_goes_wrong_leaves_the_old_worker(pair, child):
+    faulty = faults(pair, child)
+    client = Client(pair, child)
+    client.acks(20)
+    faulty.set(WRONG[child])
+    result, source, target, before = move(pair, child)
+    if "_line" in WRONG[child] and result.returncode == 0:
+        # a worker may reconnect after the closed connection: then the migration may go on
+        faulty.clear()
+        client.finish()
+        return
+    assert result.returncode == 1, result
+    assert result.stderr.strip()
+    (ended,) = [m for m in source.migrations(child)] or [None]
+    assert ended is None or ended["result"] == "aborted" and ended["reason"]
+    assert_untouched(pair, child, before)
+    client.acks(20)
+    faulty.clear()
+    harness.wait(lambda: source.ctl("move", child, target.name).returncode == 0,
+                 "the next attempt", 20, pause=0.2)
+    assert pair.wait_single(child) != before["pid"]
+    client.finish()
+
+
+def test_malformed_lines_are_told_and_counted(pair):
+    node, _ = ends(pair, "good")
+    faulty = faults(pair, "good")
+    pid = node.child("good")["pid"]
+    for word in ("bad_line@hello", "long_line@hello", "wrong_token", "illegal"):
+        seen = len(node.events("worker_protocol_error"))
+        lost = faulty.words(pid).count("lost")
+        faulty.set(word, "drop@ping")
+        node.kill()  # makes the worker say hello again
+        node.start()
+        harness.wait(lambda: len(node.events("worker_protocol_error")) > 0,
+                     lambda: f"an event for {word} {seen}: {faulty.words(pid)[-9:]}{node.log()}")
+        faulty.clear()
+        entry = node.wait_running("good", pid=pid)
+        assert entry["restarts"] == 0
+        harness.wait(lambda: faulty.words(pid).count("lost") > lost + 1, "it was cut off")
+    pair.wait_members()
+
+
+def test_incompatible_version_changes_nothing(pair):
+    client = Client(pair, "versions")
+    client.acks(10)
+    result, source, target, before = move(pair, "versions")
+    assert result.returncode == 1, result
+    assert_untouched(pair, "versions", before)
+    client.finish()
+
+
+def test_state_larger_than_max_state(pair):
+    client = Client(pair, "large")
+    client.acks(10)
+    result, source, target, before = move(pair, "large")
+    assert result.returncode == 1, result
+    assert "max_state" in result.stderr or "1M" in result.stderr or "large" in result.stderr
+    assert_untouched(pair, "large", before)
+    client.finish()
+
+
+@pytest.mark.parametrize("child, size", [("big-raw", 64), ("big-c", 64), ("big-py", 16)])
+def test_big_state(pair, child, size):
+    client = Client(pair, child)
+    client.acks(10)
+    source, target = ends(pair, child)
+    rss = {n.name: memory(n.process.pid) for n in (source, target)}
+    result, *_ = move(pair, child)
+    assert result.returncode == 0, result
+    done = target.wait_migration(child, "done")
+    assert done["bytes"] >= size * MB
+    client.acks(10)
+    pair.wait_single(child)
+    client.finish()
+    assert not [e for n in pair.live for e in n.events("node_suspect", "node_dead")]
+    for node in (source, target):
+        assert memory(node.process.pid) - rss[node.name] < 48 * MB
+    moved, *_ = move(pair, child)  # the ballast has arrived whole
+    assert moved.returncode == 0, moved
+    assert source.wait_migration(child, "done", after=[done["id"]])["bytes"] >= size * MB
+
+
+def memory(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
+
+
+def test_plain_worker_overlaps(pair):
+    for child in ("plain", "overlap"):
+        result, source, target, before = move(pair, child)
+        assert result.returncode == 0, result
+        entry = pair.wait_everywhere(child, node=target.name)
+        assert entry["pid"] != before["pid"]
+        assert pair.wait_single(child) == entry["pid"]
+    assert "committed" in faults(pair, "overlap").words(before["pid"])
+
+
+@pytest.mark.parametrize("child", ["flaky", "late"])
+def test_plain_worker_that_fails_over_there(pair, child):
+    """ready: none: the old one is stopped only if the new one still runs after the retention."""
+    ends(pair, child)
+    with open(pair.dir + "/bad", "w"):
+        pass
+    result, source, target, before = move(pair, child)
+    assert result.returncode == 1, result
+    assert_untouched(pair, child, before)
+    os.unlink(pair.dir + "/bad")
+
+
+def test_move_of_what_does_not_run_is_answered(pair):
+    source, target = ends(pair, "idle")
+    assert source.ctl("stop", "idle").returncode == 0
+    source.wait_child("idle", state="stopped")
+    try:
+        assert source.ctl("move", "idle", target.name, timeout=8).returncode in (0, 1)
+    finally:
+        assert source.ctl("start", "idle").returncode == 0
+    pair.wait_everywhere("idle")
+    pair.wait_single("idle")
+
+
+def test_retention_lets_the_old_worker_live(pair):
+    source, target = ends(pair, "keeps")
+    old = source.child("keeps")["pid"]
+    began = time.monotonic()
+    result = source.ctl("move", "keeps", target.name, "--no-wait")
+    assert result.returncode == 0, result
+    target.wait_running("keeps", node=target.name)
+    switched = time.monotonic()
+    assert harness.alive(old) and len(pair.workers("keeps")) == 2
+    (found,) = source.lookup("keeps")
+    assert found["node"] == target.name
+    faults(pair, "keeps").wait("stop", old)
+    assert time.monotonic() - began > 1.4
+    assert pair.wait_single("keeps") != old
+    assert time.monotonic() - switched < 4
+
+
+def test_retention_handled_ends_it_early(pair):
+    began = time.monotonic()
+    result, source, target, before = move(pair, "handled")
+    assert result.returncode == 0, result
+    assert pair.wait_single("handled") != before["pid"]
+    assert time.monotonic() - began < 10
+
+
+def test_old_worker_that_ignores_stop_and_term(pair):
+    began = time.monotonic()
+    result, source, target, before = move(pair, "deaf")
+    assert result.returncode == 0, result
+    assert pair.wait_single("deaf") != before["pid"]
+    assert time.monotonic() - began < 6
+
+
+def test_strategies_that_do_not_move(pair):
+    client = Client(pair, "pinned")
+    client.acks(5)
+    for child in ("pinned", "wants"):
+        result, source, target, before = move(pair, child)
+        assert result.returncode == 1, result
+        assert_untouched(pair, child, before)
+    client.finish()
+
+
+def test_to_where_it_is(pair):
+    source, _ = ends(pair, "good")
+    pid = source.child("good")["pid"]
+    assert source.ctl("move", "good", source.name).returncode in (0, 1)
+    assert source.child("good")["pid"] == pid
+
+
+def test_same_answer_on_the_socket(pair):
+    """The control socket says of a move what prochubctl shows."""
+    source, target = ends(pair, "good")
+    lines = []
+    with source.control() as control:
+        answer = control.call("move", child="good", node=target.name, on_more=lines.append)
+    assert answer["ok"] and all(line["more"] for line in lines)
+    with pytest.raises(harness.Refused) as refused:
+        source.call("move", child="good", node="nowhere")
+    assert refused.value.code == "not_found" and "nowhere" in refused.value.text
+
+
+def test_signals_do_not_disturb(pair):
+    source, target = ends(pair, "good")
+    client = Client(pair, "good")
+    faults(pair, "good").set("stall@data")
+    assert source.ctl("move", "good", target.name, "--no-wait").returncode == 0
+    faults(pair, "good").wait("data", source.child("good")["pid"])
+    for node in (source, target):
+        node.process.send_signal(signal.SIGHUP)
+    faults(pair, "good").clear()
+    target.wait_running("good", node=target.name)
+    client.finish()
+
+
+def test_one_slow_and_one_refusing_among_many(cluster):
+    children = {"many": counter(instances=8), "slow": raw(cluster, "slow", "--ballast", "1000"),
+                "never": raw(cluster, "never")}
+    a, b = cluster.start("a", "b", children=children, cluster={"migrations_max": 12})
+    a.ctl("move", "many", "a"), a.ctl("move", "slow", "a"), a.ctl("move", "never", "a")
+    cluster.wait_calm()
+    clients = [Client(cluster, "many", i) for i in range(8)]
+    clients += [Client(cluster, "slow"), Client(cluster, "never")]
+    for client in clients:
+        client.acks(10)
+    faults(cluster, "slow").set("stall@load")
+    faults(cluster, "never").set("refuse_never")
+    pid = a.wait_running("never", node="a")["pid"]
+    began = time.monotonic()
+    a.ctl("drain", "a", "--no-wait")
+    for i in range(8):
+        b.wait_running("many", i, node="b", timeout=4)
+    assert time.monotonic() - began < 4
+    assert b.child("slow")["node"] == "a"
+    faults(cluster, "slow").clear()
+    b.wait_running("slow", node="b")
+    assert cluster.wait_single("never") == pid
+    finish_all(clients)
+
+
+def test_busy_then_never_under_a_drain(cluster):
+    a, b = cluster.start("a", "b", children={"room": raw(cluster, "room"), "web": sleeper()})
+    room = faults(cluster, "room")
+    source, target = ends(cluster, "room")
+    client = Client(cluster, "room")
+    client.acks(10)
+    room.set("refuse_busy")
+    assert source.ctl("drain", "--no-wait").returncode == 0
+    room.wait("ask", count=2)  # asked again after retry_after_ms
+    room.clear()
+    target.wait_running("room", node=target.name)
+    cluster.wait_single("room")
+    assert source.ctl("undrain").returncode == 0
+    room.set("refuse_never")
+    result = target.ctl("drain")
+    assert result.returncode == 5, result
+    assert "room" in result.stderr + result.stdout
+    client.acks(10)
+    assert target.child("room")["node"] == target.name
+    room.clear()
+    client.finish()

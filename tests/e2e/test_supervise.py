@@ -1,0 +1,216 @@
+"""One daemon and its children: start, readiness, restart, stop, the verbs of an operator."""
+
+import os
+import signal
+import time
+
+import pytest
+
+import harness
+from raw import faults, raw, sh, sleeper
+
+NOTIFY = """
+import os, socket, sys, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+def say(text): s.sendto(text.encode(), os.environ["NOTIFY_SOCKET"])
+"""
+
+
+def python(text, **options):
+    return {"command": [harness.PYTHON, "-S", "-c", NOTIFY + text], **options}
+
+
+def running_pid(node, child, instance=0):
+    return node.wait_running(child, instance)["pid"]
+
+
+def test_starts_with_each_kind_of_readiness(solo, cluster):
+    node = solo({
+        "plain": sleeper(),
+        "speaks": raw(cluster, "speaks"),
+        "notifies": python("say('READY=1\\nSTATUS=well'); time.sleep(1000)", ready="notify"),
+        "systemd": sh("systemd-notify --ready && exec sleep 100000", ready="notify"),
+        "many": sleeper(instances=3)})
+    for child in ("plain", "speaks", "notifies", "systemd"):
+        entry = node.wait_running(child, timeout=4)  # a kept barrier descriptor would take 5 s
+        assert harness.alive(entry["pid"])
+        assert (entry["node"], entry["instance"], entry["replica"]) == ("a", 0, 0)
+        assert entry["restarts"] == 0 and entry["exit"] is None and entry["since_ms"] >= 0
+    assert len({running_pid(node, "many", i) for i in range(3)}) == 3
+    kinds = [e["event"] for e in node.events() if e.get("child") == "notifies"]
+    assert kinds == ["child_starting", "child_ready"]
+    events = node.events()
+    assert [e["seq"] for e in events] == sorted(e["seq"] for e in events)
+    assert all(e["node"] == "a" and e["time"] for e in events)
+
+
+def test_not_ready_in_time_is_restarted(solo):
+    node = solo({"mute": sleeper(ready="notify", start_timeout="300ms")})
+    node.wait_child("mute", restarts=lambda n: n >= 2)
+    assert not node.child("mute")["ready"]
+
+
+def test_restart_after_kill(solo):
+    node = solo({"web": sleeper()})
+    pid = running_pid(node, "web")
+    os.kill(pid, signal.SIGKILL)
+    entry = node.wait_running("web", pid=lambda p: p != pid)
+    assert entry["restarts"] == 1
+    exited = node.wait_event("child_exited", child="web")
+    assert "9" in str(exited) or "KILL" in str(exited)
+    shown = node.call("show", child="web")
+    assert shown["ok"]
+
+
+def test_back_off_grows_and_the_limit_fails_the_child(solo):
+    node = solo({"bad": sh("exit 3", restart={"backoff": "80ms", "backoff_max": "10s",
+                                             "jitter": "0%", "intensity": 3, "within": "1m",
+                                             "on_limit": "fail"})})
+    entry = node.wait_child("bad", state="failed")
+    assert entry["exit"] == {"code": 3}
+    node.wait_event("child_failed", child="bad")
+    starts = [e["time"] for e in node.events("child_starting") if e["child"] == "bad"]
+    assert len(starts) == 4, starts
+    at = [float(t[17:].rstrip("Z")) + 60 * float(t[14:16]) for t in starts]
+    gaps = [b - a for a, b in zip(at, at[1:])]
+    assert gaps[2] > gaps[0], gaps
+    assert node.ctl("status").returncode == 3
+    assert node.ctl("start", "bad").returncode in (0, 1)
+    harness.wait(lambda: len([e for e in node.events("child_starting")]) > 4, "started again")
+
+
+def test_policies(solo, cluster):
+    once = f"{cluster.dir}/once"
+    node = solo({
+        "done": sh("exit 0", restart={"policy": "transient"}),
+        "temp": sh("exit 1", restart={"policy": "temporary"}),
+        "retry": sh(f"test -e {once} && exec sleep 100000; touch {once}; exit 1",
+                    restart={"policy": "transient"})})
+    assert node.wait_child("retry", state="running", restarts=1)
+    assert node.wait_child("done", state="stopped")["exit"] == {"code": 0}
+    assert node.wait_child("temp", state=lambda s: s in ("stopped", "failed"))["restarts"] == 0
+
+
+def test_exec_failure_is_told(solo):
+    node = solo({"gone": {"command": ["/no/such/program"]}, "web": sleeper()})
+    running_pid(node, "web")
+    node.wait_event("child_restarting", child="gone")
+    assert "/no/such/program" in node.log() and "No such file" in node.log()
+    assert not node.child("gone")["ready"]
+
+
+def test_stop_takes_the_signal_then_the_whole_group(solo, cluster):
+    got = cluster.dir + "/got"
+    node = solo({
+        "int": sh(f"trap 'echo INT > {got}; exit 0' INT; while :; do sleep 0.05; done",
+                  stop_signal="INT"),
+        "deaf": sh("trap '' TERM; sh -c 'trap \"\" TERM; while :; do sleep 1; done' & "
+                   "while :; do sleep 1; done", stop_timeout="400ms"),
+        "leader": sh("sh -c 'trap \"\" TERM; while :; do sleep 1; done' & "
+                     "while :; do sleep 1; done", stop_timeout="400ms")})
+    running_pid(node, "int")
+    harness.wait(lambda: len(cluster.workers("deaf")) >= 3, "the deaf family")
+    harness.wait(lambda: len(cluster.workers("leader")) >= 3, "the leader's family")
+    assert node.ctl("stop", "int", "deaf", "leader").returncode == 0
+    for child in ("int", "deaf", "leader"):
+        node.wait_child(child, state="stopped", pid=None)
+        harness.wait(lambda: not cluster.workers(child), f"{child} is gone")
+    assert open(got).read() == "INT\n"
+
+
+def test_stop_of_a_protocol_worker(solo, cluster):
+    node = solo({"kind": raw(cluster, "kind"),
+                 "stub": raw(cluster, "stub", "--ignore-term", words=["ignore_stop"],
+                             stop_timeout="500ms")})
+    running_pid(node, "kind"), running_pid(node, "stub")
+    began = time.monotonic()
+    assert node.ctl("stop", "kind").returncode == 0
+    assert node.wait_child("kind", state="stopped")["exit"] == {"code": 0}
+    assert time.monotonic() - began < 0.9  # it obeyed `stop`: no grace passed
+    assert node.ctl("stop", "stub").returncode == 0
+    assert node.wait_child("stub", state="stopped")["exit"]["signal"] in (9, "KILL", "SIGKILL")
+    assert "stop" in faults(cluster, "stub").words()
+
+
+def test_verbs(solo):
+    node = solo({"web": sleeper(instances=2), "db": sleeper()})
+    old = [running_pid(node, "web", i) for i in range(2)]
+    assert node.ctl("stop", "web/1").returncode == 0
+    node.wait_child("web", 1, state="stopped")
+    assert not harness.alive(old[1]) and harness.alive(old[0])
+    assert node.ctl("restart", "web/0").returncode == 0
+    node.wait_running("web", 0, pid=lambda p: p not in old)
+    assert node.ctl("start", "web").returncode == 0
+    node.wait_running("web", 1, pid=lambda p: p not in old)
+    assert node.ctl("wait", "web", "--for=ready", "--timeout", "5s").returncode == 0
+    db = running_pid(node, "db")
+    node.process.send_signal(signal.SIGTERM)
+    assert node.process.wait(10) == 0 and not harness.alive(db)
+
+
+def test_a_stop_is_kept_over_a_restart_of_the_daemon(solo):
+    node = solo({"web": sleeper(), "db": sleeper()})
+    running_pid(node, "web")
+    assert node.ctl("stop", "web").returncode == 0
+    node.wait_child("web", state="stopped")
+    node.kill()
+    node.start()
+    running_pid(node, "db")
+    assert node.child("web")["state"] == "stopped"
+    assert node.ctl("start", "web").returncode == 0
+    running_pid(node, "web")
+
+
+@pytest.mark.parametrize("words", [
+    ["status", "nix"], ["show", "nix"], ["start", "nix"], ["stop", "nix"], ["restart", "nix"],
+    ["lookup", "nix"], ["move", "nix", "a"], ["move", "web", "nowhere"], ["drain", "nowhere"],
+    ["show", "web/7"], ["migrations", "0" * 32]], ids=" ".join)
+def test_unknown_names_exit_4(words, one):
+    result = one.ctl(*words)
+    assert result.returncode == 4, result
+    assert words[-1] in result.stderr or words[1] in result.stderr
+
+
+@pytest.fixture(scope="module")
+def one():
+    made = harness.Cluster()
+    node = made.node("a", {"web": sleeper()}, alone=True).start()
+    node.wait_running("web")
+    yield node
+    made.close(orderly=True)
+
+
+def test_status_is_what_people_were_promised(one):
+    status = one.status()
+    assert status["node"] == "a" and status["quorum"] is None and status["migrations"] == []
+    (node,) = status["nodes"]
+    assert node["name"] == "a" and node["state"] == "alive" and node["children"] == 1
+    assert not node["draining"] and node["incarnation"] > 0 and node["weight"] == 1.0
+    (child,) = status["children"]
+    assert {"child", "instance", "replica", "node", "state", "ready", "role", "epoch", "pid",
+            "since_ms", "restarts", "exit", "differs", "meta"} <= set(child)
+    assert child["role"] == "active" and child["epoch"] > 0
+    assert child["epoch"] < 2**53
+    assert one.ctl("status").returncode == 0
+    text = one.ctl("status").stdout
+    assert "web" in text and "running" in text and "\x1b" not in text
+    assert one.ctl("nodes", "--json").returncode == 0
+    found = one.lookup("web")
+    assert [(f["node"], f["instance"], f["ready"]) for f in found] == [("a", 0, True)]
+
+
+def test_daemon_that_is_not_there_exits_4(tmp_path):
+    import subprocess
+    gone = subprocess.run([harness.CTL, "--socket", str(tmp_path / "no.sock"), "status"],
+                          capture_output=True, text=True, timeout=10)
+    assert gone.returncode == 4
+
+
+def test_watchdogs(solo, cluster):
+    beat = "\nwhile 1: say('WATCHDOG=1'); time.sleep(0.1)"
+    node = solo({
+        "lively": python("say('READY=1')" + beat, ready="notify", watchdog="500ms"),
+        "hung": python("say('READY=1'); time.sleep(1000)", ready="notify", watchdog="300ms")})
+    lively = running_pid(node, "lively")
+    node.wait_child("hung", restarts=lambda n: n >= 2)
+    assert node.child("lively")["pid"] == lively and node.child("lively")["restarts"] == 0

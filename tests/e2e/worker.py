@@ -1,0 +1,386 @@
+#!/usr/bin/python3
+"""A counting worker written from PROTOCOL.md alone, without our library, that can misbehave.
+
+Serves "inc CLIENT SEQ" and "get CLIENT" on a TCP port like the examples. What it does wrong stands
+in the file --faults, one word a line, read anew at each step; what it went through it appends to
+FILE.log ("PID INSTANCE WORD"). Words: die@STEP, stall@STEP (as long as the word stands there),
+bad_line@STEP, long_line@STEP, drop@STEP (closes the control connection), and those in FAULTS below.
+Steps of the old worker: ask start data state_end next_round freeze final sent resume committed; of the
+new one: connect hello handover load loading loaded activate; of both: stop.
+"""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import threading
+import time
+
+FAULTS = ("refuse_busy", "refuse_never", "refuse_incompatible", "reject_format", "wrong_token",
+          "wrong_bytes", "early_close", "no_data", "wrong_loaded", "wrong_digest", "ignore_stop",
+          "two_hellos", "illegal", "late_ready")
+ENV = os.environ
+PATTERN = b"0123456789abcdef" * 4096
+
+
+class Gone(Exception):
+    """The control connection has ended."""
+
+
+class Worker:
+    def __init__(self, args):
+        self.args = args
+        self.role, self.epoch = ENV["PROCHUB_ROLE"], int(ENV["PROCHUB_EPOCH"])
+        self.frozen = self.moved = self.leaving = False
+        self.counts, self.dirty, self.ballast = {}, set(), args.ballast
+        self.round, self.handover, self.unanswered = 0, None, None
+        self.lock = threading.Lock()
+        self.server = socket.socket()
+        self.server.bind(("127.0.0.1", 0))
+        self.server.listen(64)
+        self.meta = {"address": "%s:%d" % self.server.getsockname(), "pid": os.getpid()}
+        self.control = self.lines = None
+
+    # ---- faults
+
+    def faults(self):
+        try:
+            with open(self.args.faults) as f:
+                return f.read().split()
+        except OSError:
+            return []
+
+    def note(self, word):
+        with open(self.args.faults + ".log", "a") as f:
+            f.write(f"{os.getpid()} {ENV['PROCHUB_INSTANCE']} {word}\n")
+
+    def step(self, name):
+        self.note(name)
+        for fault in self.faults():
+            what, _, where = fault.partition("@")
+            if where != name:
+                continue
+            if what == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            while what == "stall" and fault in self.faults():
+                time.sleep(0.02)
+            if what == "bad_line":
+                self.raw(b'{"op":"status","text":\n')
+            if what == "long_line":
+                self.raw(b'{"op":"status","text":"' + b"x" * 70000 + b'"}\n')
+            if what == "drop":
+                self.control.shutdown(socket.SHUT_RDWR)
+                raise Gone
+
+    # ---- the control connection
+
+    def raw(self, data):
+        try:
+            self.control.sendall(data)
+        except OSError:
+            raise Gone from None
+
+    def say(self, op, **fields):
+        self.raw(json.dumps({"op": op, **fields}).encode() + b"\n")
+
+    def answer(self, op, **fields):
+        """A message of the migration: said again after a reconnect, unless the daemon went on."""
+        fields = {"id": self.handover["id"], "epoch": self.handover["epoch"], **fields}
+        self.unanswered = (op, fields)
+        self.say(op, **fields)
+
+    def connect(self):
+        while True:
+            self.control = socket.socket(socket.AF_UNIX)
+            try:
+                self.control.connect(ENV["PROCHUB_SOCKET"])
+                break
+            except OSError:
+                self.control.close()
+                time.sleep(0.05)
+        self.lines = self.control.makefile("rb")
+        a = self.args
+        token = "0" * 32 if "wrong_token" in self.faults() else ENV["PROCHUB_TOKEN"]
+        hello = {"v": [1], "token": token, "caps": [c for c in a.caps.split(",") if c],
+                 "state": {"format": a.format, "version": a.version,
+                           "accepts": [[a.format, a.accepts, a.version]]}}
+        if self.round or self.handover or self.standing:
+            hello["standing"] = {"role": self.role, "epoch": self.epoch}
+            if self.handover:
+                hello["standing"]["handover"] = {
+                    "id": self.handover["id"], "state": self.handover["state"]}
+        for _ in range(2 if "two_hellos" in self.faults() else 1):
+            self.say("hello", **hello)
+
+    standing = False
+
+    def run(self):
+        threading.Thread(target=self.serve, daemon=True).start()
+        self.step("connect")
+        while not self.leaving:
+            try:
+                self.connect()
+                while not self.leaving:
+                    line = self.lines.readline()
+                    if not line:
+                        raise Gone
+                    self.take(json.loads(line))
+            except (Gone, OSError):
+                self.note("lost")
+                self.lines.close()
+                self.control.close()
+                time.sleep(0.05)
+
+    def take(self, message):
+        op = message["op"]
+        known = getattr(self, "on_" + op, None)
+        if self.handover and message.get("id") == self.handover["id"]:
+            self.unanswered = None
+        if known:
+            known(message)
+        elif "req" in message:
+            self.say("error", re=message["req"], code="unknown_op")
+
+    def on_welcome(self, m):
+        self.step("hello")
+        self.standing = True
+        if m["role"] == "active" and self.role == "standby" and not self.handover:
+            self.role = "active"
+        self.epoch = max(self.epoch, m["epoch"])
+        if self.unanswered:
+            self.say(self.unanswered[0], **self.unanswered[1])
+        if "illegal" in self.faults():
+            self.say("handover_loaded", id="0" * 32, epoch=1, round=0, bytes=0)
+        if self.role == "active" and not self.frozen and not self.moved:
+            if "late_ready" in self.faults():
+                time.sleep(self.args.late)
+            self.say("ready", meta=self.meta)
+
+    def on_ping(self, m):
+        self.say("pong", re=m.get("req"))
+
+    def on_error(self, m):
+        self.note("error:" + str(m.get("code")))
+
+    def on_stop(self, m):
+        self.step("stop")
+        if "ignore_stop" not in self.faults():
+            self.leaving = True
+
+    # ---- the old worker
+
+    def begin(self, m, state):
+        if not self.handover or self.handover["id"] != m["id"]:
+            self.handover = {"id": m["id"], "epoch": m["epoch"], "state": state}
+            self.round = 0
+
+    def refused(self):
+        for code in ("busy", "never", "incompatible"):
+            if "refuse_" + code in self.faults():
+                self.answer("handover_refuse", code=code, retry_after_ms=1000)
+                self.handover = None
+                return True
+        return False
+
+    def on_handover_ask(self, m):
+        self.begin(m, "sending")
+        self.step("ask")
+        if not self.refused():
+            self.answer("handover_accept", format=self.args.format, version=self.args.version)
+        self.handover = None
+
+    def on_handover_start(self, m):
+        self.begin(m, "sending")
+        self.step("start")
+        if self.refused():
+            return
+        rounds = "rounds" in self.args.caps
+        if not rounds:
+            self.freeze()
+        self.answer("handover_accept", format=self.args.format, version=self.args.version,
+                    bytes_estimate=self.ballast)
+        self.send_state(0, final=not rounds, whole=True)
+
+    def on_next_round(self, m):
+        self.step("next_round")
+        self.send_state(m["round"], final=False)
+
+    def on_freeze(self, m):
+        self.freeze()
+        self.step("freeze")
+        self.send_state(m.get("round", self.round + 1), final=True)
+
+    def freeze(self):
+        with self.lock:
+            self.frozen = True
+        self.handover["state"] = "frozen"
+
+    def snapshot(self, whole):
+        with self.lock:
+            clients = list(self.counts) if whole else list(self.dirty)
+            self.dirty.clear()
+            text = "".join(f"{c} {self.counts[c][0]} {self.counts[c][1]}\n" for c in clients)
+        yield text.encode()
+        if whole and self.ballast:
+            yield b"#"
+            for at in range(0, self.ballast, len(PATTERN)):
+                yield PATTERN[:self.ballast - at]
+
+    def send_state(self, number, final, whole=False):
+        self.round = number
+        faults, sent = self.faults(), 0
+        if "no_data" in faults:
+            return
+        data = self.data(number)
+        try:
+            parts = list(self.snapshot(whole))
+            for i, part in enumerate(parts):
+                if i == len(parts) // 2:
+                    self.step("data")
+                if "early_close" in faults and i == len(parts) - 1:
+                    sent += len(part)
+                    part = part[:len(part) // 2]
+                    sent -= len(part)
+                data.sendall(part)
+                sent += len(part)
+        except OSError:
+            self.note("cut")
+            return
+        finally:
+            data.close()
+        self.step("final" if final else "state_end")
+        self.answer("state_end", round=number, final=final,
+                    bytes=sent + (1 if "wrong_bytes" in faults else 0))
+        if final:
+            self.step("sent")
+
+    def data(self, number):
+        data = socket.socket(socket.AF_UNIX)
+        data.connect(ENV["PROCHUB_SOCKET"])
+        data.sendall(json.dumps({"op": "data", "token": ENV["PROCHUB_TOKEN"],
+                                 "id": self.handover["id"], "round": number}).encode() + b"\n")
+        return data
+
+    def on_resume(self, m):
+        self.step("resume")
+        with self.lock:
+            self.frozen = False
+        self.epoch = max(self.epoch, m.get("epoch", 0) if self.handover else 0)
+        self.begin(m, "sending")
+        self.answer("resumed")
+        self.handover = self.unanswered = None
+
+    def on_committed(self, m):
+        self.step("committed")
+        self.begin(m, "committed")
+        self.handover["state"] = "committed"
+        self.moved = True
+        if self.args.handled:
+            self.answer("retention_handled")
+
+    # ---- the new worker
+
+    def on_handover(self, m):
+        self.begin(m, "loading")
+        number = m.get("round", 0)
+        self.step("handover")
+        if "reject_format" in self.faults():
+            self.answer("handover_reject", code="format", text="not mine")
+            return
+        parts, n = [], 0
+        data = self.data(number)
+        self.step("load")
+        while True:
+            part = data.recv(1 << 16)
+            if not part:
+                break
+            if n == 0:
+                self.step("loading")
+            n += len(part)
+            parts.append(part)
+        data.close()
+        self.incoming = (number, b"".join(parts))
+        self.handover["state"] = "loading"
+
+    def on_state_end(self, m):
+        number, state = self.incoming
+        if number != m.get("round", 0) or len(state) != m["bytes"]:
+            self.note("short")
+            return
+        self.step("loaded")
+        lines, mark, filler = state.partition(b"#")
+        for line in lines.decode().splitlines():
+            client, seq, count = line.split()
+            self.counts[client] = [int(seq), int(count)]
+        if mark:
+            self.ballast = len(filler)
+            for at in range(0, len(filler), len(PATTERN)):
+                assert PATTERN.startswith(filler[at:at + len(PATTERN)])
+        self.handover["state"] = "loaded"
+        more = {"digest": "0123456789abcdef"} if "wrong_digest" in self.faults() else {}
+        extra = 1 if "wrong_loaded" in self.faults() else 0
+        self.answer("handover_loaded", round=number, bytes=len(state) + extra, **more)
+
+    def on_activate(self, m):
+        self.step("activate")
+        with self.lock:
+            self.role, self.epoch = "active", m["epoch"]
+        self.handover = self.unanswered = None
+        self.say("ready", meta=self.meta)
+
+    def on_abort(self, m):
+        self.note("abort")
+        self.handover = None
+        if "ignore_stop" not in self.faults():
+            self.leaving = True
+
+    # ---- clients
+
+    def serve(self):
+        while True:
+            connection, _ = self.server.accept()
+            threading.Thread(target=self.client, args=(connection,), daemon=True).start()
+
+    def client(self, connection):
+        try:
+            with connection, connection.makefile("rb") as lines:
+                for line in lines:
+                    connection.sendall(self.reply(line.decode().split()).encode() + b"\n")
+        except OSError:
+            pass
+
+    def reply(self, words):
+        with self.lock:
+            if self.moved:
+                return "moved"
+            if self.frozen or self.role != "active":
+                return "busy"
+            entry = self.counts.setdefault(words[1], [0, 0])
+            if words[0] == "inc" and int(words[2]) > entry[0]:
+                entry[:] = int(words[2]), entry[1] + 1
+                self.dirty.add(words[1])
+            return f"ok {entry[1]} {self.epoch}"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--caps", default="handover,ask,rounds")
+    parser.add_argument("--faults", required=True)
+    parser.add_argument("--format", default="raw")
+    parser.add_argument("--version", type=int, default=1)
+    parser.add_argument("--accepts", type=int, default=1)
+    parser.add_argument("--ballast", type=int, default=0)
+    parser.add_argument("--slow", type=float, default=0)
+    parser.add_argument("--late", type=float, default=0)
+    parser.add_argument("--handled", action="store_true")
+    parser.add_argument("--ignore-term", action="store_true")
+    args = parser.parse_args()
+    if args.ignore_term:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(args.slow)
+    Worker(args).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -104,7 +104,7 @@ RUN_UNIT = CK_FORK=$(CK_FORK) tests/check/unit.sh $(UNIT)
 RUN_SIM = $(B)/sim $(if $(SEED),--seeds $(SEED)..$(SEED),--seeds $(SEEDS)) \
 	$(if $(NODES),--nodes $(NODES)) $(if $(TRACE),--trace)
 PYTEST = PYTHONDONTWRITEBYTECODE=1 PROCHUB_BUILD=$(abspath $(B)) \
-	$(PYTHON) -m pytest -q -p no:cacheprovider
+	PYTHONPATH=$(abspath tests/check) $(PYTHON) -m pytest -q -p no:cacheprovider -p noskip
 
 setup: ## install what building and testing need (Debian 12, root): packages.txt
 	@tests/check/setup.sh packages.txt
@@ -136,9 +136,11 @@ asan: ## simulation and unit tests under address and undefined-behaviour sanitiz
 run-sim-unit:
 	@$(RUN_SIM)
 	@$(RUN_UNIT)
-valgrind: ## unit tests under valgrind (slow)
+# not those that start processes (valgrind makes clone with shared memory a fork) or keep time
+valgrind: ## unit tests under valgrind, minutes
 	$(SUB) tested
-	@CK_FORK=no tests/check/unit.sh --valgrind $(UNIT)
+	@CK_FORK=no tests/check/unit.sh --valgrind $(filter-out $(patsubst %,$(B)/unit/test_%,buslink \
+		shell_bus spawn io_child io_unixsock conf_hostile stream stream_faults),$(UNIT))
 coverage: ## lines that unit tests and simulation reach, a line a file
 	$(SUB) VARIANT=coverage CK_FORK=no tested
 	@$(MAKE) --no-print-directory VARIANT=coverage SEEDS=1..200 CK_FORK=no run-sim-unit

@@ -4,6 +4,7 @@ usage: arrows.py [ROOT]; exit 1 with a line for each violation.
 """
 
 import fnmatch
+import os
 import pathlib
 import re
 import sys
@@ -64,7 +65,7 @@ def resolve(root, path, name, quoted):
         places.insert(0, str(pathlib.PurePosixPath(path).parent))
     for place in places:
         if (root / place / name).is_file():
-            return (pathlib.PurePosixPath(place) / name).as_posix()
+            return os.path.normpath(f"{place}/{name}")
     return None
 
 

@@ -24,10 +24,12 @@ unit=$root/usr/lib/systemd/system/prochub.service
 ! grep -n '@' "$unit" || fail "something was not filled in"
 # verify wants the program where the unit names it
 sed "s|^ExecStart=|ExecStart=$root|" "$unit" >"$root/prochub.service"
-systemd-analyze verify --man=no "$root/prochub.service" || fail "systemd refuses the unit"
-rm "$root/prochub.service"
-systemd-sysusers --dry-run "$root/usr/lib/sysusers.d/prochub.conf" >/dev/null ||
-	fail "systemd refuses the sysusers file"
+# an unknown word is only a warning to it, but an error here
+systemd-analyze verify --man=no "$root/prochub.service" >"$root/said" 2>&1 &&
+	! grep prochub "$root/said" || fail "systemd refuses the unit: $(cat "$root/said")"
+rm "$root/prochub.service" "$root/said"
+said=$(systemd-sysusers --dry-run "$root/usr/lib/sysusers.d/prochub.conf" 2>&1) ||
+	fail "systemd refuses the sysusers file: $said"
 mkdir "$root/tmpfiles"
 systemd-tmpfiles --create --root="$root/tmpfiles" "$root/usr/lib/tmpfiles.d/prochub.conf" ||
 	fail "systemd refuses the tmpfiles file"

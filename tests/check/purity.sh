@@ -28,7 +28,7 @@ if [ -s "$work/foreign" ]; then
 	while read -r symbol; do
 		echo "purity: the core calls $symbol:" \
 			"$(nm -A -u "$build/libcore.a" $base 2>/dev/null | grep -w "$symbol" |
-				sed 's/.*:\([^:]*\.o\):.*/\1/' | sort -u | tr '\n' ' ')"
+				grep -o '[^:/]*\.o:' | tr -d : | sort -u | tr '\n' ' ')"
 	done <"$work/foreign"
 	exit 1
 fi

@@ -5,8 +5,12 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define SEED_SECONDS 20 /* of the real clock; a seed takes milliseconds */
 
 static const char usage[] =
 	"usage: sim [--seed N | --seeds FIRST..LAST] [--nodes 2..5] [--children N] [--trace]\n"
@@ -127,11 +131,34 @@ static void report(const struct args *args, uint64_t seed, const struct result *
 	printf("\n");
 }
 
+/* A step that never ends cannot be left: the run ends with the seed's name. */
+static volatile sig_atomic_t running_high, running_low;
+
+static void stuck(int number)
+{
+	char text[] = "seed ......................: a step does not end\n0 passed, 1 failed\n";
+	uint64_t seed = (uint64_t)(uint32_t)running_high << 32 | (uint32_t)running_low;
+	(void)number;
+	for (size_t i = 26; i > 4; i--, seed /= 10)
+		text[i] = seed || i == 26 ? (char)('0' + seed % 10) : ' ';
+	ssize_t written = write(STDOUT_FILENO, text, sizeof text - 1);
+	_exit(written < 0 ? 3 : 1);
+}
+
+static void watch(uint64_t seed)
+{
+	running_high = (sig_atomic_t)(seed >> 32);
+	running_low = (sig_atomic_t)seed;
+	fflush(stdout);
+	(void)alarm(SEED_SECONDS);
+}
+
 static int run_all(struct args *args)
 {
 	uint64_t passed = 0, failed = 0, steps = 0, acks = 0, done = 0, aborted = 0;
 	for (uint64_t seed = args->first; seed <= args->last; seed++) {
 		struct result result, second;
+		watch(seed);
 		run(&args->opt, seed, false, &result);
 		if (args->twice) {
 			run(&args->opt, seed, false, &second);
@@ -235,6 +262,7 @@ int main(int argc, char **argv)
 	struct args args = {
 		.opt = {.story = -1, .fault_mask = UINT64_MAX}, .first = 1, .last = 100};
 	int c;
+	(void)signal(SIGALRM, stuck);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
 		if (!take(&args, c)) {
 			fputs(usage, stderr);

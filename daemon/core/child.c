@@ -285,6 +285,15 @@ static void answer_dropped(struct ph_hub *hub, const struct ph_bmsg *msg)
 	}
 }
 
+static void take_spec(struct ph_hub *hub, const struct ph_spec_line *line)
+{
+	struct ph_child *child = ph_child_get(hub, &line->child);
+	if (!line->spec || (child->spec && child->spec->revision >= line->revision))
+		return;
+	ph_child_in_force(hub, child, line->spec, line->revision, true);
+	ph_plan_soon(hub, 0);
+}
+
 void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	if (msg->kind == PH_B_SPEC_FETCH) {
@@ -299,10 +308,7 @@ void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 		}
 	} else if (msg->kind == PH_B_SPEC) {
 		for (size_t i = 0; i < msg->n_specs; i++)
-			if (msg->specs[i].spec)
-				ph_child_in_force(hub, ph_child_get(hub, &msg->specs[i].child),
-					msg->specs[i].spec, msg->specs[i].revision, true);
-		ph_plan_soon(hub, 0);
+			take_spec(hub, &msg->specs[i]);
 	}
 }
 

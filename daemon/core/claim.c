@@ -173,6 +173,8 @@ void ph_claim_run(struct ph_hub *hub)
 {
 	uint64_t number = 0;
 	struct ph_claim *claim, *next;
+	if (hub->self_state != PH_MEMBER_ALIVE || hub->away)
+		return; /* those who are to be asked are not all known yet */
 	DL_FOREACH (hub->claims, claim) {
 		if (claim->number || claim->again_ms > hub->now_ms)
 			continue;
@@ -287,6 +289,11 @@ static bool others_first(struct ph_hub *hub, struct ph_slot *slot, const struct 
 	if (slot->target && slot->target->state >= PH_TARGET_PREPARING &&
 		slot->target->state <= PH_TARGET_ACTIVATING)
 		return true;
+	if (slot->target && slot->target->state == PH_TARGET_RELEASING)
+		return true;
+	if (slot->source && slot->source->old &&
+		slot->source->state == PH_SOURCE_RETAINING)
+		return true; /* its worker may be given back to it */
 	if (slot->source && ph_source_undecided(slot->source))
 		return true;
 	return slot->claim && slot->claim->basis == PH_CLAIM_COLD &&
@@ -301,6 +308,9 @@ static enum ph_verdict judge(struct ph_hub *hub, struct ph_slot *slot,
 		return PH_VERDICT_REFUSED;
 	if (owned_by_other(hub, slot, line, from))
 		return PH_VERDICT_OWNED;
+	/* A node that has not joined yet may not know whom it would speak against. */
+	if (line->basis != PH_CLAIM_COMMIT && (hub->self_state != PH_MEMBER_ALIVE || hub->away))
+		return PH_VERDICT_WAIT;
 	if (others_first(hub, slot, line, from))
 		return PH_VERDICT_WAIT;
 	if (slot->seen > line->epoch)

@@ -372,7 +372,7 @@ static void on_shutdown(struct ph_hub *hub)
 	hub->shutting = true;
 	if (!again && hub->set.drain_on_stop && hub->set.address[0]) {
 		hub->draining = true;
-		hub->drained = false;
+		hub->drained = hub->drain_planned = false;
 		hub->drain_deadline_ms = hub->now_ms + DRAIN_ON_STOP_MS;
 		ph_plan_soon(hub, 0);
 		ph_member_heartbeat_now(hub);

@@ -119,7 +119,7 @@ static void set_draining(struct ph_hub *hub, bool draining)
 	if (hub->draining == draining)
 		return;
 	hub->draining = draining;
-	hub->drained = false;
+	hub->drained = hub->drain_planned = false;
 	struct ph_record record = {.kind = PH_RECORD_DRAINING, .ok = draining};
 	(void)ph_journal(hub, &record);
 	DL_FOREACH_SAFE (hub->moves, move, next)

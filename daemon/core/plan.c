@@ -106,12 +106,24 @@ static bool pointless(struct ph_hub *hub, const struct ph_move *move)
 	return !member || !ph_member_live(member) || member->info.draining;
 }
 
+/* It does not run, so there is no state to carry: whoever is next in line starts it afresh. */
+static bool let_go(struct ph_hub *hub, struct ph_move *move)
+{
+	struct ph_instance *instance = move->slot->instance;
+	if (!hub->draining || move->order || !instance || move->slot->source ||
+		ph_instance_has_process(instance))
+		return false;
+	instance->after = PH_AFTER_DISCARD;
+	ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
+	return true;
+}
+
 void ph_moves_run(struct ph_hub *hub)
 {
 	struct ph_move *move, *next;
 	uint64_t again = PH_NEVER_MS;
 	DL_FOREACH_SAFE (hub->moves, move, next) {
-		if (pointless(hub, move)) {
+		if (pointless(hub, move) || let_go(hub, move)) {
 			ph_move_drop(hub, move);
 			ph_plan_soon(hub, 0);
 			continue;
@@ -217,8 +229,10 @@ static bool wanted(struct ph_hub *hub, const struct ph_slot *slot)
 static void offer_spec(struct ph_hub *hub, struct ph_slot *slot)
 {
 	struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
-	if (!child || !child->own || !ph_child_settle(hub, child))
+	if (!child || !child->own || hub->now_ms < child->offered_ms + LOOK_AGAIN_MS ||
+		!ph_child_settle(hub, child))
 		return;
+	child->offered_ms = hub->now_ms;
 	struct ph_bmsg *msg = ph_send(hub, &slot->place, PH_B_SPEC);
 	struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
 	line->child = child->name;
@@ -233,9 +247,8 @@ static void offer_spec(struct ph_hub *hub, struct ph_slot *slot)
 static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of_child)
 {
 	const struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
-	if (slot->claim || slot->target || slot->source)
-		return;
-	if (slot->instance) { /* adopted, and about to say what it is */
+	if (slot->claim || slot->target || slot->source ||
+		slot->instance) { /* one adopted and about to say what it is */
 		ph_plan_soon(hub, LOOK_AGAIN_MS);
 		return;
 	}
@@ -325,6 +338,7 @@ void ph_plan_run(struct ph_hub *hub)
 			plan_unowned(hub, slot, child != offered);
 		offered = child;
 	}
+	hub->drain_planned = hub->draining;
 	if (wait)
 		return;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
@@ -337,7 +351,7 @@ void ph_plan_run(struct ph_hub *hub)
 void ph_plan_drained(struct ph_hub *hub)
 {
 	struct ph_move *move;
-	if (!hub->draining || hub->drained || hub->plan.pos)
+	if (!hub->draining || hub->drained || !hub->drain_planned)
 		return;
 	for (struct ph_source *s = hub->sources; s; s = s->hh.next)
 		if (s->state != PH_SOURCE_ENDED)

@@ -220,9 +220,10 @@ enum ph_source_state ph_source_taken_back(struct ph_hub *hub, struct ph_source *
 		tell_epoch(hub, old);
 		ph_slot_publish(hub, slot);
 	}
-	ph_source_answer_release(hub, s, true);
+	if (s->peer.s[0])
+		ph_source_answer_release(hub, s, true);
 	enum ph_source_state next = ph_source_finish(hub, s, result);
-	ph_source_close_with(hub, s, PH_B_ABORT);
+	ph_source_close_with(hub, s, s->peer.s[0] ? PH_B_ABORT : PH_B_NONE);
 	if (!slot->instance)
 		ph_own_start(hub, slot, s->new_epoch, PH_LINEAGE_COLD);
 	return next;

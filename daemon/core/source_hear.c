@@ -28,6 +28,10 @@ static enum ph_source_input input_of(enum ph_bkind kind)
 static void answer_stranger(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_bmsg *answer;
+	struct ph_slot *slot = ph_slot_find(hub, &msg->key, NULL);
+	/* With the journal lost only a worker that serves proves that nothing was committed. */
+	bool serves = slot && ph_slot_mine(hub, slot) && slot->instance &&
+		      slot->instance->state == PH_INSTANCE_RUNNING;
 	bool outcome = msg->kind == PH_B_ABORTED || msg->kind == PH_B_NACK ||
 		       msg->kind == PH_B_REJECT || msg->kind == PH_B_ACTIVE;
 	if (outcome) {
@@ -36,7 +40,7 @@ static void answer_stranger(struct ph_hub *hub, const struct ph_bmsg *msg)
 		answer = ph_send(hub, &msg->from, PH_B_RELEASED);
 	} else if ((msg->kind == PH_B_QUERY || msg->kind == PH_B_PREPARED ||
 			   msg->kind == PH_B_READY) &&
-		   !hub->set.journal_lost) {
+		   (!hub->set.journal_lost || serves)) {
 		answer = ph_send(hub, &msg->from, PH_B_ABORT);
 		ph_reason(answer->reason, "the source does not know this migration");
 	} else {
@@ -102,6 +106,8 @@ void ph_source_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 		ph_source_void_ack(hub, s, &msg->from);
 		return;
 	}
+	if (!s->peer.s[0]) /* restored without its record: this is who the other side is */
+		s->peer = msg->from;
 	if (!ph_name_equal(&msg->from, &s->peer))
 		return;
 	if (msg->kind == PH_B_QUERY) {

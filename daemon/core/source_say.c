@@ -280,7 +280,8 @@ void ph_source_entered(struct ph_hub *hub, struct ph_source *s, enum ph_source_s
 {
 	bool moving = s->state == PH_SOURCE_COPYING || s->state == PH_SOURCE_RETAINING ||
 		      s->state == PH_SOURCE_VOIDING;
-	if (s->state != before || moving)
+	/* One that has passed and changed nothing is set anew: O may be gone meanwhile. */
+	if (s->state != before || moving || s->deadline_ms <= hub->now_ms)
 		s->deadline_ms = deadline_of(hub, s);
 	if (s->state != before && s->state != PH_SOURCE_ENDED) {
 		enum ph_phase phase = phase_of(s);

@@ -96,6 +96,7 @@ struct ph_child {
 	uint64_t declared_hash, declared_revision; /* as journalled */
 	uint64_t wanted_revision; /* seen in the registry, its text still to be fetched */
 	uint64_t fetch_at_ms;
+	uint64_t offered_ms; /* its text was last offered to whom placement names */
 	bool dropped; /* asking who still declares it */
 	uint64_t dropped_at_ms;
 	UT_hash_handle hh;
@@ -518,7 +519,7 @@ struct ph_hub {
 	bool started, bus_up, shutting, stopping, exiting, ready_told;
 	uint64_t drain_deadline_ms;
 	enum ph_member_state self_state;
-	bool draining, drained;
+	bool draining, drained, drain_planned;
 	uint64_t started_ms, join_until_ms, last_join_ms;
 	struct ph_member *members; /* without this node */
 	uint64_t sequence;

@@ -331,7 +331,7 @@ static enum ph_target_state start_again(struct ph_hub *hub, struct ph_target *t)
 	t->resend_ms = PH_NEVER_MS;
 	if (t->slot->target == t)
 		t->slot->target = NULL;
-	if (!t->slot->instance && ph_slot_mine(hub, t->slot))
+	if (!t->slot->instance && ph_is_self(hub, &t->slot->entry.node))
 		ph_own_start(hub, t->slot, t->new_epoch, PH_LINEAGE_COLD);
 	return PH_TARGET_NEVER;
 }
@@ -354,7 +354,7 @@ static enum ph_target_state active_synced(struct ph_hub *hub, struct ph_target *
 	tell_one_more(hub, t);
 	if (!t->a_dead)
 		ph_target_say(hub, t, PH_B_ACTIVE, false);
-	if (!fresh || !ph_instance_has_process(fresh))
+	if (!fresh || fresh->state != PH_INSTANCE_STANDING) /* it ended meanwhile */
 		return t->a_dead ? start_again(hub, t) : release(hub, t);
 	slot->target = NULL;
 	slot->instance = fresh;
@@ -415,6 +415,9 @@ static enum ph_target_state lost_early(struct ph_hub *hub, struct ph_target *t)
 
 static enum ph_target_state release_synced(struct ph_hub *hub, struct ph_target *t)
 {
+	/* Others learn that it is free, and A, who goes before them, may take it back. */
+	if (ph_slot_mine(hub, t->slot))
+		ph_slot_release(hub, t->slot);
 	ph_target_say(hub, t, PH_B_RELEASE, true);
 	return t->state;
 }

@@ -208,24 +208,3 @@ def test_stop_is_the_wish_of_the_cluster(cluster):
     assert cluster.nodes["b"].ctl("start", "room").returncode == 0
     owners(cluster, "room", 3)
     assert_single(cluster, "room", 3)
-
-
-def test_lookups_and_watches_of_workers(cluster):
-    """PROTOCOL.md's lookup and watch, on the worker socket of a node that does not run it."""
-    import json
-    import socket
-    cluster.start("a", "b", children={
-        "room": counter(), "spy": sleeper(placement={"strategy": "local"})})
-    source, target = ends(cluster, "room")
-    pid = target.wait_child("spy", node=target.name)["pid"]
-    with open(f"/proc/{pid}/environ") as f:
-        token = dict(x.split("=", 1) for x in f.read().split("\0") if x)["PROCHUB_TOKEN"]
-    assert token and pid
-    # a connection of another session is refused: nothing is said but an error
-    with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(5)
-        s.connect(target.run_dir + "/worker.sock")
-        s.sendall(json.dumps({"op": "hello", "v": [1], "token": token, "caps": []}).encode()
-                  + b"\n")
-        line = s.makefile("rb").readline()
-    assert not line or json.loads(line)["op"] == "error"

@@ -150,12 +150,23 @@ class Worker:
         self.epoch = max(self.epoch, m["epoch"])
         if self.unanswered:
             self.say(self.unanswered[0], **self.unanswered[1])
+        if self.args.watch:
+            self.say("lookup", req=1, child=self.args.watch)
+            self.say("watch", req=2, child=self.args.watch)
+            self.say("dance", req=3)
+            self.say("dance")
         if "illegal" in self.faults():
             self.say("handover_loaded", id="0" * 32, epoch=1, round=0, bytes=0)
         if self.role == "active" and not self.frozen and not self.moved:
             if "late_ready" in self.faults():
                 time.sleep(self.args.late)
             self.say("ready", meta=self.meta)
+
+    def on_found(self, m):
+        for entry in m.get("instances", []):
+            self.note(f"{m['op']}:{entry['node']}")
+
+    on_changed = on_found
 
     def on_ping(self, m):
         self.say("pong", re=m.get("req"))
@@ -222,10 +233,11 @@ class Worker:
             self.dirty.clear()
             text = "".join(f"{c} {self.counts[c][0]} {self.counts[c][1]}\n" for c in clients)
         yield text.encode()
-        if whole and self.ballast:
+        filler = self.ballast if whole else self.args.churn
+        if filler:
             yield b"#"
-            for at in range(0, self.ballast, len(PATTERN)):
-                yield PATTERN[:self.ballast - at]
+            for at in range(0, filler, len(PATTERN)):
+                yield PATTERN[:filler - at]
 
     def send_state(self, number, final, whole=False):
         self.round = number
@@ -313,8 +325,9 @@ class Worker:
         for line in lines.decode().splitlines():
             client, seq, count = line.split()
             self.counts[client] = [int(seq), int(count)]
-        if mark:
+        if mark and not number:
             self.ballast = len(filler)
+        if mark:
             for at in range(0, len(filler), len(PATTERN)):
                 assert PATTERN.startswith(filler[at:at + len(PATTERN)])
         self.handover["state"] = "loaded"
@@ -371,6 +384,8 @@ def main():
     parser.add_argument("--version", type=int, default=1)
     parser.add_argument("--accepts", type=int, default=1)
     parser.add_argument("--ballast", type=int, default=0)
+    parser.add_argument("--churn", type=int, default=0)
+    parser.add_argument("--watch")
     parser.add_argument("--slow", type=float, default=0)
     parser.add_argument("--late", type=float, default=0)
     parser.add_argument("--handled", action="store_true")

@@ -153,9 +153,12 @@ static inline void w_stream_act(struct world *w, unsigned node, const struct ph_
 
 /* ---- what it hears ---- */
 
-static inline void w_refuse(struct world *w, struct w_proc *p, const char *code)
+static inline void w_refuse(
+	struct world *w, struct w_proc *p, const struct ph_id *id, const char *code)
 {
-	w_say(w, p, PH_W_HANDOVER_REFUSE)->code = code;
+	struct ph_wmsg *msg = w_say(w, p, PH_W_HANDOVER_REFUSE);
+	msg->id = *id;
+	msg->code = code;
 }
 
 static inline void w_hears_start(struct world *w, struct w_proc *p, const struct ph_wmsg *msg)
@@ -165,7 +168,7 @@ static inline void w_hears_start(struct world *w, struct w_proc *p, const struct
 	if (ask ? t->mute_ask : t->mute_start)
 		return;
 	if (t->busy || t->never) {
-		w_refuse(w, p, t->busy ? "busy" : "never");
+		w_refuse(w, p, &msg->id, t->busy ? "busy" : "never");
 		t->busy -= t->busy != 0;
 		return;
 	}

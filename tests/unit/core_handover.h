@@ -120,9 +120,10 @@ static inline void h_go(struct h_run *run, uint64_t ms)
 static inline bool h_happened(const struct h_run *run)
 {
 	bool rounds = (run->old->def->traits.caps & PH_CAP_ROUNDS) != 0;
-	bool never = (run->moment->kind == PH_W_FREEZE && run->moment->when == W_AT_TELL && !rounds) ||
-		     (run->moment->kind == PH_B_CLAIM && run->moment->when == W_AT_SEND &&
-			     run->w->n_nodes == 2);
+	bool never =
+		(run->moment->kind == PH_W_FREEZE && run->moment->when == W_AT_TELL && !rounds) ||
+		(run->moment->kind == PH_B_CLAIM && run->moment->when == W_AT_SEND &&
+			run->w->n_nodes == 2);
 	ck_assert_msg(run->w->done != never, "the moment '%s' %s", run->moment->name,
 		never ? "came" : "never came");
 	return !never;
@@ -132,6 +133,7 @@ static inline struct w_proc *h_one_left(struct h_run *run)
 {
 	struct w_proc *p = w_only(run->w, "room", 0);
 	w_agree(run->w, "room", 0, p->node);
+	ck_assert_msg(!run->w->late_words, "a worker is spoken to after its reap");
 	for (unsigned i = 0; i < run->w->n_nodes; i++)
 		ck_assert_msg(!run->w->nodes[i].bugs, "%c logged a bug", (int)('a' + i));
 	return p;

@@ -291,7 +291,8 @@ static inline void w_agree(struct world *w, const char *child, uint32_t instance
 	}
 }
 
-/* A test in a case of its own, so that CK_RUN_CASE names it. W_TRACE=number traces one of its worlds. */
+/* A test in a case of its own, so that CK_RUN_CASE names it. W_TRACE=number traces one of its
+ * worlds. */
 static inline void w_loop(Suite *suite, const char *name, const TTest *test, int n)
 {
 	TCase *tc = tcase_create(name);

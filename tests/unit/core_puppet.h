@@ -97,9 +97,9 @@ static inline void p_left_alone(struct world *w, uint64_t ms)
 	else
 		w_sync_all(w, 0);
 	for (size_t i = 0; i < w->n_procs; i++)
-		w->procs[i].def->traits = (struct w_traits){
-			.protocol = w->procs[i].def->traits.protocol,
-			.caps = w->procs[i].def->traits.caps};
+		w->procs[i].def->traits =
+			(struct w_traits){.protocol = w->procs[i].def->traits.protocol,
+				.caps = w->procs[i].def->traits.caps};
 	w_run(w, ms);
 	w_rules_inside(w->nodes[0].hub);
 }

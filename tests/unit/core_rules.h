@@ -3,22 +3,22 @@
 #define PH_TESTS_CORE_RULES_H
 
 static const char *const w_bkinds[PH_BKIND_COUNT] = {
-#define X(name, word) [PH_B_##name] = word,
+#define X(name, word) word,
 	PH_BKINDS(X)
 #undef X
 };
 static const char *const w_wops[PH_WOP_COUNT] = {
-#define X(name, word) [PH_W_##name] = word,
+#define X(name, word) word,
 	PH_WOPS(X)
 #undef X
 };
 static const char *const w_records[PH_RECORD_COUNT] = {
-#define X(name, word) [PH_RECORD_##name] = word,
+#define X(name, word) word,
 	PH_RECORDS(X)
 #undef X
 };
 static const char *const w_acts[PH_ACTION_COUNT] = {
-#define X(name) [PH_ACT_##name] = #name,
+#define X(name) #name,
 	PH_ACTIONS(X)
 #undef X
 };
@@ -76,8 +76,8 @@ static inline void w_rule_send(struct world *w, unsigned node, const struct ph_b
 				"%s while the new worker lives", w_bkinds[msg->kind]);
 }
 
-static inline void w_rule_tell(struct world *w, unsigned node, const struct w_proc *p,
-	const struct ph_wmsg *msg)
+static inline void w_rule_tell(
+	struct world *w, unsigned node, const struct w_proc *p, const struct ph_wmsg *msg)
 {
 	const struct w_node *n = &w->nodes[node];
 	if (msg->op == PH_W_ACTIVATE)
@@ -129,6 +129,9 @@ static inline void w_rules(struct world *w, unsigned node, const struct ph_actio
 /* After each step: never two that serve, unless a false verdict or an overlap says otherwise. */
 static inline void w_rules_after(struct world *w)
 {
+	if (!w->look)
+		return;
+	w->look = false;
 	for (size_t i = 0; i < w->n_procs; i++) {
 		const struct w_proc *p = &w->procs[i];
 		if (!w_serves(p) || !p->def->spec.swap || p->def->spec.local)
@@ -140,8 +143,8 @@ static inline void w_rules_after(struct world *w)
 			ck_assert_msg(!both || p->epoch != q->epoch || !protocol,
 				"two of %s/%u serve with one epoch", p->key.child.s,
 				p->key.instance);
-			ck_assert_msg(!both || w->double_allowed || !protocol,
-				"two of %s/%u serve", p->key.child.s, p->key.instance);
+			ck_assert_msg(!both || w->double_allowed || !protocol, "two of %s/%u serve",
+				p->key.child.s, p->key.instance);
 		}
 	}
 }
@@ -153,29 +156,29 @@ static inline void w_rules_inside(const struct ph_hub *hub)
 	DL_FOREACH (hub->instances, i) {
 		bool process = i->state >= PH_INSTANCE_SPAWNING && i->state <= PH_INSTANCE_REAPING;
 		bool bounded = i->state == PH_INSTANCE_STARTING ||
-			       i->state == PH_INSTANCE_STOPPING || i->state == PH_INSTANCE_KILLING ||
-			       i->state == PH_INSTANCE_BACKOFF ||
+			       i->state == PH_INSTANCE_STOPPING ||
+			       i->state == PH_INSTANCE_KILLING || i->state == PH_INSTANCE_BACKOFF ||
 			       (i->state == PH_INSTANCE_RUNNING && i->spec->watchdog_ms);
 		ck_assert(i->state < PH_INSTANCE_STATE_COUNT);
 		ck_assert_msg(process == (i->wid != 0), "state %d, wid %llx", (int)i->state,
 			(unsigned long long)i->wid);
-		ck_assert_msg(!bounded || i->timer.pos, "instance state %d has no bound",
-			(int)i->state);
+		ck_assert_msg(
+			!bounded || i->timer.pos, "instance state %d has no bound", (int)i->state);
 	}
 	for (const struct ph_source *s = hub->sources; s; s = s->hh.next) {
 		bool bounded = s->state <= PH_SOURCE_COPYING || s->state == PH_SOURCE_RETAINING ||
 			       s->state == PH_SOURCE_ABORTING;
 		ck_assert(s->state < PH_SOURCE_STATE_COUNT);
-		ck_assert_msg(!bounded || s->timer.pos, "source state %d has no bound",
-			(int)s->state);
+		ck_assert_msg(
+			!bounded || s->timer.pos, "source state %d has no bound", (int)s->state);
 		ck_assert(s->state != PH_SOURCE_RECLAIMING || s->slot->claim);
 	}
 	for (const struct ph_target *t = hub->targets; t; t = t->hh.next) {
 		bool bounded = t->state == PH_TARGET_STARTING || t->state == PH_TARGET_LOADING ||
 			       t->state == PH_TARGET_SETTLING;
 		ck_assert(t->state < PH_TARGET_STATE_COUNT);
-		ck_assert_msg(!bounded || t->timer.pos, "target state %d has no bound",
-			(int)t->state);
+		ck_assert_msg(
+			!bounded || t->timer.pos, "target state %d has no bound", (int)t->state);
 		ck_assert(t->state != PH_TARGET_CLAIMING || t->slot->claim);
 	}
 }

@@ -68,7 +68,7 @@ static inline void w_ready(struct world *w, struct w_proc *p)
 {
 	if (p->def->traits.never_ready)
 		return;
-	p->active = true;
+	p->active = w->look = true;
 	if (p->def->traits.notify) {
 		static const struct ph_notify ready = {.ready = true};
 		struct ph_event *event = w_push(w, p->node, PH_EV_NOTIFIED);
@@ -249,6 +249,7 @@ static inline void w_hears(struct world *w, struct w_proc *p, const struct ph_wm
 		p->resumes++;
 		p->resumed_id = msg->id;
 		p->frozen = p->retired = false;
+		w->look = true;
 		p->epoch = msg->epoch;
 		p->standing = PH_STANDING_NONE;
 		(void)w_say(w, p, PH_W_RESUMED);

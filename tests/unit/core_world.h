@@ -26,7 +26,7 @@
 
 struct world;
 
-struct w_traits { /* what the workers of a child do */
+struct w_traits {	       /* what the workers of a child do */
 	bool protocol, notify; /* neither: a plain program */
 	uint32_t caps;
 	unsigned busy, never, reject; /* answers so, so many times */
@@ -35,7 +35,7 @@ struct w_traits { /* what the workers of a child do */
 	bool handles;		/* says retention_handled */
 	bool dies_active;	/* as soon as it is told `activate` */
 	bool dies_at_start;
-	uint64_t dirty_bytes;	/* says so before the end of a round; 0: says nothing */
+	uint64_t dirty_bytes; /* says so before the end of a round; 0: says nothing */
 };
 
 struct w_def {
@@ -111,7 +111,13 @@ struct w_item {
 	struct ph_event event;
 };
 
-enum w_when { W_NEVER, W_AT_SEND, W_AT_TELL, W_AT_JOURNAL, W_AT_SYNC };
+enum w_when {
+	W_NEVER,
+	W_AT_SEND,
+	W_AT_TELL,
+	W_AT_JOURNAL,
+	W_AT_SYNC
+};
 
 struct w_block {
 	struct w_block *next;
@@ -133,8 +139,8 @@ struct world {
 	struct w_block *blocks;
 	uint32_t last_pid;
 	bool cut[W_NODES][W_NODES];
-	unsigned late_words;  /* to a worker after its reap */
-	bool trace;
+	unsigned late_words; /* to a worker after its reap */
+	bool trace, look;    /* look: somebody may have begun to serve */
 	bool double_allowed; /* a false verdict or an overlap: two may serve */
 	unsigned steps;
 
@@ -304,81 +310,7 @@ static inline void w_post(struct world *w, unsigned from, unsigned to, const str
 
 #include "core_rules.h"
 #include "core_worker.h"
-
-/* ---- the disk ---- */
-
-static inline void w_settle(struct world *w, unsigned node, struct w_record *record)
-{
-	struct w_node *n = &w->nodes[node];
-	int error = n->disk_broken ? EIO : 0;
-	if (!error && w->sync)
-		error = w->sync(w, node, &record->r);
-	n->disk_broken = error != 0;
-	record->synced = !error;
-	record->lost = error != 0;
-	struct ph_event *event = w_push(w, node, PH_EV_JOURNALLED);
-	event->ticket = record->ticket;
-	event->error = error;
-}
-
-/* A manual disk: everything that was written is synced (or fails). */
-static inline void w_sync_all(struct world *w, unsigned node)
-{
-	struct w_node *n = &w->nodes[node];
-	for (size_t i = 0; i < n->n_records; i++)
-		if (!n->records[i].synced && !n->records[i].lost)
-			w_settle(w, node, &n->records[i]);
-}
-
-static inline void w_journal(struct world *w, unsigned node, const struct ph_action *action)
-{
-	struct w_node *n = &w->nodes[node];
-	if (n->n_records == n->room) {
-		n->room = n->room ? 2 * n->room : 64;
-		n->records = realloc(n->records, n->room * sizeof *n->records);
-		ck_assert_ptr_nonnull(n->records);
-	}
-	struct w_record *record = &n->records[n->n_records++];
-	struct w_def *def = w_def_of(w, action->record->text);
-	*record = (struct w_record){.r = *action->record, .ticket = action->ticket};
-	record->r.text = w_text(w, action->record->text);
-	record->r.spec = def ? &def->spec : NULL;
-	if (w->when == W_AT_JOURNAL && !w->done && (int)record->r.kind == w->when_kind &&
-		node == w->when_node)
-		return; /* whatever the deed is, it comes before the sync */
-	if (!n->manual_disk)
-		w_settle(w, node, record);
-}
-
-static inline void w_keep(void *arg, const struct ph_record *from)
-{
-	struct world *w = ((void **)arg)[0];
-	struct w_node *n = ((void **)arg)[1];
-	struct ph_action action = {.record = from};
-	bool manual = n->manual_disk;
-	n->manual_disk = true;
-	w_journal(w, (unsigned)(n - w->nodes), &action);
-	n->records[n->n_records - 1].synced = true;
-	n->manual_disk = manual;
-}
-
-/* Compaction: the file now holds what ph_hub_records says, and nothing else. */
-static inline void w_compact(struct world *w, unsigned node)
-{
-	struct w_node *n = &w->nodes[node];
-	void *arg[2] = {w, n};
-	n->n_records = 0;
-	ph_hub_records(n->hub, w_keep, arg);
-}
-
-static inline void w_journal_back(struct world *w, unsigned node)
-{
-	struct w_node *n = &w->nodes[node];
-	n->disk_broken = false;
-	n->journal.b[15]++;
-	w_compact(w, node);
-	w_push(w, node, PH_EV_JOURNAL_BACK)->id = n->journal;
-}
+#include "core_disk.h"
 
 /* ---- one action, one event ---- */
 
@@ -511,8 +443,8 @@ static inline void w_run(struct world *w, uint64_t ms)
 		uint64_t next = PH_NEVER_MS;
 		unsigned node = 0;
 		for (unsigned i = 0; i < w->n_nodes; i++) {
-			uint64_t at = w->nodes[i].hub ? ph_next_deadline(w->nodes[i].hub)
-						      : PH_NEVER_MS;
+			uint64_t at =
+				w->nodes[i].hub ? ph_next_deadline(w->nodes[i].hub) : PH_NEVER_MS;
 			if (at < next)
 				next = at, node = i;
 		}

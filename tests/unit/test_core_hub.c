@@ -168,7 +168,6 @@ START_TEST(a_busy_worker_is_asked_again)
 	unsigned to = !old->node;
 	old->def->traits.caps |= _i ? PH_CAP_ASK : 0;
 	old->def->traits.busy = 2;
-	w_trace_if(w, _i);
 	w_hello(w, old);
 	w_order(w, old->node, PH_VERB_MOVE, "room", w->nodes[to].name.s, NULL);
 	w_run(w, 30000);

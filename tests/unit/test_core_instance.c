@@ -90,9 +90,9 @@ static bool possible(enum ph_instance_state state, enum ph_instance_input in)
 	if (!gone)
 		return true;
 	return in == PH_INSTANCE_IN_EXITED ? runs
-	       : in == PH_INSTANCE_IN_GONE ? state == PH_INSTANCE_REAPING
-					   : state == PH_INSTANCE_SPAWNING ||
-						     state == PH_INSTANCE_KILLING;
+	       : in == PH_INSTANCE_IN_GONE
+		       ? state == PH_INSTANCE_REAPING
+		       : state == PH_INSTANCE_SPAWNING || state == PH_INSTANCE_KILLING;
 }
 
 /* What the shell says comes true first; what it cannot say now is shrugged off. */

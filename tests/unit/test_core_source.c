@@ -176,6 +176,22 @@ START_TEST(every_pair_is_survived)
 }
 END_TEST
 
+/* COMMIT's answer is lost, and B already gives the child away again: it was active. */
+START_TEST(a_prepare_from_the_target_counts_as_active)
+{
+	struct world *w = p_world(make, true);
+	struct ph_source *s = reach(w, PH_SOURCE_COMMITTED);
+	struct ph_bmsg *msg = p_msg(w, 1, PH_B_PREPARE);
+	msg->id.b[0] = 1;
+	msg->key = s->slot->k.key;
+	msg->epoch = s->new_epoch;
+	msg->seen = s->new_epoch + (1 << PH_EPOCH_SLOT_BITS);
+	w_drain(w);
+	ck_assert_int_eq((int)s->state, PH_SOURCE_FINISHING);
+	w_free(w);
+}
+END_TEST
+
 /* ---- faults at every moment of a handover ---- */
 
 static void kill_old(struct world *w)
@@ -249,6 +265,7 @@ int main(void)
 	Suite *suite = suite_create("core_source");
 	W_TEST(suite, every_pair_is_decided, PH_SOURCE_STATE_COUNT);
 	W_TEST(suite, every_pair_is_survived, PH_SOURCE_STATE_COUNT);
+	W_TEST(suite, a_prepare_from_the_target_counts_as_active, 1);
 	int n = H_MOMENTS * H_VARIANTS;
 	W_TEST(suite, old_worker_dies, n);
 	W_TEST(suite, source_daemon_is_back_soon, n);

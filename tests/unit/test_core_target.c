@@ -1,4 +1,5 @@
 /* A migration as its target sees it: what happens when N or B fails at each moment. */
+#include "core/member.h"
 #include "core/target.h"
 #include "core_handover.h"
 #include "core_puppet.h"
@@ -121,7 +122,7 @@ static struct ph_target *reach(struct world *w, enum ph_target_state state)
 	begin(w, state == PH_TARGET_SETTLING);
 	struct ph_target *t = w->nodes[0].hub->targets;
 	ck_assert_ptr_nonnull(t);
-	enum ph_target_state until = refused ? PH_TARGET_LOADING
+	enum ph_target_state until = refused			   ? PH_TARGET_LOADING
 				     : state == PH_TARGET_CLAIMING ? PH_TARGET_PREPARED
 								   : state;
 	while (t->state != until)
@@ -182,6 +183,39 @@ START_TEST(every_pair_is_survived)
 			w_serving(w, "room", 0) ? "too many" : "none serves");
 		w_free(w);
 	}
+}
+END_TEST
+
+/* A is heard again while B claims on the strength of its death: that claim must not be granted. */
+static void all_answer(struct world *w)
+{
+	struct ph_claim *claim = w_slot(w, 0, "room", 0)->claim;
+	if (!claim)
+		return;
+	for (unsigned from = 1; from <= 2; from++) {
+		struct ph_claim_line *line = w_alloc(w, sizeof *line);
+		*line = (struct ph_claim_line){.key = claim->slot->k.key, .epoch = claim->epoch};
+		struct ph_bmsg *msg = p_msg(w, from, PH_B_CLAIM_ANSWER);
+		msg->claim = claim->number;
+		msg->claims = line;
+		msg->n_claims = 1;
+	}
+	w_run(w, 1);
+}
+
+START_TEST(a_source_that_is_heard_again)
+{
+	struct world *w = p_world(make, false);
+	struct ph_target *t = reach(w, PH_TARGET_CLAIMING);
+	struct ph_name name = w_name(1);
+	p_begin(w);
+	ph_member_step(w->nodes[0].hub, ph_member_find(w->nodes[0].hub, &name), PH_MEMBER_IN_ECHO);
+	p_end(w);
+	w->nodes[1].up = true;
+	all_answer(w);
+	all_answer(w);
+	ck_assert_int_ne((int)t->state, PH_TARGET_ACTIVATING);
+	w_free(w);
 }
 END_TEST
 
@@ -257,6 +291,7 @@ int main(void)
 	Suite *suite = suite_create("core_target");
 	W_TEST(suite, every_pair_is_decided, PH_TARGET_STATE_COUNT);
 	W_TEST(suite, every_pair_is_survived, PH_TARGET_STATE_COUNT);
+	W_TEST(suite, a_source_that_is_heard_again, 1);
 	int n = H_MOMENTS * H_VARIANTS;
 	W_TEST(suite, new_worker_dies, n);
 	W_TEST(suite, target_daemon_is_back_soon, n);

@@ -1,0 +1,276 @@
+/* What operators order, here and elsewhere, and what they are answered. */
+#include "core_puppet.h"
+
+static struct world *cluster(unsigned n)
+{
+	struct world *w = w_new(n);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.instances = 2;
+	w_declare_all(w, def);
+	w_start_all(w);
+	w_run(w, 8000);
+	return w;
+}
+
+static const struct ph_answer *answer(struct world *w, unsigned node)
+{
+	ck_assert_uint_eq(w->nodes[node].answers, 1);
+	return &w->nodes[node].answer;
+}
+
+/* ---- what cannot be ---- */
+
+START_TEST(unknown_names)
+{
+	static const struct {
+		enum ph_verb verb;
+		const char *child, *node;
+		int error;
+	} rows[] = {
+		{PH_VERB_START, "rom", NULL, ENOENT},
+		{PH_VERB_STOP, "rom", NULL, ENOENT},
+		{PH_VERB_RESTART, "rom", NULL, ENOENT},
+		{PH_VERB_WAIT, "rom", NULL, ENOENT},
+		{PH_VERB_MOVE, "rom", "a", ENOENT},
+		{PH_VERB_MOVE, "room", "z", ENOENT},
+		{PH_VERB_DRAIN, NULL, "z", ENOENT},
+		{PH_VERB_UNDRAIN, NULL, "z", ENOENT},
+	};
+	struct world *w = cluster(2);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		w_order(w, 0, rows[i].verb, rows[i].child, rows[i].node, NULL);
+		ck_assert_int_eq(answer(w, 0)->error, rows[i].error);
+		ck_assert_str_ne(answer(w, 0)->text, "");
+	}
+	const struct ph_command one = {.instance = 2};
+	w_order(w, 0, PH_VERB_STOP, "room", NULL, &one);
+	ck_assert_int_eq(answer(w, 0)->error, ENOENT);
+	for (uint32_t i = 0; i < 2; i++)
+		(void)w_only(w, "room", i);
+	w_free(w);
+}
+END_TEST
+
+/* ---- stop, start, restart: of children of this node and of others ---- */
+
+START_TEST(stop_start_restart)
+{
+	struct world *w = cluster(3);
+	struct w_proc *p = w_only(w, "room", 0);
+	unsigned owner = p->node, at = _i ? (owner + 1) % 3 : owner;
+	const struct ph_command one = {.instance = 0};
+	w_order(w, at, PH_VERB_RESTART, "room", NULL, &one);
+	w_run(w, 2000);
+	ck_assert_int_eq(answer(w, at)->error, 0);
+	ck_assert_uint_eq(answer(w, at)->n_outcomes, 1);
+	ck_assert(w->nodes[at].outcomes[0].ok);
+	ck_assert_uint_ne(w_only(w, "room", 0)->pid, p->pid);
+
+	w_order(w, at, PH_VERB_STOP, "room", NULL, &one);
+	w_run(w, 8000);
+	ck_assert_int_eq(answer(w, at)->error, 0);
+	ck_assert_ptr_null(w_serving(w, "room", 0));
+	(void)w_only(w, "room", 1);
+	/* The whole cluster keeps the wish, whoever dies. */
+	w_power_off(w, owner);
+	w_run(w, 20000);
+	ck_assert_ptr_null(w_serving(w, "room", 0));
+	at = (owner + 1) % 3;
+	w_order(w, at, PH_VERB_START, "room", NULL, &one);
+	w_run(w, 8000);
+	ck_assert_int_eq(answer(w, at)->error, 0);
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
+/* An order that is repeated because its answer was lost has one effect. */
+static unsigned lost;
+static bool lose_answers(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	if (msg->kind != PH_B_ORDER_ACK || lost >= 3)
+		return true;
+	lost++;
+	return false;
+}
+
+START_TEST(a_repeated_order_has_one_effect)
+{
+	struct world *w = cluster(2);
+	unsigned owner = w_only(w, "room", 0)->node;
+	size_t n = w->n_procs;
+	const struct ph_command one = {.instance = 0};
+	lost = 0;
+	w->pass = lose_answers;
+	w_order(w, !owner, PH_VERB_RESTART, "room", NULL, &one);
+	w_run(w, 10000);
+	ck_assert_uint_eq(lost, 3);
+	ck_assert_int_eq(answer(w, !owner)->error, 0);
+	ck_assert_uint_eq(w->n_procs, n + 1);
+	w_free(w);
+}
+END_TEST
+
+/* ---- move ---- */
+
+START_TEST(move_to_where_it_is)
+{
+	struct world *w = cluster(2);
+	struct w_proc *p = w_only(w, "room", 0);
+	const struct ph_command one = {.instance = 0};
+	w_order(w, 0, PH_VERB_MOVE, "room", w->nodes[p->node].name.s, &one);
+	w_run(w, 100);
+	ck_assert_int_eq(answer(w, 0)->error, 0);
+	ck_assert_ptr_eq(w_only(w, "room", 0), p);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(moves_that_cannot_be)
+{
+	struct world *w = w_new(2);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.swap = _i != 0;
+	def->spec.local = _i == 1;
+	def->spec.handover = _i == 2 ? PH_HANDOVER_YES : PH_HANDOVER_AUTO;
+	def->traits.caps = _i == 2 ? 0 : PH_CAP_HANDOVER;
+	w_declare_all(w, def);
+	w_start_all(w);
+	w_run(w, 8000);
+	unsigned owner = w->procs[0].node;
+	if (_i == 3)
+		w_order(w, 0, PH_VERB_STOP, "room", NULL, NULL);
+	w_run(w, 8000);
+	size_t n = w->n_procs;
+	w_order(w, owner, PH_VERB_MOVE, "room", w->nodes[!owner].name.s, NULL);
+	w_run(w, 2000);
+	ck_assert_int_eq(answer(w, owner)->error, EREMOTEIO);
+	ck_assert_str_ne(answer(w, owner)->text, "");
+	ck_assert_uint_eq(w->n_procs, n);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(no_wait)
+{
+	struct world *w = cluster(2);
+	struct w_proc *p = w_only(w, "room", 0);
+	const struct ph_command c = {.instance = 0, .no_wait = true};
+	w_order(w, _i ? p->node : !p->node, PH_VERB_MOVE, "room", w->nodes[!p->node].name.s, &c);
+	w_run(w, 10);
+	ck_assert_int_eq(answer(w, _i ? p->node : !p->node)->error, 0);
+	ck_assert(!ph_id_none(&w->nodes[_i ? p->node : !p->node].outcomes[0].id));
+	w_run(w, 30000);
+	ck_assert_uint_eq(w_only(w, "room", 0)->node, !p->node);
+	w_free(w);
+}
+END_TEST
+
+/* ---- time, wait, detach ---- */
+
+START_TEST(not_done_in_time)
+{
+	struct world *w = cluster(2);
+	struct w_proc *p = w_only(w, "room", 0);
+	p->def->traits.deaf = true;
+	const struct ph_command c = {.instance = 0, .timeout_ms = 1000};
+	w_order(w, p->node, PH_VERB_STOP, "room", NULL, &c);
+	w_run(w, 900);
+	ck_assert_uint_eq(w->nodes[p->node].answers, 0);
+	w_run(w, 400);
+	ck_assert_int_eq(answer(w, p->node)->error, ETIMEDOUT);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(wait_for_it)
+{
+	struct world *w = cluster(2);
+	struct w_proc *p = w_only(w, "room", 0);
+	unsigned at = _i & 1 ? p->node : !p->node;
+	struct ph_command c = {.instance = 0, .wait_for = PH_WAIT_READY};
+	w_order(w, at, PH_VERB_WAIT, "room", NULL, &c);
+	w_run(w, 300);
+	ck_assert_int_eq(answer(w, at)->error, 0);
+	c.wait_for = PH_WAIT_STOPPED;
+	w_order(w, at, PH_VERB_WAIT, "room", NULL, &c);
+	w_run(w, 5000);
+	ck_assert_uint_eq(w->nodes[at].answers, 0);
+	struct ph_command *stop = w_alloc(w, sizeof *stop);
+	*stop = (struct ph_command){
+		.ticket = 5, .verb = PH_VERB_STOP, .child = ph_name_of("room"), .no_wait = true};
+	w_push(w, p->node, PH_EV_COMMAND)->command = stop;
+	w_run(w, 8000);
+	ck_assert_uint_ge(w->nodes[at].answers, 1);
+	ck_assert_uint_eq(w->nodes[at].answer.ticket, 77);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(a_client_goes_away)
+{
+	struct world *w = cluster(2);
+	struct w_proc *p = w_only(w, "room", 0);
+	const struct ph_command c = {.instance = 0};
+	w_order(w, p->node, PH_VERB_MOVE, "room", w->nodes[!p->node].name.s, &c);
+	w_push(w, p->node, PH_EV_DETACHED)->ticket = 77;
+	w_run(w, 30000);
+	ck_assert_uint_eq(w->nodes[p->node].answers, 0);
+	ck_assert_uint_eq(w_only(w, "room", 0)->node, !p->node);
+	struct ph_hub_counts counts;
+	ph_hub_count(w->nodes[p->node].hub, &counts);
+	ck_assert_uint_eq(counts.orders, 0);
+	w_free(w);
+}
+END_TEST
+
+/* ---- drain ---- */
+
+/* What cannot go is named: partly done. */
+START_TEST(a_drain_that_leaves_some)
+{
+	struct world *w = cluster(2);
+	struct w_proc *p = w_only(w, "room", 0);
+	p->def->traits.never = 100;
+	w_order(w, p->node, PH_VERB_DRAIN, NULL, NULL, NULL);
+	w_run(w, 20000);
+	ck_assert_int_eq(answer(w, p->node)->error, EINPROGRESS);
+	ck_assert_ptr_eq(w_only(w, "room", 0), p);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(a_drained_node_stays_so)
+{
+	struct world *w = cluster(2);
+	unsigned node = w_only(w, "room", 0)->node;
+	w_order(w, node, PH_VERB_DRAIN, NULL, NULL, NULL);
+	w_run(w, 30000);
+	ck_assert_uint_eq(w_alive(w, node), 0);
+	w_crash(w, node);
+	w_run(w, 300);
+	w_start(w, node);
+	w_run(w, 30000);
+	ck_assert(ph_hub_draining(w->nodes[node].hub));
+	ck_assert_uint_eq(w_alive(w, node), 0);
+	w_free(w);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("core_order");
+	W_TEST(suite, unknown_names, 1);
+	W_TEST(suite, stop_start_restart, 2);
+	W_TEST(suite, a_repeated_order_has_one_effect, 1);
+	W_TEST(suite, move_to_where_it_is, 1);
+	W_TEST(suite, moves_that_cannot_be, 4);
+	W_TEST(suite, no_wait, 2);
+	W_TEST(suite, not_done_in_time, 1);
+	W_TEST(suite, wait_for_it, 2);
+	W_TEST(suite, a_client_goes_away, 1);
+	W_TEST(suite, a_drain_that_leaves_some, 1);
+	W_TEST(suite, a_drained_node_stays_so, 1);
+	return w_main(suite);
+}

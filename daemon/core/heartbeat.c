@@ -114,6 +114,26 @@ static bool back_in_step(const struct ph_hub *hub)
 	return true;
 }
 
+/*
+ * A restart found migrations with nodes that are no members any more: nobody will ever declare them
+ * dead here, so their absence for as long as a death takes is the verdict.
+ */
+static void miss_the_absent(struct ph_hub *hub)
+{
+	uint64_t limit = hub->set.join_timeout_ms + hub->set.failure_timeout_ms;
+	if (hub->missed_absent || hub->now_ms < hub->started_ms + limit)
+		return;
+	hub->missed_absent = true;
+	struct ph_source *s, *s_next;
+	struct ph_target *t, *t_next;
+	HASH_ITER (hh, hub->sources, s, s_next)
+		if (s->peer.s[0] && !ph_member_up(hub, &s->peer))
+			ph_source_step(hub, s, PH_SOURCE_IN_B_DEAD);
+	HASH_ITER (hh, hub->targets, t, t_next)
+		if (!ph_member_up(hub, &t->peer))
+			ph_target_step(hub, t, PH_TARGET_IN_A_DEAD);
+}
+
 void ph_member_beat(struct ph_hub *hub)
 {
 	forgive(hub);
@@ -125,6 +145,7 @@ void ph_member_beat(struct ph_hub *hub)
 		ph_plan_soon(hub, 0);
 	}
 	ph_member_try_join(hub);
+	miss_the_absent(hub);
 	ph_member_heartbeat_now(hub);
 	ph_registry_journal(hub);
 	ph_child_tick(hub);

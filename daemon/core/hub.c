@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RELEASE_WAIT_MS 5000	/* ... and so long for the other side's word on a child given back */
 #define DRAIN_ON_STOP_MS 600000 /* an orderly stop waits so long for its drain */
 
 /* ---- birth and death ---- */
@@ -223,7 +224,7 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 		child->declared_revision = record->revision;
 		break;
 	case PH_RECORD_DRAINING:
-		hub->draining = record->ok;
+		hub->draining = hub->drain_wish = record->ok;
 		break;
 	case PH_RECORD_FINAL:
 	case PH_RECORD_VOID:
@@ -356,14 +357,19 @@ static void stop_all(struct ph_hub *hub)
 		}
 		if (i->target && i->target->state < PH_TARGET_ACTIVATING)
 			continue; /* dropped below */
+		if (i->target && (i->activated || i->target->state == PH_TARGET_ACTIVATING)) {
+			/* It has acknowledged nothing: A may still take the child back. */
+			ph_instance_step(hub, i, PH_INSTANCE_IN_KILL);
+			continue;
+		}
 		i->after = PH_AFTER_DISCARD;
 		if (i->state < PH_INSTANCE_STOPPING || i->state > PH_INSTANCE_REAPING)
 			ph_instance_step(hub, i, PH_INSTANCE_IN_STOP);
 	}
 	struct ph_target *t, *t_next;
 	HASH_ITER (hh, hub->targets, t, t_next)
-		if (t->state < PH_TARGET_PREPARED)
-			ph_target_step(hub, t, PH_TARGET_IN_DEADLINE);
+		if (t->state < PH_TARGET_ACTIVATING)
+			ph_target_step(hub, t, PH_TARGET_IN_ABORT);
 }
 
 static void on_shutdown(struct ph_hub *hub)
@@ -379,6 +385,8 @@ static void on_shutdown(struct ph_hub *hub)
 		return;
 	}
 	hub->drain_deadline_ms = 0;
+	if (!hub->stopping)
+		hub->stopping_ms = hub->now_ms;
 	hub->stopping = true;
 	stop_all(hub);
 }
@@ -391,6 +399,7 @@ void ph_shutdown_check(struct ph_hub *hub)
 		if (!hub->drained && hub->now_ms < hub->drain_deadline_ms)
 			return;
 		hub->stopping = true;
+		hub->stopping_ms = hub->now_ms;
 	}
 	stop_all(hub);
 	if (hub->instances)
@@ -398,6 +407,10 @@ void ph_shutdown_check(struct ph_hub *hub)
 	for (struct ph_source *s = hub->sources; s; s = s->hh.next)
 		if (s->state != PH_SOURCE_ENDED)
 			return;
+	if (hub->now_ms < hub->stopping_ms + RELEASE_WAIT_MS)
+		for (struct ph_target *t = hub->targets; t; t = t->hh.next)
+			if (t->state != PH_TARGET_ACTIVE && t->state != PH_TARGET_NEVER)
+				return;
 	if (hub->n_dirty)
 		ph_registry_flush(hub);
 	hub->exiting = true;

@@ -63,6 +63,8 @@ void ph_instance_arm(struct ph_hub *hub, struct ph_instance *instance)
 	case PH_INSTANCE_RUNNING:
 		if (instance->spec->watchdog_ms)
 			at = instance->watchdog_ms + instance->spec->watchdog_ms;
+		if (instance->resumed_by_ms)
+			at = min_ms(at, instance->resumed_by_ms);
 		break;
 	case PH_INSTANCE_STOPPING:
 		at = instance->kill_ms;
@@ -117,6 +119,7 @@ static enum ph_instance_state spawn(struct ph_hub *hub, struct ph_instance *inst
 	HASH_ADD(hh, hub->by_wid, wid, sizeof instance->wid, instance);
 	instance->connected = instance->said_ready = instance->has_state = false;
 	instance->failed_start = instance->adopted = false;
+	instance->resumed_by_ms = 0;
 	instance->caps = 0;
 	instance->after = PH_AFTER_POLICY;
 	instance->started_ms = hub->now_ms;
@@ -379,6 +382,9 @@ static enum ph_instance_state restart_later(struct ph_hub *hub, struct ph_instan
 
 static enum ph_instance_state too_slow(struct ph_hub *hub, struct ph_instance *instance)
 {
+	/* Its READY=1 may have come while no daemon listened; nothing else would ever tell. */
+	if (instance->adopted && instance->spec->ready == PH_READY_NOTIFY)
+		return became_ready(hub, instance);
 	ph_log(hub, PH_LOG_WARNING, "%s/%u was not ready within its start_timeout of %llu ms",
 		instance->slot->k.key.child.s, instance->slot->k.key.instance,
 		(unsigned long long)instance->spec->start_timeout_ms);
@@ -397,8 +403,15 @@ static enum ph_instance_state stray(struct ph_hub *hub, struct ph_instance *inst
 
 static enum ph_instance_state watchdog(struct ph_hub *hub, struct ph_instance *instance)
 {
-	if (instance->watchdog_ms + instance->spec->watchdog_ms > hub->now_ms)
-		return instance->state;
+	bool hung = instance->resumed_by_ms && hub->now_ms >= instance->resumed_by_ms;
+	instance->resumed_by_ms = hung ? 0 : instance->resumed_by_ms;
+	bool silent = instance->spec->watchdog_ms &&
+		      instance->watchdog_ms + instance->spec->watchdog_ms <= hub->now_ms;
+	if (hung)
+		ph_log(hub, PH_LOG_WARNING, "%s/%u did not answer resume within its stop_timeout",
+			instance->slot->k.key.child.s, instance->slot->k.key.instance);
+	if (!silent)
+		return hung ? kill_now(hub, instance) : instance->state;
 	ph_log(hub, PH_LOG_WARNING, "%s/%u gave no sign of life within its watchdog time",
 		instance->slot->k.key.child.s, instance->slot->k.key.instance);
 	return kill_now(hub, instance);

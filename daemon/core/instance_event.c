@@ -183,6 +183,11 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 		resume->reason = "the migration is not known any more";
 	}
 	ph_instance_step(hub, instance, PH_INSTANCE_IN_HELLO);
+	/* It serves already: its `ready` was heard by an earlier daemon, or by none. */
+	if (instance->slot && instance->adopted && instance->state == PH_INSTANCE_STARTING &&
+		msg->has_standing && msg->standing_role == PH_ROLE_ACTIVE &&
+		instance->role == PH_ROLE_ACTIVE)
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_READY);
 }
 
 static void set_meta(struct ph_hub *hub, struct ph_instance *instance, const char *meta)
@@ -221,6 +226,8 @@ static void on_worker(struct ph_hub *hub, struct ph_instance *instance, const st
 	} else if (msg->op == PH_W_META) {
 		set_meta(hub, instance, msg->meta);
 	} else if (of_old(msg->op)) {
+		if (msg->op == PH_W_RESUMED)
+			instance->resumed_by_ms = 0;
 		if (instance->source && instance->source->old == instance)
 			ph_source_worker(hub, instance->source, msg);
 		else if (!instance->adopted && !ph_id_equal(&msg->id, &instance->past))

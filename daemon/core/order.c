@@ -14,6 +14,7 @@
 #define ORDER_TRIES 20	      /* ORDER without an answer */
 #define ORDER_MAX_MS 3600000  /* an order that is followed for longer is let go */
 #define UNDRAINED_MS 2000     /* its heartbeat has had time to say that it drains */
+#define UNHEARD_MS 10000      /* the list of migrations has had time to come here */
 #define LOOK_MS 200	      /* its state is looked at again, whatever happened */
 
 /* ---- the owner: carry it out ---- */
@@ -118,7 +119,7 @@ static void set_draining(struct ph_hub *hub, bool draining)
 	struct ph_move *move, *next;
 	if (hub->draining == draining)
 		return;
-	hub->draining = draining;
+	hub->draining = hub->drain_wish = draining;
 	hub->drained = hub->drain_planned = false;
 	struct ph_record record = {.kind = PH_RECORD_DRAINING, .ok = draining};
 	(void)ph_journal(hub, &record);
@@ -305,6 +306,10 @@ static const struct ph_history *newest_of(const struct ph_hub *hub, const struct
 static void look_at_move(struct ph_hub *hub, struct ph_order_line *line)
 {
 	const struct ph_history *h = history_of(hub, &line->id);
+	if (!h && hub->now_ms >= line->sent_ms + UNHEARD_MS) {
+		line->state = PH_LINE_FAILED;
+		ph_reason(line->text, "nothing is heard of the migration");
+	}
 	if (!h || h->info.result == PH_RESULT_RUNNING)
 		return;
 	if (h->info.result == PH_RESULT_ABORTED && strstr(h->info.reason, PH_BUSY)) {

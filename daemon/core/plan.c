@@ -36,8 +36,25 @@ struct ph_move *ph_move_of(struct ph_hub *hub, const struct ph_slot *slot)
 	return NULL;
 }
 
+/* An ordered move is in the list of migrations from the start, so that it can be followed. */
+static void show_waiting(struct ph_hub *hub, const struct ph_move *move, enum ph_result result)
+{
+	struct ph_migration_info info = {.id = move->id,
+		.key = move->slot->k.key,
+		.from = hub->set.node,
+		.to = move->to,
+		.result = result,
+		.version = ++hub->migrations_version};
+	ph_reason(info.reason, "%s", result == PH_RESULT_RUNNING ? move->why : "it cannot be moved any more");
+	ph_history_put(hub, &info);
+	if (!hub->flush.pos)
+		ph_timer_set(hub, &hub->flush, hub->now_ms + PH_FLUSH_MS);
+}
+
 void ph_move_drop(struct ph_hub *hub, struct ph_move *move)
 {
+	if (move->order && !move->started)
+		show_waiting(hub, move, PH_RESULT_ABORTED);
 	DL_DELETE(hub->moves, move);
 	free(move);
 }
@@ -55,6 +72,8 @@ struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const stru
 	move->force = force;
 	move->id = ph_random_id(hub);
 	DL_APPEND(hub->moves, move);
+	if (order)
+		show_waiting(hub, move, PH_RESULT_RUNNING);
 	if (!hub->moves_timer.pos)
 		ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
 	return move;
@@ -136,6 +155,7 @@ void ph_moves_run(struct ph_hub *hub)
 			if (can_go(hub, move->slot) && target_ready(hub, move) &&
 				hub->set.journal_writable &&
 				ph_migrations_out(hub) < hub->set.migrations_max) {
+				move->started = true;
 				(void)ph_source_start(hub, move);
 				ph_move_drop(hub, move);
 				continue;

@@ -149,7 +149,7 @@ void ph_slot_give(
 	slot->since_ms = hub->now_ms;
 	digest_toggle(hub, slot);
 	ph_slot_seen(hub, slot, epoch);
-	hub->version++;
+	slot->given_version = ++hub->version;
 	touch(hub, slot, true);
 }
 
@@ -273,7 +273,11 @@ static bool pick_dirty(const struct ph_hub *hub, const struct ph_slot *slot, uin
 
 static bool pick_since(const struct ph_hub *hub, const struct ph_slot *slot, uint64_t since)
 {
-	return slot->entered && ph_is_self(hub, &slot->entry.node) && slot->entry.version > since;
+	if (!slot->entered)
+		return false;
+	if (ph_is_self(hub, &slot->entry.node))
+		return slot->entry.version > since;
+	return slot->given_version > since; /* its new owner may have died before it was heard */
 }
 
 void ph_registry_flush(struct ph_hub *hub)

@@ -57,6 +57,7 @@ static void let_old_go_on(struct ph_hub *hub, struct ph_source *s)
 		msg->id = s->id;
 		msg->epoch = old->epoch;
 		msg->reason = ph_out_text(hub, s->resume_reason);
+		old->resumed_by_ms = hub->now_ms + old->spec->stop_timeout_ms;
 	}
 	if (old->state == PH_INSTANCE_FROZEN || old->state == PH_INSTANCE_RETIRED)
 		ph_instance_step(hub, old, PH_INSTANCE_IN_THAW);

@@ -301,6 +301,13 @@ static void restart_one(struct ph_hub *hub, struct ph_source *s)
 			ph_slot_own(hub, slot, old->epoch, PH_LINEAGE_CONTINUED);
 		ph_slot_publish(hub, slot);
 	}
+	if (state == PH_SOURCE_ABORTING && !old) {
+		/* N may hold the only good copy: B says PREPARED, or that it never will. */
+		s->state = PH_SOURCE_CONFIRMING;
+		ph_source_say(hub, s, PH_B_DIAL_BACK);
+		ph_source_entered(hub, s, PH_SOURCE_ENDED);
+		return;
+	}
 	if (state == PH_SOURCE_ABORTING) {
 		if (old && old->state == PH_INSTANCE_RUNNING)
 			old->state = PH_INSTANCE_FROZEN;

@@ -122,6 +122,7 @@ struct ph_slot {
 	bool starting;	    /* its epoch is being synced before the start */
 	bool swept;	    /* seen in the sweep that is going on */
 	struct ph_entry entry; /* meta: owned */
+	uint64_t given_version;	    /* of our part, when we gave it away; 0: we did not */
 	uint64_t since_ms;	    /* entry.state since */
 	struct ph_instance *instance; /* this node's worker of it, active or to be */
 	struct ph_source *source;   /* this node gives it away */
@@ -212,6 +213,7 @@ struct ph_instance {
 	uint64_t started_ms, ready_ms, watchdog_ms;
 	uint64_t half_grace_ms; /* STOPPING: stop_signal is due; 0: sent */
 	uint64_t kill_ms;	/* STOPPING: SIGKILL is due */
+	uint64_t resumed_by_ms; /* `resumed` is due, else it counts as hung; 0: not waited for */
 
 	/* policy */
 	enum ph_after after;
@@ -444,6 +446,7 @@ struct ph_move {
 	uint64_t order;	      /* 0: by plan */
 	uint64_t not_before_ms, wait_ms;
 	uint32_t attempt;
+	bool started;
 	bool force, pinned;   /* pinned: the worker said `never` */
 	char why[PH_REASON_SIZE];
 	struct ph_move *prev, *next;
@@ -517,9 +520,11 @@ struct ph_hub {
 	size_t n_heap, heap_cap;
 
 	bool started, bus_up, shutting, stopping, exiting, ready_told;
-	uint64_t drain_deadline_ms;
+	uint64_t drain_deadline_ms, stopping_ms;
 	enum ph_member_state self_state;
 	bool draining, drained, drain_planned;
+	bool drain_wish;    /* an operator's, kept over restarts */
+	bool missed_absent; /* heartbeat.c: once after a restart */
 	uint64_t started_ms, join_until_ms, last_join_ms;
 	struct ph_member *members; /* without this node */
 	uint64_t sequence;

@@ -255,7 +255,7 @@ static void on_unknown(struct ph_hub *hub, const struct ph_bmsg *msg)
 		answer->key = msg->key;
 		return;
 	}
-	if (msg->kind == PH_B_RELEASED || msg->kind == PH_B_DIAL_BACK)
+	if (msg->kind == PH_B_RELEASED)
 		return;
 	struct ph_slot *slot = ph_slot_get(hub, &msg->key, NULL);
 	if (slot->entered && slot->entry.epoch >= msg->epoch && msg->kind == PH_B_COMMIT &&
@@ -318,6 +318,8 @@ static void on_round_end(struct ph_hub *hub, struct ph_target *t, const struct p
 
 static void on_dial_back(struct ph_hub *hub, struct ph_target *t)
 {
+	if (t->state == PH_TARGET_NEVER)
+		ph_target_say(hub, t, PH_B_REJECT, false);
 	if (!t->streaming)
 		return;
 	struct ph_stream_order *order = ph_out_alloc(hub, sizeof *order);

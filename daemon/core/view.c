@@ -190,7 +190,10 @@ static void view_worker(const struct ph_instance *i, struct ph_worker_view *view
 	view->key = i->slot->k.key;
 	view->epoch = i->epoch;
 	view->revision = i->spec->revision;
-	view->role = i->role;
+	/* The new one of an overlap serves, but nobody's owner is it yet. */
+	view->role = i->target && i->target->fresh == i && i->target->state < PH_TARGET_ACTIVATING
+			     ? PH_ROLE_STANDBY
+			     : i->role;
 	view->retired = i->state == PH_INSTANCE_RETIRED ||
 			(i->source && i->source->state >= PH_SOURCE_RETAINING &&
 				i->source->state <= PH_SOURCE_STOPPING);
@@ -297,7 +300,7 @@ static void migration_records(const struct ph_hub *hub, record_fn *each, void *a
 
 void ph_hub_records(const struct ph_hub *hub, record_fn *each, void *arg)
 {
-	if (hub->draining)
+	if (hub->drain_wish)
 		each(arg, &(struct ph_record){.kind = PH_RECORD_DRAINING, .ok = true});
 	child_records(hub, each, arg);
 	for (const struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)

@@ -132,6 +132,8 @@ class Control:
         req = self.send(op, **fields)
         while True:
             answer = self.read()
+            if answer["re"] == 0 and not answer["ok"]:
+                raise Refused(answer)  # of the connection as a whole
             assert answer["re"] == req, answer
             if not answer.get("more"):
                 break

@@ -16,8 +16,10 @@ OF_USER = {"HOME", "USER", "LOGNAME", "SHELL"}
 
 
 def environment(pid):
-    with open(f"/proc/{pid}/environ", "rb") as f:
-        pairs = f.read().decode().split("\0")
+    def read():  # empty for a moment, while exec sets the process up
+        with open(f"/proc/{pid}/environ") as f:
+            return f.read()
+    pairs = harness.wait(read, "an environment").split("\0")
     return dict(pair.split("=", 1) for pair in pairs if pair)
 
 

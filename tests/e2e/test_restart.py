@@ -4,6 +4,7 @@ import os
 import signal
 
 import harness
+import pytest
 from clients import Client, finish_all
 from raw import counter, ends, faults, py_counter, raw, sh, sleeper
 
@@ -118,3 +119,31 @@ def test_daemon_killed_in_a_cluster(cluster):
             assert (entry["pid"], entry["node"]) == (before[i]["pid"], before[i]["node"])
             assert cluster.workers("room", i) == [before[i]["pid"]]
     finish_all(clients)
+
+
+@pytest.mark.parametrize("word", ["bad_line@hello", "long_line@hello", "wrong_token", "illegal",
+                                  "two_hellos"])
+def test_malformed_lines_are_told_and_harm_nobody(solo, cluster, word):
+    """The connection is closed, the event says why, the worker goes on and comes back."""
+    node = solo({"room": raw(cluster, "room")})
+    room = faults(cluster, "room")
+    client = Client(cluster, "room")
+    client.acks(5)
+    pid = node.wait_running("room")["pid"]
+    room.set(word)
+    node.kill()  # makes the worker say hello again
+    node.start()
+    if word == "wrong_token":  # nobody can say whose it was
+        harness.wait(lambda: "bad_token" in node.log(), "a warning in the log")
+    elif word != "two_hellos":
+        event = node.wait_event("worker_protocol_error", child="room")
+        assert event.get("text") or event.get("reason"), event
+    if word != "two_hellos":
+        harness.wait(lambda: [w for w in room.words(pid) if w.startswith("error:")],
+                     lambda: f"an error: {room.words(pid)}")
+        harness.wait(lambda: room.words(pid).count("lost") >= 2,
+                     lambda: f"it was cut off: {room.words(pid)}{node.log()}")
+    room.clear()
+    assert node.wait_running("room", pid=pid)["restarts"] == 0
+    client.acks(5)
+    client.finish()

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define FETCH_AGAIN_MS 500
+#define DROPPED_WAIT_MS 1000 /* for the others to say that they declare it */
 
 static char *copy_text(const char *text)
 {
@@ -198,6 +199,8 @@ static void ask_who_declares(struct ph_hub *hub, struct ph_child *child)
 {
 	child->dropped = true;
 	child->dropped_at_ms = hub->now_ms;
+	if (hub->started)
+		ph_plan_soon(hub, DROPPED_WAIT_MS);
 	struct ph_bmsg *msg = ph_cast(hub, PH_B_DROPPED);
 	struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
 	line->child = child->name;
@@ -347,13 +350,11 @@ void ph_child_gone(struct ph_hub *hub, const struct ph_name *name)
 	child->spec = NULL;
 }
 
-#define DROPPED_WAIT_MS 1000 /* for the others to say that they declare it */
-
 void ph_child_tick(struct ph_hub *hub)
 {
 	for (struct ph_child *child = hub->children; child; child = child->hh.next)
 		if (child->dropped && !child->own &&
-			hub->now_ms >= child->dropped_at_ms + DROPPED_WAIT_MS) {
+			(!hub->members || hub->now_ms >= child->dropped_at_ms + DROPPED_WAIT_MS)) {
 			if (owns_any(hub, child))
 				remove_child(hub, child);
 			child->dropped = false;

@@ -42,6 +42,8 @@ void ph_claim_drop(struct ph_hub *hub, struct ph_claim *claim)
 	ph_timer_set(hub, &claim->timer, PH_NEVER_MS);
 	DL_DELETE(hub->claims, claim);
 	claim->slot->claim = NULL;
+	if (claim->wait)
+		ph_out_bury(hub, claim->wait);
 	ph_out_bury(hub, claim);
 }
 
@@ -51,7 +53,7 @@ static bool basis_holds(struct ph_hub *hub, const struct ph_claim *claim)
 	const struct ph_slot *slot = claim->slot;
 	if (claim->basis == PH_CLAIM_COLD)
 		return !slot->entered || slot->entry.state == PH_CHILD_RELEASED ||
-		       ph_is_self(hub, &slot->entry.node) ||
+		       slot->entry.state == PH_CHILD_REMOVED || ph_is_self(hub, &slot->entry.node) ||
 		       !ph_member_up(hub, &slot->entry.node);
 	if (claim->basis == PH_CLAIM_TAKEOVER)
 		return slot->target && slot->target->a_dead;
@@ -99,9 +101,10 @@ static void decide(struct ph_hub *hub, struct ph_claim *claim, bool granted)
 
 static void await(struct ph_hub *hub, struct ph_claim *claim)
 {
-	size_t cap = sizeof claim->wait / sizeof claim->wait[0];
+	claim->wait = ph_must(realloc(
+		claim->wait, (HASH_COUNT(hub->members) + 1) * sizeof *claim->wait));
 	claim->n_wait = 0;
-	for (struct ph_member *m = hub->members; m && claim->n_wait < cap; m = m->hh.next) {
+	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
 		if (!ph_member_live(m))
 			continue;
 		/* B has said what it knows in PREPARED. */

@@ -21,8 +21,8 @@ static void put_echoes(struct ph_hub *hub, struct ph_bmsg *msg)
 	struct ph_echo *list = ph_out_alloc(hub, (HASH_COUNT(hub->members) + 1) * sizeof *list);
 	size_t n = 0;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
-		if (!ph_member_live(m))
-			continue;
+		if (!ph_member_live(m) && m->state != PH_MEMBER_DEAD)
+			continue; /* one held for dead hears its echo all the same, and may object */
 		list[n++] = (struct ph_echo){.name = m->info.name,
 			.incarnation = m->info.incarnation,
 			.sequence = m->heard_seq,
@@ -148,7 +148,6 @@ void ph_member_beat(struct ph_hub *hub)
 	miss_the_absent(hub);
 	ph_member_heartbeat_now(hub);
 	ph_registry_journal(hub);
-	ph_child_tick(hub);
 }
 
 static void take_reports(struct ph_hub *hub, struct ph_member *member, const struct ph_bmsg *msg)

@@ -56,6 +56,7 @@ static void free_work(struct ph_hub *hub)
 	struct ph_history *h, *h_next;
 	HASH_ITER (hh, hub->sources, s, s_next) {
 		HASH_DEL(hub->sources, s);
+		free(s->void_wait);
 		free(s);
 	}
 	HASH_ITER (hh, hub->targets, t, t_next) {
@@ -66,8 +67,10 @@ static void free_work(struct ph_hub *hub)
 		HASH_DEL(hub->waits, w);
 		free(w);
 	}
-	DL_FOREACH_SAFE (hub->claims, c, c_next)
+	DL_FOREACH_SAFE (hub->claims, c, c_next) {
+		free(c->wait);
 		free(c);
+	}
 	DL_FOREACH_SAFE (hub->moves, v, v_next)
 		free(v);
 	DL_FOREACH_SAFE (hub->orders, o, o_next) {
@@ -88,6 +91,7 @@ static void free_children(struct ph_hub *hub)
 	DL_FOREACH_SAFE (hub->instances, i, i_next) {
 		ph_spec_free(i->spec);
 		free(i->meta);
+		free(i->window_ms);
 		free(i);
 	}
 	HASH_ITER (hh, hub->slots, slot, slot_next) {

@@ -36,6 +36,7 @@ void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance)
 	if (instance->target && instance->target->fresh == instance)
 		instance->target->fresh = NULL;
 	ph_spec_free(instance->spec);
+	free(instance->window_ms);
 	instance->spec = NULL;
 	instance->slot = NULL;
 	ph_out_bury(hub, instance);
@@ -61,6 +62,7 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 	instance->pid = adopted->pid;
 	instance->restarts = adopted->restarts;
 	instance->adopted = true;
+	instance->past = adopted->migration;
 	instance->said_ready = adopted->ready;
 	instance->meta = adopted->meta ? ph_must(strdup(adopted->meta)) : NULL;
 	instance->started_ms = instance->watchdog_ms = hub->now_ms;
@@ -183,6 +185,12 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 		resume->reason = "the migration is not known any more";
 	}
 	ph_instance_step(hub, instance, PH_INSTANCE_IN_HELLO);
+	if (instance->slot && msg->has_standing && msg->standing_role == PH_ROLE_ACTIVE &&
+		instance->role == PH_ROLE_ACTIVE && msg->standing_epoch != instance->epoch) {
+		struct ph_wmsg *role = ph_tell(hub, instance, PH_W_ROLE);
+		role->role = PH_ROLE_ACTIVE;
+		role->epoch = instance->epoch;
+	}
 	/* It serves already: its `ready` was heard by an earlier daemon, or by none. */
 	if (instance->slot && instance->adopted && instance->state == PH_INSTANCE_STARTING &&
 		msg->has_standing && msg->standing_role == PH_ROLE_ACTIVE &&

@@ -67,7 +67,8 @@ static enum ph_member_state to_alive(struct ph_hub *hub, struct ph_member *membe
 
 static enum ph_member_state recover(struct ph_hub *hub, struct ph_member *member)
 {
-	(void)member;
+	if (member->state == PH_MEMBER_DEAD)
+		ph_migration_peer_back(hub, &member->info.name);
 	ph_plan_soon(hub, 0);
 	return PH_MEMBER_ALIVE;
 }
@@ -379,7 +380,7 @@ void ph_member_try_join(struct ph_hub *hub)
 		return;
 	bool time_over = hub->now_ms >= hub->join_until_ms;
 	bool settled = hub->now_ms >= hub->started_ms + hub->set.settle_ms;
-	if (time_over || (settled && seeds_answered(hub) && in_step(hub))) {
+	if ((time_over || (settled && seeds_answered(hub))) && in_step(hub)) {
 		become_alive(hub);
 		ph_member_heartbeat_now(hub);
 	}

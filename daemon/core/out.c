@@ -239,10 +239,12 @@ struct ph_bmsg *ph_cast(struct ph_hub *hub, enum ph_bkind kind)
 
 struct ph_wmsg *ph_tell(struct ph_hub *hub, struct ph_instance *instance, enum ph_wop op)
 {
-	struct ph_action *action = ph_out(hub, PH_ACT_TELL);
 	struct ph_wmsg *msg = ph_out_alloc(hub, sizeof *msg);
-	action->wid = instance->wid;
 	msg->op = op;
+	if (instance->state == PH_INSTANCE_REAPING) /* nobody is there to hear it */
+		return msg;
+	struct ph_action *action = ph_out(hub, PH_ACT_TELL);
+	action->wid = instance->wid;
 	action->worker = msg;
 	return msg;
 }

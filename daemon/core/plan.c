@@ -230,10 +230,10 @@ void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 
 static bool unowned(struct ph_hub *hub, const struct ph_slot *slot)
 {
-	if (!slot->entered || slot->entry.state == PH_CHILD_RELEASED)
+	/* What was removed and is wanted again starts anew, above its tombstone. */
+	if (!slot->entered || slot->entry.state == PH_CHILD_RELEASED ||
+		slot->entry.state == PH_CHILD_REMOVED)
 		return true;
-	if (slot->entry.state == PH_CHILD_REMOVED)
-		return false;
 	if (ph_is_self(hub, &slot->entry.node))
 		return !slot->instance && !slot->source;
 	return !ph_member_up(hub, &slot->entry.node);
@@ -315,7 +315,7 @@ static void plan_local(struct ph_hub *hub, struct ph_child *child)
 	for (uint32_t i = 0; i < spec->instances; i++) {
 		struct ph_key key = {.child = child->name, .instance = i};
 		struct ph_slot *slot = ph_slot_get(hub, &key, &hub->set.node);
-		if (!slot->instance && !hub->shutting && slot->entry.state != PH_CHILD_REMOVED)
+		if (!slot->instance && !hub->shutting)
 			ph_own_start(hub, slot, ph_next_epoch(hub, slot), PH_LINEAGE_COLD);
 	}
 }
@@ -335,6 +335,7 @@ void ph_plan_run(struct ph_hub *hub)
 	struct ph_child *child, *next;
 	if (hub->self_state != PH_MEMBER_ALIVE || hub->away || hub->exiting)
 		return;
+	ph_child_tick(hub);
 	HASH_ITER (hh, hub->children, child, next)
 		plan_local(hub, child);
 	ph_place_all(hub);

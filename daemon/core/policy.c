@@ -7,6 +7,8 @@
  */
 #include "core/state.h"
 
+#include <stdlib.h>
+
 #define HEALTHY_MS 10000 /* ready for at least so long ends a streak of failures */
 
 static bool wants_restart(const struct ph_instance *instance)
@@ -27,15 +29,20 @@ static bool wants_restart(const struct ph_instance *instance)
 static bool over_limit(struct ph_hub *hub, struct ph_instance *instance)
 {
 	const struct ph_restart *policy = &instance->spec->restart;
-	uint32_t kept = 0, cap = (uint32_t)(sizeof instance->window_ms / sizeof instance->window_ms[0]);
+	uint32_t kept = 0;
 	if (!policy->intensity)
 		return false;
 	for (uint32_t i = 0; i < instance->n_window; i++)
 		if (instance->window_ms[i] + policy->within_ms > hub->now_ms)
 			instance->window_ms[kept++] = instance->window_ms[i];
 	instance->n_window = kept;
-	if (kept >= policy->intensity || kept >= cap)
+	if (kept >= policy->intensity)
 		return true;
+	if (kept == instance->window_cap) {
+		instance->window_cap = kept ? 2 * kept : 8;
+		instance->window_ms = ph_must(realloc(instance->window_ms,
+			instance->window_cap * sizeof *instance->window_ms));
+	}
 	instance->window_ms[instance->n_window++] = hub->now_ms;
 	return false;
 }

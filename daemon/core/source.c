@@ -326,7 +326,7 @@ static enum ph_source_state released(struct ph_hub *hub, struct ph_source *s)
 
 static enum ph_source_state not_any_more(struct ph_hub *hub, struct ph_source *s)
 {
-	ph_source_answer_release(hub, s, false);
+	ph_source_answer_release(hub, s, s->back); /* a repeat, or too late */
 	return s->state;
 }
 

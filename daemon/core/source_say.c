@@ -77,9 +77,10 @@ void ph_source_repeat(struct ph_hub *hub, struct ph_source *s)
 
 static void await_void(struct ph_hub *hub, struct ph_source *s)
 {
-	size_t cap = sizeof s->void_wait / sizeof s->void_wait[0];
+	s->void_wait = ph_must(
+		realloc(s->void_wait, (HASH_COUNT(hub->members) + 1) * sizeof *s->void_wait));
 	s->n_void_wait = 0;
-	for (struct ph_member *m = hub->members; m && s->n_void_wait < cap; m = m->hh.next)
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
 		if (ph_member_live(m))
 			s->void_wait[s->n_void_wait++] = m->info.name;
 }
@@ -385,6 +386,8 @@ void ph_source_free(struct ph_hub *hub, struct ph_source *s)
 		(void)ph_journal(hub, &record);
 	ph_timer_set(hub, &s->timer, PH_NEVER_MS);
 	HASH_DEL(hub->sources, s);
+	if (s->void_wait)
+		ph_out_bury(hub, s->void_wait);
 	s->slot = NULL;
 	ph_out_bury(hub, s);
 }

@@ -221,8 +221,8 @@ struct ph_instance {
 	struct ph_exit exit;
 	uint32_t restarts;
 	uint32_t streak;	   /* restarts without a healthy time between */
-	uint64_t window_ms[64];	   /* times of the newest restarts */
-	uint32_t n_window;
+	uint64_t *window_ms;	   /* times of the newest restarts, at most intensity; owned */
+	uint32_t n_window, window_cap;
 
 	struct ph_id past; /* a migration that it may still speak of, though it is over here */
 	struct ph_source *source; /* it is the old worker of */
@@ -336,7 +336,7 @@ struct ph_source {
 
 	struct ph_migration_info info;
 	uint64_t started_ms, ended_ms;
-	struct ph_name void_wait[64]; /* members that have not confirmed `void` */
+	struct ph_name *void_wait; /* members that have not confirmed `void`; owned */
 	size_t n_void_wait;
 	UT_hash_handle hh;
 };
@@ -383,6 +383,7 @@ enum ph_target_state {
 	X(GRANTED)                                                                                 \
 	X(DENIED)                                                                                  \
 	X(A_DEAD)                                                                                  \
+	X(A_BACK)     /* one fresh echo of A vetoes the verdict */                                 \
 	X(DEADLINE)
 
 enum ph_target_input {
@@ -433,7 +434,7 @@ struct ph_claim {
 	uint64_t arrivals;   /* hub->arrivals when it was asked */
 	struct ph_timer timer;
 	size_t n_wait;	     /* members whose answer is missing */
-	struct ph_name wait[64];
+	struct ph_name *wait; /* owned */
 	struct ph_claim *prev, *next;
 };
 
@@ -720,6 +721,7 @@ void ph_target_deadline(struct ph_hub *hub, struct ph_target *target);
 size_t ph_migrations_in(const struct ph_hub *hub);  /* slots taken */
 size_t ph_migrations_out(const struct ph_hub *hub);
 void ph_migration_peer_dead(struct ph_hub *hub, const struct ph_name *name);
+void ph_migration_peer_back(struct ph_hub *hub, const struct ph_name *name);
 void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot); /* the entry has a new owner */
 
 /* ---- order.c ---- */

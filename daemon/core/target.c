@@ -303,6 +303,15 @@ static enum ph_target_state take_over(struct ph_hub *hub, struct ph_target *t)
 	return PH_TARGET_CLAIMING;
 }
 
+static enum ph_target_state source_lives(struct ph_hub *hub, struct ph_target *t)
+{
+	t->a_dead = false;
+	if (t->slot->claim)
+		ph_claim_drop(hub, t->slot->claim);
+	ph_target_say(hub, t, PH_B_PREPARED, true);
+	return PH_TARGET_PREPARED;
+}
+
 static enum ph_target_state denied(struct ph_hub *hub, struct ph_target *t)
 {
 	return drop(hub, t, PH_B_ABORTED, "the members refused the takeover");
@@ -442,60 +451,60 @@ static cell *const machine[PH_TARGET_STATE_COUNT][PH_TARGET_INPUT_COUNT] = {
 		IN(ROUND) = ignore, IN(ROUND_END) = ignore, IN(STREAMED) = ignore,
 		IN(BROKEN) = ignore, IN(COMMIT) = cannot_commit, IN(ABORT) = aborted,
 		IN(OWNED) = owned, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
-		IN(A_DEAD) = source_died, IN(DEADLINE) = too_late},
+		IN(A_DEAD) = source_died, IN(A_BACK) = ignore, IN(DEADLINE) = too_late},
 	[PH_TARGET_LOADING] = {NO_CLAIM, ORDINARY, IN(PREPARE) = say_ready, IN(STARTED) = say_ready,
 		IN(N_REJECTED) = rejected, IN(N_LOADED) = loaded, IN(N_DEAD) = fresh_died,
 		IN(ROUND) = begin_round, IN(ROUND_END) = try_apply, IN(STREAMED) = try_apply,
 		IN(BROKEN) = broken, IN(COMMIT) = cannot_commit, IN(ABORT) = aborted,
 		IN(OWNED) = owned, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
-		IN(A_DEAD) = source_died, IN(DEADLINE) = too_late},
+		IN(A_DEAD) = source_died, IN(A_BACK) = ignore, IN(DEADLINE) = too_late},
 	[PH_TARGET_SETTLING] = {NO_CLAIM, ORDINARY, LATE_LOAD, IN(PREPARE) = ignore,
 		IN(N_DEAD) = fresh_died, IN(COMMIT) = cannot_commit, IN(ABORT) = aborted,
 		IN(OWNED) = owned, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
-		IN(A_DEAD) = source_died, IN(DEADLINE) = settled},
+		IN(A_DEAD) = source_died, IN(A_BACK) = ignore, IN(DEADLINE) = settled},
 	[PH_TARGET_PREPARING] = {NO_CLAIM, ORDINARY, LATE_LOAD, IN(PREPARE) = ignore,
 		IN(N_DEAD) = fresh_died, IN(COMMIT) = ignore, IN(ABORT) = aborted,
 		IN(OWNED) = owned, IN(SYNCED) = prepared_synced, IN(UNSYNCED) = unsynced,
-		IN(A_DEAD) = source_died, IN(DEADLINE) = ignore},
+		IN(A_DEAD) = source_died, IN(A_BACK) = ignore, IN(DEADLINE) = ignore},
 	[PH_TARGET_PREPARED] = {NO_CLAIM, ORDINARY, IN(PREPARE) = say_prepared,
 		IN(STARTED) = ignore, IN(N_REJECTED) = ignore, IN(N_LOADED) = ignore,
 		IN(N_DEAD) = fresh_died, IN(ROUND) = ignore, IN(ROUND_END) = say_prepared,
 		IN(STREAMED) = ignore, IN(BROKEN) = ignore, IN(COMMIT) = activate,
 		IN(ABORT) = aborted, IN(OWNED) = owned, IN(SYNCED) = ignore,
-		IN(UNSYNCED) = ignore, IN(A_DEAD) = take_over, IN(DEADLINE) = ignore},
+		IN(UNSYNCED) = ignore, IN(A_DEAD) = take_over, IN(A_BACK) = ignore, IN(DEADLINE) = ignore},
 	[PH_TARGET_CLAIMING] = {LATE_LOAD, ORDINARY, IN(PREPARE) = ignore, IN(N_DEAD) = fresh_died,
 		IN(COMMIT) = activate, IN(ABORT) = aborted, IN(OWNED) = owned,
 		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(GRANTED) = activate,
-		IN(DENIED) = denied, IN(A_DEAD) = ignore, IN(DEADLINE) = ignore},
+		IN(DENIED) = denied, IN(A_DEAD) = ignore, IN(A_BACK) = source_lives, IN(DEADLINE) = ignore},
 	[PH_TARGET_ACTIVATING] = {NO_CLAIM, LATE_LOAD, ORDINARY, IN(PREPARE) = ignore,
 		IN(N_DEAD) = ignore, IN(COMMIT) = ignore, IN(ABORT) = ignore, IN(OWNED) = ignore,
-		IN(SYNCED) = active_synced, IN(UNSYNCED) = active_unsynced, IN(A_DEAD) = ignore,
+		IN(SYNCED) = active_synced, IN(UNSYNCED) = active_unsynced, IN(A_DEAD) = ignore, IN(A_BACK) = ignore,
 		IN(DEADLINE) = write_active},
 	[PH_TARGET_ACTIVE] = {NO_CLAIM, LATE_LOAD, IN(N_READY) = serves, IN(FORGET) = forget,
 		IN(RELEASED) = ignore, IN(PREPARE) = say_active, IN(N_DEAD) = lost_early,
 		IN(COMMIT) = say_active, IN(ABORT) = say_active, IN(OWNED) = ignore,
-		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(A_DEAD) = ignore,
+		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(A_DEAD) = ignore, IN(A_BACK) = ignore,
 		IN(DEADLINE) = ignore},
 	[PH_TARGET_RELEASING] = {NO_CLAIM, LATE_LOAD, IN(N_READY) = ignore, IN(FORGET) = ignore,
 		IN(RELEASED) = release_answered, IN(PREPARE) = ignore, IN(N_DEAD) = ignore,
-		IN(COMMIT) = ignore, IN(ABORT) = say_aborted, IN(OWNED) = ignore,
+		IN(COMMIT) = ignore, IN(ABORT) = ignore, IN(OWNED) = ignore,
 		IN(SYNCED) = release_synced, IN(UNSYNCED) = never_unsynced,
-		IN(A_DEAD) = start_again, IN(DEADLINE) = rewrite_never},
+		IN(A_DEAD) = start_again, IN(A_BACK) = ignore, IN(DEADLINE) = rewrite_never},
 	[PH_TARGET_DROPPING] = {NO_CLAIM, LATE_LOAD, ORDINARY, IN(PREPARE) = ignore,
 		IN(N_DEAD) = dropped, IN(COMMIT) = answer_nack, IN(ABORT) = answer_abort,
 		IN(OWNED) = ignore, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
-		IN(A_DEAD) = ignore, IN(DEADLINE) = ignore},
+		IN(A_DEAD) = ignore, IN(A_BACK) = ignore, IN(DEADLINE) = ignore},
 	[PH_TARGET_REFUSING] = {NO_CLAIM, LATE_LOAD, ORDINARY, IN(PREPARE) = ignore,
 		IN(N_DEAD) = ignore, IN(COMMIT) = answer_nack, IN(ABORT) = answer_abort,
 		IN(OWNED) = ignore, IN(SYNCED) = never_synced, IN(UNSYNCED) = never_unsynced,
-		IN(A_DEAD) = ignore, IN(DEADLINE) = rewrite_never},
+		IN(A_DEAD) = ignore, IN(A_BACK) = ignore, IN(DEADLINE) = rewrite_never},
 	[PH_TARGET_NEVER] = {NO_CLAIM, IN(STARTED) = ignore, IN(N_REJECTED) = ignore,
 		IN(N_LOADED) = ignore, IN(N_READY) = ignore, IN(FORGET) = forget,
 		IN(RELEASED) = ignore, IN(PREPARE) = say_reject, IN(N_DEAD) = ignore,
 		IN(ROUND) = say_reject, IN(ROUND_END) = say_reject, IN(STREAMED) = ignore,
 		IN(BROKEN) = ignore, IN(COMMIT) = nack, IN(ABORT) = say_aborted,
 		IN(OWNED) = ignore, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
-		IN(A_DEAD) = ignore, IN(DEADLINE) = ignore},
+		IN(A_DEAD) = ignore, IN(A_BACK) = ignore, IN(DEADLINE) = ignore},
 };
 #undef IN
 

@@ -215,12 +215,44 @@ static const char *objection(struct ph_hub *hub, const struct ph_bmsg *msg, stru
 	return NULL;
 }
 
+/* A new worker that an earlier daemon left, and that has not said yet whether it was activated. */
+static void take_stray(struct ph_hub *hub, struct ph_target *t)
+{
+	struct ph_instance *stray = t->slot->instance;
+	if (!stray || stray->target || stray->state != PH_INSTANCE_STANDING ||
+		ph_slot_mine(hub, t->slot))
+		return;
+	if (!ph_id_none(&stray->past) && !ph_id_equal(&stray->past, &t->id))
+		return;
+	t->slot->instance = NULL;
+	t->fresh = stray;
+	stray->target = t;
+}
+
+/* N is ended first where there is one; then `never` is synced, and only then it is said. */
+static void refuse_now(struct ph_hub *hub, struct ph_target *t)
+{
+	if (!t->fresh) {
+		ph_target_write(hub, t, PH_RECORD_NEVER);
+		return;
+	}
+	t->state = PH_TARGET_DROPPING;
+	t->fresh->after = PH_AFTER_DISCARD;
+	ph_instance_step(hub, t->fresh, PH_INSTANCE_IN_STOP);
+}
+
 static void on_prepare(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_slot *slot = ph_slot_get(hub, &msg->key, NULL);
 	struct ph_target *t =
 		new_target(hub, &msg->id, slot, &msg->from, msg->epoch, msg->seen);
 	bool busy;
+	/* It offers what it can only have if it was activated: that is its ACTIVE. */
+	if (slot->source && ph_name_equal(&slot->source->peer, &msg->from) &&
+		msg->epoch > slot->source->epoch) {
+		slot->source->new_epoch = msg->epoch;
+		ph_source_step(hub, slot->source, PH_SOURCE_IN_ACTIVE);
+	}
 	const char *why = objection(hub, msg, slot, &busy);
 	ph_slot_seen(hub, slot, msg->seen);
 	if (why) {
@@ -228,7 +260,8 @@ static void on_prepare(struct ph_hub *hub, const struct ph_bmsg *msg)
 		t->answer = PH_B_REJECT;
 		t->busy = busy;
 		ph_reason(t->reason, "%s", why);
-		ph_target_write(hub, t, PH_RECORD_NEVER);
+		take_stray(hub, t);
+		refuse_now(hub, t);
 		return;
 	}
 	t->overlap = msg->overlap;
@@ -275,12 +308,13 @@ static void on_unknown(struct ph_hub *hub, const struct ph_bmsg *msg)
 	}
 	struct ph_target *t =
 		new_target(hub, &msg->id, slot, &msg->from, msg->epoch, msg->epoch);
+	take_stray(hub, t);
 	t->state = PH_TARGET_REFUSING;
 	t->answer = msg->kind == PH_B_COMMIT  ? PH_B_NACK
 		    : msg->kind == PH_B_ABORT ? PH_B_ABORTED
 					      : PH_B_REJECT;
 	ph_reason(t->reason, "the target does not know this migration");
-	ph_target_write(hub, t, PH_RECORD_NEVER);
+	refuse_now(hub, t);
 }
 
 static bool take_round(struct ph_target *t, const struct ph_bmsg *msg)
@@ -463,6 +497,14 @@ void ph_migration_peer_dead(struct ph_hub *hub, const struct ph_name *name)
 	HASH_ITER (hh, hub->targets, t, t_next)
 		if (ph_name_equal(&t->peer, name))
 			ph_target_step(hub, t, PH_TARGET_IN_A_DEAD);
+}
+
+void ph_migration_peer_back(struct ph_hub *hub, const struct ph_name *name)
+{
+	struct ph_target *t, *next;
+	HASH_ITER (hh, hub->targets, t, next)
+		if (ph_name_equal(&t->peer, name))
+			ph_target_step(hub, t, PH_TARGET_IN_A_BACK);
 }
 
 void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot)

@@ -200,7 +200,7 @@ static void ask_who_declares(struct ph_hub *hub, struct ph_child *child)
 	child->dropped = true;
 	child->dropped_at_ms = hub->now_ms;
 	if (hub->started)
-		ph_plan_soon(hub, DROPPED_WAIT_MS);
+		ph_plan_soon(hub, 0);
 	struct ph_bmsg *msg = ph_cast(hub, PH_B_DROPPED);
 	struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
 	line->child = child->name;
@@ -352,11 +352,15 @@ void ph_child_gone(struct ph_hub *hub, const struct ph_name *name)
 
 void ph_child_tick(struct ph_hub *hub)
 {
-	for (struct ph_child *child = hub->children; child; child = child->hh.next)
-		if (child->dropped && !child->own &&
-			(!hub->members || hub->now_ms >= child->dropped_at_ms + DROPPED_WAIT_MS)) {
-			if (owns_any(hub, child))
-				remove_child(hub, child);
-			child->dropped = false;
+	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
+		if (!child->dropped || child->own)
+			continue;
+		if (hub->members && hub->now_ms < child->dropped_at_ms + DROPPED_WAIT_MS) {
+			ph_plan_soon(hub, DROPPED_WAIT_MS);
+			continue;
 		}
+		if (owns_any(hub, child))
+			remove_child(hub, child);
+		child->dropped = false;
+	}
 }

@@ -461,7 +461,7 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 	[PH_SOURCE_ENDED] = {IN(LOST) = ignore, IN(VOID_HEARD) = ignore, IN(FORGOTTEN) = forgotten,
 		IN(GRANTED) = ignore, IN(DENIED) = ignore, STREAM_LATE, WORKER_LATE,
 		IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = confirmed,
-		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = ignore,
+		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = confirmed,
 		IN(RELEASE) = not_any_more, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
 		IN(O_DEAD) = ignore, IN(B_DEAD) = ignore, IN(CANCEL) = ignore,
 		IN(DEADLINE) = ignore},

@@ -143,6 +143,8 @@ static void act_emit(struct sim_node *node, const struct ph_action *action)
 		sim_check_aborted(node, emit);
 	else if (emit->kind == PH_EMIT_NODE_DEAD)
 		sim_check_verdict(node, emit);
+	else if (emit->kind == PH_EMIT_NODE_JOINED && ph_name_equal(&emit->peer, &node->name))
+		sim_check_joined(node);
 }
 
 static void act_log(struct sim_node *node, const struct ph_action *action)

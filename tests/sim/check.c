@@ -198,6 +198,41 @@ void sim_check_verdict(struct sim_node *node, const struct ph_emit *emit)
 	sim->false_verdict = true;
 }
 
+struct seen {
+	struct sim *sim;
+	size_t live;
+};
+
+static bool see_live(void *arg, const struct ph_member_view *view)
+{
+	struct seen *seen = arg;
+	seen->live += view->self || view->info.state == PH_MEMBER_JOINING ||
+		      view->info.state == PH_MEMBER_ALIVE || view->info.state == PH_MEMBER_SUSPECT;
+	return true;
+}
+
+/*
+ * A restarted daemon that reaches nobody within join_timeout goes on alone: under `divergence` that
+ * is a wrong verdict about whoever lives on meanwhile, cut off or suspended, with its workers.
+ */
+void sim_check_joined(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	struct seen seen = {.sim = sim};
+	size_t living = 0;
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		bool lives = sim->nodes[i].hub != NULL;
+		for (struct sim_proc *p = sim->procs; p && !lives; p = p->next)
+			lives = p->node == &sim->nodes[i] && p->alive;
+		living += lives;
+	}
+	ph_hub_members(node->hub, sim_node_ms(node), see_live, &seen);
+	if (seen.live >= living || sim->faultless)
+		return;
+	sim_trace(sim, "%s: joins without %zu that live", node->name.s, living - seen.live);
+	sim->false_verdict = true;
+}
+
 /* ---- after an abort ---- */
 
 struct later {

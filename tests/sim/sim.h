@@ -385,6 +385,7 @@ void sim_check_death(struct sim_proc *proc, enum sim_death why);
 void sim_check_aborted(struct sim_node *node, const struct ph_emit *emit);
 void sim_check_stopped(struct sim_proc *proc); /* a retired process has ended */
 void sim_check_verdict(struct sim_node *node, const struct ph_emit *emit);
+void sim_check_joined(struct sim_node *node);
 void sim_check_state(struct sim_proc *proc);
 struct sim_mig *sim_mig_of(struct sim *sim, const struct ph_id *id);
 void sim_check_end(struct sim *sim); /* polls until all is well or the time is over */

@@ -179,7 +179,11 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 			ph_source_lost(hub, instance, &msg->standing_id);
 			return;
 		}
-		struct ph_wmsg *resume = ph_tell(hub, instance, PH_W_RESUME);
+		/* Activated by a record, but never told so. */
+		bool untold = instance->role == PH_ROLE_ACTIVE &&
+			      msg->standing_role == PH_ROLE_STANDBY;
+		struct ph_wmsg *resume =
+			ph_tell(hub, instance, untold ? PH_W_ACTIVATE : PH_W_RESUME);
 		resume->id = msg->standing_id;
 		resume->epoch = instance->epoch;
 		resume->reason = "the migration is not known any more";

@@ -116,6 +116,16 @@ static void touch(struct ph_hub *hub, struct ph_slot *slot, bool now)
 
 /* ---- changes that this node makes ---- */
 
+/* What was said of the last owner's worker is not so of the next one's. */
+static void forget_worker(struct ph_slot *slot, enum ph_child_state state)
+{
+	slot->entry.state = state;
+	slot->entry.ready = false;
+	slot->entry.pid = slot->entry.restarts = 0;
+	slot->entry.exit = (struct ph_exit){.kind = PH_EXIT_NONE};
+	set_meta(slot, NULL);
+}
+
 void ph_slot_own(
 	struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage)
 {
@@ -127,7 +137,7 @@ void ph_slot_own(
 	slot->entry.epoch = epoch;
 	slot->entry.lineage = lineage;
 	slot->entry.role = PH_ROLE_ACTIVE;
-	slot->entry.state = PH_CHILD_WAITING;
+	forget_worker(slot, PH_CHILD_WAITING);
 	slot->since_ms = hub->now_ms;
 	slot->entry.version = ++hub->version;
 	digest_toggle(hub, slot);
@@ -145,10 +155,16 @@ void ph_slot_give(
 	slot->entry.epoch = epoch;
 	slot->entry.version = 0; /* whatever its owner says of it is newer */
 	slot->entry.lineage = PH_LINEAGE_CONTINUED;
-	slot->entry.pid = 0;
+	forget_worker(slot, PH_CHILD_STARTING);
 	slot->since_ms = hub->now_ms;
 	digest_toggle(hub, slot);
 	ph_slot_seen(hub, slot, epoch);
+	slot->given_version = ++hub->version;
+	touch(hub, slot, true);
+}
+
+void ph_slot_vouch(struct ph_hub *hub, struct ph_slot *slot)
+{
 	slot->given_version = ++hub->version;
 	touch(hub, slot, true);
 }

@@ -285,6 +285,8 @@ static enum ph_source_state retain(struct ph_hub *hub, struct ph_source *s)
 	struct ph_instance *old = s->old;
 	if (s->peer.s[0] && (!slot->entered || slot->entry.epoch < s->new_epoch))
 		ph_slot_give(hub, slot, &s->peer, s->new_epoch);
+	else
+		ph_slot_vouch(hub, slot);
 	s->done_version = hub->version;
 	s->committed_at_ms = hub->now_ms;
 	if (slot->instance == old)

@@ -295,8 +295,20 @@ void ph_source_lost(struct ph_hub *hub, struct ph_instance *old, const struct ph
 	ph_source_entered(hub, s, PH_SOURCE_ABORTING);
 }
 
+/* Without a state file O was adopted as an ordinary worker: its epoch tells that it is O. */
+static void find_old(struct ph_source *s)
+{
+	struct ph_instance *instance = s->slot->instance;
+	if (s->old || !instance || !instance->adopted || instance->epoch != s->epoch ||
+		instance->source || instance->target)
+		return;
+	s->old = instance;
+	instance->source = s;
+}
+
 static void restart_one(struct ph_hub *hub, struct ph_source *s)
 {
+	find_old(s);
 	struct ph_instance *old = s->old;
 	struct ph_slot *slot = s->slot;
 	enum ph_source_state state = s->state;

@@ -600,6 +600,8 @@ bool ph_slot_mine(const struct ph_hub *hub, const struct ph_slot *slot);
 void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage);
 /* This node has learned (or decided) that somebody else owns it. */
 void ph_slot_give(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *node, uint64_t epoch);
+/* Its new owner's word is here already: it is passed on as part of ours, in case that owner dies. */
+void ph_slot_vouch(struct ph_hub *hub, struct ph_slot *slot);
 void ph_slot_release(struct ph_hub *hub, struct ph_slot *slot);
 /* The entry follows the instance; cast with the next flush. */
 void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot);

@@ -163,6 +163,8 @@ static enum ph_target_state say_reject(struct ph_hub *hub, struct ph_target *t)
 
 static enum ph_target_state forget(struct ph_hub *hub, struct ph_target *t)
 {
+	if (t->state == PH_TARGET_ACTIVE && t->fresh) /* N is still to be told, maybe again */
+		return t->state;
 	ph_target_say(hub, t, PH_B_FORGOTTEN, false);
 	ph_target_free(hub, t);
 	return PH_TARGET_NEVER;

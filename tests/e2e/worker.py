@@ -277,8 +277,9 @@ class Worker:
     def on_resume(self, m):
         self.step("resume")
         with self.lock:
-            self.frozen = False
-        self.epoch = max(self.epoch, m.get("epoch", 0) if self.handover else 0)
+            if self.moved:  # the new one ended before it served: taken back, by a newer claim
+                self.epoch = max(self.epoch, m.get("epoch", 0))
+            self.frozen = self.moved = False
         self.begin(m, "sending")
         self.answer("resumed")
         self.handover = self.unanswered = None

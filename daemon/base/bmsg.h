@@ -242,7 +242,7 @@ enum ph_verdict {
 /* One key of a CLAIM or CLAIM_ANSWER. */
 struct ph_claim_line {
 	struct ph_key key;
-	uint64_t epoch; /* asked for */
+	uint64_t epoch; /* asked for; ANSWER OWNED: the owner's */
 	enum ph_claim_basis basis;
 	struct ph_name node; /* CLAIM: who would own it; ANSWER OWNED: who owns it */
 	struct ph_id id;     /* of the migration, or none */

@@ -252,6 +252,10 @@ static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
 			ask_again(hub, claim, WAIT_MS);
 		} else if (line->verdict != PH_VERDICT_FREE) {
 			ph_slot_seen(hub, slot, line->seen);
+			/* O is stale: whom lookups are to name is in the answer. */
+			if (line->verdict == PH_VERDICT_OWNED && slot->source &&
+				line->epoch > slot->entry.epoch)
+				ph_slot_give(hub, slot, &line->node, line->epoch);
 			decide(hub, claim, false);
 		} else {
 			answered_by(hub, claim, &msg->from);
@@ -335,8 +339,10 @@ static void on_claim(struct ph_hub *hub, const struct ph_bmsg *msg)
 		lines[i].verdict = judge(hub, slot, line, &msg->from);
 		lines[i].stopped_by_wish = slot->wish_stopped;
 		lines[i].seen = slot->seen;
-		if (slot->entered)
+		if (lines[i].verdict == PH_VERDICT_OWNED) {
 			lines[i].node = slot->entry.node;
+			lines[i].epoch = slot->entry.epoch;
+		}
 		if (lines[i].verdict != PH_VERDICT_FREE)
 			continue;
 		ph_slot_seen(hub, slot, line->epoch);

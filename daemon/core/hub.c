@@ -23,6 +23,7 @@ struct ph_hub *ph_hub_new(const struct ph_settings *settings)
 	hub->rng[0] = ph_mix64(settings->seed + 1);
 	hub->rng[1] = ph_mix64(settings->seed ^ PH_HASH_SEED) | 1;
 	hub->done_orders = ph_must(calloc(PH_DONE_ORDERS, sizeof *hub->done_orders));
+	hub->digest = PH_HASH_SEED;
 	hub->beat.kind = PH_TIMER_HEARTBEAT;
 	hub->hello.kind = PH_TIMER_HELLO;
 	hub->plan.kind = PH_TIMER_PLAN;

@@ -208,6 +208,7 @@ static struct ph_member *learn(struct ph_hub *hub, const struct ph_member_info *
 	if (!member) {
 		member = ph_must(calloc(1, sizeof *member));
 		member->info.name = info->name;
+		member->digest = PH_HASH_SEED; /* of nothing; 0 on the wire means "not now" */
 		HASH_ADD_KEYPTR(hh, hub->members, member->info.name.s, strlen(info->name.s), member);
 		renew(hub, member, info);
 	} else if (info->incarnation > member->info.incarnation) {

@@ -283,7 +283,8 @@ static enum ph_source_state retain(struct ph_hub *hub, struct ph_source *s)
 {
 	struct ph_slot *slot = s->slot;
 	struct ph_instance *old = s->old;
-	if (s->peer.s[0] && (!slot->entered || slot->entry.epoch < s->new_epoch))
+	/* Where another one is the owner, the registry tells who, and it is not for us to say. */
+	if (s->peer_active && (!slot->entered || slot->entry.epoch < s->new_epoch))
 		ph_slot_give(hub, slot, &s->peer, s->new_epoch);
 	else
 		ph_slot_vouch(hub, slot);

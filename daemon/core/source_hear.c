@@ -73,8 +73,10 @@ static bool take(struct ph_source *s, const struct ph_bmsg *msg)
 	}
 	if (msg->kind == PH_B_READY)
 		return !s->overlap;
-	if (msg->kind == PH_B_ACTIVE && msg->epoch > s->new_epoch)
-		s->new_epoch = msg->epoch;
+	if (msg->kind == PH_B_ACTIVE) {
+		s->peer_active = true;
+		s->new_epoch = msg->epoch > s->new_epoch ? msg->epoch : s->new_epoch;
+	}
 	if (msg->kind == PH_B_REJECT && s->state == PH_SOURCE_PREPARING)
 		s->busy = msg->busy;
 	if ((msg->kind == PH_B_REJECT || msg->kind == PH_B_NACK) && msg->reason[0] &&
@@ -278,6 +280,7 @@ void ph_source_restore(struct ph_hub *hub, const struct ph_record *record)
 	};
 	s->state = states[record->kind];
 	s->voided = record->kind == PH_RECORD_VOID;
+	s->peer_active = record->kind == PH_RECORD_DONE;
 }
 
 void ph_source_lost(struct ph_hub *hub, struct ph_instance *old, const struct ph_id *id)

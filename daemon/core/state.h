@@ -310,6 +310,7 @@ struct ph_source {
 	bool claim_asked;
 	bool voided, reclaim; /* O resumes only by a claim */
 	bool back;	      /* rolled back or taken back */
+	bool peer_active;     /* B itself said so, or the registry */
 	bool handled;	      /* retention_handled, or retention passed in an overlap */
 	bool streaming;
 	uint64_t ticket_no;   /* journal ticket that is waited for; 0: none */

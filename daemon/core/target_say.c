@@ -251,6 +251,7 @@ static void on_prepare(struct ph_hub *hub, const struct ph_bmsg *msg)
 	if (slot->source && ph_name_equal(&slot->source->peer, &msg->from) &&
 		msg->epoch > slot->source->epoch) {
 		slot->source->new_epoch = msg->epoch;
+		slot->source->peer_active = true;
 		ph_source_step(hub, slot->source, PH_SOURCE_IN_ACTIVE);
 	}
 	const char *why = objection(hub, msg, slot, &busy);
@@ -515,6 +516,7 @@ void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot)
 	if (t && epoch > t->epoch && epoch >= t->new_epoch)
 		ph_target_step(hub, t, PH_TARGET_IN_OWNED);
 	if (s && epoch > s->epoch) {
+		s->peer_active = ph_name_equal(&slot->entry.node, &s->peer);
 		if (epoch > s->new_epoch)
 			s->new_epoch = epoch;
 		ph_source_step(hub, s, PH_SOURCE_IN_ACTIVE);

@@ -12,138 +12,144 @@
 #include "base/types.h"
 
 /* X(enumerator, word on the wire) */
-#define PH_BKINDS(X)                                                                               \
-	X(NONE, "")                                                                                \
-	X(HELLO, "hello")	     /* cast: who I am, to `peers` and all members */              \
-	X(WELCOME, "welcome")	     /* answer to HELLO: who I am, whom I know */                  \
-	X(REFUSED, "refused")	     /* answer to HELLO: `reason` */                               \
-	X(HEARTBEAT, "heartbeat")    /* cast */                                                    \
-	X(LEAVE, "leave")	     /* cast: orderly end of this incarnation */                   \
-	X(REGISTRY, "registry")	     /* cast, or answer to FETCH: entries and migrations */        \
-	X(FETCH, "fetch")	     /* asks a node for its part of the registry since a version */\
-	X(SPEC_FETCH, "spec_fetch")  /* asks for the specs named in `specs` */                     \
-	X(SPEC, "spec")		     /* specs with their text */                                   \
-	X(CLAIM, "claim")	     /* asks what the receiver knows of `claims` */                \
-	X(CLAIM_ANSWER, "claim_answer")                                                            \
-	X(PREPARE, "prepare")                                                                      \
-	X(READY, "ready")                                                                          \
-	X(REJECT, "reject")	     /* `never` is synced, N is dead */                            \
-	X(DIAL_BACK, "dial_back")    /* A cannot dial B's stream address: B dials A's */           \
-	X(ROUND, "round")	     /* bytes of a round are coming */                             \
-	X(ROUND_END, "round_end")    /* that round is complete at A */                             \
-	X(LOADED, "loaded")	     /* N applied a round that was not the last */                 \
-	X(PREPARED, "prepared")                                                                    \
-	X(COMMIT, "commit")                                                                        \
-	X(ACTIVE, "active")                                                                        \
-	X(NACK, "nack")		     /* `never` is synced, N is dead */                            \
-	X(LOST, "lost")		     /* B lost its journal and cannot tell */                      \
-	X(ABORT, "abort")                                                                          \
-	X(ABORTED, "aborted")	     /* `never` is synced, N is dead */                            \
-	X(VOID, "void")		     /* to all members: A resumed O, `id` must not be taken over */\
-	X(VOID_ACK, "void_ack")                                                                    \
-	X(QUERY, "query")	     /* B asks A what became of `id` */                            \
-	X(RELEASE, "release")	     /* B gives the child back: N died before its first ready */   \
-	X(RELEASED, "released")	     /* A has taken it back, or B may go on (`ok` false) */        \
-	X(FORGET, "forget")	     /* A's outcome is synced: B may forget it */                  \
-	X(FORGOTTEN, "forgotten")                                                                  \
-	X(DROPPED, "dropped")	     /* asks who declares the children named in `specs` */         \
-	X(DECLARED, "declared")	     /* answer: those of them that this node declares */           \
-	X(ORDER, "order")	     /* an operator's order for the receiver's children */         \
+#define PH_BKINDS(X) \
+	X(NONE, "") \
+	X(HELLO, "hello")	    /* cast: who I am, to `peers` and all members */ \
+	X(WELCOME, "welcome")	    /* answer to HELLO: who I am, whom I know */ \
+	X(REFUSED, "refused")	    /* answer to HELLO: `reason` */ \
+	X(HEARTBEAT, "heartbeat")   /* cast */ \
+	X(LEAVE, "leave")	    /* cast: orderly end of this incarnation */ \
+	X(REGISTRY, "registry")	    /* cast, or answer to FETCH: entries and migrations */ \
+	X(FETCH, "fetch")	    /* asks a node for its part of the registry since a version */ \
+	X(SPEC_FETCH, "spec_fetch") /* asks for the specs named in `specs` */ \
+	X(SPEC, "spec")		    /* specs with their text */ \
+	X(CLAIM, "claim")	    /* asks what the receiver knows of `claims` */ \
+	X(CLAIM_ANSWER, "claim_answer") \
+	X(PREPARE, "prepare") \
+	X(READY, "ready") \
+	X(REJECT, "reject")	  /* `never` is synced, N is dead */ \
+	X(DIAL_BACK, "dial_back") /* A cannot dial B's stream address: B dials A's */ \
+	X(ROUND, "round")	  /* bytes of a round are coming */ \
+	X(ROUND_END, "round_end") /* that round is complete at A */ \
+	X(LOADED, "loaded")	  /* N applied a round that was not the last */ \
+	X(PREPARED, "prepared") \
+	X(COMMIT, "commit") \
+	X(ACTIVE, "active") \
+	X(NACK, "nack") /* `never` is synced, N is dead */ \
+	X(LOST, "lost") /* B lost its journal and cannot tell */ \
+	X(ABORT, "abort") \
+	X(ABORTED, "aborted") /* `never` is synced, N is dead */ \
+	X(VOID, "void")	      /* to all members: A resumed O, `id` must not be taken over */ \
+	X(VOID_ACK, "void_ack") \
+	X(QUERY, "query")	/* B asks A what became of `id` */ \
+	X(RELEASE, "release")	/* B gives the child back: N died before its first ready */ \
+	X(RELEASED, "released") /* A has taken it back, or B may go on (`ok` false) */ \
+	X(FORGET, "forget")	/* A's outcome is synced: B may forget it */ \
+	X(FORGOTTEN, "forgotten") \
+	X(DROPPED, "dropped")	/* asks who declares the children named in `specs` */ \
+	X(DECLARED, "declared") /* answer: those of them that this node declares */ \
+	X(ORDER, "order")	/* an operator's order for the receiver's children */ \
 	X(ORDER_ACK, "order_ack")
 
 enum ph_bkind {
 #define X(name, word) PH_B_##name,
 	PH_BKINDS(X)
 #undef X
-		PH_BKIND_COUNT
+	PH_BKIND_COUNT
 };
 
 /* the state of a member, as people see it: X(enumerator, word) */
-#define PH_MEMBER_STATES(X)                                                                        \
-	X(UNKNOWN, "unknown")                                                                      \
-	X(JOINING, "joining")                                                                      \
-	X(ALIVE, "alive")                                                                          \
-	X(SUSPECT, "suspect")                                                                      \
-	X(DEAD, "dead")                                                                            \
+#define PH_MEMBER_STATES(X) \
+	X(UNKNOWN, "unknown") \
+	X(JOINING, "joining") \
+	X(ALIVE, "alive") \
+	X(SUSPECT, "suspect") \
+	X(DEAD, "dead") \
 	X(LEFT, "left")
 
 enum ph_member_state {
 #define X(name, word) PH_MEMBER_##name,
 	PH_MEMBER_STATES(X)
 #undef X
-		PH_MEMBER_STATE_COUNT
+	PH_MEMBER_STATE_COUNT
 };
 
 /* the state of a child, as people see it: X(enumerator, word) */
-#define PH_CHILD_STATES(X)                                                                         \
-	X(WAITING, "waiting")                                                                      \
-	X(STARTING, "starting")                                                                    \
-	X(RUNNING, "running")                                                                      \
-	X(STANDBY, "standby")                                                                      \
-	X(FROZEN, "frozen")                                                                        \
-	X(STOPPING, "stopping")                                                                    \
-	X(BACKOFF, "backoff")                                                                      \
-	X(STOPPED, "stopped")                                                                      \
-	X(FAILED, "failed")                                                                        \
-	X(RELEASED, "released") /* owned by nobody: may be claimed; never shown */                 \
+#define PH_CHILD_STATES(X) \
+	X(WAITING, "waiting") \
+	X(STARTING, "starting") \
+	X(RUNNING, "running") \
+	X(STANDBY, "standby") \
+	X(FROZEN, "frozen") \
+	X(STOPPING, "stopping") \
+	X(BACKOFF, "backoff") \
+	X(STOPPED, "stopped") \
+	X(FAILED, "failed") \
+	X(RELEASED, "released") /* owned by nobody: may be claimed; never shown */ \
 	X(REMOVED, "removed")	/* a tombstone; never shown */
 
 enum ph_child_state {
 #define X(name, word) PH_CHILD_##name,
 	PH_CHILD_STATES(X)
 #undef X
-		PH_CHILD_STATE_COUNT
+	PH_CHILD_STATE_COUNT
 };
 
 /* the phase of a migration: X(enumerator, word) */
-#define PH_PHASES(X)                                                                               \
-	X(PLAN, "plan")                                                                            \
-	X(PREPARE, "prepare")                                                                      \
-	X(COPY, "copy")                                                                            \
-	X(FREEZE, "freeze")                                                                        \
-	X(PREPARED, "prepared")                                                                    \
-	X(COMMIT, "commit")                                                                        \
-	X(ACTIVE, "active")                                                                        \
-	X(RETENTION, "retention")                                                                  \
+#define PH_PHASES(X) \
+	X(PLAN, "plan") \
+	X(PREPARE, "prepare") \
+	X(COPY, "copy") \
+	X(FREEZE, "freeze") \
+	X(PREPARED, "prepared") \
+	X(COMMIT, "commit") \
+	X(ACTIVE, "active") \
+	X(RETENTION, "retention") \
 	X(STOP, "stop")
 
 enum ph_phase {
 #define X(name, word) PH_PHASE_##name,
 	PH_PHASES(X)
 #undef X
-		PH_PHASE_COUNT
+	PH_PHASE_COUNT
 };
 
-#define PH_RESULTS(X)                                                                              \
-	X(RUNNING, "running")                                                                      \
-	X(DONE, "done")                                                                            \
-	X(ABORTED, "aborted")                                                                      \
-	X(ROLLED_BACK, "rolled-back")                                                              \
-	X(SOURCE_DEAD, "source-dead")                                                              \
+#define PH_RESULTS(X) \
+	X(RUNNING, "running") \
+	X(DONE, "done") \
+	X(ABORTED, "aborted") \
+	X(ROLLED_BACK, "rolled-back") \
+	X(SOURCE_DEAD, "source-dead") \
 	X(TARGET_DEAD, "target-dead")
 
 enum ph_result {
 #define X(name, word) PH_RESULT_##name,
 	PH_RESULTS(X)
 #undef X
-		PH_RESULT_COUNT
+	PH_RESULT_COUNT
 };
 
 /* where the state of an owner's copy came from: better ones first */
-#define PH_LINEAGES(X)                                                                             \
-	X(CONTINUED, "continued")                                                                  \
-	X(FROM_COPY, "from-copy")                                                                  \
+#define PH_LINEAGES(X) \
+	X(CONTINUED, "continued") \
+	X(FROM_COPY, "from-copy") \
 	X(COLD, "cold")
 
 enum ph_lineage {
 #define X(name, word) PH_LINEAGE_##name,
 	PH_LINEAGES(X)
 #undef X
-		PH_LINEAGE_COUNT
+	PH_LINEAGE_COUNT
 };
 
 /* How a worker ended. */
-enum ph_exit_kind { PH_EXIT_NONE, PH_EXIT_CODE, PH_EXIT_SIGNAL, PH_EXIT_CORE, PH_EXIT_UNKNOWN };
+enum ph_exit_kind {
+	PH_EXIT_NONE,
+	PH_EXIT_CODE,
+	PH_EXIT_SIGNAL,
+	PH_EXIT_CORE,
+	PH_EXIT_UNKNOWN
+};
 struct ph_exit {
 	enum ph_exit_kind kind;
 	uint32_t value; /* exit code, or signal number */
@@ -175,21 +181,21 @@ struct ph_echo {
 /* One line of the registry: an owner of a key. */
 struct ph_entry {
 	struct ph_key key;
-	bool local;	      /* placement local: one a node, keyed by the node too */
+	bool local; /* placement local: one a node, keyed by the node too */
 	struct ph_name node;
 	uint64_t epoch;
-	uint64_t version;     /* of the author's part, when it was last changed */
-	uint64_t revision;    /* of the spec it runs */
+	uint64_t version;  /* of the author's part, when it was last changed */
+	uint64_t revision; /* of the spec it runs */
 	enum ph_child_state state;
 	bool ready;
 	bool stopped_by_wish; /* an operator's `stop` is in force */
 	enum ph_role role;
 	enum ph_lineage lineage;
-	uint32_t pid;	      /* 0: none */
+	uint32_t pid; /* 0: none */
 	uint32_t restarts;
-	struct ph_exit exit;  /* of its last process, or NONE */
-	uint64_t age_ms;      /* in this state, at the moment of sending */
-	const char *meta;     /* compact JSON object, or NULL */
+	struct ph_exit exit; /* of its last process, or NONE */
+	uint64_t age_ms;     /* in this state, at the moment of sending */
+	const char *meta;    /* compact JSON object, or NULL */
 };
 
 /* A migration as everybody can see it; its source is the author. */
@@ -211,32 +217,32 @@ struct ph_migration_info {
 };
 
 /* Why somebody asks for a child. */
-#define PH_CLAIM_BASES(X)                                                                          \
-	X(COLD, "cold")		/* unowned, or its owner is dead or gone: start from the spec */   \
-	X(COMMIT, "commit")	/* A for B, at the end of a handover */                            \
-	X(TAKEOVER, "takeover") /* B holds a prepared copy, A is dead */                           \
+#define PH_CLAIM_BASES(X) \
+	X(COLD, "cold")		/* unowned, or its owner is dead or gone: start from the spec */ \
+	X(COMMIT, "commit")	/* A for B, at the end of a handover */ \
+	X(TAKEOVER, "takeover") /* B holds a prepared copy, A is dead */ \
 	X(TAKEBACK, "takeback") /* A takes back what it may have given to B */
 
 enum ph_claim_basis {
 #define X(name, word) PH_CLAIM_##name,
 	PH_CLAIM_BASES(X)
 #undef X
-		PH_CLAIM_BASIS_COUNT
+	PH_CLAIM_BASIS_COUNT
 };
 
 /* What a member answers to a claim. */
-#define PH_VERDICTS(X)                                                                             \
-	X(FREE, "free")	      /* nothing here speaks against it */                                 \
-	X(OWNED, "owned")     /* an active owner that this node does not hold for dead: `node` */  \
-	X(LOW, "low")	      /* `seen` is not below the epoch asked for: ask above it */          \
-	X(WAIT, "wait")	      /* somebody goes before: ask again later */                          \
+#define PH_VERDICTS(X) \
+	X(FREE, "free")	      /* nothing here speaks against it */ \
+	X(OWNED, "owned")     /* an active owner that this node does not hold for dead: `node` */ \
+	X(LOW, "low")	      /* `seen` is not below the epoch asked for: ask above it */ \
+	X(WAIT, "wait")	      /* somebody goes before: ask again later */ \
 	X(REFUSED, "refused") /* `void` is known for the migration */
 
 enum ph_verdict {
 #define X(name, word) PH_VERDICT_##name,
 	PH_VERDICTS(X)
 #undef X
-		PH_VERDICT_COUNT
+	PH_VERDICT_COUNT
 };
 
 /* One key of a CLAIM or CLAIM_ANSWER. */
@@ -247,7 +253,7 @@ struct ph_claim_line {
 	struct ph_name node; /* CLAIM: who would own it; ANSWER OWNED: who owns it */
 	struct ph_id id;     /* of the migration, or none */
 	enum ph_verdict verdict;
-	uint64_t seen; /* ANSWER: highest epoch known */
+	uint64_t seen;	      /* ANSWER: highest epoch known */
 	bool stopped_by_wish; /* ANSWER: an operator's stop is known */
 };
 
@@ -257,27 +263,27 @@ struct ph_spec; /* core/spec.h */
 struct ph_spec_line {
 	struct ph_name child;
 	uint64_t revision;
-	const char *text;	   /* canonical JSON, or NULL */
-	const struct ph_spec *spec; /* what `text` says, filled in by the receiving shell; NULL if it
-				       refused the text */
+	const char *text;	    /* canonical JSON, or NULL */
+	const struct ph_spec *spec; /* what `text` says, filled in by the receiving shell; NULL if
+				       it refused the text */
 };
 
-#define PH_VERBS(X)                                                                                \
-	X(NONE, "")                                                                                \
-	X(START, "start")                                                                          \
-	X(STOP, "stop")                                                                            \
-	X(RESTART, "restart")                                                                      \
-	X(MOVE, "move")                                                                            \
-	X(DRAIN, "drain")                                                                          \
-	X(UNDRAIN, "undrain")                                                                      \
-	X(WAIT, "wait")                                                                            \
+#define PH_VERBS(X) \
+	X(NONE, "") \
+	X(START, "start") \
+	X(STOP, "stop") \
+	X(RESTART, "restart") \
+	X(MOVE, "move") \
+	X(DRAIN, "drain") \
+	X(UNDRAIN, "undrain") \
+	X(WAIT, "wait") \
 	X(RELOAD, "reload")
 
 enum ph_verb {
 #define X(name, word) PH_VERB_##name,
 	PH_VERBS(X)
 #undef X
-		PH_VERB_COUNT
+	PH_VERB_COUNT
 };
 
 #define PH_SECRET_SIZE 32 /* bytes of a ticket */
@@ -301,8 +307,8 @@ struct ph_bmsg {
 	const struct ph_echo *echoes;
 
 	/*
-	 * REGISTRY: the sender's part, from (exclusive) and up to a version; its migrations likewise
-	 * from `sequence` up to `migrations_version` (both also carried by REGISTRY).
+	 * REGISTRY: the sender's part, from (exclusive) and up to a version; its migrations
+	 * likewise from `sequence` up to `migrations_version` (both also carried by REGISTRY).
 	 * FETCH: `since` and `migrations_version`: what the asker has.
 	 */
 	uint64_t since, until;

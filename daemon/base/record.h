@@ -10,36 +10,36 @@
 
 #include "base/bmsg.h"
 
-#define PH_RECORDS(X)                                                                              \
-	X(NONE, "")                                                                                \
-	X(SEEN, "seen")		/* highest epoch known of a key, and the operator's wish */        \
-	X(SPEC, "spec")		/* a spec in force that this node made or runs */                  \
-	X(DECLARED, "declared") /* hash of this node's own text of a child, and its revision */    \
-	X(FINAL, "final")	/* A: the last delta may have left */                              \
-	X(VOID, "void")		/* A: O was resumed */                                             \
-	X(COMMIT, "commit")	/* A: B may activate; A does not resume by itself */               \
-	X(DONE, "done")		/* A: B is the owner */                                            \
-	X(PREPARED, "prepared") /* B: N has the whole state */                                     \
-	X(ACTIVE, "active")	/* B: owns the child */                                            \
-	X(NEVER, "never")	/* B: will never activate this id */                               \
-	X(FORGET, "forget")	/* the other side confirmed: the id can be dropped */              \
+#define PH_RECORDS(X) \
+	X(NONE, "") \
+	X(SEEN, "seen")		/* highest epoch known of a key, and the operator's wish */ \
+	X(SPEC, "spec")		/* a spec in force that this node made or runs */ \
+	X(DECLARED, "declared") /* hash of this node's own text of a child, and its revision */ \
+	X(FINAL, "final")	/* A: the last delta may have left */ \
+	X(VOID, "void")		/* A: O was resumed */ \
+	X(COMMIT, "commit")	/* A: B may activate; A does not resume by itself */ \
+	X(DONE, "done")		/* A: B is the owner */ \
+	X(PREPARED, "prepared") /* B: N has the whole state */ \
+	X(ACTIVE, "active")	/* B: owns the child */ \
+	X(NEVER, "never")	/* B: will never activate this id */ \
+	X(FORGET, "forget")	/* the other side confirmed: the id can be dropped */ \
 	X(DRAINING, "draining") /* this node is drained (`ok`) or not */
 
 enum ph_record_kind {
 #define X(name, word) PH_RECORD_##name,
 	PH_RECORDS(X)
 #undef X
-		PH_RECORD_COUNT
+	PH_RECORD_COUNT
 };
 
 struct ph_record {
 	enum ph_record_kind kind;
 	struct ph_id id; /* of the migration */
 	struct ph_key key;
-	uint64_t epoch;	    /* SEEN: highest; migrations: that of A's ownership; ACTIVE: B's */
-	uint64_t revision;  /* SPEC, DECLARED, PREPARED */
-	uint64_t hash;	    /* DECLARED */
-	struct ph_name peer; /* the other side of the migration */
+	uint64_t epoch;	      /* SEEN: highest; migrations: that of A's ownership; ACTIVE: B's */
+	uint64_t revision;    /* SPEC, DECLARED, PREPARED */
+	uint64_t hash;	      /* DECLARED */
+	struct ph_name peer;  /* the other side of the migration */
 	bool stopped_by_wish; /* SEEN */
 	bool asked;	      /* VOID: a claim for B had been asked */
 	bool ok;	      /* DRAINING */

@@ -10,12 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PH_NAME_SIZE 64		    /* a name of 1-63 bytes and its NUL */
-#define PH_ADDRESS_SIZE 128	    /* "tcp://host:port" and its NUL */
-#define PH_REASON_SIZE 160	    /* a short sentence or code and its NUL; longer ones are cut */
-#define PH_VERSION_SIZE 32	    /* a state format or a version, with its NUL */
-#define PH_META_MAX 4096	    /* bytes of a worker's metadata as compact JSON */
-#define PH_TOKEN_SIZE 33	    /* 128 bits in hex and its NUL */
+#define PH_NAME_SIZE 64	    /* a name of 1-63 bytes and its NUL */
+#define PH_ADDRESS_SIZE 128 /* "tcp://host:port" and its NUL */
+#define PH_REASON_SIZE 160  /* a short sentence or code and its NUL; longer ones are cut */
+#define PH_VERSION_SIZE 32  /* a state format or a version, with its NUL */
+#define PH_META_MAX 4096    /* bytes of a worker's metadata as compact JSON */
+#define PH_TOKEN_SIZE 33    /* 128 bits in hex and its NUL */
 
 /* A name as in the configuration: [A-Za-z0-9._-], 1-63, not starting with '.' or '-'. */
 struct ph_name {
@@ -54,7 +54,11 @@ char *ph_id_text(const struct ph_id *id, char text[PH_ID_TEXT_SIZE]);
 /* 0, or -EINVAL where `text` is not exactly 32 lower-case hex digits (then *ret is untouched). */
 int ph_id_parse(const char *text, struct ph_id *ret);
 
-enum ph_role { PH_ROLE_NONE, PH_ROLE_ACTIVE, PH_ROLE_STANDBY };
+enum ph_role {
+	PH_ROLE_NONE,
+	PH_ROLE_ACTIVE,
+	PH_ROLE_STANDBY
+};
 
 /* The bits of a 64-bit value, mixed (murmur3's finaliser). */
 uint64_t ph_mix64(uint64_t v);

@@ -12,49 +12,49 @@
 #include "base/types.h"
 
 /* ops: X(enumerator, word on the wire) */
-#define PH_WOPS(X)                                                                                 \
-	X(NONE, "")                                                                                \
-	X(HELLO, "hello")                                                                          \
-	X(WELCOME, "welcome")                                                                      \
-	X(READY, "ready")                                                                          \
-	X(META, "meta")                                                                            \
-	X(STATUS, "status")                                                                        \
-	X(WATCHDOG, "watchdog")                                                                    \
-	X(PING, "ping")                                                                            \
-	X(PONG, "pong")                                                                            \
-	X(ROLE, "role")                                                                            \
-	X(LOOKUP, "lookup")                                                                        \
-	X(FOUND, "found")                                                                          \
-	X(WATCH, "watch")                                                                          \
-	X(UNWATCH, "unwatch")                                                                      \
-	X(CHANGED, "changed")                                                                      \
-	X(STOP, "stop")                                                                            \
-	X(ERROR, "error")                                                                          \
-	X(DATA, "data")                                                                            \
-	X(HANDOVER_ASK, "handover_ask")                                                            \
-	X(HANDOVER_START, "handover_start")                                                        \
-	X(HANDOVER_ACCEPT, "handover_accept")                                                      \
-	X(HANDOVER_REFUSE, "handover_refuse")                                                      \
-	X(PROGRESS, "progress")                                                                    \
-	X(STATE_END, "state_end")                                                                  \
-	X(NEXT_ROUND, "next_round")                                                                \
-	X(FREEZE, "freeze")                                                                        \
-	X(RESUME, "resume")                                                                        \
-	X(RESUMED, "resumed")                                                                      \
-	X(COMMITTED, "committed")                                                                  \
-	X(RETENTION_HANDLED, "retention_handled")                                                  \
-	X(CONFLICT, "conflict")                                                                    \
-	X(HANDOVER, "handover")                                                                    \
-	X(HANDOVER_REJECT, "handover_reject")                                                      \
-	X(HANDOVER_LOADED, "handover_loaded")                                                      \
-	X(ACTIVATE, "activate")                                                                    \
+#define PH_WOPS(X) \
+	X(NONE, "") \
+	X(HELLO, "hello") \
+	X(WELCOME, "welcome") \
+	X(READY, "ready") \
+	X(META, "meta") \
+	X(STATUS, "status") \
+	X(WATCHDOG, "watchdog") \
+	X(PING, "ping") \
+	X(PONG, "pong") \
+	X(ROLE, "role") \
+	X(LOOKUP, "lookup") \
+	X(FOUND, "found") \
+	X(WATCH, "watch") \
+	X(UNWATCH, "unwatch") \
+	X(CHANGED, "changed") \
+	X(STOP, "stop") \
+	X(ERROR, "error") \
+	X(DATA, "data") \
+	X(HANDOVER_ASK, "handover_ask") \
+	X(HANDOVER_START, "handover_start") \
+	X(HANDOVER_ACCEPT, "handover_accept") \
+	X(HANDOVER_REFUSE, "handover_refuse") \
+	X(PROGRESS, "progress") \
+	X(STATE_END, "state_end") \
+	X(NEXT_ROUND, "next_round") \
+	X(FREEZE, "freeze") \
+	X(RESUME, "resume") \
+	X(RESUMED, "resumed") \
+	X(COMMITTED, "committed") \
+	X(RETENTION_HANDLED, "retention_handled") \
+	X(CONFLICT, "conflict") \
+	X(HANDOVER, "handover") \
+	X(HANDOVER_REJECT, "handover_reject") \
+	X(HANDOVER_LOADED, "handover_loaded") \
+	X(ACTIVATE, "activate") \
 	X(ABORT, "abort")
 
 enum ph_wop {
 #define X(name, word) PH_W_##name,
 	PH_WOPS(X)
 #undef X
-		PH_WOP_COUNT
+	PH_WOP_COUNT
 };
 
 /* caps of a hello, as bits */
@@ -130,22 +130,23 @@ struct ph_wmsg {
 	uint64_t max_bytes;
 	uint64_t timeout_ms, downtime_ms, deadline_ms, retention_ms, grace_ms, retry_after_ms;
 	uint32_t rounds_max;
-	bool overlap;		/* handover_start.mode: false exclusive, true overlap */
-	bool startup_ok;	/* handover_start.startup.ok */
+	bool overlap;	 /* handover_start.mode: false exclusive, true overlap */
+	bool startup_ok; /* handover_start.startup.ok */
 	bool has_digest;
-	uint64_t digest;	/* handover_loaded: XXH3-64; 16 hex digits on the wire */
-	struct ph_name target;	/* handover_ask.target.node, handover_start.startup.node,
-				   committed.new.node, conflict.winner.node */
-	struct ph_name from;	/* handover */
-	uint64_t winner_epoch;	/* conflict.winner.epoch */
+	uint64_t digest;       /* handover_loaded: XXH3-64; 16 hex digits on the wire */
+	struct ph_name target; /* handover_ask.target.node, handover_start.startup.node,
+				  committed.new.node, conflict.winner.node */
+	struct ph_name from;   /* handover */
+	uint64_t winner_epoch; /* conflict.winner.epoch */
 
-	const char *code;   /* error, handover_refuse, handover_reject; a word of at most 63 bytes */
-	const char *text;   /* status, error, handover_reject, or NULL */
+	const char *code; /* error, handover_refuse, handover_reject; a word of at most 63 bytes */
+	const char *text; /* status, error, handover_reject, or NULL */
 	const char *reason; /* stop, resume, abort, or NULL */
 	const char *meta;   /* ready, meta; committed.new.meta: compact JSON object, or NULL */
 	const char *prefix; /* watch, unwatch, or NULL */
 
-	/* found, changed: compact JSON list of INTERFACE.md's `instances`; `more`: not the last line */
+	/* found, changed: compact JSON list of INTERFACE.md's `instances`; `more`: not the last
+	 * line */
 	const char *instances;
 	bool more;
 };

@@ -12,35 +12,35 @@
 #include "base/wmsg.h"
 #include "core/spec.h"
 
-#define PH_ACTIONS(X)                                                                              \
-	X(SPAWN)	  /* `spawn`: start a process -> SPAWNED or SPAWN_FAILED */                \
-	X(SIGNAL)	  /* `wid`, `signal`: to the main process; KILL: to the whole group */     \
-	X(REAP)		  /* `wid`: it has exited: kill what is left of its group, forget its      \
-			     pid, token and connection -> GONE when nothing is left */             \
-	X(TELL)		  /* `wid`, `worker`: on its control connection; dropped without one */    \
-	X(COMPLAIN)	  /* `wid`, `worker` (op ERROR, code, text): tell, close the connection */ \
-	X(SEND)		  /* `to`, `message`: directed */                                          \
-	X(CAST)		  /* `message`: to all linked members and, for HELLO, to `peers` */        \
-	X(LINK)		  /* `to`, `address`: dial a member; again with another address: redial */ \
-	X(UNLINK)	  /* `to` */                                                               \
-	X(SEEDS)	  /* `on`: dial the configured peers, or hang up those that are no member */\
-	X(JOURNAL)	  /* `record`, `ticket`: write and sync -> JOURNALLED; ticket 0: none */   \
-	X(STREAM_SEND)	  /* `stream`: A dials B's stream address, relays O's data connections */  \
-	X(STREAM_EXPECT)  /* `stream`: B accepts that id and relays to N's data connections */     \
-	X(STREAM_DIAL)	  /* `stream`: B dials A's stream address */                               \
-	X(STREAM_CLOSE)	  /* `stream` id: drop all of it */                                        \
-	X(ANSWER)	  /* `answer`: to a command */                                             \
-	X(EMIT)		  /* `emit`: an event for people, hooks, logs */                           \
-	X(CHANGED)	  /* `key`: what a lookup answers has changed */                           \
-	X(LOG)		  /* `text`: a line for the log, `level` */                                \
-	X(READY)	  /* the node has joined or is alone: sd_notify READY */                   \
-	X(EXIT)		  /* everything is stopped: leave the loop */
+#define PH_ACTIONS(X) \
+	X(SPAWN)       /* `spawn`: start a process -> SPAWNED or SPAWN_FAILED */ \
+	X(SIGNAL)      /* `wid`, `signal`: to the main process; KILL: to the whole group */ \
+	X(REAP)	       /* `wid`: it has exited: kill what is left of its group, forget its \
+			  pid, token and connection -> GONE when nothing is left */ \
+	X(TELL)	       /* `wid`, `worker`: on its control connection; dropped without one */ \
+	X(COMPLAIN)    /* `wid`, `worker` (op ERROR, code, text): tell, close the connection */ \
+	X(SEND)	       /* `to`, `message`: directed */ \
+	X(CAST)	       /* `message`: to all linked members and, for HELLO, to `peers` */ \
+	X(LINK)	       /* `to`, `address`: dial a member; again with another address: redial */ \
+	X(UNLINK)      /* `to` */ \
+	X(SEEDS)       /* `on`: dial the configured peers, or hang up those that are no member */ \
+	X(JOURNAL)     /* `record`, `ticket`: write and sync -> JOURNALLED; ticket 0: none */ \
+	X(STREAM_SEND) /* `stream`: A dials B's stream address, relays O's data connections */ \
+	X(STREAM_EXPECT) /* `stream`: B accepts that id and relays to N's data connections */ \
+	X(STREAM_DIAL)	 /* `stream`: B dials A's stream address */ \
+	X(STREAM_CLOSE)	 /* `stream` id: drop all of it */ \
+	X(ANSWER)	 /* `answer`: to a command */ \
+	X(EMIT)		 /* `emit`: an event for people, hooks, logs */ \
+	X(CHANGED)	 /* `key`: what a lookup answers has changed */ \
+	X(LOG)		 /* `text`: a line for the log, `level` */ \
+	X(READY)	 /* the node has joined or is alone: sd_notify READY */ \
+	X(EXIT)		 /* everything is stopped: leave the loop */
 
 enum ph_action_kind {
 #define X(name) PH_ACT_##name,
 	PH_ACTIONS(X)
 #undef X
-		PH_ACTION_COUNT
+	PH_ACTION_COUNT
 };
 
 struct ph_spawn {
@@ -77,40 +77,40 @@ struct ph_answer {
 	const struct ph_outcome *outcomes;
 };
 
-#define PH_EMITS(X)                                                                                \
-	X(NODE_JOINED, "node_joined")                                                              \
-	X(NODE_SUSPECT, "node_suspect")                                                            \
-	X(NODE_LEFT, "node_left")                                                                  \
-	X(NODE_DEAD, "node_dead")                                                                  \
-	X(CHILD_STARTING, "child_starting")                                                        \
-	X(CHILD_READY, "child_ready")                                                              \
-	X(CHILD_EXITED, "child_exited")                                                            \
-	X(CHILD_RESTARTING, "child_restarting")                                                    \
-	X(CHILD_FAILED, "child_failed")                                                            \
-	X(CHILD_STOPPED, "child_stopped")                                                          \
-	X(CHILD_ADDED, "child_added")                                                              \
-	X(CHILD_REMOVED, "child_removed")                                                          \
-	X(CHILD_CHANGED, "child_changed")                                                          \
-	X(CHILD_MIGRATED, "child_migrated")                                                        \
-	X(MIGRATION_STARTED, "migration_started")                                                  \
-	X(MIGRATION_PHASE, "migration_phase")                                                      \
-	X(MIGRATION_ABORTED, "migration_aborted")                                                  \
-	X(ROLE_CHANGED, "role_changed")                                                            \
-	X(QUORUM_LOST, "quorum_lost")                                                              \
-	X(QUORUM_GAINED, "quorum_gained")                                                          \
-	X(CONFLICT_RESOLVED, "conflict_resolved")                                                  \
-	X(CONFIG_RELOADED, "config_reloaded")                                                      \
-	X(CONFIG_REJECTED, "config_rejected")                                                      \
-	X(BUS_AUTH_FAILED, "bus_auth_failed")                                                      \
-	X(BUS_RESTARTED, "bus_restarted")                                                          \
-	X(WORKER_PROTOCOL_ERROR, "worker_protocol_error")                                          \
+#define PH_EMITS(X) \
+	X(NODE_JOINED, "node_joined") \
+	X(NODE_SUSPECT, "node_suspect") \
+	X(NODE_LEFT, "node_left") \
+	X(NODE_DEAD, "node_dead") \
+	X(CHILD_STARTING, "child_starting") \
+	X(CHILD_READY, "child_ready") \
+	X(CHILD_EXITED, "child_exited") \
+	X(CHILD_RESTARTING, "child_restarting") \
+	X(CHILD_FAILED, "child_failed") \
+	X(CHILD_STOPPED, "child_stopped") \
+	X(CHILD_ADDED, "child_added") \
+	X(CHILD_REMOVED, "child_removed") \
+	X(CHILD_CHANGED, "child_changed") \
+	X(CHILD_MIGRATED, "child_migrated") \
+	X(MIGRATION_STARTED, "migration_started") \
+	X(MIGRATION_PHASE, "migration_phase") \
+	X(MIGRATION_ABORTED, "migration_aborted") \
+	X(ROLE_CHANGED, "role_changed") \
+	X(QUORUM_LOST, "quorum_lost") \
+	X(QUORUM_GAINED, "quorum_gained") \
+	X(CONFLICT_RESOLVED, "conflict_resolved") \
+	X(CONFIG_RELOADED, "config_reloaded") \
+	X(CONFIG_REJECTED, "config_rejected") \
+	X(BUS_AUTH_FAILED, "bus_auth_failed") \
+	X(BUS_RESTARTED, "bus_restarted") \
+	X(WORKER_PROTOCOL_ERROR, "worker_protocol_error") \
 	X(JOURNAL_FAILED, "journal_failed")
 
 enum ph_emit_kind {
 #define X(name, word) PH_EMIT_##name,
 	PH_EMITS(X)
 #undef X
-		PH_EMIT_COUNT
+	PH_EMIT_COUNT
 };
 
 /* An event for people; fields that do not apply are empty, zero or NULL. */
@@ -118,8 +118,8 @@ struct ph_emit {
 	enum ph_emit_kind kind;
 	bool has_key;
 	struct ph_key key;
-	struct ph_name peer;  /* the node that it is about */
-	struct ph_id id;      /* of the migration */
+	struct ph_name peer; /* the node that it is about */
+	struct ph_id id;     /* of the migration */
 	struct ph_name from, to;
 	enum ph_phase phase;
 	enum ph_result result;
@@ -130,7 +130,12 @@ struct ph_emit {
 	const char *text;
 };
 
-enum ph_log_level { PH_LOG_ERROR, PH_LOG_WARNING, PH_LOG_INFO, PH_LOG_DEBUG };
+enum ph_log_level {
+	PH_LOG_ERROR,
+	PH_LOG_WARNING,
+	PH_LOG_INFO,
+	PH_LOG_DEBUG
+};
 
 struct ph_action {
 	enum ph_action_kind kind;

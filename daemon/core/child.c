@@ -173,7 +173,8 @@ static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_
 			journal_declared(hub, child);
 		return;
 	}
-	/* A text that this node has had all along is no news, even where another one is in force. */
+	/* A text that this node has had all along is no news, even where another one is in force.
+	 */
 	if (spec->hash == child->declared_hash || !owns_any(hub, child))
 		return;
 	ph_child_in_force(hub, child, spec, next_revision(hub, child), true);
@@ -239,8 +240,7 @@ void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t 
 	struct ph_child *child = ph_child_get(hub, name);
 	if (child->spec && child->spec->revision >= revision)
 		return;
-	if (child->wanted_revision >= revision &&
-		hub->now_ms < child->fetch_at_ms + FETCH_AGAIN_MS)
+	if (child->wanted_revision >= revision && hub->now_ms < child->fetch_at_ms + FETCH_AGAIN_MS)
 		return;
 	child->wanted_revision = revision;
 	child->fetch_at_ms = hub->now_ms;

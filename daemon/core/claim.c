@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ASK_AGAIN_MS 400  /* a member that has not answered is asked again */
-#define WAIT_MS 500	  /* somebody goes before: ask again after so long */
+#define ASK_AGAIN_MS 400 /* a member that has not answered is asked again */
+#define WAIT_MS 500	 /* somebody goes before: ask again after so long */
 
 /* ---- the claimant ---- */
 
@@ -53,8 +53,8 @@ static bool basis_holds(struct ph_hub *hub, const struct ph_claim *claim)
 	const struct ph_slot *slot = claim->slot;
 	if (claim->basis == PH_CLAIM_COLD)
 		return !slot->entered || slot->entry.state == PH_CHILD_RELEASED ||
-		       slot->entry.state == PH_CHILD_REMOVED || ph_is_self(hub, &slot->entry.node) ||
-		       !ph_member_up(hub, &slot->entry.node);
+		       slot->entry.state == PH_CHILD_REMOVED ||
+		       ph_is_self(hub, &slot->entry.node) || !ph_member_up(hub, &slot->entry.node);
 	if (claim->basis == PH_CLAIM_TAKEOVER)
 		return slot->target && slot->target->a_dead;
 	return true;
@@ -90,19 +90,19 @@ static void decide(struct ph_hub *hub, struct ph_claim *claim, bool granted)
 	}
 	if (basis == PH_CLAIM_TAKEOVER && slot->target) {
 		slot->target->new_epoch = granted ? epoch : slot->target->new_epoch;
-		ph_target_step(hub, slot->target,
-			granted ? PH_TARGET_IN_GRANTED : PH_TARGET_IN_DENIED);
+		ph_target_step(
+			hub, slot->target, granted ? PH_TARGET_IN_GRANTED : PH_TARGET_IN_DENIED);
 	} else if (slot->source) {
 		slot->source->new_epoch = granted ? epoch : slot->source->new_epoch;
-		ph_source_step(hub, slot->source,
-			granted ? PH_SOURCE_IN_GRANTED : PH_SOURCE_IN_DENIED);
+		ph_source_step(
+			hub, slot->source, granted ? PH_SOURCE_IN_GRANTED : PH_SOURCE_IN_DENIED);
 	}
 }
 
 static void await(struct ph_hub *hub, struct ph_claim *claim)
 {
-	claim->wait = ph_must(realloc(
-		claim->wait, (HASH_COUNT(hub->members) + 1) * sizeof *claim->wait));
+	claim->wait =
+		ph_must(realloc(claim->wait, (HASH_COUNT(hub->members) + 1) * sizeof *claim->wait));
 	claim->n_wait = 0;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
 		if (!ph_member_live(m))
@@ -190,9 +190,9 @@ void ph_claim_run(struct ph_hub *hub)
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
 		if (ph_member_live(m))
 			ask(hub, &m->info.name, number);
-	DL_FOREACH_SAFE (hub->claims, claim, next)
-		if (claim->number == number && claim->n_wait == 0)
-			decide(hub, claim, true);
+	DL_FOREACH_SAFE(hub->claims, claim, next)
+	if (claim->number == number && claim->n_wait == 0)
+		decide(hub, claim, true);
 }
 
 static void answered_by(struct ph_hub *hub, struct ph_claim *claim, const struct ph_name *name)
@@ -209,9 +209,9 @@ static void answered_by(struct ph_hub *hub, struct ph_claim *claim, const struct
 void ph_claim_member_gone(struct ph_hub *hub, const struct ph_name *name)
 {
 	struct ph_claim *claim, *next;
-	DL_FOREACH_SAFE (hub->claims, claim, next)
-		if (waits_for(claim, name))
-			answered_by(hub, claim, name);
+	DL_FOREACH_SAFE(hub->claims, claim, next)
+	if (waits_for(claim, name))
+		answered_by(hub, claim, name);
 }
 
 void ph_claim_deadline(struct ph_hub *hub, struct ph_claim *claim)
@@ -298,8 +298,7 @@ static bool others_first(struct ph_hub *hub, struct ph_slot *slot, const struct 
 		return true;
 	if (slot->target && slot->target->state == PH_TARGET_RELEASING)
 		return true;
-	if (slot->source && slot->source->old &&
-		slot->source->state == PH_SOURCE_RETAINING)
+	if (slot->source && slot->source->old && slot->source->state == PH_SOURCE_RETAINING)
 		return true; /* its worker may be given back to it */
 	if (slot->source && ph_source_undecided(slot->source))
 		return true;

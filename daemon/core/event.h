@@ -12,39 +12,39 @@
 #include "base/wmsg.h"
 #include "core/spec.h"
 
-#define PH_EVENTS(X)                                                                               \
-	/* start, in this order: CONFIGURED*, RESTORED*, ADOPTED*, START */                        \
-	X(RESTORED)	  /* `record`: read from the journal */                                    \
-	X(ADOPTED)	  /* `adopted`: a worker process of an earlier daemon that still lives */  \
-	X(START)	  /* all that was is known: compare with what should be, and act */        \
-	X(CONFIGURED)	  /* `config`: a whole set of children (start, reload) */                  \
-	X(TICK)		  /* nothing but time */                                                   \
-	X(MESSAGE)	  /* `message` from another daemon, decoded, not a replay */               \
-	X(BUS_UP)	  /* the bus process runs: links are being made */                         \
-	X(BUS_DOWN)	  /* it died; says nothing about peers */                                  \
-	X(SPAWNED)	  /* `wid`, `pid` */                                                       \
-	X(SPAWN_FAILED)	  /* `wid`, `text` */                                                      \
-	X(EXITED)	  /* `wid`, `exit`: the main process ended */                              \
-	X(GONE)		  /* `wid`: answer to REAP: nothing of its group is left */                \
-	X(WORKER)	  /* `wid`, `worker`: a message on its control connection */               \
-	X(WORKER_CLOSED)  /* `wid`: its control connection ended */                                \
-	X(NOTIFIED)	  /* `wid`, `notify` */                                                    \
-	X(STREAM_ROUND)	  /* `stream`: a round is complete (A: confirmed; B: written to N) */      \
-	X(STREAM_PROGRESS)/* `stream`: bytes of all rounds so far */                               \
-	X(STREAM_FAILED)  /* `stream`, `text` */                                                   \
-	X(STREAM_NO_DIAL) /* `stream`: the peer's stream address cannot be dialled */              \
-	X(JOURNALLED)	  /* `ticket`, `error` 0: that record and all before it are synced;        \
-			     else nothing is known of it */                                        \
-	X(JOURNAL_BACK)	  /* a new journal is in place, `id` its id: records count again */        \
-	X(COMMAND)	  /* `command` */                                                          \
-	X(DETACHED)	  /* `ticket`: the client of that command is gone */                       \
-	X(SHUTDOWN)	  /* orderly stop; a second one: at once, without drain */
+#define PH_EVENTS(X) \
+	/* start, in this order: CONFIGURED*, RESTORED*, ADOPTED*, START */ \
+	X(RESTORED)	   /* `record`: read from the journal */ \
+	X(ADOPTED)	   /* `adopted`: a worker process of an earlier daemon that still lives */ \
+	X(START)	   /* all that was is known: compare with what should be, and act */ \
+	X(CONFIGURED)	   /* `config`: a whole set of children (start, reload) */ \
+	X(TICK)		   /* nothing but time */ \
+	X(MESSAGE)	   /* `message` from another daemon, decoded, not a replay */ \
+	X(BUS_UP)	   /* the bus process runs: links are being made */ \
+	X(BUS_DOWN)	   /* it died; says nothing about peers */ \
+	X(SPAWNED)	   /* `wid`, `pid` */ \
+	X(SPAWN_FAILED)	   /* `wid`, `text` */ \
+	X(EXITED)	   /* `wid`, `exit`: the main process ended */ \
+	X(GONE)		   /* `wid`: answer to REAP: nothing of its group is left */ \
+	X(WORKER)	   /* `wid`, `worker`: a message on its control connection */ \
+	X(WORKER_CLOSED)   /* `wid`: its control connection ended */ \
+	X(NOTIFIED)	   /* `wid`, `notify` */ \
+	X(STREAM_ROUND)	   /* `stream`: a round is complete (A: confirmed; B: written to N) */ \
+	X(STREAM_PROGRESS) /* `stream`: bytes of all rounds so far */ \
+	X(STREAM_FAILED)   /* `stream`, `text` */ \
+	X(STREAM_NO_DIAL)  /* `stream`: the peer's stream address cannot be dialled */ \
+	X(JOURNALLED)	   /* `ticket`, `error` 0: that record and all before it are synced; \
+			      else nothing is known of it */ \
+	X(JOURNAL_BACK)	   /* a new journal is in place, `id` its id: records count again */ \
+	X(COMMAND)	   /* `command` */ \
+	X(DETACHED)	   /* `ticket`: the client of that command is gone */ \
+	X(SHUTDOWN)	   /* orderly stop; a second one: at once, without drain */
 
 enum ph_event_kind {
 #define X(name) PH_EV_##name,
 	PH_EVENTS(X)
 #undef X
-		PH_EVENT_COUNT
+	PH_EVENT_COUNT
 };
 
 /* A worker process found alive at the start, from the state file or from its environment. */
@@ -53,10 +53,10 @@ struct ph_adopted {
 	uint32_t pid;
 	struct ph_key key;
 	uint64_t epoch, revision;
-	enum ph_role role;	  /* STANDBY: a new worker that was not activated */
-	bool retired;		  /* it had been told `committed` */
+	enum ph_role role; /* STANDBY: a new worker that was not activated */
+	bool retired;	   /* it had been told `committed` */
 	bool ready;
-	struct ph_id migration;	  /* the one it took part in, or none */
+	struct ph_id migration; /* the one it took part in, or none */
 	uint32_t restarts;
 	const char *meta;
 	const struct ph_spec *spec; /* what it was started from, or NULL */
@@ -93,7 +93,11 @@ struct ph_command {
 	struct ph_name node; /* MOVE, DRAIN, UNDRAIN: empty for this node */
 	bool force, no_wait;
 	uint64_t timeout_ms; /* 0: none */
-	enum ph_wait_for { PH_WAIT_READY, PH_WAIT_STOPPED, PH_WAIT_MOVED } wait_for;
+	enum ph_wait_for {
+		PH_WAIT_READY,
+		PH_WAIT_STOPPED,
+		PH_WAIT_MOVED
+	} wait_for;
 };
 
 struct ph_event {

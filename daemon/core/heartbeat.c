@@ -22,7 +22,8 @@ static void put_echoes(struct ph_hub *hub, struct ph_bmsg *msg)
 	size_t n = 0;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
 		if (!ph_member_live(m) && m->state != PH_MEMBER_DEAD)
-			continue; /* one held for dead hears its echo all the same, and may object */
+			continue; /* one held for dead hears its echo all the same, and may object
+				   */
 		list[n++] = (struct ph_echo){.name = m->info.name,
 			.incarnation = m->info.incarnation,
 			.sequence = m->heard_seq,
@@ -153,8 +154,8 @@ void ph_member_beat(struct ph_hub *hub)
 static void take_reports(struct ph_hub *hub, struct ph_member *member, const struct ph_bmsg *msg)
 {
 	if (msg->n_echoes > member->n_reports)
-		member->reports = ph_must(
-			realloc(member->reports, msg->n_echoes * sizeof *member->reports));
+		member->reports =
+			ph_must(realloc(member->reports, msg->n_echoes * sizeof *member->reports));
 	member->n_reports = msg->n_echoes;
 	for (size_t i = 0; i < msg->n_echoes; i++) {
 		const struct ph_echo *echo = &msg->echoes[i];
@@ -185,7 +186,8 @@ void ph_member_heartbeat(struct ph_hub *hub, const struct ph_bmsg *msg)
 	member->registry_version = msg->registry_version;
 	member->registry_digest = msg->registry_digest;
 	if (!msg->registry_digest)
-		member->registry_digest = member->digest; /* it has changes that it has not cast yet */
+		member->registry_digest =
+			member->digest; /* it has changes that it has not cast yet */
 	member->migrations_version = msg->migrations_version;
 	member->children = msg->children;
 	bool replan = member->info.draining && !msg->self.draining;
@@ -209,4 +211,3 @@ void ph_member_leave(struct ph_hub *hub)
 	struct ph_bmsg *msg = ph_cast(hub, PH_B_LEAVE);
 	msg->self = ph_member_self(hub);
 }
-

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RELEASE_WAIT_MS 5000	/* ... and so long for the other side's word on a child given back */
+#define RELEASE_WAIT_MS 5000 /* ... and so long for the other side's word on a child given back */
 #define DRAIN_ON_STOP_MS 600000 /* an orderly stop waits so long for its drain */
 
 /* ---- birth and death ---- */
@@ -68,19 +68,21 @@ static void free_work(struct ph_hub *hub)
 		HASH_DEL(hub->waits, w);
 		free(w);
 	}
-	DL_FOREACH_SAFE (hub->claims, c, c_next) {
+	DL_FOREACH_SAFE(hub->claims, c, c_next)
+	{
 		free(c->wait);
 		free(c);
 	}
-	DL_FOREACH_SAFE (hub->moves, v, v_next)
-		free(v);
-	DL_FOREACH_SAFE (hub->orders, o, o_next) {
+	DL_FOREACH_SAFE(hub->moves, v, v_next)
+	free(v);
+	DL_FOREACH_SAFE(hub->orders, o, o_next)
+	{
 		free(o->lines);
 		free(o);
 	}
 	HASH_CLEAR(hh, hub->history_by_id);
-	DL_FOREACH_SAFE (hub->history, h, h_next)
-		free(h);
+	DL_FOREACH_SAFE(hub->history, h, h_next)
+	free(h);
 }
 
 static void free_children(struct ph_hub *hub)
@@ -89,7 +91,8 @@ static void free_children(struct ph_hub *hub)
 	struct ph_slot *slot, *slot_next;
 	struct ph_child *child, *child_next;
 	HASH_CLEAR(hh, hub->by_wid);
-	DL_FOREACH_SAFE (hub->instances, i, i_next) {
+	DL_FOREACH_SAFE(hub->instances, i, i_next)
+	{
 		ph_spec_free(i->spec);
 		free(i->meta);
 		free(i->window_ms);
@@ -136,7 +139,8 @@ struct ph_wait *ph_wait_add(struct ph_hub *hub, uint64_t ticket, enum ph_wait_ki
 }
 
 /* The epoch of a claim is synced: the key is ours and its worker may be started. */
-static void own_now(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage)
+static void own_now(
+	struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage)
 {
 	struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
 	const struct ph_spec *spec = child ? ph_child_settle(hub, child) : NULL;
@@ -186,14 +190,14 @@ static void on_journalled(struct ph_hub *hub, const struct ph_event *event)
 		struct ph_source *s;
 		HASH_FIND(hh, hub->sources, wait->id.b, sizeof wait->id.b, s);
 		if (s && s->ticket_no == wait->ticket)
-			ph_source_step(hub, s,
-				event->error ? PH_SOURCE_IN_UNSYNCED : PH_SOURCE_IN_SYNCED);
+			ph_source_step(
+				hub, s, event->error ? PH_SOURCE_IN_UNSYNCED : PH_SOURCE_IN_SYNCED);
 	} else {
 		struct ph_target *t;
 		HASH_FIND(hh, hub->targets, wait->id.b, sizeof wait->id.b, t);
 		if (t && t->ticket_no == wait->ticket)
-			ph_target_step(hub, t,
-				event->error ? PH_TARGET_IN_UNSYNCED : PH_TARGET_IN_SYNCED);
+			ph_target_step(
+				hub, t, event->error ? PH_TARGET_IN_UNSYNCED : PH_TARGET_IN_SYNCED);
 	}
 	free(wait);
 }
@@ -255,7 +259,8 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 static void end_strays(struct ph_hub *hub)
 {
 	struct ph_instance *i, *next;
-	DL_FOREACH_SAFE (hub->instances, i, next) {
+	DL_FOREACH_SAFE(hub->instances, i, next)
+	{
 		if (i->source || i->target || i->slot->instance == i)
 			continue;
 		if (i->state == PH_INSTANCE_STANDING && !i->slot->instance) {
@@ -348,10 +353,11 @@ static void stop_all(struct ph_hub *hub)
 {
 	struct ph_instance *i, *next;
 	struct ph_claim *claim, *claim_next;
-	DL_FOREACH_SAFE (hub->claims, claim, claim_next)
-		if (claim->basis == PH_CLAIM_COLD)
-			ph_claim_drop(hub, claim);
-	DL_FOREACH_SAFE (hub->instances, i, next) {
+	DL_FOREACH_SAFE(hub->claims, claim, claim_next)
+	if (claim->basis == PH_CLAIM_COLD)
+		ph_claim_drop(hub, claim);
+	DL_FOREACH_SAFE(hub->instances, i, next)
+	{
 		if (i->source && i->source->state >= PH_SOURCE_COMMITTING &&
 			i->source->state <= PH_SOURCE_FINISHING)
 			continue; /* an undecided commit is waited for */
@@ -489,8 +495,8 @@ static void dispatch(struct ph_hub *hub, const struct ph_event *event)
 static bool held_back(const struct ph_hub *hub, const struct ph_timer *timer)
 {
 	return hub->away && (timer->kind == PH_TIMER_SOURCE || timer->kind == PH_TIMER_TARGET ||
-				    timer->kind == PH_TIMER_CLAIM || timer->kind == PH_TIMER_MOVES ||
-				    timer->kind == PH_TIMER_PLAN);
+				    timer->kind == PH_TIMER_CLAIM ||
+				    timer->kind == PH_TIMER_MOVES || timer->kind == PH_TIMER_PLAN);
 }
 
 static void run_timer(struct ph_hub *hub, struct ph_timer *timer)
@@ -535,8 +541,8 @@ static void run_timer(struct ph_hub *hub, struct ph_timer *timer)
 	}
 }
 
-void ph_step(struct ph_hub *hub, const struct ph_event *event, uint64_t now_ms,
-	struct ph_actions *ret)
+void ph_step(
+	struct ph_hub *hub, const struct ph_event *event, uint64_t now_ms, struct ph_actions *ret)
 {
 	if (now_ms > hub->now_ms)
 		hub->now_ms = now_ms;

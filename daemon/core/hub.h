@@ -20,23 +20,23 @@ struct ph_hub;
 
 struct ph_settings {
 	struct ph_name node;
-	uint32_t slot; /* 24 bits */
+	uint32_t slot;	      /* 24 bits */
 	uint64_t incarnation; /* synced by the caller before use */
 	double weight;
-	const char *labels;	     /* joined by ','; NULL: none */
+	const char *labels; /* joined by ','; NULL: none */
 	char version[PH_VERSION_SIZE];
 	char address[PH_ADDRESS_SIZE]; /* advertised broadcast address; empty: a single node */
 	size_t n_peers;
-	const char *const *peers;    /* broadcast addresses of `peers`, without this node's own */
+	const char *const *peers; /* broadcast addresses of `peers`, without this node's own */
 	uint64_t join_timeout_ms, failure_timeout_ms, settle_ms;
-	uint64_t heartbeat_ms;	     /* 250 */
+	uint64_t heartbeat_ms; /* 250 */
 	uint32_t migrations_max;
 	bool drain_on_stop;
 	bool accept_any;
-	struct ph_id journal;	     /* id of the journal in place */
-	bool journal_lost;	     /* what an earlier daemon promised cannot be read */
+	struct ph_id journal; /* id of the journal in place */
+	bool journal_lost;    /* what an earlier daemon promised cannot be read */
 	bool journal_writable;
-	uint64_t seed;		     /* of ids and jitter; not secret */
+	uint64_t seed;			/* of ids and jitter; not secret */
 	uint8_t secret[PH_SECRET_SIZE]; /* tickets are drawn from it and a counter; random */
 };
 
@@ -49,8 +49,8 @@ void ph_hub_free(struct ph_hub *hub);
  * until the next call. Running out of memory ends the process: a hub that lost half a step would
  * decide from what is not so.
  */
-void ph_step(struct ph_hub *hub, const struct ph_event *event, uint64_t now_ms,
-	struct ph_actions *ret);
+void ph_step(
+	struct ph_hub *hub, const struct ph_event *event, uint64_t now_ms, struct ph_actions *ret);
 
 /* When it wants its next TICK at the latest: absolute ms, UINT64_MAX: never. */
 uint64_t ph_next_deadline(const struct ph_hub *hub);
@@ -80,8 +80,8 @@ struct ph_entry_view {
 	struct ph_entry entry; /* age_ms is as of `now_ms` */
 	bool wanted;	       /* should run: not stopped by wish, not removed */
 	bool differs;
-	bool reachable;	       /* its node is not dead, left or suspect */
-	bool owned;	       /* false: nobody's; `node` is empty */
+	bool reachable; /* its node is not dead, left or suspect */
+	bool owned;	/* false: nobody's; `node` is empty */
 };
 void ph_hub_entries(const struct ph_hub *hub, uint64_t now_ms, const struct ph_name *child,
 	bool (*each)(void *arg, const struct ph_entry_view *entry), void *arg);
@@ -120,6 +120,5 @@ struct ph_hub_counts {
 	size_t members, entries, workers, sources, targets, claims, moves, orders;
 };
 void ph_hub_count(const struct ph_hub *hub, struct ph_hub_counts *ret);
-
 
 #endif

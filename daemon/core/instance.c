@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STRAY_MS 5000 /* an adopted worker that nothing speaks of says hello within this */
+#define STRAY_MS 5000	   /* an adopted worker that nothing speaks of says hello within this */
 #define KILL_AGAIN_MS 2000 /* a process that SIGKILL has not ended yet is killed again */
 
 typedef enum ph_instance_state cell(struct ph_hub *, struct ph_instance *);
@@ -76,7 +76,7 @@ void ph_instance_arm(struct ph_hub *hub, struct ph_instance *instance)
 		break;
 	case PH_INSTANCE_BACKOFF:
 	case PH_INSTANCE_FAILED:
-		return; /* set by whoever knows how long */
+		return;		   /* set by whoever knows how long */
 	case PH_INSTANCE_WAITING:  /* until it may start: a claim, a journal, an order */
 	case PH_INSTANCE_SPAWNING: /* the shell answers */
 	case PH_INSTANCE_FROZEN:
@@ -263,8 +263,7 @@ static enum ph_instance_state exited_starting(struct ph_hub *hub, struct ph_inst
 
 static enum ph_instance_state hello(struct ph_hub *hub, struct ph_instance *instance)
 {
-	if (instance->target && !instance->target->overlap &&
-		instance->role == PH_ROLE_STANDBY) {
+	if (instance->target && !instance->target->overlap && instance->role == PH_ROLE_STANDBY) {
 		ph_target_step(hub, instance->target, PH_TARGET_IN_STARTED);
 		return PH_INSTANCE_STANDING;
 	}
@@ -430,14 +429,14 @@ static enum ph_instance_state grace(struct ph_hub *hub, struct ph_instance *inst
 
 #define IN(name) [PH_INSTANCE_IN_##name]
 /* inputs that a state without a process cannot get, and those that every state shrugs off */
-#define NO_PROCESS                                                                                 \
-	IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug, IN(HELLO) = ignore, IN(READY) = ignore,         \
-	IN(ACTIVATE) = bug, IN(FREEZE) = bug, IN(THAW) = ignore, IN(RETIRE) = ignore,              \
+#define NO_PROCESS \
+	IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug, IN(HELLO) = ignore, IN(READY) = ignore, \
+	IN(ACTIVATE) = bug, IN(FREEZE) = bug, IN(THAW) = ignore, IN(RETIRE) = ignore, \
 	IN(KILL) = ignore, IN(EXITED) = bug, IN(GONE) = bug
 
 static cell *const machine[PH_INSTANCE_STATE_COUNT][PH_INSTANCE_INPUT_COUNT] = {
-	[PH_INSTANCE_WAITING] = {NO_PROCESS,
-		IN(START) = spawn, IN(STOP) = stop_idle, IN(RESTART) = ignore, IN(DEADLINE) = ignore},
+	[PH_INSTANCE_WAITING] = {NO_PROCESS, IN(START) = spawn, IN(STOP) = stop_idle,
+		IN(RESTART) = ignore, IN(DEADLINE) = ignore},
 	[PH_INSTANCE_SPAWNING] = {IN(START) = ignore, IN(SPAWNED) = spawned,
 		IN(SPAWN_FAILED) = spawn_failed, IN(HELLO) = ignore, IN(READY) = ignore,
 		IN(ACTIVATE) = bug, IN(FREEZE) = bug, IN(THAW) = ignore, IN(RETIRE) = ignore,
@@ -479,12 +478,12 @@ static cell *const machine[PH_INSTANCE_STATE_COUNT][PH_INSTANCE_INPUT_COUNT] = {
 		IN(ACTIVATE) = ignore, IN(FREEZE) = ignore, IN(THAW) = ignore, IN(RETIRE) = ignore,
 		IN(STOP) = stop_later, IN(RESTART) = restart_later, IN(KILL) = ignore,
 		IN(EXITED) = ignore, IN(GONE) = end, IN(DEADLINE) = ignore},
-	[PH_INSTANCE_BACKOFF] = {NO_PROCESS,
-		IN(START) = again, IN(STOP) = stop_idle, IN(RESTART) = again, IN(DEADLINE) = spawn},
-	[PH_INSTANCE_STOPPED] = {NO_PROCESS,
-		IN(START) = again, IN(STOP) = stop_idle, IN(RESTART) = again, IN(DEADLINE) = ignore},
-	[PH_INSTANCE_FAILED] = {NO_PROCESS,
-		IN(START) = again, IN(STOP) = stop_idle, IN(RESTART) = again, IN(DEADLINE) = again},
+	[PH_INSTANCE_BACKOFF] = {NO_PROCESS, IN(START) = again, IN(STOP) = stop_idle,
+		IN(RESTART) = again, IN(DEADLINE) = spawn},
+	[PH_INSTANCE_STOPPED] = {NO_PROCESS, IN(START) = again, IN(STOP) = stop_idle,
+		IN(RESTART) = again, IN(DEADLINE) = ignore},
+	[PH_INSTANCE_FAILED] = {NO_PROCESS, IN(START) = again, IN(STOP) = stop_idle,
+		IN(RESTART) = again, IN(DEADLINE) = again},
 };
 #undef IN
 

@@ -53,8 +53,7 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 		ph_out(hub, PH_ACT_REAP)->wid = adopted->wid;
 		return;
 	}
-	struct ph_slot *slot =
-		ph_slot_get(hub, &adopted->key, spec->local ? &hub->set.node : NULL);
+	struct ph_slot *slot = ph_slot_get(hub, &adopted->key, spec->local ? &hub->set.node : NULL);
 	struct ph_instance *instance =
 		ph_instance_new(hub, slot, spec, adopted->role, adopted->epoch);
 	instance->spec->revision = adopted->revision;
@@ -117,10 +116,10 @@ static void put_migration(const struct ph_instance *instance, struct ph_wmsg *we
 	} else if (t && t->fresh == instance && t->state < PH_TARGET_DROPPING) {
 		welcome->migration_id = t->id;
 		welcome->migration_epoch = t->new_epoch;
-		welcome->phase = t->state < PH_TARGET_LOADING	    ? "prepare"
-				 : t->state < PH_TARGET_PREPARED    ? "copy"
+		welcome->phase = t->state < PH_TARGET_LOADING	   ? "prepare"
+				 : t->state < PH_TARGET_PREPARED   ? "copy"
 				 : t->state < PH_TARGET_ACTIVATING ? "prepared"
-								    : "active";
+								   : "active";
 	}
 	welcome->has_migration = !ph_id_none(&welcome->migration_id);
 }
@@ -180,8 +179,8 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 			return;
 		}
 		/* Activated by a record, but never told so. */
-		bool untold = instance->role == PH_ROLE_ACTIVE &&
-			      msg->standing_role == PH_ROLE_STANDBY;
+		bool untold =
+			instance->role == PH_ROLE_ACTIVE && msg->standing_role == PH_ROLE_STANDBY;
 		struct ph_wmsg *resume =
 			ph_tell(hub, instance, untold ? PH_W_ACTIVATE : PH_W_RESUME);
 		resume->id = msg->standing_id;

@@ -39,7 +39,8 @@ bool ph_member_up(const struct ph_hub *hub, const struct ph_name *name)
 
 static void gone(struct ph_hub *hub, struct ph_member *member)
 {
-	ph_history_presume(hub, &member->info.name, PH_RESULT_SOURCE_DEAD, "the source node died or left");
+	ph_history_presume(
+		hub, &member->info.name, PH_RESULT_SOURCE_DEAD, "the source node died or left");
 	ph_claim_member_gone(hub, &member->info.name);
 	ph_migration_peer_dead(hub, &member->info.name);
 	ph_plan_soon(hub, 0);
@@ -97,7 +98,8 @@ static enum ph_member_state to_left(struct ph_hub *hub, struct ph_member *member
 	return PH_MEMBER_LEFT;
 }
 
-/* A dead or departed node comes back only with a higher incarnation, which makes it unknown again. */
+/* A dead or departed node comes back only with a higher incarnation, which makes it unknown again.
+ */
 static enum ph_member_state (*const machine[PH_MEMBER_STATE_COUNT][PH_MEMBER_INPUT_COUNT])(
 	struct ph_hub *, struct ph_member *) = {
 	[PH_MEMBER_UNKNOWN] = {[PH_MEMBER_IN_HEARD] = to_joining,
@@ -195,8 +197,7 @@ static void renew(struct ph_hub *hub, struct ph_member *member, const struct ph_
 	member->restarted = was == PH_MEMBER_ALIVE || was == PH_MEMBER_SUSPECT ||
 			    (was == PH_MEMBER_JOINING && member->restarted);
 	if (member->restarted)
-		ph_log(hub, PH_LOG_INFO, "node %s came back with a new incarnation",
-			info->name.s);
+		ph_log(hub, PH_LOG_INFO, "node %s came back with a new incarnation", info->name.s);
 }
 
 /* NULL where this incarnation is older than the one that is known. */
@@ -209,7 +210,8 @@ static struct ph_member *learn(struct ph_hub *hub, const struct ph_member_info *
 		member = ph_must(calloc(1, sizeof *member));
 		member->info.name = info->name;
 		member->digest = PH_HASH_SEED; /* of nothing; 0 on the wire means "not now" */
-		HASH_ADD_KEYPTR(hh, hub->members, member->info.name.s, strlen(info->name.s), member);
+		HASH_ADD_KEYPTR(
+			hh, hub->members, member->info.name.s, strlen(info->name.s), member);
 		renew(hub, member, info);
 	} else if (info->incarnation > member->info.incarnation) {
 		renew(hub, member, info);
@@ -258,8 +260,8 @@ static bool slot_taken(const struct ph_hub *hub, const struct ph_member_info *in
 	return false;
 }
 
-static void refuse(struct ph_hub *hub, const struct ph_bmsg *msg, struct ph_member *member,
-	const char *text)
+static void refuse(
+	struct ph_hub *hub, const struct ph_bmsg *msg, struct ph_member *member, const char *text)
 {
 	link_member(hub, member);
 	struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_REFUSED);
@@ -287,8 +289,9 @@ static void welcome(struct ph_hub *hub, struct ph_member *member)
 
 enum ph_member_input ph_member_says(const struct ph_member_info *info)
 {
-	return info->state == PH_MEMBER_ALIVE || info->state == PH_MEMBER_SUSPECT ? PH_MEMBER_IN_JOINED
-										   : PH_MEMBER_IN_HEARD;
+	return info->state == PH_MEMBER_ALIVE || info->state == PH_MEMBER_SUSPECT
+		       ? PH_MEMBER_IN_JOINED
+		       : PH_MEMBER_IN_HEARD;
 }
 
 static void on_hello(struct ph_hub *hub, const struct ph_bmsg *msg)
@@ -298,7 +301,8 @@ static void on_hello(struct ph_hub *hub, const struct ph_bmsg *msg)
 		return;
 	if (slot_taken(hub, &msg->self)) {
 		refuse(hub, msg, member,
-			"this node's slot is taken by another name: set node.slot to a number that no "
+			"this node's slot is taken by another name: set node.slot to a number that "
+			"no "
 			"other node uses");
 		return;
 	}
@@ -404,8 +408,8 @@ void ph_member_hello(struct ph_hub *hub)
 		struct ph_bmsg *msg = ph_cast(hub, PH_B_HELLO);
 		msg->self = ph_member_self(hub);
 	}
-	hub->hello_wait_ms = hub->hello_wait_ms * 2 > HELLO_MAX_MS ? HELLO_MAX_MS
-								    : hub->hello_wait_ms * 2;
+	hub->hello_wait_ms =
+		hub->hello_wait_ms * 2 > HELLO_MAX_MS ? HELLO_MAX_MS : hub->hello_wait_ms * 2;
 	/* Once all is well it looks again now and then: a seed may come back as a stranger. */
 	uint64_t wait = done ? 5 * HELLO_MAX_MS : hub->hello_wait_ms;
 	ph_timer_set(hub, &hub->hello, hub->now_ms + ph_jitter(hub, wait, 20));

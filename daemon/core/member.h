@@ -4,19 +4,19 @@
 
 #include "core/state.h"
 
-#define PH_MEMBER_INPUTS(X)                                                                        \
-	X(HEARD)  /* a HELLO, WELCOME or heartbeat of this incarnation, not joined yet */          \
-	X(JOINED) /* it says that it is alive */                                                   \
-	X(ECHO)	  /* a fresh echo */                                                               \
-	X(SILENT) /* no echo for four heartbeats */                                                \
-	X(MUTE)	  /* nobody has had an echo for failure_timeout */                                 \
+#define PH_MEMBER_INPUTS(X) \
+	X(HEARD)  /* a HELLO, WELCOME or heartbeat of this incarnation, not joined yet */ \
+	X(JOINED) /* it says that it is alive */ \
+	X(ECHO)	  /* a fresh echo */ \
+	X(SILENT) /* no echo for four heartbeats */ \
+	X(MUTE)	  /* nobody has had an echo for failure_timeout */ \
 	X(LEAVE)
 
 enum ph_member_input {
 #define X(name) PH_MEMBER_IN_##name,
 	PH_MEMBER_INPUTS(X)
 #undef X
-		PH_MEMBER_INPUT_COUNT
+	PH_MEMBER_INPUT_COUNT
 };
 
 void ph_member_step(struct ph_hub *hub, struct ph_member *member, enum ph_member_input in);

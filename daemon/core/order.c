@@ -11,11 +11,11 @@
 #include <string.h>
 
 #define ORDER_AGAIN_MS 500
-#define ORDER_TRIES 20	      /* ORDER without an answer */
-#define ORDER_MAX_MS 3600000  /* an order that is followed for longer is let go */
-#define UNDRAINED_MS 2000     /* its heartbeat has had time to say that it drains */
-#define UNHEARD_MS 10000      /* the list of migrations has had time to come here */
-#define LOOK_MS 200	      /* its state is looked at again, whatever happened */
+#define ORDER_TRIES 20	     /* ORDER without an answer */
+#define ORDER_MAX_MS 3600000 /* an order that is followed for longer is let go */
+#define UNDRAINED_MS 2000    /* its heartbeat has had time to say that it drains */
+#define UNHEARD_MS 10000     /* the list of migrations has had time to come here */
+#define LOOK_MS 200	     /* its state is looked at again, whatever happened */
 
 /* ---- the owner: carry it out ---- */
 
@@ -86,10 +86,11 @@ static int do_move(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 	}
 	if (!ph_plan_movable(hub, slot) || slot->wish_stopped) {
 		ph_reason(why, !instance || slot->wish_stopped ? "it is not running"
-			  : instance->spec->local	       ? "its placement is local"
-			  : !instance->spec->swap ? "its migration.strategy is none"
-						  : "its worker cannot hand over its state, and "
-						    "migration.handover is true");
+			       : instance->spec->local	       ? "its placement is local"
+			       : !instance->spec->swap
+				       ? "its migration.strategy is none"
+				       : "its worker cannot hand over its state, and "
+					 "migration.handover is true");
 		return -EINVAL;
 	}
 	*ret_id = ph_move_add(hub, slot, to, order, force)->id;
@@ -123,9 +124,9 @@ static void set_draining(struct ph_hub *hub, bool draining)
 	hub->drained = hub->drain_planned = false;
 	struct ph_record record = {.kind = PH_RECORD_DRAINING, .ok = draining};
 	(void)ph_journal(hub, &record);
-	DL_FOREACH_SAFE (hub->moves, move, next)
-		if (!move->order)
-			ph_move_drop(hub, move);
+	DL_FOREACH_SAFE(hub->moves, move, next)
+	if (!move->order)
+		ph_move_drop(hub, move);
 	ph_plan_soon(hub, 0);
 	ph_member_heartbeat_now(hub);
 }
@@ -197,8 +198,7 @@ void ph_order_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 
 static void add_line(struct ph_order *order, const struct ph_slot *slot)
 {
-	order->lines = ph_must(
-		realloc(order->lines, (order->n_lines + 1) * sizeof *order->lines));
+	order->lines = ph_must(realloc(order->lines, (order->n_lines + 1) * sizeof *order->lines));
 	struct ph_order_line *line = &order->lines[order->n_lines++];
 	memset(line, 0, sizeof *line);
 	if (!slot)
@@ -256,8 +256,8 @@ static void refuse(struct ph_hub *hub, const struct ph_command *c, int error, co
 static void send_line(struct ph_hub *hub, struct ph_order *order, struct ph_order_line *line)
 {
 	const struct ph_command *c = &order->command;
-	struct ph_slot *slot = ph_slot_find(
-		hub, &line->key, line->owner.s[0] && ph_is_self(hub, &line->owner) ? &line->owner : NULL);
+	struct ph_slot *slot = ph_slot_find(hub, &line->key,
+		line->owner.s[0] && ph_is_self(hub, &line->owner) ? &line->owner : NULL);
 	bool node_order = c->verb == PH_VERB_DRAIN || c->verb == PH_VERB_UNDRAIN;
 	struct ph_name to = node_order ? c->node : hub->set.node;
 	line->sent_ms = hub->now_ms;
@@ -367,7 +367,8 @@ static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_lin
 	case PH_VERB_DRAIN:
 		if (node_drained(hub, &c->node)) {
 			line->state = PH_LINE_DONE;
-		} else if (undrained(hub, &c->node) && hub->now_ms >= line->sent_ms + UNDRAINED_MS) {
+		} else if (undrained(hub, &c->node) &&
+			   hub->now_ms >= line->sent_ms + UNDRAINED_MS) {
 			line->state = PH_LINE_FAILED;
 			ph_reason(line->text, "the node was undrained meanwhile");
 		}
@@ -376,7 +377,9 @@ static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_lin
 		line->state = PH_LINE_DONE;
 		break;
 	case PH_VERB_WAIT:
-		if (c->wait_for == PH_WAIT_READY ? ready : c->wait_for == PH_WAIT_STOPPED ? down : false)
+		if (c->wait_for == PH_WAIT_READY	 ? ready
+			: c->wait_for == PH_WAIT_STOPPED ? down
+							 : false)
 			line->state = PH_LINE_DONE;
 		break;
 	case PH_VERB_NONE:
@@ -432,7 +435,8 @@ static size_t list_left(struct ph_hub *hub, struct ph_order *order)
 		struct ph_order_line *line = &order->lines[order->n_lines - 1];
 		struct ph_move *move = ph_move_of(hub, slot);
 		line->state = PH_LINE_FAILED;
-		ph_reason(line->text, "%s", move && move->why[0] ? move->why : "it cannot be moved");
+		ph_reason(
+			line->text, "%s", move && move->why[0] ? move->why : "it cannot be moved");
 		n++;
 	}
 	return n;
@@ -504,8 +508,8 @@ static void check_one(struct ph_hub *hub, struct ph_order *order)
 void ph_order_check(struct ph_hub *hub)
 {
 	struct ph_order *order, *next;
-	DL_FOREACH_SAFE (hub->orders, order, next)
-		check_one(hub, order);
+	DL_FOREACH_SAFE(hub->orders, order, next)
+	check_one(hub, order);
 }
 
 void ph_order_deadline(struct ph_hub *hub, struct ph_order *order)
@@ -583,7 +587,8 @@ void ph_order_command(struct ph_hub *hub, const struct ph_command *c)
 void ph_order_detach(struct ph_hub *hub, uint64_t ticket)
 {
 	struct ph_order *order, *next;
-	DL_FOREACH_SAFE (hub->orders, order, next) {
+	DL_FOREACH_SAFE(hub->orders, order, next)
+	{
 		if (order->command.ticket != ticket)
 			continue;
 		ph_timer_set(hub, &order->timer, PH_NEVER_MS);

@@ -62,8 +62,7 @@ void ph_out_bury(struct ph_hub *hub, void *object)
 {
 	if (hub->n_graves == hub->graves_cap) {
 		hub->graves_cap = hub->graves_cap ? 2 * hub->graves_cap : 16;
-		hub->graves = ph_must(
-			realloc(hub->graves, hub->graves_cap * sizeof *hub->graves));
+		hub->graves = ph_must(realloc(hub->graves, hub->graves_cap * sizeof *hub->graves));
 	}
 	hub->graves[hub->n_graves++] = object;
 }
@@ -249,8 +248,8 @@ struct ph_wmsg *ph_tell(struct ph_hub *hub, struct ph_instance *instance, enum p
 	return msg;
 }
 
-void ph_complain(struct ph_hub *hub, struct ph_instance *instance, const char *code,
-	const char *format, ...)
+void ph_complain(
+	struct ph_hub *hub, struct ph_instance *instance, const char *code, const char *format, ...)
 {
 	char text[PH_REASON_SIZE];
 	va_list args;
@@ -264,8 +263,7 @@ void ph_complain(struct ph_hub *hub, struct ph_instance *instance, const char *c
 	msg->code = ph_out_text(hub, code);
 	msg->text = ph_out_text(hub, text);
 	action->worker = msg;
-	struct ph_emit *emit =
-		ph_emit(hub, PH_EMIT_WORKER_PROTOCOL_ERROR, &instance->slot->k.key);
+	struct ph_emit *emit = ph_emit(hub, PH_EMIT_WORKER_PROTOCOL_ERROR, &instance->slot->k.key);
 	emit->pid = instance->pid;
 	emit->text = msg->text;
 	instance->connected = false;

@@ -52,7 +52,8 @@ bool ph_place_before(const struct ph_key *key, const struct ph_name *a, const st
 }
 
 /* Calls `each` for every word of a list joined by ','; true as soon as one call is true. */
-static bool any_word(const char *list, bool (*each)(const char *word, const void *arg), const void *arg)
+static bool any_word(
+	const char *list, bool (*each)(const char *word, const void *arg), const void *arg)
 {
 	char word[512];
 	while (list && *list) {
@@ -149,7 +150,7 @@ static void set_room(struct node *nodes, size_t n_nodes, size_t n_keys)
 		total += nodes[i].weight;
 	for (size_t i = 0; i < n_nodes; i++)
 		nodes[i].room = total > 0 ? (size_t)ceil((double)n_keys * nodes[i].weight / total *
-							  BOUND_PERCENT / 100)
+							 BOUND_PERCENT / 100)
 					  : 0;
 }
 

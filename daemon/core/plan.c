@@ -10,13 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOK_AGAIN_MS 1000	   /* while something is unowned */
-#define ADOPT_STRAY_MS 5000	   /* unowned for so long: whoever declares it claims it */
-#define MOVE_WAIT_MS 1000	   /* back-off of a failed (child, target) ... */
-#define MOVE_WAIT_MAX_MS 300000	   /* ... doubled up to this */
-#define MOVE_BUSY_MS 200	   /* the target has no slot free: asked again, doubled up to ... */
+#define LOOK_AGAIN_MS 1000	/* while something is unowned */
+#define ADOPT_STRAY_MS 5000	/* unowned for so long: whoever declares it claims it */
+#define MOVE_WAIT_MS 1000	/* back-off of a failed (child, target) ... */
+#define MOVE_WAIT_MAX_MS 300000 /* ... doubled up to this */
+#define MOVE_BUSY_MS 200	/* the target has no slot free: asked again, doubled up to ... */
 #define MOVE_BUSY_MAX_MS 5000
-#define HELLO_WAIT_MS 2000	   /* a worker without protocol is told by its silence */
+#define HELLO_WAIT_MS 2000 /* a worker without protocol is told by its silence */
 
 void ph_plan_soon(struct ph_hub *hub, uint64_t wait_ms)
 {
@@ -45,7 +45,8 @@ static void show_waiting(struct ph_hub *hub, const struct ph_move *move, enum ph
 		.to = move->to,
 		.result = result,
 		.version = ++hub->migrations_version};
-	ph_reason(info.reason, "%s", result == PH_RESULT_RUNNING ? move->why : "it cannot be moved any more");
+	ph_reason(info.reason, "%s",
+		result == PH_RESULT_RUNNING ? move->why : "it cannot be moved any more");
 	ph_history_put(hub, &info);
 	if (!hub->flush.pos)
 		ph_timer_set(hub, &hub->flush, hub->now_ms + PH_FLUSH_MS);
@@ -102,8 +103,7 @@ static bool can_go(const struct ph_hub *hub, const struct ph_slot *slot)
 bool ph_plan_movable(struct ph_hub *hub, const struct ph_slot *slot)
 {
 	const struct ph_instance *instance = slot->instance;
-	if (!ph_slot_mine(hub, slot) || !instance || instance->spec->local ||
-		!instance->spec->swap)
+	if (!ph_slot_mine(hub, slot) || !instance || instance->spec->local || !instance->spec->swap)
 		return false;
 	/* `handover: true` refuses to swap a worker that cannot hand over. */
 	return instance->spec->handover != PH_HANDOVER_YES || !instance->connected ||
@@ -141,7 +141,8 @@ void ph_moves_run(struct ph_hub *hub)
 {
 	struct ph_move *move, *next;
 	uint64_t again = PH_NEVER_MS;
-	DL_FOREACH_SAFE (hub->moves, move, next) {
+	DL_FOREACH_SAFE(hub->moves, move, next)
+	{
 		if (pointless(hub, move) || let_go(hub, move)) {
 			ph_move_drop(hub, move);
 			ph_plan_soon(hub, 0);
@@ -280,7 +281,8 @@ static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of
 		(void)ph_claim_start(hub, slot, PH_CLAIM_COLD, &hub->set.node, NULL, 0);
 		return;
 	}
-	if (slot->place.s[0] && first_of_child && hub->now_ms >= slot->unowned_ms + LOOK_AGAIN_MS / 2)
+	if (slot->place.s[0] && first_of_child &&
+		hub->now_ms >= slot->unowned_ms + LOOK_AGAIN_MS / 2)
 		offer_spec(hub, slot);
 	ph_plan_soon(hub, LOOK_AGAIN_MS);
 }

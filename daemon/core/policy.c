@@ -40,8 +40,8 @@ static bool over_limit(struct ph_hub *hub, struct ph_instance *instance)
 		return true;
 	if (kept == instance->window_cap) {
 		instance->window_cap = kept ? 2 * kept : 8;
-		instance->window_ms = ph_must(realloc(instance->window_ms,
-			instance->window_cap * sizeof *instance->window_ms));
+		instance->window_ms = ph_must(realloc(
+			instance->window_ms, instance->window_cap * sizeof *instance->window_ms));
 	}
 	instance->window_ms[instance->n_window++] = hub->now_ms;
 	return false;
@@ -64,7 +64,8 @@ static uint64_t backoff(struct ph_hub *hub, struct ph_instance *instance)
 uint64_t ph_policy_next(struct ph_hub *hub, struct ph_instance *instance, bool *failed)
 {
 	const struct ph_restart *policy = &instance->spec->restart;
-	uint64_t healthy = policy->backoff_max_ms > HEALTHY_MS ? policy->backoff_max_ms : HEALTHY_MS;
+	uint64_t healthy =
+		policy->backoff_max_ms > HEALTHY_MS ? policy->backoff_max_ms : HEALTHY_MS;
 	*failed = false;
 	if (!wants_restart(instance))
 		return PH_NEVER_MS;

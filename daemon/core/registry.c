@@ -35,7 +35,8 @@ struct ph_slot *ph_slot_find(
 	return slot;
 }
 
-struct ph_slot *ph_slot_get(struct ph_hub *hub, const struct ph_key *key, const struct ph_name *local)
+struct ph_slot *ph_slot_get(
+	struct ph_hub *hub, const struct ph_key *key, const struct ph_name *local)
 {
 	struct ph_slot *slot = ph_slot_find(hub, key, local);
 	if (slot)
@@ -126,8 +127,7 @@ static void forget_worker(struct ph_slot *slot, enum ph_child_state state)
 	set_meta(slot, NULL);
 }
 
-void ph_slot_own(
-	struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage)
+void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage)
 {
 	digest_toggle(hub, slot);
 	slot->entered = true;
@@ -254,13 +254,14 @@ static bool alone(const struct ph_hub *hub)
 
 /* Sends pieces of PH_LIST_MAX of the slots that `pick` takes; `to` NULL: cast. */
 static void send_part(struct ph_hub *hub, const struct ph_name *to, uint64_t since, bool whole,
-	uint64_t migrations_since, bool (*pick)(const struct ph_hub *, const struct ph_slot *, uint64_t))
+	uint64_t migrations_since,
+	bool (*pick)(const struct ph_hub *, const struct ph_slot *, uint64_t))
 {
 	struct ph_slot *slot = hub->slots;
 	bool first = true;
 	do {
-		struct ph_bmsg *msg = to ? ph_send(hub, to, PH_B_REGISTRY)
-					 : ph_cast(hub, PH_B_REGISTRY);
+		struct ph_bmsg *msg =
+			to ? ph_send(hub, to, PH_B_REGISTRY) : ph_cast(hub, PH_B_REGISTRY);
 		struct ph_entry *list = ph_out_alloc(hub, PH_LIST_MAX * sizeof *list);
 		size_t n = 0;
 		for (; slot && n < PH_LIST_MAX; slot = slot->hh.next)
@@ -354,8 +355,8 @@ void ph_registry_step(struct ph_hub *hub, struct ph_member *member)
 
 void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member)
 {
-	ph_history_presume(hub, &member->info.name, PH_RESULT_ABORTED,
-		"the source's daemon was restarted");
+	ph_history_presume(
+		hub, &member->info.name, PH_RESULT_ABORTED, "the source's daemon was restarted");
 	member->have = member->have_migrations = 0;
 	member->registry_version = member->registry_digest = member->migrations_version = 0;
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
@@ -369,7 +370,8 @@ void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member)
 
 /* ---- what others say ---- */
 
-static bool is_news(const struct ph_slot *slot, const struct ph_entry *e, const struct ph_name *author)
+static bool is_news(
+	const struct ph_slot *slot, const struct ph_entry *e, const struct ph_name *author)
 {
 	if (!slot->entered || e->epoch > slot->entry.epoch)
 		return true;
@@ -406,7 +408,8 @@ static void apply(struct ph_hub *hub, const struct ph_name *author, const struct
 		ph_child_revision(hub, &e->key.child, e->revision, author);
 	if (e->state == PH_CHILD_REMOVED)
 		ph_child_gone(hub, &e->key.child);
-	if (!ph_is_self(hub, &e->node) && (was_mine || slot->instance || slot->source || slot->target))
+	if (!ph_is_self(hub, &e->node) &&
+		(was_mine || slot->instance || slot->source || slot->target))
 		ph_migration_owned(hub, slot);
 	if (e->state == PH_CHILD_RELEASED || ph_is_self(hub, &e->node))
 		ph_plan_soon(hub, 0);
@@ -494,8 +497,8 @@ void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info)
 	}
 }
 
-void ph_history_presume(struct ph_hub *hub, const struct ph_name *source, enum ph_result result,
-	const char *reason)
+void ph_history_presume(
+	struct ph_hub *hub, const struct ph_name *source, enum ph_result result, const char *reason)
 {
 	struct ph_history *h;
 	DL_FOREACH (hub->history, h) {

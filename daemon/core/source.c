@@ -48,7 +48,7 @@ static enum ph_source_state refused(struct ph_hub *hub, struct ph_source *s)
 	if (ph_plan_busy_for_good(hub, s))
 		return ph_source_abort(hub, s, "the worker stayed busy for defer_max");
 	return ph_source_abort(hub, s,
-		s->busy    ? PH_BUSY "the worker refused"
+		s->busy	   ? PH_BUSY "the worker refused"
 		: s->never ? "the worker refused: never"
 			   : "the worker refused: incompatible");
 }
@@ -179,7 +179,8 @@ static enum ph_source_state next_round(struct ph_hub *hub, struct ph_source *s)
 static enum ph_source_state copied_too_long(struct ph_hub *hub, struct ph_source *s)
 {
 	bool idle = hub->now_ms >= s->progress_ms + PH_COPY_IDLE_MS;
-	return ph_source_abort(hub, s, idle ? "the copy made no progress" : "the copy took too long");
+	return ph_source_abort(
+		hub, s, idle ? "the copy made no progress" : "the copy took too long");
 }
 
 static enum ph_source_state over_budget(struct ph_hub *hub, struct ph_source *s)
@@ -194,8 +195,8 @@ static enum ph_source_state over_budget(struct ph_hub *hub, struct ph_source *s)
 
 static enum ph_source_state claim_for_peer(struct ph_hub *hub, struct ph_source *s)
 {
-	struct ph_claim *claim = ph_claim_start(
-		hub, s->slot, PH_CLAIM_COMMIT, &s->peer, &s->id, s->new_epoch);
+	struct ph_claim *claim =
+		ph_claim_start(hub, s->slot, PH_CLAIM_COMMIT, &s->peer, &s->id, s->new_epoch);
 	s->claim_asked = true;
 	s->new_epoch = claim->epoch;
 	s->said = PH_B_NONE;
@@ -367,11 +368,13 @@ static enum ph_source_state stopping_over(struct ph_hub *hub, struct ph_source *
 /* ---- every state x input ---- */
 
 #define IN(name) [PH_SOURCE_IN_##name]
-#define WORKER_LATE IN(ACCEPTED) = ignore, IN(REFUSED) = ignore, IN(STATE_END) = ignore,           \
+#define WORKER_LATE \
+	IN(ACCEPTED) = ignore, IN(REFUSED) = ignore, IN(STATE_END) = ignore, \
 	IN(PROGRESS) = ignore, IN(RESUMED) = ignore
 #define STREAM_LATE IN(STREAMED) = ignore, IN(BROKEN) = ignore
-#define NOT_YET IN(LOST) = ignore, IN(VOID_HEARD) = ignore, IN(FORGOTTEN) = ignore,                \
-	IN(GRANTED) = bug, IN(DENIED) = bug
+#define NOT_YET \
+	IN(LOST) = ignore, IN(VOID_HEARD) = ignore, IN(FORGOTTEN) = ignore, IN(GRANTED) = bug, \
+	IN(DENIED) = bug
 
 static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 	[PH_SOURCE_ASKING] = {NOT_YET, STREAM_LATE, IN(ACCEPTED) = prepare, IN(REFUSED) = refused,
@@ -379,32 +382,36 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 		IN(RESUMED) = ignore, IN(READY) = ignore, IN(REJECTED) = ignore,
 		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
 		IN(RELEASE) = not_any_more, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
-		IN(O_DEAD) = ph_source_old_died, IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled,
-		IN(DEADLINE) = asked_too_long},
+		IN(O_DEAD) = ph_source_old_died, IN(B_DEAD) = ph_source_peer_died,
+		IN(CANCEL) = cancelled, IN(DEADLINE) = asked_too_long},
 	[PH_SOURCE_PREPARING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore,
 		IN(READY) = copy, IN(REJECTED) = ph_source_rejected, IN(LOADED) = ignore,
 		IN(PREPARED) = claim_for_peer, IN(ACTIVE) = active, IN(RELEASE) = not_any_more,
 		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = ph_source_old_died,
-		IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled, IN(DEADLINE) = prepared_too_long},
+		IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled,
+		IN(DEADLINE) = prepared_too_long},
 	[PH_SOURCE_COPYING] = {NOT_YET, IN(ACCEPTED) = progressed, IN(REFUSED) = refused,
 		IN(STATE_END) = round_part, IN(PROGRESS) = progressed, IN(HANDLED) = ignore,
 		IN(RESUMED) = ignore, IN(READY) = ignore, IN(REJECTED) = ph_source_rejected,
 		IN(LOADED) = next_round, IN(PREPARED) = ignore, IN(ACTIVE) = active,
 		IN(RELEASE) = not_any_more, IN(STREAMED) = round_part, IN(BROKEN) = broken,
-		IN(SYNCED) = final_synced, IN(UNSYNCED) = final_unsynced, IN(O_DEAD) = ph_source_old_died,
-		IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled, IN(DEADLINE) = copied_too_long},
+		IN(SYNCED) = final_synced, IN(UNSYNCED) = final_unsynced,
+		IN(O_DEAD) = ph_source_old_died, IN(B_DEAD) = ph_source_peer_died,
+		IN(CANCEL) = cancelled, IN(DEADLINE) = copied_too_long},
 	[PH_SOURCE_FREEZING] = {NOT_YET, IN(ACCEPTED) = ignore, IN(REFUSED) = refused,
 		IN(STATE_END) = round_part, IN(PROGRESS) = progressed, IN(HANDLED) = ignore,
 		IN(RESUMED) = ignore, IN(READY) = ignore, IN(REJECTED) = ph_source_rejected,
 		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
 		IN(RELEASE) = not_any_more, IN(STREAMED) = round_part, IN(BROKEN) = broken,
-		IN(SYNCED) = final_synced, IN(UNSYNCED) = final_unsynced, IN(O_DEAD) = ph_source_old_died,
-		IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled, IN(DEADLINE) = over_budget},
+		IN(SYNCED) = final_synced, IN(UNSYNCED) = final_unsynced,
+		IN(O_DEAD) = ph_source_old_died, IN(B_DEAD) = ph_source_peer_died,
+		IN(CANCEL) = cancelled, IN(DEADLINE) = over_budget},
 	[PH_SOURCE_CONFIRMING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore,
 		IN(READY) = ignore, IN(REJECTED) = ph_source_rejected, IN(LOADED) = ignore,
 		IN(PREPARED) = claim_for_peer, IN(ACTIVE) = active, IN(RELEASE) = not_any_more,
 		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = copy_is_all,
-		IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled, IN(DEADLINE) = over_budget},
+		IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled,
+		IN(DEADLINE) = over_budget},
 	[PH_SOURCE_CLAIMING] = {STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore,
 		IN(REJECTED) = ph_source_rejected, IN(LOADED) = ignore, IN(PREPARED) = ignore,
 		IN(ACTIVE) = active, IN(LOST) = ignore, IN(VOID_HEARD) = ignore,
@@ -442,21 +449,22 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 		IN(B_DEAD) = ignore, IN(CANCEL) = ignore, IN(DEADLINE) = ignore},
 	[PH_SOURCE_ABORTING] = {IN(LOST) = take_back, IN(VOID_HEARD) = ignore,
 		IN(FORGOTTEN) = ignore, IN(GRANTED) = ignore, IN(DENIED) = ignore, STREAM_LATE,
-		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = ph_source_rejected,
-		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
-		IN(RELEASE) = not_any_more, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
-		IN(O_DEAD) = copy_is_all, IN(B_DEAD) = ph_source_void, IN(CANCEL) = ignore,
-		IN(DEADLINE) = ph_source_void},
+		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore,
+		IN(REJECTED) = ph_source_rejected, IN(LOADED) = ignore, IN(PREPARED) = ignore,
+		IN(ACTIVE) = active, IN(RELEASE) = not_any_more, IN(SYNCED) = ignore,
+		IN(UNSYNCED) = ignore, IN(O_DEAD) = copy_is_all, IN(B_DEAD) = ph_source_void,
+		IN(CANCEL) = ignore, IN(DEADLINE) = ph_source_void},
 	[PH_SOURCE_VOIDING] = {IN(LOST) = ignore, IN(VOID_HEARD) = ph_source_void_known,
 		IN(FORGOTTEN) = ignore, IN(GRANTED) = bug, IN(DENIED) = bug, STREAM_LATE,
 		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = ignore,
 		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
 		IN(RELEASE) = not_any_more, IN(SYNCED) = ph_source_void_synced,
-		IN(UNSYNCED) = ph_source_void_unsynced, IN(O_DEAD) = copy_is_all, IN(B_DEAD) = ignore,
-		IN(CANCEL) = ignore, IN(DEADLINE) = ph_source_void_too_long},
+		IN(UNSYNCED) = ph_source_void_unsynced, IN(O_DEAD) = copy_is_all,
+		IN(B_DEAD) = ignore, IN(CANCEL) = ignore, IN(DEADLINE) = ph_source_void_too_long},
 	[PH_SOURCE_RECLAIMING] = {IN(LOST) = ignore, IN(VOID_HEARD) = ignore,
-		IN(FORGOTTEN) = ignore, IN(GRANTED) = ph_source_taken_back, IN(DENIED) = active /* somebody else is: O is stale */, STREAM_LATE,
-		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = ignore,
+		IN(FORGOTTEN) = ignore, IN(GRANTED) = ph_source_taken_back,
+		IN(DENIED) = active /* somebody else is: O is stale */, STREAM_LATE, WORKER_LATE,
+		IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = ignore,
 		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
 		IN(RELEASE) = ignore, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
 		IN(O_DEAD) = copy_is_all, IN(B_DEAD) = ignore, IN(CANCEL) = ignore,

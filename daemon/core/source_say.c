@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONFIRM_MAX_MS 15000 /* members that have not confirmed by then are named, not waited for */
+#define CONFIRM_MAX_MS 15000 /* members that have not confirmed by then are named, not waited for \
+			      */
 #define PEER_SLACK_MS 2000   /* B's own deadline comes first */
 
 /* ---- what is said ---- */
@@ -297,8 +298,8 @@ void ph_source_entered(struct ph_hub *hub, struct ph_source *s, enum ph_source_s
 
 static void resend(struct ph_hub *hub, struct ph_source *s)
 {
-	s->resend_wait_ms = s->resend_wait_ms * 2 > PH_RESEND_MAX_MS ? PH_RESEND_MAX_MS
-								       : s->resend_wait_ms * 2;
+	s->resend_wait_ms =
+		s->resend_wait_ms * 2 > PH_RESEND_MAX_MS ? PH_RESEND_MAX_MS : s->resend_wait_ms * 2;
 	s->resend_ms = hub->now_ms + s->resend_wait_ms;
 	if (s->said == PH_B_VOID || ph_member_up(hub, &s->peer))
 		ph_source_repeat(hub, s);
@@ -358,8 +359,8 @@ void ph_source_confirmations(struct ph_hub *hub)
 
 /* ---- birth and death ---- */
 
-struct ph_source *ph_source_new(struct ph_hub *hub, const struct ph_id *id,
-	struct ph_slot *slot, const struct ph_name *peer, uint64_t epoch)
+struct ph_source *ph_source_new(struct ph_hub *hub, const struct ph_id *id, struct ph_slot *slot,
+	const struct ph_name *peer, uint64_t epoch)
 {
 	struct ph_source *s = ph_must(calloc(1, sizeof *s));
 	s->id = *id;

@@ -9,10 +9,25 @@
 
 #include "base/types.h"
 
-enum ph_ready_kind { PH_READY_NONE, PH_READY_PROTOCOL, PH_READY_NOTIFY };
-enum ph_restart_policy { PH_RESTART_PERMANENT, PH_RESTART_TRANSIENT, PH_RESTART_TEMPORARY };
-enum ph_on_limit { PH_LIMIT_FAIL, PH_LIMIT_RETRY };
-enum ph_handover_want { PH_HANDOVER_AUTO, PH_HANDOVER_YES, PH_HANDOVER_NO };
+enum ph_ready_kind {
+	PH_READY_NONE,
+	PH_READY_PROTOCOL,
+	PH_READY_NOTIFY
+};
+enum ph_restart_policy {
+	PH_RESTART_PERMANENT,
+	PH_RESTART_TRANSIENT,
+	PH_RESTART_TEMPORARY
+};
+enum ph_on_limit {
+	PH_LIMIT_FAIL,
+	PH_LIMIT_RETRY
+};
+enum ph_handover_want {
+	PH_HANDOVER_AUTO,
+	PH_HANDOVER_YES,
+	PH_HANDOVER_NO
+};
 
 struct ph_restart {
 	enum ph_restart_policy policy;

@@ -8,44 +8,45 @@
 #ifndef PH_CORE_STATE_H
 #define PH_CORE_STATE_H
 
-#define HASH_FUNCTION(key, n, hash) ((hash) = (unsigned)ph_mix64(ph_hash_bytes(PH_HASH_SEED, key, n)))
+#define HASH_FUNCTION(key, n, hash) \
+	((hash) = (unsigned)ph_mix64(ph_hash_bytes(PH_HASH_SEED, key, n)))
 #include <uthash.h>
 #include <utlist.h>
 
 #include "core/hub.h"
 
 #define PH_NEVER_MS UINT64_MAX
-#define PH_RESEND_FIRST_MS 200	/* an unanswered message is repeated after this, doubled ... */
-#define PH_RESEND_MAX_MS 2000	/* ... up to this */
-#define PH_FLUSH_MS 5		/* registry changes of one owner are gathered for so long */
-#define PH_ASK_MS 2000		/* plan: how long a worker may think about handover_ask */
-#define PH_COPY_IDLE_MS 5000	/* copy: no byte for so long is a failure */
-#define PH_ABORT_WAIT_MS 250	/* a frozen worker waits so long for B's word before `void` */
-#define PH_SERVICE_MS 10000	/* between two attempts that missed the downtime budget */
-#define PH_HISTORY_MAX 1000	/* finished migrations kept */
-#define PH_SENT_RING 128	/* heartbeats whose sending time is remembered */
-#define PH_BUSY "busy: "	/* in the reason of an abort after which the same move is tried again */
-#define PH_LIST_MAX 64		/* lines of a claim, entries of a piece, specs of a fetch */
+#define PH_RESEND_FIRST_MS 200 /* an unanswered message is repeated after this, doubled ... */
+#define PH_RESEND_MAX_MS 2000  /* ... up to this */
+#define PH_FLUSH_MS 5	       /* registry changes of one owner are gathered for so long */
+#define PH_ASK_MS 2000	       /* plan: how long a worker may think about handover_ask */
+#define PH_COPY_IDLE_MS 5000   /* copy: no byte for so long is a failure */
+#define PH_ABORT_WAIT_MS 250   /* a frozen worker waits so long for B's word before `void` */
+#define PH_SERVICE_MS 10000    /* between two attempts that missed the downtime budget */
+#define PH_HISTORY_MAX 1000    /* finished migrations kept */
+#define PH_SENT_RING 128       /* heartbeats whose sending time is remembered */
+#define PH_BUSY "busy: " /* in the reason of an abort after which the same move is tried again */
+#define PH_LIST_MAX 64	 /* lines of a claim, entries of a piece, specs of a fetch */
 
 /* ---- timers: a heap; `pos` 0 is idle ---- */
 
-#define PH_TIMERS(X)                                                                               \
-	X(HEARTBEAT)                                                                               \
-	X(HELLO)                                                                                   \
-	X(PLAN)                                                                                    \
-	X(FLUSH)                                                                                   \
-	X(INSTANCE)                                                                                \
-	X(SOURCE)                                                                                  \
-	X(TARGET)                                                                                  \
-	X(CLAIM)                                                                                   \
-	X(MOVES)                                                                                   \
+#define PH_TIMERS(X) \
+	X(HEARTBEAT) \
+	X(HELLO) \
+	X(PLAN) \
+	X(FLUSH) \
+	X(INSTANCE) \
+	X(SOURCE) \
+	X(TARGET) \
+	X(CLAIM) \
+	X(MOVES) \
 	X(ORDER)
 
 enum ph_timer_kind {
 #define X(name) PH_TIMER_##name,
 	PH_TIMERS(X)
 #undef X
-		PH_TIMER_COUNT
+	PH_TIMER_COUNT
 };
 
 struct ph_timer {
@@ -66,21 +67,21 @@ struct ph_member {
 	struct ph_member_info info; /* labels: owned */
 	enum ph_member_state state;
 	bool linked, refused;
-	uint64_t since_ms;	/* in this state */
-	uint64_t first_ms;	/* this incarnation first heard of */
-	uint64_t heard_seq;	/* newest heartbeat heard */
+	uint64_t since_ms;  /* in this state */
+	uint64_t first_ms;  /* this incarnation first heard of */
+	uint64_t heard_seq; /* newest heartbeat heard */
 	uint64_t heard_at_ms;
 	uint64_t echo_at_ms;	/* when the newest heartbeat of ours that it echoed was sent */
 	bool echoed;		/* this incarnation has echoed us at least once */
 	uint64_t hears_me_have; /* version of our part that it has */
 	uint64_t registry_version, registry_digest, migrations_version; /* as it says */
-	uint64_t have, have_migrations;	 /* what we have of its part */
-	uint64_t digest;		 /* of its part as we have it */
-	uint64_t fetch_at_ms;		 /* last asked */
-	bool sweeping;			 /* a whole part is coming */
+	uint64_t have, have_migrations; /* what we have of its part */
+	uint64_t digest;		/* of its part as we have it */
+	uint64_t fetch_at_ms;		/* last asked */
+	bool sweeping;			/* a whole part is coming */
 	bool drained, welcomed;
-	bool restarted;		 /* alive under an earlier incarnation a moment ago */
-	bool joined_since_plan;		 /* ALIVE since the last plan: children may move to it */
+	bool restarted;		/* alive under an earlier incarnation a moment ago */
+	bool joined_since_plan; /* ALIVE since the last plan: children may move to it */
 	uint32_t children;
 	size_t n_reports;
 	struct ph_report *reports;
@@ -97,7 +98,7 @@ struct ph_child {
 	uint64_t wanted_revision; /* seen in the registry, its text still to be fetched */
 	uint64_t fetch_at_ms;
 	uint64_t offered_ms; /* its text was last offered to whom placement names */
-	bool dropped; /* asking who still declares it */
+	bool dropped;	     /* asking who still declares it */
 	uint64_t dropped_at_ms;
 	UT_hash_handle hh;
 };
@@ -114,79 +115,84 @@ struct ph_claim_wait;
 
 struct ph_slot {
 	struct ph_slot_key k;
-	uint64_t seen;	    /* highest epoch known, granted or journalled */
+	uint64_t seen; /* highest epoch known, granted or journalled */
 	bool wish_stopped;
-	bool seen_dirty;    /* to be journalled with the next batch */
-	bool entered;	    /* `entry` is in the registry */
-	bool dirty;	    /* to be cast with the next flush */
-	bool starting;	    /* its epoch is being synced before the start */
-	bool swept;	    /* seen in the sweep that is going on */
-	struct ph_entry entry; /* meta: owned */
-	uint64_t given_version;	    /* of our part, when we gave it away; 0: we did not */
-	uint64_t since_ms;	    /* entry.state since */
+	bool seen_dirty;	      /* to be journalled with the next batch */
+	bool entered;		      /* `entry` is in the registry */
+	bool dirty;		      /* to be cast with the next flush */
+	bool starting;		      /* its epoch is being synced before the start */
+	bool swept;		      /* seen in the sweep that is going on */
+	struct ph_entry entry;	      /* meta: owned */
+	uint64_t given_version;	      /* of our part, when we gave it away; 0: we did not */
+	uint64_t since_ms;	      /* entry.state since */
 	struct ph_instance *instance; /* this node's worker of it, active or to be */
-	struct ph_source *source;   /* this node gives it away */
-	struct ph_target *target;   /* this node takes it */
-	struct ph_claim *claim;	    /* this node asks for it */
-	struct ph_name place;	    /* where placement wants it; empty: nowhere */
-	uint64_t unowned_ms;	    /* since when nobody owns it, as far as is known; 0: owned */
-	uint64_t move_wait_ms;	    /* back-off of its failed migrations */
-	uint32_t move_attempt;	    /* downtime budgets missed */
-	uint64_t busy_since_ms;	    /* its worker has said `busy` since */
+	struct ph_source *source;     /* this node gives it away */
+	struct ph_target *target;     /* this node takes it */
+	struct ph_claim *claim;	      /* this node asks for it */
+	struct ph_name place;	      /* where placement wants it; empty: nowhere */
+	uint64_t unowned_ms;	      /* since when nobody owns it, as far as is known; 0: owned */
+	uint64_t move_wait_ms;	      /* back-off of its failed migrations */
+	uint32_t move_attempt;	      /* downtime budgets missed */
+	uint64_t busy_since_ms;	      /* its worker has said `busy` since */
 	struct ph_id void_id;
 	UT_hash_handle hh;
 };
 
 /* ---- one worker of this node ---- */
 
-#define PH_INSTANCE_STATES(X)                                                                      \
-	X(WAITING)  /* no process yet */                                                           \
-	X(SPAWNING)                                                                                \
-	X(STARTING) /* runs, not ready */                                                          \
-	X(STANDING) /* the new one of a handover: said hello (overlap: is ready) */                \
-	X(RUNNING)  /* ready and active */                                                         \
-	X(FROZEN)   /* the old one of a handover: serves nothing */                                \
-	X(RETIRED)  /* was told `committed` */                                                     \
-	X(STOPPING)                                                                                \
-	X(KILLING)                                                                                 \
-	X(REAPING)  /* main process ended, the rest of its group is being ended */                 \
-	X(BACKOFF)                                                                                 \
-	X(STOPPED)                                                                                 \
+#define PH_INSTANCE_STATES(X) \
+	X(WAITING) /* no process yet */ \
+	X(SPAWNING) \
+	X(STARTING) /* runs, not ready */ \
+	X(STANDING) /* the new one of a handover: said hello (overlap: is ready) */ \
+	X(RUNNING)  /* ready and active */ \
+	X(FROZEN)   /* the old one of a handover: serves nothing */ \
+	X(RETIRED)  /* was told `committed` */ \
+	X(STOPPING) \
+	X(KILLING) \
+	X(REAPING) /* main process ended, the rest of its group is being ended */ \
+	X(BACKOFF) \
+	X(STOPPED) \
 	X(FAILED)
 
 enum ph_instance_state {
 #define X(name) PH_INSTANCE_##name,
 	PH_INSTANCE_STATES(X)
 #undef X
-		PH_INSTANCE_STATE_COUNT
+	PH_INSTANCE_STATE_COUNT
 };
 
-#define PH_INSTANCE_INPUTS(X)                                                                      \
-	X(START)     /* may run now */                                                             \
-	X(SPAWNED)                                                                                 \
-	X(SPAWN_FAILED)                                                                            \
-	X(HELLO)                                                                                   \
-	X(READY)                                                                                   \
-	X(ACTIVATE)  /* the new one of a handover becomes the owner's */                           \
-	X(FREEZE)                                                                                  \
-	X(THAW)                                                                                    \
-	X(RETIRE)                                                                                  \
-	X(STOP)      /* by wish, or because it is not needed any more */                           \
-	X(RESTART)   /* by an operator */                                                          \
-	X(KILL)                                                                                    \
-	X(EXITED)                                                                                  \
-	X(GONE)                                                                                    \
+#define PH_INSTANCE_INPUTS(X) \
+	X(START) /* may run now */ \
+	X(SPAWNED) \
+	X(SPAWN_FAILED) \
+	X(HELLO) \
+	X(READY) \
+	X(ACTIVATE) /* the new one of a handover becomes the owner's */ \
+	X(FREEZE) \
+	X(THAW) \
+	X(RETIRE) \
+	X(STOP)	   /* by wish, or because it is not needed any more */ \
+	X(RESTART) /* by an operator */ \
+	X(KILL) \
+	X(EXITED) \
+	X(GONE) \
 	X(DEADLINE)
 
 enum ph_instance_input {
 #define X(name) PH_INSTANCE_IN_##name,
 	PH_INSTANCE_INPUTS(X)
 #undef X
-		PH_INSTANCE_INPUT_COUNT
+	PH_INSTANCE_INPUT_COUNT
 };
 
 /* What follows when the process of an instance is gone. */
-enum ph_after { PH_AFTER_POLICY, PH_AFTER_AGAIN, PH_AFTER_STOPPED, PH_AFTER_DISCARD };
+enum ph_after {
+	PH_AFTER_POLICY,
+	PH_AFTER_AGAIN,
+	PH_AFTER_STOPPED,
+	PH_AFTER_DISCARD
+};
 
 struct ph_instance {
 	struct ph_slot *slot;
@@ -220,75 +226,75 @@ struct ph_instance {
 	bool failed_start; /* the end that follows counts as a failure */
 	struct ph_exit exit;
 	uint32_t restarts;
-	uint32_t streak;	   /* restarts without a healthy time between */
-	uint64_t *window_ms;	   /* times of the newest restarts, at most intensity; owned */
+	uint32_t streak;     /* restarts without a healthy time between */
+	uint64_t *window_ms; /* times of the newest restarts, at most intensity; owned */
 	uint32_t n_window, window_cap;
 
 	struct ph_id past; /* a migration that it may still speak of, though it is over here */
-	struct ph_source *source; /* it is the old worker of */
-	struct ph_target *target; /* it is the new worker of */
-	UT_hash_handle hh;	  /* by wid, while it has one */
+	struct ph_source *source;	 /* it is the old worker of */
+	struct ph_target *target;	 /* it is the new worker of */
+	UT_hash_handle hh;		 /* by wid, while it has one */
 	struct ph_instance *prev, *next; /* all */
 };
 
 /* ---- migrations ---- */
 
-#define PH_SOURCE_STATES(X)                                                                        \
-	X(ASKING)      /* handover_ask is out */                                                   \
-	X(PREPARING)   /* PREPARE is out */                                                        \
-	X(COPYING)     /* rounds while O serves */                                                 \
-	X(FREEZING)    /* the last delta is on its way */                                          \
-	X(CONFIRMING)  /* all of it left: waiting for PREPARED */                                  \
-	X(CLAIMING)    /* for B at e+1 */                                                          \
-	X(COMMITTING)  /* `commit` is being synced */                                              \
-	X(COMMITTED)   /* COMMIT is out */                                                         \
-	X(FINISHING)   /* B is active, `done` is being synced */                                   \
-	X(RETAINING)   /* O redirects */                                                           \
-	X(STOPPING)    /* O is being stopped */                                                    \
-	X(ABORTING)    /* ABORT is out, O waits frozen for B's word */                             \
-	X(VOIDING)     /* `void` is being synced, then told */                                     \
-	X(RECLAIMING)  /* A claims e+2 for itself */                                               \
-	X(ENDED)       /* decided; until B confirmed that it may be forgotten */
+#define PH_SOURCE_STATES(X) \
+	X(ASKING)     /* handover_ask is out */ \
+	X(PREPARING)  /* PREPARE is out */ \
+	X(COPYING)    /* rounds while O serves */ \
+	X(FREEZING)   /* the last delta is on its way */ \
+	X(CONFIRMING) /* all of it left: waiting for PREPARED */ \
+	X(CLAIMING)   /* for B at e+1 */ \
+	X(COMMITTING) /* `commit` is being synced */ \
+	X(COMMITTED)  /* COMMIT is out */ \
+	X(FINISHING)  /* B is active, `done` is being synced */ \
+	X(RETAINING)  /* O redirects */ \
+	X(STOPPING)   /* O is being stopped */ \
+	X(ABORTING)   /* ABORT is out, O waits frozen for B's word */ \
+	X(VOIDING)    /* `void` is being synced, then told */ \
+	X(RECLAIMING) /* A claims e+2 for itself */ \
+	X(ENDED)      /* decided; until B confirmed that it may be forgotten */
 
 enum ph_source_state {
 #define X(name) PH_SOURCE_##name,
 	PH_SOURCE_STATES(X)
 #undef X
-		PH_SOURCE_STATE_COUNT
+	PH_SOURCE_STATE_COUNT
 };
 
-#define PH_SOURCE_INPUTS(X)                                                                        \
-	X(ACCEPTED)   /* worker: handover_accept */                                                \
-	X(REFUSED)    /* worker: handover_refuse */                                                \
-	X(STATE_END)  /* worker: a round's end */                                                  \
-	X(PROGRESS)   /* worker, or bytes on the stream */                                         \
-	X(HANDLED)    /* worker: retention_handled */                                              \
-	X(RESUMED)    /* worker: answer to resume */                                               \
-	X(READY)      /* B: N can take the state */                                                \
-	X(REJECTED)   /* B: will never activate (REJECT, NACK, ABORTED) */                         \
-	X(LOADED)     /* B: a round is applied */                                                  \
-	X(PREPARED)   /* B: all of it is applied and synced */                                     \
-	X(ACTIVE)     /* B owns the child (or somebody else does, at a higher epoch) */            \
-	X(LOST)       /* B cannot tell */                                                          \
-	X(VOID_HEARD) /* all live members know `void` */                                           \
-	X(RELEASE)    /* B gives it back: N died before its first ready */                         \
-	X(FORGOTTEN)                                                                               \
-	X(STREAMED)   /* a round has arrived whole */                                              \
-	X(BROKEN)     /* the stream failed */                                                      \
-	X(SYNCED)     /* the record that was waited for is synced */                               \
-	X(UNSYNCED)   /* its sync failed */                                                        \
-	X(GRANTED)                                                                                 \
-	X(DENIED)                                                                                  \
-	X(O_DEAD)     /* the old worker ended */                                                   \
-	X(B_DEAD)     /* B was declared dead or left */                                            \
-	X(CANCEL)                                                                                  \
+#define PH_SOURCE_INPUTS(X) \
+	X(ACCEPTED)   /* worker: handover_accept */ \
+	X(REFUSED)    /* worker: handover_refuse */ \
+	X(STATE_END)  /* worker: a round's end */ \
+	X(PROGRESS)   /* worker, or bytes on the stream */ \
+	X(HANDLED)    /* worker: retention_handled */ \
+	X(RESUMED)    /* worker: answer to resume */ \
+	X(READY)      /* B: N can take the state */ \
+	X(REJECTED)   /* B: will never activate (REJECT, NACK, ABORTED) */ \
+	X(LOADED)     /* B: a round is applied */ \
+	X(PREPARED)   /* B: all of it is applied and synced */ \
+	X(ACTIVE)     /* B owns the child (or somebody else does, at a higher epoch) */ \
+	X(LOST)	      /* B cannot tell */ \
+	X(VOID_HEARD) /* all live members know `void` */ \
+	X(RELEASE)    /* B gives it back: N died before its first ready */ \
+	X(FORGOTTEN) \
+	X(STREAMED) /* a round has arrived whole */ \
+	X(BROKEN)   /* the stream failed */ \
+	X(SYNCED)   /* the record that was waited for is synced */ \
+	X(UNSYNCED) /* its sync failed */ \
+	X(GRANTED) \
+	X(DENIED) \
+	X(O_DEAD) /* the old worker ended */ \
+	X(B_DEAD) /* B was declared dead or left */ \
+	X(CANCEL) \
 	X(DEADLINE)
 
 enum ph_source_input {
 #define X(name) PH_SOURCE_IN_##name,
 	PH_SOURCE_INPUTS(X)
 #undef X
-		PH_SOURCE_INPUT_COUNT
+	PH_SOURCE_INPUT_COUNT
 };
 
 struct ph_source {
@@ -301,12 +307,12 @@ struct ph_source {
 	uint64_t deadline_ms; /* of the state */
 	uint64_t resend_ms;   /* next repeat, or never */
 	uint64_t resend_wait_ms;
-	enum ph_bkind said;   /* what is repeated */
-	uint64_t epoch;	      /* e, of O */
-	uint64_t new_epoch;   /* e+1, for B; after RECLAIMING the epoch of O */
+	enum ph_bkind said; /* what is repeated */
+	uint64_t epoch;	    /* e, of O */
+	uint64_t new_epoch; /* e+1, for B; after RECLAIMING the epoch of O */
 	bool overlap, rounds, force;
 	bool final_asked, final_synced; /* record `final` */
-	bool frozen;	      /* O was told to freeze (or handover_start without rounds) */
+	bool frozen; /* O was told to freeze (or handover_start without rounds) */
 	bool claim_asked;
 	bool voided, reclaim; /* O resumes only by a claim */
 	bool back;	      /* rolled back or taken back */
@@ -316,7 +322,7 @@ struct ph_source {
 	uint64_t ticket_no;   /* journal ticket that is waited for; 0: none */
 	struct ph_id journal; /* of B, from PREPARED */
 	uint8_t ticket[PH_SECRET_SIZE];
-	enum ph_wop told;     /* last unanswered message to O */
+	enum ph_wop told; /* last unanswered message to O */
 	char resume_reason[PH_REASON_SIZE];
 
 	uint32_t round;
@@ -332,8 +338,8 @@ struct ph_source {
 	bool refused;	       /* by the worker: */
 	bool busy, never;      /* ... how; busy: the target has no slot free, too */
 	uint64_t retry_after_ms;
-	uint64_t order;	       /* the move's order, 0: by plan */
-	bool drop_worker;      /* what of O is left is stopped and not restarted here */
+	uint64_t order;	  /* the move's order, 0: by plan */
+	bool drop_worker; /* what of O is left is stopped and not restarted here */
 
 	struct ph_migration_info info;
 	uint64_t started_ms, ended_ms;
@@ -342,56 +348,56 @@ struct ph_source {
 	UT_hash_handle hh;
 };
 
-#define PH_TARGET_STATES(X)                                                                        \
-	X(STARTING)   /* N is being started */                                                     \
-	X(LOADING)    /* READY is out */                                                           \
-	X(SETTLING)   /* overlap without readiness: N must live for the retention */               \
-	X(PREPARING)  /* `prepared` is being synced */                                             \
-	X(PREPARED)                                                                                \
-	X(CLAIMING)   /* A is dead: B claims e+2 */                                                \
-	X(ACTIVATING) /* `active` is being synced */                                               \
-	X(ACTIVE)                                                                                  \
-	X(RELEASING)  /* N died before its first ready: A may take the child back */               \
-	X(DROPPING)   /* N is being ended */                                                       \
-	X(REFUSING)   /* `never` is being synced */                                                \
+#define PH_TARGET_STATES(X) \
+	X(STARTING)  /* N is being started */ \
+	X(LOADING)   /* READY is out */ \
+	X(SETTLING)  /* overlap without readiness: N must live for the retention */ \
+	X(PREPARING) /* `prepared` is being synced */ \
+	X(PREPARED) \
+	X(CLAIMING)   /* A is dead: B claims e+2 */ \
+	X(ACTIVATING) /* `active` is being synced */ \
+	X(ACTIVE) \
+	X(RELEASING) /* N died before its first ready: A may take the child back */ \
+	X(DROPPING)  /* N is being ended */ \
+	X(REFUSING)  /* `never` is being synced */ \
 	X(NEVER)
 
 enum ph_target_state {
 #define X(name) PH_TARGET_##name,
 	PH_TARGET_STATES(X)
 #undef X
-		PH_TARGET_STATE_COUNT
+	PH_TARGET_STATE_COUNT
 };
 
-#define PH_TARGET_INPUTS(X)                                                                        \
-	X(PREPARE)    /* A again */                                                                \
-	X(STARTED)    /* N said hello; overlap: is ready */                                        \
-	X(N_READY)    /* N is ready after activate */                                              \
-	X(N_REJECTED)                                                                              \
-	X(N_LOADED)                                                                                \
-	X(N_DEAD)     /* nothing of N is left */                                                   \
-	X(ROUND)                                                                                   \
-	X(ROUND_END)                                                                               \
-	X(STREAMED)                                                                                \
-	X(BROKEN)                                                                                  \
-	X(COMMIT)                                                                                  \
-	X(ABORT)                                                                                   \
-	X(FORGET)                                                                                  \
-	X(RELEASED)                                                                                \
-	X(OWNED)      /* somebody else owns the child at an epoch >= e+1 */                        \
-	X(SYNCED)                                                                                  \
-	X(UNSYNCED)                                                                                \
-	X(GRANTED)                                                                                 \
-	X(DENIED)                                                                                  \
-	X(A_DEAD)                                                                                  \
-	X(A_BACK)     /* one fresh echo of A vetoes the verdict */                                 \
+#define PH_TARGET_INPUTS(X) \
+	X(PREPARE) /* A again */ \
+	X(STARTED) /* N said hello; overlap: is ready */ \
+	X(N_READY) /* N is ready after activate */ \
+	X(N_REJECTED) \
+	X(N_LOADED) \
+	X(N_DEAD) /* nothing of N is left */ \
+	X(ROUND) \
+	X(ROUND_END) \
+	X(STREAMED) \
+	X(BROKEN) \
+	X(COMMIT) \
+	X(ABORT) \
+	X(FORGET) \
+	X(RELEASED) \
+	X(OWNED) /* somebody else owns the child at an epoch >= e+1 */ \
+	X(SYNCED) \
+	X(UNSYNCED) \
+	X(GRANTED) \
+	X(DENIED) \
+	X(A_DEAD) \
+	X(A_BACK) /* one fresh echo of A vetoes the verdict */ \
 	X(DEADLINE)
 
 enum ph_target_input {
 #define X(name) PH_TARGET_IN_##name,
 	PH_TARGET_INPUTS(X)
 #undef X
-		PH_TARGET_INPUT_COUNT
+	PH_TARGET_INPUT_COUNT
 };
 
 struct ph_target {
@@ -412,10 +418,10 @@ struct ph_target {
 	char format[PH_VERSION_SIZE];
 	uint64_t format_version, bytes_estimate;
 	uint32_t round;
-	bool told_round;    /* `handover` for this round was told */
+	bool told_round; /* `handover` for this round was told */
 	bool have_end, have_stream, told_end, end_final, loaded;
 	uint64_t end_bytes, end_digest, stream_bytes, stream_digest;
-	uint64_t alive_ms;  /* last sign of A in this migration */
+	uint64_t alive_ms; /* last sign of A in this migration */
 	enum ph_wop told;
 	enum ph_bkind answer; /* what `never` is reported as */
 	char reason[PH_REASON_SIZE];
@@ -432,9 +438,9 @@ struct ph_claim {
 	uint64_t number;     /* of the batch in which it was asked last */
 	uint64_t epoch, highest;
 	uint64_t asked_ms, started_ms, again_ms;
-	uint64_t arrivals;   /* hub->arrivals when it was asked */
+	uint64_t arrivals; /* hub->arrivals when it was asked */
 	struct ph_timer timer;
-	size_t n_wait;	     /* members whose answer is missing */
+	size_t n_wait;	      /* members whose answer is missing */
 	struct ph_name *wait; /* owned */
 	struct ph_claim *prev, *next;
 };
@@ -444,26 +450,32 @@ struct ph_claim {
 struct ph_move {
 	struct ph_slot *slot;
 	struct ph_name to;
-	struct ph_id id;      /* of the migration to come */
-	uint64_t order;	      /* 0: by plan */
+	struct ph_id id; /* of the migration to come */
+	uint64_t order;	 /* 0: by plan */
 	uint64_t not_before_ms, wait_ms;
 	uint32_t attempt;
 	bool started;
-	bool force, pinned;   /* pinned: the worker said `never` */
+	bool force, pinned; /* pinned: the worker said `never` */
 	char why[PH_REASON_SIZE];
 	struct ph_move *prev, *next;
 };
 
 /* ---- operators' orders ---- */
 
-enum ph_order_line_state { PH_LINE_OPEN, PH_LINE_SENT, PH_LINE_TAKEN, PH_LINE_DONE, PH_LINE_FAILED };
+enum ph_order_line_state {
+	PH_LINE_OPEN,
+	PH_LINE_SENT,
+	PH_LINE_TAKEN,
+	PH_LINE_DONE,
+	PH_LINE_FAILED
+};
 
 struct ph_order_line {
 	struct ph_key key;
 	struct ph_name owner; /* whom it was sent to */
 	enum ph_order_line_state state;
 	struct ph_id id;
-	uint32_t pid;	      /* before a restart */
+	uint32_t pid; /* before a restart */
 	uint64_t sent_ms;
 	uint32_t tries;
 	char text[PH_REASON_SIZE];
@@ -481,20 +493,24 @@ struct ph_order {
 
 /* ---- journal tickets that something waits for ---- */
 
-enum ph_wait_kind { PH_WAIT_SOURCE, PH_WAIT_TARGET, PH_WAIT_START };
+enum ph_wait_kind {
+	PH_WAIT_SOURCE,
+	PH_WAIT_TARGET,
+	PH_WAIT_START
+};
 struct ph_wait {
 	uint64_t ticket;
 	uint64_t epoch; /* START */
 	enum ph_lineage lineage;
 	enum ph_wait_kind kind;
-	struct ph_id id;	/* SOURCE, TARGET */
-	struct ph_slot *slot;	/* START */
+	struct ph_id id;      /* SOURCE, TARGET */
+	struct ph_slot *slot; /* START */
 	UT_hash_handle hh;
 };
 
 struct ph_history {
 	struct ph_migration_info info;
-	bool presumed; /* ended because its source did: the source may know better */
+	bool presumed;	/* ended because its source did: the source may know better */
 	uint64_t at_ms; /* when info.elapsed_ms was right */
 	struct ph_history *prev, *next;
 	UT_hash_handle hh;
@@ -508,7 +524,7 @@ struct ph_hub {
 	struct ph_settings set;
 	uint64_t now_ms;
 	uint64_t rng[2];
-	uint64_t numbers;	 /* tickets, claim and order numbers, wids */
+	uint64_t numbers; /* tickets, claim and order numbers, wids */
 	uint64_t secrets;
 
 	/* outbox */
@@ -535,7 +551,7 @@ struct ph_hub {
 	struct ph_timer beat, hello, plan, flush, moves_timer;
 	uint64_t hello_wait_ms;
 	uint64_t arrivals; /* how often a member became live */
-	bool away; /* the loop stood still: in step again only after a fetch */
+	bool away;	   /* the loop stood still: in step again only after a fetch */
 
 	uint64_t version, digest, migrations_version; /* of this node's part */
 	struct ph_child *children;
@@ -566,7 +582,7 @@ static inline bool ph_is_self(const struct ph_hub *hub, const struct ph_name *no
 }
 
 /* ---- out.c: actions, memory of a step, random bits, timers ---- */
-void *ph_out_alloc(struct ph_hub *hub, size_t n); /* zeroed, lives until the next step */
+void *ph_out_alloc(struct ph_hub *hub, size_t n);	 /* zeroed, lives until the next step */
 char *ph_out_text(struct ph_hub *hub, const char *text); /* NULL stays NULL */
 struct ph_action *ph_out(struct ph_hub *hub, enum ph_action_kind kind);
 void ph_out_bury(struct ph_hub *hub, void *object); /* free() at the end of the step */
@@ -576,7 +592,7 @@ void ph_out_free(struct ph_hub *hub);
 void *ph_must(void *p); /* ends the process where p is NULL */
 uint64_t ph_random(struct ph_hub *hub);
 struct ph_id ph_random_id(struct ph_hub *hub);
-uint64_t ph_jitter(struct ph_hub *hub, uint64_t ms, uint32_t percent); /* ms +- percent */
+uint64_t ph_jitter(struct ph_hub *hub, uint64_t ms, uint32_t percent);	       /* ms +- percent */
 void ph_timer_set(struct ph_hub *hub, struct ph_timer *timer, uint64_t at_ms); /* NEVER: off */
 struct ph_timer *ph_timer_due(struct ph_hub *hub); /* taken off the heap, or NULL */
 struct ph_bmsg *ph_send(struct ph_hub *hub, const struct ph_name *to, enum ph_bkind kind);
@@ -593,15 +609,19 @@ void ph_reason(char to[PH_REASON_SIZE], const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* ---- registry.c ---- */
-struct ph_slot *ph_slot_find(struct ph_hub *hub, const struct ph_key *key, const struct ph_name *local);
-struct ph_slot *ph_slot_get(struct ph_hub *hub, const struct ph_key *key, const struct ph_name *local);
+struct ph_slot *ph_slot_find(
+	struct ph_hub *hub, const struct ph_key *key, const struct ph_name *local);
+struct ph_slot *ph_slot_get(
+	struct ph_hub *hub, const struct ph_key *key, const struct ph_name *local);
 void ph_slot_seen(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch);
 bool ph_slot_mine(const struct ph_hub *hub, const struct ph_slot *slot);
 /* This node owns it from now on. */
 void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage);
 /* This node has learned (or decided) that somebody else owns it. */
-void ph_slot_give(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *node, uint64_t epoch);
-/* Its new owner's word is here already: it is passed on as part of ours, in case that owner dies. */
+void ph_slot_give(
+	struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *node, uint64_t epoch);
+/* Its new owner's word is here already: it is passed on as part of ours, in case that owner dies.
+ */
 void ph_slot_vouch(struct ph_hub *hub, struct ph_slot *slot);
 void ph_slot_release(struct ph_hub *hub, struct ph_slot *slot);
 /* The entry follows the instance; cast with the next flush. */
@@ -645,7 +665,7 @@ void ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const struct 
 const struct ph_spec *ph_child_settle(struct ph_hub *hub, struct ph_child *child);
 void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_child_redeclare(struct ph_hub *hub); /* START: files that changed meanwhile */
-void ph_child_tick(struct ph_hub *hub); /* children that nobody declares any more go */
+void ph_child_tick(struct ph_hub *hub);	     /* children that nobody declares any more go */
 void ph_child_gone(struct ph_hub *hub, const struct ph_name *name); /* a tombstone was seen */
 void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
 	const struct ph_name *from);
@@ -721,7 +741,7 @@ void ph_target_stream(struct ph_hub *hub, struct ph_target *target, const struct
 void ph_target_restore(struct ph_hub *hub, const struct ph_record *record);
 void ph_target_restart(struct ph_hub *hub);
 void ph_target_deadline(struct ph_hub *hub, struct ph_target *target);
-size_t ph_migrations_in(const struct ph_hub *hub);  /* slots taken */
+size_t ph_migrations_in(const struct ph_hub *hub); /* slots taken */
 size_t ph_migrations_out(const struct ph_hub *hub);
 void ph_migration_peer_dead(struct ph_hub *hub, const struct ph_name *name);
 void ph_migration_peer_back(struct ph_hub *hub, const struct ph_name *name);
@@ -743,10 +763,10 @@ struct ph_done_order { /* the answer to an order of another node, for a repeat o
 	char reason[PH_REASON_SIZE];
 };
 
-
 /* ---- hub.c ---- */
 /* A claim was granted: sync the epoch, then own the key and start its worker. */
-void ph_own_start(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage);
+void ph_own_start(
+	struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage);
 /* Remember that something waits for this journal ticket. */
 struct ph_wait *ph_wait_add(struct ph_hub *hub, uint64_t ticket, enum ph_wait_kind kind);
 void ph_shutdown_check(struct ph_hub *hub);

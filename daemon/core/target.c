@@ -360,8 +360,8 @@ static enum ph_target_state active_synced(struct ph_hub *hub, struct ph_target *
 {
 	struct ph_instance *fresh = t->fresh;
 	struct ph_slot *slot = t->slot;
-	ph_slot_own(hub, slot, t->new_epoch,
-		t->a_dead ? PH_LINEAGE_FROM_COPY : PH_LINEAGE_CONTINUED);
+	ph_slot_own(
+		hub, slot, t->new_epoch, t->a_dead ? PH_LINEAGE_FROM_COPY : PH_LINEAGE_CONTINUED);
 	tell_one_more(hub, t);
 	if (!t->a_dead)
 		ph_target_say(hub, t, PH_B_ACTIVE, false);
@@ -442,8 +442,9 @@ static enum ph_target_state release_answered(struct ph_hub *hub, struct ph_targe
 /* ---- every state x input ---- */
 
 #define IN(name) [PH_TARGET_IN_##name]
-#define LATE_LOAD IN(STARTED) = ignore, IN(N_REJECTED) = ignore, IN(N_LOADED) = ignore,            \
-	IN(ROUND) = ignore, IN(ROUND_END) = ignore, IN(STREAMED) = ignore, IN(BROKEN) = ignore
+#define LATE_LOAD \
+	IN(STARTED) = ignore, IN(N_REJECTED) = ignore, IN(N_LOADED) = ignore, IN(ROUND) = ignore, \
+	IN(ROUND_END) = ignore, IN(STREAMED) = ignore, IN(BROKEN) = ignore
 #define NO_CLAIM IN(GRANTED) = ignore, IN(DENIED) = ignore
 #define ORDINARY IN(N_READY) = ignore, IN(FORGET) = ignore, IN(RELEASED) = ignore
 
@@ -472,21 +473,21 @@ static cell *const machine[PH_TARGET_STATE_COUNT][PH_TARGET_INPUT_COUNT] = {
 		IN(STARTED) = ignore, IN(N_REJECTED) = ignore, IN(N_LOADED) = ignore,
 		IN(N_DEAD) = fresh_died, IN(ROUND) = ignore, IN(ROUND_END) = say_prepared,
 		IN(STREAMED) = ignore, IN(BROKEN) = ignore, IN(COMMIT) = activate,
-		IN(ABORT) = aborted, IN(OWNED) = owned, IN(SYNCED) = ignore,
-		IN(UNSYNCED) = ignore, IN(A_DEAD) = take_over, IN(A_BACK) = ignore, IN(DEADLINE) = ignore},
+		IN(ABORT) = aborted, IN(OWNED) = owned, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
+		IN(A_DEAD) = take_over, IN(A_BACK) = ignore, IN(DEADLINE) = ignore},
 	[PH_TARGET_CLAIMING] = {LATE_LOAD, ORDINARY, IN(PREPARE) = ignore, IN(N_DEAD) = fresh_died,
-		IN(COMMIT) = activate, IN(ABORT) = aborted, IN(OWNED) = owned,
-		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(GRANTED) = activate,
-		IN(DENIED) = denied, IN(A_DEAD) = ignore, IN(A_BACK) = source_lives, IN(DEADLINE) = ignore},
+		IN(COMMIT) = activate, IN(ABORT) = aborted, IN(OWNED) = owned, IN(SYNCED) = ignore,
+		IN(UNSYNCED) = ignore, IN(GRANTED) = activate, IN(DENIED) = denied,
+		IN(A_DEAD) = ignore, IN(A_BACK) = source_lives, IN(DEADLINE) = ignore},
 	[PH_TARGET_ACTIVATING] = {NO_CLAIM, LATE_LOAD, ORDINARY, IN(PREPARE) = ignore,
 		IN(N_DEAD) = ignore, IN(COMMIT) = ignore, IN(ABORT) = ignore, IN(OWNED) = ignore,
-		IN(SYNCED) = active_synced, IN(UNSYNCED) = active_unsynced, IN(A_DEAD) = ignore, IN(A_BACK) = ignore,
-		IN(DEADLINE) = write_active},
+		IN(SYNCED) = active_synced, IN(UNSYNCED) = active_unsynced, IN(A_DEAD) = ignore,
+		IN(A_BACK) = ignore, IN(DEADLINE) = write_active},
 	[PH_TARGET_ACTIVE] = {NO_CLAIM, LATE_LOAD, IN(N_READY) = serves, IN(FORGET) = forget,
 		IN(RELEASED) = ignore, IN(PREPARE) = say_active, IN(N_DEAD) = lost_early,
 		IN(COMMIT) = say_active, IN(ABORT) = say_active, IN(OWNED) = ignore,
-		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(A_DEAD) = ignore, IN(A_BACK) = ignore,
-		IN(DEADLINE) = ignore},
+		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(A_DEAD) = ignore,
+		IN(A_BACK) = ignore, IN(DEADLINE) = ignore},
 	[PH_TARGET_RELEASING] = {NO_CLAIM, LATE_LOAD, IN(N_READY) = ignore, IN(FORGET) = ignore,
 		IN(RELEASED) = release_answered, IN(PREPARE) = ignore, IN(N_DEAD) = ignore,
 		IN(COMMIT) = ignore, IN(ABORT) = ignore, IN(OWNED) = ignore,
@@ -494,8 +495,8 @@ static cell *const machine[PH_TARGET_STATE_COUNT][PH_TARGET_INPUT_COUNT] = {
 		IN(A_DEAD) = start_again, IN(A_BACK) = ignore, IN(DEADLINE) = rewrite_never},
 	[PH_TARGET_DROPPING] = {NO_CLAIM, LATE_LOAD, ORDINARY, IN(PREPARE) = ignore,
 		IN(N_DEAD) = dropped, IN(COMMIT) = answer_nack, IN(ABORT) = answer_abort,
-		IN(OWNED) = ignore, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
-		IN(A_DEAD) = ignore, IN(A_BACK) = ignore, IN(DEADLINE) = ignore},
+		IN(OWNED) = ignore, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(A_DEAD) = ignore,
+		IN(A_BACK) = ignore, IN(DEADLINE) = ignore},
 	[PH_TARGET_REFUSING] = {NO_CLAIM, LATE_LOAD, ORDINARY, IN(PREPARE) = ignore,
 		IN(N_DEAD) = ignore, IN(COMMIT) = answer_nack, IN(ABORT) = answer_abort,
 		IN(OWNED) = ignore, IN(SYNCED) = never_synced, IN(UNSYNCED) = never_unsynced,
@@ -504,9 +505,9 @@ static cell *const machine[PH_TARGET_STATE_COUNT][PH_TARGET_INPUT_COUNT] = {
 		IN(N_LOADED) = ignore, IN(N_READY) = ignore, IN(FORGET) = forget,
 		IN(RELEASED) = ignore, IN(PREPARE) = say_reject, IN(N_DEAD) = ignore,
 		IN(ROUND) = say_reject, IN(ROUND_END) = say_reject, IN(STREAMED) = ignore,
-		IN(BROKEN) = ignore, IN(COMMIT) = nack, IN(ABORT) = say_aborted,
-		IN(OWNED) = ignore, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
-		IN(A_DEAD) = ignore, IN(A_BACK) = ignore, IN(DEADLINE) = ignore},
+		IN(BROKEN) = ignore, IN(COMMIT) = nack, IN(ABORT) = say_aborted, IN(OWNED) = ignore,
+		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(A_DEAD) = ignore,
+		IN(A_BACK) = ignore, IN(DEADLINE) = ignore},
 };
 #undef IN
 

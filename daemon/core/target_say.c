@@ -9,7 +9,8 @@
 #define START_SLACK_MS 1000 /* the instance's own start_timeout comes first */
 #define SILENCE_MS 15000    /* before `prepared`: nothing of A for so long, and B gives up */
 #define KEPT_MAX 4096
-#define KEPT_ASK_MS 10000 /* an outcome that A has not confirmed: A is told it again after so long */
+#define KEPT_ASK_MS \
+	10000 /* an outcome that A has not confirmed: A is told it again after so long */
 
 /* ---- what is said ---- */
 
@@ -134,8 +135,8 @@ static void resend(struct ph_hub *hub, struct ph_target *t)
 			say_once(hub, t, t->state == PH_TARGET_ACTIVE ? PH_B_ACTIVE : PH_B_ABORTED);
 		return;
 	}
-	t->resend_wait_ms = t->resend_wait_ms * 2 > PH_RESEND_MAX_MS ? PH_RESEND_MAX_MS
-								       : t->resend_wait_ms * 2;
+	t->resend_wait_ms =
+		t->resend_wait_ms * 2 > PH_RESEND_MAX_MS ? PH_RESEND_MAX_MS : t->resend_wait_ms * 2;
 	t->resend_ms = hub->now_ms + t->resend_wait_ms;
 	if (!ph_member_up(hub, &t->peer))
 		return;
@@ -192,8 +193,8 @@ void ph_target_free(struct ph_hub *hub, struct ph_target *t)
 /* ---- what is heard from daemons ---- */
 
 /* Why this node does not take the child, or NULL. */
-static const char *objection(struct ph_hub *hub, const struct ph_bmsg *msg, struct ph_slot *slot,
-	bool *busy)
+static const char *objection(
+	struct ph_hub *hub, const struct ph_bmsg *msg, struct ph_slot *slot, bool *busy)
 {
 	const struct ph_child *child = ph_child_find(hub, &msg->key.child);
 	*busy = true;
@@ -244,8 +245,7 @@ static void refuse_now(struct ph_hub *hub, struct ph_target *t)
 static void on_prepare(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_slot *slot = ph_slot_get(hub, &msg->key, NULL);
-	struct ph_target *t =
-		new_target(hub, &msg->id, slot, &msg->from, msg->epoch, msg->seen);
+	struct ph_target *t = new_target(hub, &msg->id, slot, &msg->from, msg->epoch, msg->seen);
 	bool busy;
 	/* It offers what it can only have if it was activated: that is its ACTIVE. */
 	if (slot->source && ph_name_equal(&slot->source->peer, &msg->from) &&
@@ -300,15 +300,15 @@ static void on_unknown(struct ph_hub *hub, const struct ph_bmsg *msg)
 		answer->epoch = slot->entry.epoch;
 		return;
 	}
-	bool other_journal = msg->kind == PH_B_COMMIT && !ph_id_equal(&msg->journal, &hub->set.journal);
+	bool other_journal =
+		msg->kind == PH_B_COMMIT && !ph_id_equal(&msg->journal, &hub->set.journal);
 	if (other_journal || (hub->set.journal_lost && msg->kind != PH_B_ABORT)) {
 		struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_LOST);
 		answer->id = msg->id;
 		answer->key = msg->key;
 		return;
 	}
-	struct ph_target *t =
-		new_target(hub, &msg->id, slot, &msg->from, msg->epoch, msg->epoch);
+	struct ph_target *t = new_target(hub, &msg->id, slot, &msg->from, msg->epoch, msg->epoch);
 	take_stray(hub, t);
 	t->state = PH_TARGET_REFUSING;
 	t->answer = msg->kind == PH_B_COMMIT  ? PH_B_NACK
@@ -522,7 +522,8 @@ void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot)
 		ph_source_step(hub, s, PH_SOURCE_IN_ACTIVE);
 	} else if (!s && slot->instance && epoch > slot->instance->epoch) {
 		struct ph_instance *stale = slot->instance;
-		ph_log(hub, PH_LOG_WARNING, "%s/%u is owned by node %s at a higher epoch: stopped here",
+		ph_log(hub, PH_LOG_WARNING,
+			"%s/%u is owned by node %s at a higher epoch: stopped here",
 			slot->k.key.child.s, slot->k.key.instance, slot->entry.node.s);
 		slot->instance = NULL;
 		stale->after = PH_AFTER_DISCARD;
@@ -550,8 +551,8 @@ void ph_target_restore(struct ph_hub *hub, const struct ph_record *record)
 		return;
 	struct ph_slot *slot = ph_slot_get(hub, &record->key, NULL);
 	if (!t)
-		t = new_target(hub, &record->id, slot, &record->peer, record->epoch,
-			record->revision);
+		t = new_target(
+			hub, &record->id, slot, &record->peer, record->epoch, record->revision);
 	t->new_epoch = record->revision;
 	ph_slot_seen(hub, slot, t->new_epoch);
 	t->was_prepared = true;

@@ -18,7 +18,8 @@ static uint32_t owned_by(const struct ph_hub *hub, const struct ph_name *node)
 	uint32_t n = 0;
 	for (const struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
 		n += slot->entered && ph_name_equal(&slot->entry.node, node) &&
-		     slot->entry.state != PH_CHILD_RELEASED && slot->entry.state != PH_CHILD_REMOVED;
+		     slot->entry.state != PH_CHILD_RELEASED &&
+		     slot->entry.state != PH_CHILD_REMOVED;
 	return n;
 }
 
@@ -46,8 +47,8 @@ void ph_hub_members(const struct ph_hub *hub, uint64_t now_ms,
 	view_self(hub, &view);
 	if (!each(arg, &view))
 		return;
-	const struct ph_member **list = ph_must(
-		calloc(HASH_COUNT(hub->members) + 1, sizeof(struct ph_member *)));
+	const struct ph_member **list =
+		ph_must(calloc(HASH_COUNT(hub->members) + 1, sizeof(struct ph_member *)));
 	for (const struct ph_member *m = hub->members; m; m = m->hh.next)
 		list[n++] = m;
 	qsort(list, n, sizeof *list, by_name);
@@ -260,9 +261,7 @@ static enum ph_record_kind source_record(const struct ph_source *s)
 		return s->info.result == PH_RESULT_DONE ? PH_RECORD_DONE : PH_RECORD_VOID;
 	if (s->state == PH_SOURCE_COMMITTED || s->reclaim)
 		return PH_RECORD_COMMIT;
-	return s->voided	 ? PH_RECORD_VOID
-	       : s->final_synced ? PH_RECORD_FINAL
-				 : PH_RECORD_NONE;
+	return s->voided ? PH_RECORD_VOID : s->final_synced ? PH_RECORD_FINAL : PH_RECORD_NONE;
 }
 
 static void migration_records(const struct ph_hub *hub, record_fn *each, void *arg)

@@ -100,7 +100,7 @@ struct ph_shell {
 	struct event *turn; /* deferred: runs the turn */
 	struct ph_clock_timer *timer;
 	bool in_turn, ready, leaving;
-	int lock_fd;
+	int lock_fd, state_lock_fd;
 	int exit_code;
 };
 

@@ -108,6 +108,34 @@ static void fill_migration(struct ph_spec *ret, const struct ph_conf_child *chil
 	ret->max_state_bytes = child->migration.max_state_bytes;
 }
 
+/* Each text's hash is the seed of the next one's. */
+static void hash_text(uint64_t *hash, const char *text)
+{
+	*hash = XXH3_64bits_withSeed(text ? text : "", (text ? strlen(text) : 0) + 1, *hash);
+}
+
+/* Of the options that the table of conf/ does not call live: they need a new process. */
+static uint64_t process_hash(const struct ph_conf_child *child)
+{
+	char numbers[64];
+	uint64_t hash = 0;
+	for (size_t i = 0; i < child->command.n; i++)
+		hash_text(&hash, child->command.v[i]);
+	hash_text(&hash, NULL);
+	for (size_t i = 0; i < child->env.n; i++) {
+		hash_text(&hash, child->env.v[i].name);
+		hash_text(&hash, child->env.v[i].value);
+	}
+	hash_text(&hash, child->dir);
+	hash_text(&hash, child->env_file);
+	hash_text(&hash, child->user);
+	hash_text(&hash, child->group);
+	(void)snprintf(numbers, sizeof numbers, "%u %d %d %llu", child->umask, (int)child->ready,
+		(int)child->log.to, (unsigned long long)child->watchdog_ms);
+	hash_text(&hash, numbers);
+	return hash;
+}
+
 static struct ph_spec *spec_of(
 	const struct ph_conf_child *child, const char *text, uint64_t revision)
 {
@@ -118,6 +146,7 @@ static struct ph_spec *spec_of(
 		.revision = revision,
 		.text = text,
 		.hash = XXH3_64bits(text, strlen(text)),
+		.process = process_hash(child),
 		.instances = child->instances,
 		.local = child->placement.strategy == PH_CONF_PLACEMENT_LOCAL,
 		.nodes = nodes,

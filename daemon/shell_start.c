@@ -88,13 +88,13 @@ int ph_shell_print(const char *file)
 /* ---- directories, incarnation */
 
 /* A daemon that was killed holds the lock until the kernel has taken it apart. */
-static int take_lock(struct ph_shell *shell, struct ph_err *err)
+static int take_lock(const char *dir, int *ret_fd, struct ph_err *err)
 {
 	static const struct timespec moment = {0, 20 * 1000 * 1000};
-	int error = ph_lock_take(shell->run_dir, &shell->lock_fd, err);
+	int error = ph_lock_take(dir, ret_fd, err);
 	for (int i = 0; error == -EBUSY && i < LOCK_TRIES; i++) {
 		nanosleep(&moment, NULL);
-		error = ph_lock_take(shell->run_dir, &shell->lock_fd, err);
+		error = ph_lock_take(dir, ret_fd, err);
 	}
 	return error;
 }
@@ -105,7 +105,9 @@ static int prepare_dirs(struct ph_shell *shell, struct ph_err *err)
 	if (!error)
 		error = ph_lock_prepare_dir(shell->state_dir, 0700, true, err);
 	if (!error)
-		error = take_lock(shell, err);
+		error = take_lock(shell->run_dir, &shell->lock_fd, err);
+	if (!error)
+		error = take_lock(shell->state_dir, &shell->state_lock_fd, err);
 	shell->worker_path = ph_shell_path(shell->run_dir, "worker.sock");
 	shell->notify_path = ph_shell_path(shell->run_dir, "notify.sock");
 	shell->control_path = ph_shell_path(shell->run_dir, "control.sock");
@@ -298,6 +300,8 @@ static void stop(struct ph_shell *shell, bool orderly)
 	free(shell->state_dir);
 	if (shell->lock_fd >= 0)
 		close(shell->lock_fd);
+	if (shell->state_lock_fd >= 0)
+		close(shell->state_lock_fd);
 }
 
 int ph_shell_run(const char *file)
@@ -305,7 +309,7 @@ int ph_shell_run(const char *file)
 	struct ph_shell *shell = ph_shell_alloc(sizeof *shell);
 	struct ph_err err = {{0}};
 	shell->conf_file = file;
-	shell->lock_fd = -1;
+	shell->lock_fd = shell->state_lock_fd = -1;
 	shell->tail = &shell->head;
 	if (load(file, &shell->conf, &shell->ring)) {
 		free(shell);

@@ -51,6 +51,12 @@ static void on_round(
 	report(arg, PH_EV_STREAM_ROUND, &flat, 0, NULL);
 }
 
+static void on_read(void *arg, const struct ph_id *id, uint32_t round, uint64_t bytes)
+{
+	struct ph_stream_report flat = {.id = *id, .round = round, .bytes = bytes};
+	report(arg, PH_EV_STREAM_READ, &flat, 0, NULL);
+}
+
 static void on_progress(void *arg, const struct ph_id *id, uint64_t bytes)
 {
 	struct ph_stream_report flat = {.id = *id, .bytes = bytes};
@@ -70,6 +76,7 @@ static void on_failed(void *arg, const struct ph_id *id, int code, const char *t
 }
 
 static const struct ph_stream_ops ops = {
+	.source_read = on_read,
 	.source_round = on_round,
 	.target_round = on_round,
 	.progress = on_progress,

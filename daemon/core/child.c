@@ -131,21 +131,32 @@ static bool owns_any(const struct ph_hub *hub, const struct ph_child *child)
 	return false;
 }
 
-/* Does the running worker have to be started anew for the text to take effect? */
+/* A worker goes on under the new text where nothing of its process changed, else it starts anew. */
+static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot *slot)
+{
+	struct ph_instance *instance = slot->instance;
+	bool gone = slot->k.key.instance >= child->spec->instances;
+	if (gone) {
+		instance->after = PH_AFTER_DISCARD;
+		slot->entry.state = PH_CHILD_REMOVED;
+		ph_slot_publish(hub, slot);
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
+	} else if (instance->spec->process == child->spec->process) {
+		ph_spec_free(instance->spec);
+		instance->spec = ph_must(ph_spec_clone(child->spec));
+		ph_slot_publish(hub, slot);
+	} else if (!slot->wish_stopped) {
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_RESTART);
+	}
+}
+
 static void apply_to_instances(struct ph_hub *hub, struct ph_child *child)
 {
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
-		if (!ph_name_equal(&slot->k.key.child, &child->name) || !ph_slot_mine(hub, slot) ||
-			!slot->instance)
-			continue;
-		if (slot->k.key.instance >= child->spec->instances) {
-			slot->instance->after = PH_AFTER_DISCARD;
-			slot->entry.state = PH_CHILD_REMOVED;
-			ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_STOP);
-			continue;
-		}
-		if (!slot->wish_stopped)
-			ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_RESTART);
+	for (struct ph_slot *slot = hub->slots, *next; slot; slot = next) {
+		next = slot->hh.next;
+		if (ph_name_equal(&slot->k.key.child, &child->name) && ph_slot_mine(hub, slot) &&
+			slot->instance)
+			apply_to(hub, child, slot);
 	}
 }
 
@@ -183,19 +194,6 @@ static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_
 	apply_to_instances(hub, child);
 }
 
-void ph_child_redeclare(struct ph_hub *hub)
-{
-	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
-		if (!child->own || !child->spec || child->own->hash == child->spec->hash)
-			continue;
-		if (child->own->hash == child->declared_hash || !owns_any(hub, child))
-			continue;
-		ph_child_in_force(hub, child, child->own, next_revision(hub, child), true);
-		journal_declared(hub, child);
-		apply_to_instances(hub, child);
-	}
-}
-
 static void ask_who_declares(struct ph_hub *hub, struct ph_child *child)
 {
 	child->dropped = true;
@@ -207,6 +205,23 @@ static void ask_who_declares(struct ph_hub *hub, struct ph_child *child)
 	line->child = child->name;
 	msg->specs = line;
 	msg->n_specs = 1;
+}
+
+void ph_child_redeclare(struct ph_hub *hub)
+{
+	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
+		if (!child->own && child->spec && child->declared_hash) {
+			journal_declared(hub, child); /* dropped while this daemon was away */
+			ask_who_declares(hub, child);
+		}
+		if (!child->own || !child->spec || child->own->hash == child->spec->hash)
+			continue;
+		if (child->own->hash == child->declared_hash || !owns_any(hub, child))
+			continue;
+		ph_child_in_force(hub, child, child->own, next_revision(hub, child), true);
+		journal_declared(hub, child);
+		apply_to_instances(hub, child);
+	}
 }
 
 void ph_child_configure(struct ph_hub *hub, const struct ph_config *config)
@@ -340,14 +355,35 @@ static void remove_child(struct ph_hub *hub, struct ph_child *child)
 	(void)ph_emit(hub, PH_EMIT_CHILD_REMOVED, &(struct ph_key){.child = child->name});
 }
 
+void ph_child_forget(struct ph_child *child, uint64_t revision)
+{
+	ph_spec_free(child->spec);
+	child->spec = NULL;
+	child->wanted_revision = revision;
+}
+
 void ph_child_gone(struct ph_hub *hub, const struct ph_name *name)
 {
 	struct ph_child *child = ph_child_find(hub, name);
 	if (!child || !child->spec)
 		return;
 	child->wanted_revision = child->spec->revision;
+	struct ph_record record = {.kind = PH_RECORD_SPEC,
+		.key = {.child = child->name},
+		.revision = child->spec->revision};
 	ph_spec_free(child->spec);
 	child->spec = NULL;
+	(void)ph_journal(hub, &record); /* without a text: it is gone */
+}
+
+static bool owned_elsewhere(struct ph_hub *hub, const struct ph_child *child)
+{
+	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+		if (slot->entered && ph_name_equal(&slot->k.key.child, &child->name) &&
+			!ph_is_self(hub, &slot->entry.node) &&
+			ph_member_up(hub, &slot->entry.node))
+			return true;
+	return false;
 }
 
 void ph_child_tick(struct ph_hub *hub)
@@ -359,7 +395,7 @@ void ph_child_tick(struct ph_hub *hub)
 			ph_plan_soon(hub, DROPPED_WAIT_MS);
 			continue;
 		}
-		if (owns_any(hub, child))
+		if (owns_any(hub, child) || !owned_elsewhere(hub, child))
 			remove_child(hub, child);
 		child->dropped = false;
 	}

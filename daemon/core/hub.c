@@ -226,6 +226,8 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 		child = ph_child_get(hub, &record->key.child);
 		if (record->spec)
 			ph_child_in_force(hub, child, record->spec, record->revision, false);
+		else if (!record->text)
+			ph_child_forget(child, record->revision);
 		break;
 	case PH_RECORD_DECLARED:
 		child = ph_child_get(hub, &record->key.child);
@@ -464,6 +466,7 @@ static void dispatch(struct ph_hub *hub, const struct ph_event *event)
 	case PH_EV_NOTIFIED:
 		ph_instance_event(hub, event);
 		break;
+	case PH_EV_STREAM_READ:
 	case PH_EV_STREAM_ROUND:
 	case PH_EV_STREAM_PROGRESS:
 	case PH_EV_STREAM_FAILED:

@@ -490,13 +490,17 @@ static cell *const machine[PH_INSTANCE_STATE_COUNT][PH_INSTANCE_INPUT_COUNT] = {
 void ph_instance_step(struct ph_hub *hub, struct ph_instance *instance, enum ph_instance_input in)
 {
 	enum ph_instance_state before = instance->state;
-	cell *handler = machine[before][in];
-	enum ph_instance_state next = handler(hub, instance);
+	uint32_t changes = instance->changes;
+	enum ph_instance_state next = machine[before][in](hub, instance);
 	if (!instance->slot)
 		return; /* freed on the way */
+	if (instance->changes != changes)
+		return; /* its migration has stepped it meanwhile: that is the newer word */
 	instance->state = next;
-	if (next != before)
+	if (next != before) {
 		instance->since_ms = hub->now_ms;
+		instance->changes++;
+	}
 	ph_instance_arm(hub, instance);
 	if (next != before || in == PH_INSTANCE_IN_SPAWNED)
 		ph_instance_publish(hub, instance);

@@ -173,6 +173,14 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 		 msg->standing != PH_STANDING_COMMITTED) {
 		/* It stands in a handover that nobody here knows: it was never decided. */
 		instance->past = msg->standing_id;
+		if (instance->state == PH_INSTANCE_STANDING) { /* it was prepared by nobody */
+			struct ph_wmsg *abort = ph_tell(hub, instance, PH_W_ABORT);
+			abort->id = msg->standing_id;
+			abort->epoch = instance->epoch;
+			abort->reason = "the migration is not known any more";
+			ph_instance_step(hub, instance, PH_INSTANCE_IN_DEADLINE);
+			return;
+		}
 		if (hub->set.journal_lost && msg->standing <= PH_STANDING_FROZEN &&
 			instance->slot->instance == instance) {
 			ph_source_lost(hub, instance, &msg->standing_id);

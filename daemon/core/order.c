@@ -80,6 +80,10 @@ static int do_move(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 		ph_reason(why, "node %s is being drained", to->s);
 		return -EINVAL;
 	}
+	if (instance && !ph_place_allows(hub, instance->spec, to)) {
+		ph_reason(why, "its placement does not allow node %s", to->s);
+		return -EINVAL;
+	}
 	if (slot->source) {
 		ph_reason(why, "a migration of it is running");
 		return -EBUSY;
@@ -115,9 +119,12 @@ static int carry_out(struct ph_hub *hub, struct ph_slot *slot, enum ph_verb verb
 	return 0;
 }
 
-static void set_draining(struct ph_hub *hub, bool draining)
+static void set_draining(struct ph_hub *hub, bool draining, bool force)
 {
 	struct ph_move *move, *next;
+	hub->drain_force = force;
+	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+		slot->move_failures = 0;
 	if (hub->draining == draining)
 		return;
 	hub->draining = hub->drain_wish = draining;
@@ -154,7 +161,7 @@ static void on_order(struct ph_hub *hub, const struct ph_bmsg *msg)
 		done->order = msg->order;
 		done->key = msg->key;
 		if (msg->verb == PH_VERB_DRAIN || msg->verb == PH_VERB_UNDRAIN) {
-			set_draining(hub, msg->verb == PH_VERB_DRAIN);
+			set_draining(hub, msg->verb == PH_VERB_DRAIN, msg->force);
 			done->ok = true;
 		} else {
 			struct ph_slot *slot = ph_slot_find(hub, &msg->key, NULL);
@@ -278,7 +285,7 @@ static void send_line(struct ph_hub *hub, struct ph_order *order, struct ph_orde
 		return;
 	}
 	if (node_order) {
-		set_draining(hub, c->verb == PH_VERB_DRAIN);
+		set_draining(hub, c->verb == PH_VERB_DRAIN, c->force);
 		line->state = PH_LINE_TAKEN;
 		return;
 	}

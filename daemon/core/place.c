@@ -110,6 +110,14 @@ static size_t collect_nodes(const struct ph_hub *hub, struct node **ret)
 	return n;
 }
 
+bool ph_place_allows(struct ph_hub *hub, const struct ph_spec *spec, const struct ph_name *name)
+{
+	const struct ph_member *member = ph_member_find(hub, name);
+	struct node node = {.name = *name,
+		.labels = member ? member->info.labels : hub->set.labels};
+	return eligible(spec, &node);
+}
+
 static int by_hash(const void *a, const void *b)
 {
 	const struct wanted *x = a, *y = b;

@@ -16,6 +16,7 @@
 #define MOVE_WAIT_MAX_MS 300000 /* ... doubled up to this */
 #define MOVE_BUSY_MS 200	/* the target has no slot free: asked again, doubled up to ... */
 #define MOVE_BUSY_MAX_MS 5000
+#define DRAIN_FAILURES 3	   /* a drain leaves what has failed so often where it is */
 #define HELLO_WAIT_MS 2000 /* a worker without protocol is told by its silence */
 
 void ph_plan_soon(struct ph_hub *hub, uint64_t wait_ms)
@@ -187,6 +188,12 @@ static uint64_t next_wait(struct ph_hub *hub, struct ph_source *s)
 	if (wait > MOVE_WAIT_MAX_MS)
 		wait = MOVE_WAIT_MAX_MS;
 	slot->move_wait_ms = wait;
+	/* A busy worker is asked once more when its time is over. */
+	if (s->busy && slot->busy_since_ms && slot->instance) {
+		uint64_t end = slot->busy_since_ms + slot->instance->spec->defer_max_ms;
+		if (hub->now_ms < end && hub->now_ms + wait > end)
+			wait = end - hub->now_ms;
+	}
 	return ph_jitter(hub, wait, 10);
 }
 
@@ -205,6 +212,7 @@ void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 	if (s->info.result == PH_RESULT_DONE) {
 		slot->move_wait_ms = 0;
 		slot->move_attempt = 0;
+		slot->move_failures = 0;
 		slot->busy_since_ms = 0;
 		ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
 		return;
@@ -220,7 +228,9 @@ void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 	if (given_up && s->order)
 		return;
 	struct ph_move *move = ph_move_add(hub, slot, &s->peer, s->order, s->force);
-	move->pinned = s->never || given_up;
+	slot->move_failures += !s->busy;
+	move->pinned = s->never || given_up ||
+		       (hub->draining && slot->move_failures >= DRAIN_FAILURES);
 	ph_reason(move->why, "%s", s->info.reason);
 	move->not_before_ms = hub->now_ms + next_wait(hub, s);
 	if (!s->busy || given_up)
@@ -276,7 +286,7 @@ static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of
 	if (!slot->unowned_ms)
 		slot->unowned_ms = hub->now_ms;
 	bool mine = ph_is_self(hub, &slot->place);
-	bool stray = child->own && hub->now_ms >= slot->unowned_ms + ADOPT_STRAY_MS;
+	bool stray = child->own && slot->place.s[0] && hub->now_ms >= slot->unowned_ms + ADOPT_STRAY_MS;
 	if (mine || (stray && !hub->draining)) {
 		(void)ph_claim_start(hub, slot, PH_CLAIM_COLD, &hub->set.node, NULL, 0);
 		return;
@@ -306,7 +316,7 @@ static void plan_own(struct ph_hub *hub, struct ph_slot *slot)
 		return;
 	if (move && (move->order || ph_name_equal(&move->to, to) || move->pinned))
 		return;
-	(void)ph_move_add(hub, slot, to, 0, false);
+	(void)ph_move_add(hub, slot, to, 0, hub->draining && hub->drain_force);
 }
 
 static void plan_local(struct ph_hub *hub, struct ph_child *child)

@@ -45,12 +45,11 @@ static enum ph_source_state prepare(struct ph_hub *hub, struct ph_source *s)
 
 static enum ph_source_state refused(struct ph_hub *hub, struct ph_source *s)
 {
+	char text[PH_REASON_SIZE];
 	if (ph_plan_busy_for_good(hub, s))
 		return ph_source_abort(hub, s, "the worker stayed busy for defer_max");
-	return ph_source_abort(hub, s,
-		s->busy	   ? PH_BUSY "the worker refused"
-		: s->never ? "the worker refused: never"
-			   : "the worker refused: incompatible");
+	ph_reason(text, "%sthe worker refused: %s", s->busy ? PH_BUSY : "", s->refusal);
+	return ph_source_abort(hub, s, text);
 }
 
 static enum ph_source_state asked_too_long(struct ph_hub *hub, struct ph_source *s)
@@ -104,13 +103,15 @@ static enum ph_source_state copy(struct ph_hub *hub, struct ph_source *s)
 static enum ph_source_state try_end(struct ph_hub *hub, struct ph_source *s)
 {
 	char text[PH_REASON_SIZE];
-	if (!s->have_end || !s->have_stream || s->end_sent)
-		return s->state;
-	if (s->end_bytes != s->stream_bytes) {
+	bool read = s->have_read || s->have_stream;
+	uint64_t bytes = s->have_stream ? s->stream_bytes : s->read_bytes;
+	if (s->have_end && read && s->end_bytes != bytes) {
 		ph_reason(text, "state_end says %llu bytes, %llu were read",
-			(unsigned long long)s->end_bytes, (unsigned long long)s->stream_bytes);
+			(unsigned long long)s->end_bytes, (unsigned long long)bytes);
 		return ph_source_abort(hub, s, text);
 	}
+	if (!s->have_end || !s->have_stream || s->end_sent)
+		return s->state;
 	if (s->end_final && !s->final_synced) {
 		ask_final(hub, s);
 		return s->state;
@@ -163,7 +164,7 @@ static enum ph_source_state next_round(struct ph_hub *hub, struct ph_source *s)
 		return s->state;
 	bool last = worth_freezing(hub, s);
 	s->round++;
-	s->have_end = s->have_stream = s->end_sent = s->has_dirty = false;
+	s->have_end = s->have_read = s->have_stream = s->end_sent = s->has_dirty = false;
 	s->round_at_ms = s->progress_ms = hub->now_ms;
 	ph_source_say(hub, s, PH_B_ROUND);
 	if (!last) {

@@ -1,6 +1,7 @@
 /* source_hear.c - a migration as its source sees it: what is heard, and what a restart finds. */
 #include "core/source.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define ENDED_MAX 4096 /* outcomes kept for partners that do not answer */
@@ -127,7 +128,9 @@ static void on_refuse(struct ph_hub *hub, struct ph_source *s, const struct ph_w
 {
 	s->refused = true;
 	s->busy = msg->code && strcmp(msg->code, "busy") == 0;
-	s->never = msg->code && strcmp(msg->code, "never") == 0;
+	/* What is incompatible today stays so until the worker or its spec changes. */
+	s->never = !s->busy;
+	(void)snprintf(s->refusal, sizeof s->refusal, "%s", msg->code ? msg->code : "");
 	s->retry_after_ms = msg->retry_after_ms;
 	if (s->state == PH_SOURCE_ASKING && s->force) {
 		ph_source_step(hub, s, PH_SOURCE_IN_ACCEPTED);
@@ -222,6 +225,12 @@ void ph_source_stream(struct ph_hub *hub, struct ph_source *s, const struct ph_e
 	if (event->kind == PH_EV_STREAM_FAILED) {
 		ph_reason(s->info.reason, "%s", event->text ? event->text : "the stream failed");
 		ph_source_step(hub, s, PH_SOURCE_IN_BROKEN);
+	} else if (event->kind == PH_EV_STREAM_READ) {
+		if (event->stream->round != s->round)
+			return;
+		s->have_read = true;
+		s->read_bytes = event->stream->bytes;
+		ph_source_step(hub, s, PH_SOURCE_IN_STREAMED);
 	} else if (event->kind == PH_EV_STREAM_NO_DIAL) {
 		no_dial(hub, s);
 	} else if (event->kind == PH_EV_STREAM_PROGRESS) {

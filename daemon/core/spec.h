@@ -44,6 +44,7 @@ struct ph_spec {
 	uint64_t revision; /* made like an epoch; 0: not in force yet */
 	const char *text;  /* canonical JSON */
 	uint64_t hash;	   /* of text; equal on all machines for equal texts */
+	uint64_t process;  /* hash of what only a new process brings: command, env, user ... */
 	uint32_t instances;
 
 	bool local;

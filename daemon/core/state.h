@@ -132,6 +132,7 @@ struct ph_slot {
 	struct ph_name place;	      /* where placement wants it; empty: nowhere */
 	uint64_t unowned_ms;	      /* since when nobody owns it, as far as is known; 0: owned */
 	uint64_t move_wait_ms;	      /* back-off of its failed migrations */
+	uint32_t move_failures;	    /* of its migrations since the last that went well */
 	uint32_t move_attempt;	      /* downtime budgets missed */
 	uint64_t busy_since_ms;	      /* its worker has said `busy` since */
 	struct ph_id void_id;
@@ -196,6 +197,7 @@ enum ph_after {
 
 struct ph_instance {
 	struct ph_slot *slot;
+	uint32_t changes;     /* of state: a step within a step is seen by it */
 	struct ph_spec *spec; /* own copy: what it was or will be started from */
 	enum ph_instance_state state;
 	uint64_t since_ms;
@@ -326,8 +328,8 @@ struct ph_source {
 	char resume_reason[PH_REASON_SIZE];
 
 	uint32_t round;
-	bool have_end, have_stream, end_sent, end_final;
-	uint64_t end_bytes, stream_bytes, stream_digest;
+	bool have_end, have_read, have_stream, end_sent, end_final;
+	uint64_t end_bytes, read_bytes, stream_bytes, stream_digest;
 	uint64_t round_at_ms, round_start_bytes, last_round_bytes, moved_bytes, progress_ms;
 	uint64_t dirty_bytes;
 	bool has_dirty;
@@ -337,6 +339,7 @@ struct ph_source {
 	uint32_t attempt;      /* downtime budget: doubled each attempt */
 	bool refused;	       /* by the worker: */
 	bool busy, never;      /* ... how; busy: the target has no slot free, too */
+	char refusal[PH_VERSION_SIZE];
 	uint64_t retry_after_ms;
 	uint64_t order;	  /* the move's order, 0: by plan */
 	bool drop_worker; /* what of O is left is stopped and not restarted here */
@@ -541,6 +544,7 @@ struct ph_hub {
 	uint64_t drain_deadline_ms, stopping_ms;
 	enum ph_member_state self_state;
 	bool draining, drained, drain_planned;
+	bool drain_force;
 	bool drain_wish;    /* an operator's, kept over restarts */
 	bool missed_absent; /* heartbeat.c: once after a restart */
 	uint64_t started_ms, join_until_ms, last_join_ms;
@@ -666,6 +670,7 @@ const struct ph_spec *ph_child_settle(struct ph_hub *hub, struct ph_child *child
 void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_child_redeclare(struct ph_hub *hub); /* START: files that changed meanwhile */
 void ph_child_tick(struct ph_hub *hub);	     /* children that nobody declares any more go */
+void ph_child_forget(struct ph_child *child, uint64_t revision); /* restored: it was removed */
 void ph_child_gone(struct ph_hub *hub, const struct ph_name *name); /* a tombstone was seen */
 void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
 	const struct ph_name *from);
@@ -687,6 +692,8 @@ uint64_t ph_policy_next(struct ph_hub *hub, struct ph_instance *instance, bool *
 /* ---- place.c ---- */
 /* Sets `place` of every wanted slot of a placed (not local) child. */
 void ph_place_all(struct ph_hub *hub);
+/* May a worker of this spec run on that member (or this node)? */
+bool ph_place_allows(struct ph_hub *hub, const struct ph_spec *spec, const struct ph_name *name);
 /* Does `a` come before `b` in the key's own order of nodes? */
 bool ph_place_before(const struct ph_key *key, const struct ph_name *a, const struct ph_name *b);
 

@@ -80,7 +80,7 @@ static int do_move(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 		ph_reason(why, "node %s is being drained", to->s);
 		return -EINVAL;
 	}
-	if (instance && !ph_place_allows(hub, instance->spec, to)) {
+	if (!force && instance && !ph_place_allows(hub, instance->spec, to)) {
 		ph_reason(why, "its placement does not allow node %s", to->s);
 		return -EINVAL;
 	}

@@ -341,7 +341,7 @@ bool ph_registry_in_step(const struct ph_hub *hub, const struct ph_member *membe
 void ph_registry_step(struct ph_hub *hub, struct ph_member *member)
 {
 	bool behind = !ph_registry_in_step(hub, member);
-	bool differs = member->have == member->registry_version &&
+	bool differs = member->heard_seq && member->have == member->registry_version &&
 		       member->digest != member->registry_digest;
 	if (!behind && !differs)
 		return;

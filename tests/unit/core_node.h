@@ -41,6 +41,7 @@ static inline struct w_def *w_def(struct world *w, const char *child, const char
 	def->spec = (struct ph_spec){.child = ph_name_of(child),
 		.text = def->text,
 		.hash = ph_hash_bytes(PH_HASH_SEED, def->text, strlen(def->text)),
+		.process = ph_hash_bytes(PH_HASH_SEED, def->text, strlen(def->text)),
 		.instances = 1,
 		.ready = PH_READY_PROTOCOL,
 		.start_timeout_ms = 10000,

@@ -105,7 +105,7 @@ static struct ph_source *reach(struct world *w, enum ph_source_state state)
 		[PH_SOURCE_ENDED] = PH_SOURCE_CONFIRMING,
 	};
 	enum ph_source_state until = state > PH_SOURCE_STOPPING ? before[state] : state;
-	w_order(w, 0, PH_VERB_MOVE, "room", "b", NULL);
+	w_order(w, 0, PH_VERB_MOVE, "room", "b", &(struct ph_command){.force = true});
 	w_run(w, 0);
 	struct ph_source *s = w_slot(w, 0, "room", 0)->source;
 	ck_assert_ptr_nonnull(s);

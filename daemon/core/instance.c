@@ -224,6 +224,8 @@ static enum ph_instance_state end(struct ph_hub *hub, struct ph_instance *instan
 	}
 	if (instance->source && instance->source->old == instance)
 		ph_source_step(hub, instance->source, PH_SOURCE_IN_O_DEAD);
+	if (instance->role == PH_ROLE_STANDBY) /* a new worker whose migration is over */
+		instance->after = PH_AFTER_DISCARD;
 	switch (instance->after) {
 	case PH_AFTER_POLICY:
 		return by_policy(hub, instance);

@@ -213,6 +213,7 @@ void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 		slot->move_wait_ms = 0;
 		slot->move_attempt = 0;
 		slot->move_failures = 0;
+		ph_plan_soon(hub, LOOK_AGAIN_MS); /* is it owned, and by somebody who lives? */
 		slot->busy_since_ms = 0;
 		ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
 		return;

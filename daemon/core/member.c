@@ -209,9 +209,9 @@ static struct ph_member *learn(struct ph_hub *hub, const struct ph_member_info *
 	if (!member) {
 		member = ph_must(calloc(1, sizeof *member));
 		member->info.name = info->name;
-		member->digest = PH_HASH_SEED; /* of nothing; 0 on the wire means "not now" */
 		HASH_ADD_KEYPTR(
 			hh, hub->members, member->info.name.s, strlen(info->name.s), member);
+		ph_registry_count(hub, member); /* others may have spoken of it before */
 		renew(hub, member, info);
 	} else if (info->incarnation > member->info.incarnation) {
 		renew(hub, member, info);

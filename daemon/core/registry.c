@@ -73,20 +73,31 @@ uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot)
 
 /* ---- digests: each entry counts for its owner's part ---- */
 
+static uint64_t digest_of(const struct ph_slot *slot)
+{
+	return ph_mix64(ph_key_hash(&slot->k.key) ^ ph_mix64(slot->entry.epoch + 1) ^
+			ph_mix64(slot->entry.version ^ PH_HASH_SEED));
+}
+
 static void digest_toggle(struct ph_hub *hub, const struct ph_slot *slot)
 {
 	if (!slot->entered)
 		return;
-	uint64_t h = ph_key_hash(&slot->k.key) ^ ph_mix64(slot->entry.epoch + 1) ^
-		     ph_mix64(slot->entry.version ^ PH_HASH_SEED);
-	h = ph_mix64(h);
 	if (ph_is_self(hub, &slot->entry.node)) {
-		hub->digest ^= h;
+		hub->digest ^= digest_of(slot);
 		return;
 	}
 	struct ph_member *member = ph_member_find(hub, &slot->entry.node);
 	if (member)
-		member->digest ^= h;
+		member->digest ^= digest_of(slot);
+}
+
+void ph_registry_count(struct ph_hub *hub, struct ph_member *member)
+{
+	member->digest = PH_HASH_SEED; /* of nothing; 0 on the wire means "not now" */
+	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+		if (slot->entered && ph_name_equal(&slot->entry.node, &member->info.name))
+			member->digest ^= digest_of(slot);
 }
 
 static void set_meta(struct ph_slot *slot, const char *meta)

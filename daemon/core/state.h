@@ -635,6 +635,7 @@ void ph_registry_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_registry_fetch_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_registry_step(struct ph_hub *hub, struct ph_member *member); /* fetch what is missing */
 bool ph_registry_in_step(const struct ph_hub *hub, const struct ph_member *member);
+void ph_registry_count(struct ph_hub *hub, struct ph_member *member); /* its digest, anew */
 void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member); /* new incarnation */
 void ph_registry_journal(struct ph_hub *hub); /* a batch of SEEN records */
 void ph_registry_tell(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to);

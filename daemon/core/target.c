@@ -419,7 +419,9 @@ static enum ph_target_state lost_early(struct ph_hub *hub, struct ph_target *t)
 {
 	if (!t->fresh)
 		return t->state;
-	if (t->a_dead || !ph_member_up(hub, &t->peer))
+	/* One that is no member (yet) may come: it is missed in time, if it does not. */
+	const struct ph_member *peer = ph_member_find(hub, &t->peer);
+	if (t->a_dead || (peer && !ph_member_live(peer)))
 		return start_again(hub, t);
 	return release(hub, t);
 }

@@ -122,7 +122,7 @@ void ph_target_entered(struct ph_hub *hub, struct ph_target *t, enum ph_target_s
 		t->deadline_ms = deadline_of(hub, t);
 	if (t->state == PH_TARGET_NEVER && t->slot->target == t)
 		t->slot->target = NULL;
-	if (t->state != before && ended(t))
+	if (ended(t) && t->resend_ms == PH_NEVER_MS)
 		t->resend_ms = hub->now_ms + KEPT_ASK_MS;
 	ph_timer_set(hub, &t->timer, min_ms(t->deadline_ms, t->resend_ms));
 }

@@ -143,7 +143,7 @@ static void make_nodes(struct sim *sim)
 	}
 	for (unsigned i = 0; i < sim->n_nodes; i++)
 		for (unsigned j = 0; j < sim->n_nodes; j++)
-			if (i != j && (all || j == 0 || (i == 0 && j == 1)))
+			if (i != j && (all || j <= 1 || (i <= 1 && j == 2)))
 				sim->nodes[i].peers[sim->nodes[i].n_peers++] =
 					sim->nodes[j].address;
 	for (unsigned i = 0; i < sim->n_nodes; i++)

@@ -300,14 +300,19 @@ static const struct ph_history *history_of(const struct ph_hub *hub, const struc
 	return h;
 }
 
-/* The newest migration of that key: a busy worker is asked again under another id. */
-static const struct ph_history *newest_of(const struct ph_hub *hub, const struct ph_key *key)
+/*
+ * The newest migration of that key from that node: a busy worker is asked again under another id. The
+ * list is in the order of arrival; the source's version tells the order in which it happened.
+ */
+static const struct ph_history *newest_of(
+	const struct ph_hub *hub, const struct ph_key *key, const struct ph_name *from)
 {
-	struct ph_history *h;
+	struct ph_history *h, *newest = NULL;
 	DL_FOREACH (hub->history, h)
-		if (ph_key_equal(&h->info.key, key))
-			return h;
-	return NULL;
+		if (ph_key_equal(&h->info.key, key) && ph_name_equal(&h->info.from, from) &&
+			(!newest || h->info.version > newest->info.version))
+			newest = h;
+	return newest;
 }
 
 static void look_at_move(struct ph_hub *hub, struct ph_order_line *line)
@@ -320,7 +325,7 @@ static void look_at_move(struct ph_hub *hub, struct ph_order_line *line)
 	if (!h || h->info.result == PH_RESULT_RUNNING)
 		return;
 	if (h->info.result == PH_RESULT_ABORTED && strstr(h->info.reason, PH_BUSY)) {
-		h = newest_of(hub, &line->key);
+		h = newest_of(hub, &line->key, &h->info.from);
 		line->id = h ? h->info.id : line->id;
 		return;
 	}

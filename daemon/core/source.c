@@ -329,6 +329,12 @@ static enum ph_source_state released(struct ph_hub *hub, struct ph_source *s)
 	return ph_source_resume(hub, s);
 }
 
+/* B had given the child back before it died: what O has is the newest there is. */
+static enum ph_source_state peer_died_late(struct ph_hub *hub, struct ph_source *s)
+{
+	return s->back && s->old ? released(hub, s) : s->state;
+}
+
 static enum ph_source_state not_any_more(struct ph_hub *hub, struct ph_source *s)
 {
 	ph_source_answer_release(hub, s, s->back); /* a repeat, or too late */
@@ -439,10 +445,10 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 		IN(SYNCED) = retain, IN(UNSYNCED) = done_unsynced, IN(O_DEAD) = copy_is_all,
 		IN(B_DEAD) = ignore, IN(CANCEL) = ignore, IN(DEADLINE) = ignore},
 	[PH_SOURCE_RETAINING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = handled,
-		IN(READY) = ignore, IN(REJECTED) = ignore, IN(LOADED) = ignore,
+		IN(READY) = ignore, IN(REJECTED) = released, IN(LOADED) = ignore,
 		IN(PREPARED) = ignore, IN(ACTIVE) = ignore, IN(RELEASE) = released,
 		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = stopping_over,
-		IN(B_DEAD) = ignore, IN(CANCEL) = ignore, IN(DEADLINE) = ph_source_stop_if},
+		IN(B_DEAD) = peer_died_late, IN(CANCEL) = ignore, IN(DEADLINE) = ph_source_stop_if},
 	[PH_SOURCE_STOPPING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore,
 		IN(READY) = ignore, IN(REJECTED) = ignore, IN(LOADED) = ignore,
 		IN(PREPARED) = ignore, IN(ACTIVE) = ignore, IN(RELEASE) = not_any_more,

@@ -9,6 +9,7 @@
 #define START_SLACK_MS 1000 /* the instance's own start_timeout comes first */
 #define SILENCE_MS 15000    /* before `prepared`: nothing of A for so long, and B gives up */
 #define KEPT_MAX 4096
+#define RESTART_ASK_MS 1000
 #define KEPT_ASK_MS \
 	10000 /* an outcome that A has not confirmed: A is told it again after so long */
 
@@ -592,8 +593,8 @@ void ph_target_restart(struct ph_hub *hub)
 {
 	struct ph_target *t, *next;
 	HASH_ITER (hh, hub->targets, t, next) {
-		if (ended(t)) {
-			t->resend_ms = hub->now_ms + KEPT_ASK_MS;
+		if (ended(t)) { /* A may wait for this very word */
+			t->resend_ms = hub->now_ms + RESTART_ASK_MS;
 			ph_timer_set(hub, &t->timer, t->resend_ms);
 		}
 		if (t->state == PH_TARGET_ACTIVE) {

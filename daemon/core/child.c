@@ -380,8 +380,7 @@ static bool owned_elsewhere(struct ph_hub *hub, const struct ph_child *child)
 {
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
 		if (slot->entered && ph_name_equal(&slot->k.key.child, &child->name) &&
-			!ph_is_self(hub, &slot->entry.node) &&
-			ph_member_up(hub, &slot->entry.node))
+			!ph_is_self(hub, &slot->entry.node) && ph_member_up(hub, &slot->entry.node))
 			return true;
 	return false;
 }

@@ -30,7 +30,7 @@
 	X(WORKER_CLOSED)   /* `wid`: its control connection ended */ \
 	X(NOTIFIED)	   /* `wid`, `notify` */ \
 	X(STREAM_ROUND)	   /* `stream`: a round is complete (A: confirmed; B: written to N) */ \
-	X(STREAM_READ)	  /* A: `stream`: O's end of file, bytes of that round */                  \
+	X(STREAM_READ)	   /* A: `stream`: O's end of file, bytes of that round */ \
 	X(STREAM_PROGRESS) /* `stream`: bytes of all rounds so far */ \
 	X(STREAM_FAILED)   /* `stream`, `text` */ \
 	X(STREAM_NO_DIAL)  /* `stream`: the peer's stream address cannot be dialled */ \

@@ -169,8 +169,8 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 	else if (instance->target && instance->target->state < PH_TARGET_NEVER &&
 		 instance->target->fresh == instance)
 		ph_target_hello(hub, instance->target, msg);
-	else if (msg->has_standing && !ph_id_none(&msg->standing_id) &&
-		 msg->standing != PH_STANDING_COMMITTED) {
+	else if (instance->slot->instance == instance && msg->has_standing &&
+		 !ph_id_none(&msg->standing_id) && msg->standing != PH_STANDING_COMMITTED) {
 		/* It stands in a handover that nobody here knows: it was never decided. */
 		instance->past = msg->standing_id;
 		if (instance->state == PH_INSTANCE_STANDING) { /* it was prepared by nobody */

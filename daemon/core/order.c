@@ -301,8 +301,8 @@ static const struct ph_history *history_of(const struct ph_hub *hub, const struc
 }
 
 /*
- * The newest migration of that key from that node: a busy worker is asked again under another id. The
- * list is in the order of arrival; the source's version tells the order in which it happened.
+ * The newest migration of that key from that node: a busy worker is asked again under another id.
+ * The list is in the order of arrival; the source's version tells the order in which it happened.
  */
 static const struct ph_history *newest_of(
 	const struct ph_hub *hub, const struct ph_key *key, const struct ph_name *from)

@@ -113,8 +113,8 @@ static size_t collect_nodes(const struct ph_hub *hub, struct node **ret)
 bool ph_place_allows(struct ph_hub *hub, const struct ph_spec *spec, const struct ph_name *name)
 {
 	const struct ph_member *member = ph_member_find(hub, name);
-	struct node node = {.name = *name,
-		.labels = member ? member->info.labels : hub->set.labels};
+	struct node node = {
+		.name = *name, .labels = member ? member->info.labels : hub->set.labels};
 	return eligible(spec, &node);
 }
 

@@ -16,7 +16,7 @@
 #define MOVE_WAIT_MAX_MS 300000 /* ... doubled up to this */
 #define MOVE_BUSY_MS 200	/* the target has no slot free: asked again, doubled up to ... */
 #define MOVE_BUSY_MAX_MS 5000
-#define DRAIN_FAILURES 3	   /* a drain leaves what has failed so often where it is */
+#define DRAIN_FAILURES 3   /* a drain leaves what has failed so often where it is */
 #define HELLO_WAIT_MS 2000 /* a worker without protocol is told by its silence */
 
 void ph_plan_soon(struct ph_hub *hub, uint64_t wait_ms)
@@ -230,8 +230,8 @@ void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 		return;
 	struct ph_move *move = ph_move_add(hub, slot, &s->peer, s->order, s->force);
 	slot->move_failures += !s->busy;
-	move->pinned = s->never || given_up ||
-		       (hub->draining && slot->move_failures >= DRAIN_FAILURES);
+	move->pinned =
+		s->never || given_up || (hub->draining && slot->move_failures >= DRAIN_FAILURES);
 	ph_reason(move->why, "%s", s->info.reason);
 	move->not_before_ms = hub->now_ms + next_wait(hub, s);
 	if (!s->busy || given_up)
@@ -287,7 +287,8 @@ static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of
 	if (!slot->unowned_ms)
 		slot->unowned_ms = hub->now_ms;
 	bool mine = ph_is_self(hub, &slot->place);
-	bool stray = child->own && slot->place.s[0] && hub->now_ms >= slot->unowned_ms + ADOPT_STRAY_MS;
+	bool stray =
+		child->own && slot->place.s[0] && hub->now_ms >= slot->unowned_ms + ADOPT_STRAY_MS;
 	if (mine || (stray && !hub->draining)) {
 		(void)ph_claim_start(hub, slot, PH_CLAIM_COLD, &hub->set.node, NULL, 0);
 		return;

@@ -10,6 +10,9 @@
 
 #include <string.h>
 
+/* O is told `committed` once N is ready, so that it can name N's address; after so long anyway. */
+#define TELL_WAIT_MS 2000
+
 typedef enum ph_source_state cell(struct ph_hub *, struct ph_source *);
 
 static enum ph_source_state ignore(struct ph_hub *hub, struct ph_source *s)
@@ -296,12 +299,10 @@ static enum ph_source_state retain(struct ph_hub *hub, struct ph_source *s)
 		slot->instance = NULL;
 	if (!old)
 		return old_gone(hub, s);
-	s->retention_until_ms = hub->now_ms + old->spec->retention_ms;
+	s->tell_by_ms = hub->now_ms + TELL_WAIT_MS;
 	if (s->overlap && old->spec->ready == PH_READY_NONE)
 		s->handled = true; /* the retention was B's test of the new worker */
-	ph_source_tell(hub, s, PH_W_COMMITTED);
-	ph_instance_step(hub, old, PH_INSTANCE_IN_RETIRE);
-	return PH_SOURCE_RETAINING;
+	return ph_source_stop_if(hub, s);
 }
 
 /* The sync of `done` failed: it only saves work after a restart, COMMIT is answered again then. */

@@ -6,9 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONFIRM_MAX_MS 15000 /* members that have not confirmed by then are named, not waited for \
-			      */
-#define PEER_SLACK_MS 2000   /* B's own deadline comes first */
+#define CONFIRM_MAX_MS \
+	15000		   /* members that have not confirmed by then are named, not waited for \
+			    */
+#define PEER_SLACK_MS 2000 /* B's own deadline comes first */
 
 /* ---- what is said ---- */
 
@@ -259,6 +260,8 @@ static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_source *s)
 			return PH_NEVER_MS; /* the claim, B's `never` or B's death decides */
 		return (s->frozen ? s->frozen_at_ms : hub->now_ms) + ph_source_budget(s);
 	case PH_SOURCE_RETAINING:
+		if (s->told != PH_W_COMMITTED)
+			return s->tell_by_ms;
 		if (s->retention_until_ms > hub->now_ms && !s->handled)
 			return s->retention_until_ms;
 		return hub->now_ms + hub->set.heartbeat_ms;
@@ -339,8 +342,26 @@ static void name_the_late(struct ph_hub *hub, struct ph_source *s)
 				m->info.name.s);
 }
 
+/* Until now O stood frozen, and could have gone on: N had acknowledged nothing. */
+static bool announced(struct ph_hub *hub, struct ph_source *s)
+{
+	const struct ph_entry *e = &s->slot->entry;
+	if (s->told == PH_W_COMMITTED)
+		return true;
+	if (s->peer_active && hub->now_ms < s->tell_by_ms &&
+		!(ph_name_equal(&e->node, &s->peer) && e->ready))
+		return false;
+	s->committed_at_ms = hub->now_ms;
+	s->retention_until_ms = hub->now_ms + s->old->spec->retention_ms;
+	ph_source_tell(hub, s, PH_W_COMMITTED);
+	ph_instance_step(hub, s->old, PH_INSTANCE_IN_RETIRE);
+	return true;
+}
+
 enum ph_source_state ph_source_stop_if(struct ph_hub *hub, struct ph_source *s)
 {
+	if (!announced(hub, s))
+		return PH_SOURCE_RETAINING;
 	if ((!s->handled && hub->now_ms < s->retention_until_ms) || !everybody_knows(hub, s))
 		return PH_SOURCE_RETAINING;
 	name_the_late(hub, s);

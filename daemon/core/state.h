@@ -132,7 +132,7 @@ struct ph_slot {
 	struct ph_name place;	      /* where placement wants it; empty: nowhere */
 	uint64_t unowned_ms;	      /* since when nobody owns it, as far as is known; 0: owned */
 	uint64_t move_wait_ms;	      /* back-off of its failed migrations */
-	uint32_t move_failures;	    /* of its migrations since the last that went well */
+	uint32_t move_failures;	      /* of its migrations since the last that went well */
 	uint32_t move_attempt;	      /* downtime budgets missed */
 	uint64_t busy_since_ms;	      /* its worker has said `busy` since */
 	struct ph_id void_id;
@@ -334,7 +334,7 @@ struct ph_source {
 	uint64_t dirty_bytes;
 	bool has_dirty;
 	uint64_t copy_at_ms, frozen_at_ms, committed_at_ms;
-	uint64_t retention_until_ms;
+	uint64_t retention_until_ms, tell_by_ms;
 	uint64_t done_version; /* of the registry, that all live members must have */
 	uint32_t attempt;      /* downtime budget: doubled each attempt */
 	bool refused;	       /* by the worker: */
@@ -635,7 +635,7 @@ void ph_registry_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_registry_fetch_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_registry_step(struct ph_hub *hub, struct ph_member *member); /* fetch what is missing */
 bool ph_registry_in_step(const struct ph_hub *hub, const struct ph_member *member);
-void ph_registry_count(struct ph_hub *hub, struct ph_member *member); /* its digest, anew */
+void ph_registry_count(struct ph_hub *hub, struct ph_member *member);	    /* its digest, anew */
 void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member); /* new incarnation */
 void ph_registry_journal(struct ph_hub *hub); /* a batch of SEEN records */
 void ph_registry_tell(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to);
@@ -671,7 +671,7 @@ const struct ph_spec *ph_child_settle(struct ph_hub *hub, struct ph_child *child
 void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_child_redeclare(struct ph_hub *hub); /* START: files that changed meanwhile */
 void ph_child_tick(struct ph_hub *hub);	     /* children that nobody declares any more go */
-void ph_child_forget(struct ph_child *child, uint64_t revision); /* restored: it was removed */
+void ph_child_forget(struct ph_child *child, uint64_t revision);    /* restored: it was removed */
 void ph_child_gone(struct ph_hub *hub, const struct ph_name *name); /* a tombstone was seen */
 void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
 	const struct ph_name *from);

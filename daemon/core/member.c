@@ -194,6 +194,7 @@ static void renew(struct ph_hub *hub, struct ph_member *member, const struct ph_
 	member->hears_me_have = 0;
 	member->linked = false;
 	ph_registry_forget_node(hub, member);
+	ph_migration_peer_restarted(hub, &info->name);
 	member->restarted = was == PH_MEMBER_ALIVE || was == PH_MEMBER_SUSPECT ||
 			    (was == PH_MEMBER_JOINING && member->restarted);
 	if (member->restarted)

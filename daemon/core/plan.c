@@ -107,8 +107,12 @@ bool ph_plan_movable(struct ph_hub *hub, const struct ph_slot *slot)
 	if (!ph_slot_mine(hub, slot) || !instance || instance->spec->local || !instance->spec->swap)
 		return false;
 	/* `handover: true` refuses to swap a worker that cannot hand over. */
-	return instance->spec->handover != PH_HANDOVER_YES || !instance->connected ||
-	       (instance->caps & PH_CAP_HANDOVER);
+	if (instance->spec->handover != PH_HANDOVER_YES || (instance->caps & PH_CAP_HANDOVER))
+		return true;
+	if (instance->connected)
+		return false;
+	return instance->spec->ready == PH_READY_PROTOCOL ||
+	       hub->now_ms < instance->started_ms + HELLO_WAIT_MS;
 }
 
 static bool target_ready(const struct ph_hub *hub, const struct ph_move *move)
@@ -121,7 +125,8 @@ static bool target_ready(const struct ph_hub *hub, const struct ph_move *move)
 static bool pointless(struct ph_hub *hub, const struct ph_move *move)
 {
 	const struct ph_member *member = ph_member_find(hub, &move->to);
-	if (!ph_slot_mine(hub, move->slot) || move->slot->wish_stopped)
+	if (!ph_slot_mine(hub, move->slot) || move->slot->wish_stopped ||
+		(move->slot->instance && !ph_plan_movable(hub, move->slot)))
 		return true;
 	return !member || !ph_member_live(member) || member->info.draining;
 }

@@ -189,6 +189,8 @@ static enum ph_source_state copied_too_long(struct ph_hub *hub, struct ph_source
 
 static enum ph_source_state over_budget(struct ph_hub *hub, struct ph_source *s)
 {
+	if (!s->old && s->state == PH_SOURCE_FREEZING)
+		return copied_too_long(hub, s);
 	if (!s->old) /* N is the only good copy: there is nothing to go back to */
 		return s->state;
 	s->slot->move_attempt++;
@@ -355,7 +357,7 @@ static enum ph_source_state forgotten(struct ph_hub *hub, struct ph_source *s)
 }
 
 /* In these states N may hold the only good copy: O is not started again from its spec. */
-static enum ph_source_state copy_is_all(struct ph_hub *hub, struct ph_source *s)
+enum ph_source_state ph_source_copy_is_all(struct ph_hub *hub, struct ph_source *s)
 {
 	(void)hub;
 	if (s->old) {
@@ -417,7 +419,7 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 	[PH_SOURCE_CONFIRMING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore,
 		IN(READY) = ignore, IN(REJECTED) = ph_source_rejected, IN(LOADED) = ignore,
 		IN(PREPARED) = claim_for_peer, IN(ACTIVE) = active, IN(RELEASE) = not_any_more,
-		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = copy_is_all,
+		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = ph_source_copy_is_all,
 		IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled,
 		IN(DEADLINE) = over_budget},
 	[PH_SOURCE_CLAIMING] = {STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore,
@@ -425,26 +427,27 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 		IN(ACTIVE) = active, IN(LOST) = ignore, IN(VOID_HEARD) = ignore,
 		IN(RELEASE) = not_any_more, IN(FORGOTTEN) = ignore, IN(SYNCED) = ignore,
 		IN(UNSYNCED) = ignore, IN(GRANTED) = commit, IN(DENIED) = claim_denied,
-		IN(O_DEAD) = copy_is_all, IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled,
-		IN(DEADLINE) = claim_too_slow},
+		IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = ph_source_peer_died,
+		IN(CANCEL) = cancelled, IN(DEADLINE) = claim_too_slow},
 	[PH_SOURCE_COMMITTING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore,
 		IN(READY) = ignore, IN(REJECTED) = ignore, IN(LOADED) = ignore,
 		IN(PREPARED) = ignore, IN(ACTIVE) = active, IN(RELEASE) = not_any_more,
 		IN(SYNCED) = commit_synced, IN(UNSYNCED) = commit_unsynced,
-		IN(O_DEAD) = copy_is_all, IN(B_DEAD) = ignore, IN(CANCEL) = ignore,
+		IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = ignore, IN(CANCEL) = ignore,
 		IN(DEADLINE) = ignore},
 	[PH_SOURCE_COMMITTED] = {IN(LOST) = take_back, IN(VOID_HEARD) = ignore,
 		IN(FORGOTTEN) = ignore, IN(GRANTED) = bug, IN(DENIED) = bug, STREAM_LATE,
 		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = take_back,
 		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
 		IN(RELEASE) = released, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
-		IN(O_DEAD) = copy_is_all, IN(B_DEAD) = target_dead, IN(CANCEL) = ignore,
+		IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = target_dead, IN(CANCEL) = ignore,
 		IN(DEADLINE) = ignore},
 	[PH_SOURCE_FINISHING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore,
 		IN(READY) = ignore, IN(REJECTED) = ignore, IN(LOADED) = ignore,
 		IN(PREPARED) = ignore, IN(ACTIVE) = ignore, IN(RELEASE) = ignore,
-		IN(SYNCED) = retain, IN(UNSYNCED) = done_unsynced, IN(O_DEAD) = copy_is_all,
-		IN(B_DEAD) = ignore, IN(CANCEL) = ignore, IN(DEADLINE) = ignore},
+		IN(SYNCED) = retain, IN(UNSYNCED) = done_unsynced,
+		IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = ignore, IN(CANCEL) = ignore,
+		IN(DEADLINE) = ignore},
 	[PH_SOURCE_RETAINING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = handled,
 		IN(READY) = ignore, IN(REJECTED) = released, IN(LOADED) = ignore,
 		IN(PREPARED) = ignore, IN(ACTIVE) = ignore, IN(RELEASE) = released,
@@ -460,14 +463,14 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore,
 		IN(REJECTED) = ph_source_rejected, IN(LOADED) = ignore, IN(PREPARED) = ignore,
 		IN(ACTIVE) = active, IN(RELEASE) = not_any_more, IN(SYNCED) = ignore,
-		IN(UNSYNCED) = ignore, IN(O_DEAD) = copy_is_all, IN(B_DEAD) = ph_source_void,
-		IN(CANCEL) = ignore, IN(DEADLINE) = ph_source_void},
+		IN(UNSYNCED) = ignore, IN(O_DEAD) = ph_source_copy_is_all,
+		IN(B_DEAD) = ph_source_void, IN(CANCEL) = ignore, IN(DEADLINE) = ph_source_void},
 	[PH_SOURCE_VOIDING] = {IN(LOST) = ignore, IN(VOID_HEARD) = ph_source_void_known,
 		IN(FORGOTTEN) = ignore, IN(GRANTED) = bug, IN(DENIED) = bug, STREAM_LATE,
 		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = ignore,
 		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
 		IN(RELEASE) = not_any_more, IN(SYNCED) = ph_source_void_synced,
-		IN(UNSYNCED) = ph_source_void_unsynced, IN(O_DEAD) = copy_is_all,
+		IN(UNSYNCED) = ph_source_void_unsynced, IN(O_DEAD) = ph_source_copy_is_all,
 		IN(B_DEAD) = ignore, IN(CANCEL) = ignore, IN(DEADLINE) = ph_source_void_too_long},
 	[PH_SOURCE_RECLAIMING] = {IN(LOST) = ignore, IN(VOID_HEARD) = ignore,
 		IN(FORGOTTEN) = ignore, IN(GRANTED) = ph_source_taken_back,
@@ -475,7 +478,7 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 		IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = ignore,
 		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
 		IN(RELEASE) = ignore, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
-		IN(O_DEAD) = copy_is_all, IN(B_DEAD) = ignore, IN(CANCEL) = ignore,
+		IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = ignore, IN(CANCEL) = ignore,
 		IN(DEADLINE) = ignore},
 	[PH_SOURCE_ENDED] = {IN(LOST) = ignore, IN(VOID_HEARD) = ignore, IN(FORGOTTEN) = forgotten,
 		IN(GRANTED) = ignore, IN(DENIED) = ignore, STREAM_LATE, WORKER_LATE,

@@ -34,6 +34,7 @@ enum ph_source_state ph_source_finish(
 enum ph_source_state ph_source_resume(struct ph_hub *hub, struct ph_source *s);
 void ph_source_blame(struct ph_source *s, const char *reason);
 enum ph_source_state ph_source_abort(struct ph_hub *hub, struct ph_source *s, const char *reason);
+enum ph_source_state ph_source_copy_is_all(struct ph_hub *hub, struct ph_source *s);
 enum ph_source_state ph_source_old_died(struct ph_hub *hub, struct ph_source *s);
 enum ph_source_state ph_source_peer_died(struct ph_hub *hub, struct ph_source *s);
 enum ph_source_state ph_source_rejected(struct ph_hub *hub, struct ph_source *s);

@@ -116,6 +116,9 @@ enum ph_source_state ph_source_abort(struct ph_hub *hub, struct ph_source *s, co
 
 enum ph_source_state ph_source_old_died(struct ph_hub *hub, struct ph_source *s)
 {
+	/* It had said its last word: what it wrote is on the way, and may be all that is left. */
+	if (s->have_end && s->end_final)
+		return ph_source_copy_is_all(hub, s);
 	/* B has not got all of it, so N is no copy: O's policy starts it again, here and now. */
 	bool prepared = s->said != PH_B_NONE;
 	ph_source_blame(s, "the old worker ended");

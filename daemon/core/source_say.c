@@ -249,11 +249,18 @@ static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_source *s)
 	case PH_SOURCE_ASKING:
 		return hub->now_ms + PH_ASK_MS;
 	case PH_SOURCE_PREPARING:
+		if (!spec)
+			return hub->now_ms;
 		return hub->now_ms + spec->start_timeout_ms + PEER_SLACK_MS +
 		       (s->overlap && spec->ready == PH_READY_NONE ? spec->retention_ms : 0);
 	case PH_SOURCE_COPYING:
+		if (!spec)
+			return s->progress_ms + PH_COPY_IDLE_MS;
 		return min_ms(s->copy_at_ms + spec->timeout_ms, s->progress_ms + PH_COPY_IDLE_MS);
 	case PH_SOURCE_FREEZING:
+		if (!s->old)
+			return hub->now_ms + PH_COPY_IDLE_MS;
+		return s->frozen_at_ms + ph_source_budget(s);
 	case PH_SOURCE_CONFIRMING:
 	case PH_SOURCE_CLAIMING:
 		if (!s->old)

@@ -752,6 +752,7 @@ void ph_target_deadline(struct ph_hub *hub, struct ph_target *target);
 size_t ph_migrations_in(const struct ph_hub *hub); /* slots taken */
 size_t ph_migrations_out(const struct ph_hub *hub);
 void ph_migration_peer_dead(struct ph_hub *hub, const struct ph_name *name);
+void ph_migration_peer_restarted(struct ph_hub *hub, const struct ph_name *name);
 void ph_migration_peer_back(struct ph_hub *hub, const struct ph_name *name);
 void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot); /* the entry has a new owner */
 

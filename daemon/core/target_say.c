@@ -501,6 +501,18 @@ void ph_migration_peer_dead(struct ph_hub *hub, const struct ph_name *name)
 			ph_target_step(hub, t, PH_TARGET_IN_A_DEAD);
 }
 
+/* What was not prepared yet ended with the source's daemon: its streams and its memory are gone. */
+void ph_migration_peer_restarted(struct ph_hub *hub, const struct ph_name *name)
+{
+	struct ph_target *t, *next;
+	HASH_ITER (hh, hub->targets, t, next) {
+		if (!ph_name_equal(&t->peer, name) || t->state > PH_TARGET_SETTLING)
+			continue;
+		ph_reason(t->reason, "the source's daemon was restarted");
+		ph_target_step(hub, t, PH_TARGET_IN_A_DEAD);
+	}
+}
+
 void ph_migration_peer_back(struct ph_hub *hub, const struct ph_name *name)
 {
 	struct ph_target *t, *next;

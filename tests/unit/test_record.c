@@ -96,7 +96,7 @@ static const char *const refused[] = {
 	"{\"op\":\"final\"}",
 	"{\"op\":\"final\",\"id\":\"0123\"}",
 	"{\"op\":\"draining\"}",
-	"{\"op\":\"spec\",\"child\":\"a\",\"revision\":1}",
+	"{\"op\":\"spec\",\"child\":\"a\"}",
 	"{\"op\":\"spec\",\"child\":\"a\",\"revision\":9007199254740992,\"text\":\"{}\"}",
 	"{\"op\":\"declared\",\"child\":\"a\",\"hash\":1}",
 	"{\"op\":\"seen\",\"child\":\"a\",\"epoch\":-1}",

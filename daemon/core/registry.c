@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define FETCH_AGAIN_MS 300
+#define WAITED_MAX 64  /* attempts that found no slot free, kept for a while */
 #define SEEN_BATCH 256 /* records of one batch */
 
 static struct ph_slot_key slot_key(const struct ph_key *key, const struct ph_name *local)
@@ -479,6 +480,29 @@ void ph_registry_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 
 /* ---- the history of migrations ---- */
 
+static void history_drop(struct ph_hub *hub, struct ph_history *h)
+{
+	DL_DELETE(hub->history, h);
+	HASH_DEL(hub->history_by_id, h);
+	free(h);
+	hub->n_history--;
+}
+
+bool ph_history_waited(const struct ph_migration_info *info)
+{
+	return info->result == PH_RESULT_ABORTED && strcmp(info->reason, PH_NO_SLOT) == 0;
+}
+
+/* They are kept only until everybody has heard that they run no more. */
+static void drop_waited(struct ph_hub *hub)
+{
+	size_t n = 0;
+	struct ph_history *h, *next;
+	DL_FOREACH_SAFE(hub->history, h, next)
+	if (ph_history_waited(&h->info) && ++n > WAITED_MAX)
+		history_drop(hub, h);
+}
+
 void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info)
 {
 	struct ph_history *h;
@@ -496,15 +520,14 @@ void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info)
 	h->info = *info;
 	h->presumed = false;
 	h->at_ms = hub->now_ms;
+	if (ph_history_waited(info))
+		drop_waited(hub);
 	for (struct ph_history *last = hub->history->prev; hub->n_history > PH_HISTORY_MAX;) {
 		struct ph_history *before = last->prev;
-		if (last->info.result != PH_RESULT_RUNNING || hub->n_history > 2 * PH_HISTORY_MAX) {
-			DL_DELETE(hub->history, last);
-			HASH_DEL(hub->history_by_id, last);
-			free(last);
-			hub->n_history--;
-		}
-		if (last == hub->history)
+		bool end = last == hub->history;
+		if (last->info.result != PH_RESULT_RUNNING || hub->n_history > 2 * PH_HISTORY_MAX)
+			history_drop(hub, last);
+		if (end)
 			break;
 		last = before;
 	}

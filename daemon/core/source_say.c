@@ -231,7 +231,7 @@ void ph_source_result(struct ph_hub *hub, struct ph_source *s, enum ph_result re
 	ph_source_show(hub, s);
 	if (result == PH_RESULT_DONE)
 		(void)emit(hub, s, PH_EMIT_CHILD_MIGRATED);
-	else
+	else if (strcmp(s->info.reason, PH_NO_SLOT) != 0)
 		emit(hub, s, PH_EMIT_MIGRATION_ABORTED)->text = ph_out_text(hub, s->info.reason);
 }
 
@@ -454,7 +454,8 @@ struct ph_source *ph_source_start(struct ph_hub *hub, struct ph_move *move)
 	old->source = s;
 	draw_ticket(hub, s->ticket);
 	s->state = PH_SOURCE_ASKING;
-	(void)emit(hub, s, PH_EMIT_MIGRATION_STARTED);
+	if (!slot->move_wait_ms) /* else it is one more attempt */
+		(void)emit(hub, s, PH_EMIT_MIGRATION_STARTED);
 	ph_source_entered(hub, s, PH_SOURCE_ENDED);
 	if (!s->overlap && (old->caps & PH_CAP_ASK))
 		ph_source_tell(hub, s, PH_W_HANDOVER_ASK);

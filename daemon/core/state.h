@@ -26,7 +26,8 @@
 #define PH_HISTORY_MAX 1000    /* finished migrations kept */
 #define PH_SENT_RING 128       /* heartbeats whose sending time is remembered */
 #define PH_BUSY "busy: " /* in the reason of an abort after which the same move is tried again */
-#define PH_LIST_MAX 64	 /* lines of a claim, entries of a piece, specs of a fetch */
+#define PH_NO_SLOT PH_BUSY "the target takes migrations_max children already"
+#define PH_LIST_MAX 64 /* lines of a claim, entries of a piece, specs of a fetch */
 
 /* ---- timers: a heap; `pos` 0 is idle ---- */
 
@@ -643,6 +644,8 @@ uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot);
 /* The source of these migrations is gone: none of them runs any more, as far as is known. */
 void ph_history_presume(struct ph_hub *hub, const struct ph_name *source, enum ph_result result,
 	const char *reason);
+/* An attempt that only found no slot free: no migration that failed, and shown to nobody. */
+bool ph_history_waited(const struct ph_migration_info *info);
 void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info);
 
 /* ---- member.c ---- */

@@ -206,7 +206,7 @@ static const char *objection(
 	if (!hub->set.journal_writable)
 		return "the journal of this node cannot be written";
 	if (ph_migrations_in(hub) >= hub->set.migrations_max)
-		return "this node takes migrations_max children already";
+		return &PH_NO_SLOT[sizeof PH_BUSY - 1]; /* A puts PH_BUSY in front */
 	if (slot->target || slot->instance)
 		return "this node still has a worker of that child";
 	*busy = false;

@@ -165,7 +165,8 @@ void ph_hub_migrations(const struct ph_hub *hub, uint64_t now_ms,
 		const struct ph_history *h;
 		DL_FOREACH (hub->history, h) {
 			struct ph_migration_info info = h->info;
-			if ((info.result != PH_RESULT_RUNNING) != (finished == 1))
+			if ((info.result != PH_RESULT_RUNNING) != (finished == 1) ||
+				ph_history_waited(&info))
 				continue;
 			if (!finished)
 				info.elapsed_ms += now_ms - h->at_ms;

@@ -100,14 +100,17 @@ static void tell_outcome(const struct ph_progress *progress, const json_t *answe
 	const json_t *left = json_object_get(answer, "left");
 	size_t i;
 
-	json_array_foreach(moved, i, entry) tell_moved(&progress->view, entry);
-	if (ctl->no_wait && json_array_size(moved) == 0)
+	if (ctl->no_wait) { /* nothing has moved yet */
 		printf("%s: under way; see 'prochubctl migrations'\n", ctl->command->verb);
-	else if (json_array_size(moved) == 0 && json_array_size(left) == 0 &&
-		 strcmp(ctl->command->verb, "move") != 0)
-		printf("%s: done, nothing had to move\n", ctl->command->verb);
-	if (ctl->no_wait)
 		return;
+	}
+	json_array_foreach(moved, i, entry) tell_moved(&progress->view, entry);
+	if (json_array_size(moved) == 0 && json_array_size(left) == 0) {
+		if (!strcmp(ctl->command->verb, "drain"))
+			puts("drain: done, nothing had to move");
+		else
+			printf("%s: done\n", ctl->command->verb);
+	}
 	json_array_foreach(left, i, entry) tell_left(&progress->view, entry);
 }
 

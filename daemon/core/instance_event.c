@@ -145,7 +145,7 @@ static void claim_back(struct ph_hub *hub, struct ph_instance *instance, const s
 	ph_instance_arm(hub, instance);
 }
 
-static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
+static void take_hello(struct ph_instance *instance, const struct ph_wmsg *msg)
 {
 	instance->connected = true;
 	instance->caps = msg->caps;
@@ -154,7 +154,10 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 	instance->format_version = msg->version;
 	instance->n_accepts = msg->n_accepts;
 	memcpy(instance->accepts, msg->accepts, sizeof instance->accepts);
-	claim_back(hub, instance, msg);
+}
+
+static void say_welcome(struct ph_hub *hub, struct ph_instance *instance)
+{
 	struct ph_wmsg *answer = ph_tell(hub, instance, PH_W_WELCOME);
 	answer->v1 = true;
 	answer->node = hub->set.node;
@@ -164,49 +167,64 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 	answer->epoch = instance->epoch;
 	answer->role = instance->role;
 	put_migration(instance, answer);
-	if (instance->source && instance->source->old == instance)
-		ph_source_hello(hub, instance->source);
-	else if (instance->target && instance->target->state < PH_TARGET_NEVER &&
-		 instance->target->fresh == instance)
-		ph_target_hello(hub, instance->target, msg);
-	else if (instance->slot->instance == instance && msg->has_standing &&
-		 !ph_id_none(&msg->standing_id) && msg->standing != PH_STANDING_COMMITTED) {
-		/* It stands in a handover that nobody here knows: it was never decided. */
-		instance->past = msg->standing_id;
-		if (instance->state == PH_INSTANCE_STANDING) { /* it was prepared by nobody */
-			struct ph_wmsg *abort = ph_tell(hub, instance, PH_W_ABORT);
-			abort->id = msg->standing_id;
-			abort->epoch = instance->epoch;
-			abort->reason = "the migration is not known any more";
-			ph_instance_step(hub, instance, PH_INSTANCE_IN_DEADLINE);
-			return;
-		}
-		if (hub->set.journal_lost && msg->standing <= PH_STANDING_FROZEN &&
-			instance->slot->instance == instance) {
-			ph_source_lost(hub, instance, &msg->standing_id);
-			return;
-		}
-		/* Activated by a record, but never told so. */
-		bool untold =
-			instance->role == PH_ROLE_ACTIVE && msg->standing_role == PH_ROLE_STANDBY;
-		struct ph_wmsg *resume =
-			ph_tell(hub, instance, untold ? PH_W_ACTIVATE : PH_W_RESUME);
-		resume->id = msg->standing_id;
-		resume->epoch = instance->epoch;
-		resume->reason = "the migration is not known any more";
+}
+
+/* It stands in a handover that nobody here knows. True: that decides what becomes of it. */
+static bool settle_unknown(
+	struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
+{
+	bool stray = instance->state == PH_INSTANCE_STANDING; /* prepared by nobody */
+	instance->past = msg->standing_id;
+	if (!stray && hub->set.journal_lost && msg->standing <= PH_STANDING_FROZEN) {
+		ph_source_lost(hub, instance, &msg->standing_id);
+		return true;
 	}
-	ph_instance_step(hub, instance, PH_INSTANCE_IN_HELLO);
-	if (instance->slot && msg->has_standing && msg->standing_role == PH_ROLE_ACTIVE &&
-		instance->role == PH_ROLE_ACTIVE && msg->standing_epoch != instance->epoch) {
+	/* Activated by a record but never told so, or the old one of what was never decided. */
+	bool untold = instance->role == PH_ROLE_ACTIVE && msg->standing_role == PH_ROLE_STANDBY;
+	enum ph_wop op = stray ? PH_W_ABORT : untold ? PH_W_ACTIVATE : PH_W_RESUME;
+	struct ph_wmsg *word = ph_tell(hub, instance, op);
+	word->id = msg->standing_id;
+	word->epoch = instance->epoch;
+	word->reason = op == PH_W_ACTIVATE ? NULL : "the migration is not known any more";
+	if (stray)
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_DEADLINE);
+	return stray;
+}
+
+/* What an active worker says of itself after a reconnect, against what is so. */
+static void settle_active(
+	struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
+{
+	if (!msg->has_standing || msg->standing_role != PH_ROLE_ACTIVE ||
+		instance->role != PH_ROLE_ACTIVE)
+		return;
+	if (msg->standing_epoch != instance->epoch) {
 		struct ph_wmsg *role = ph_tell(hub, instance, PH_W_ROLE);
 		role->role = PH_ROLE_ACTIVE;
 		role->epoch = instance->epoch;
 	}
 	/* It serves already: its `ready` was heard by an earlier daemon, or by none. */
-	if (instance->slot && instance->adopted && instance->state == PH_INSTANCE_STARTING &&
-		msg->has_standing && msg->standing_role == PH_ROLE_ACTIVE &&
-		instance->role == PH_ROLE_ACTIVE)
+	if (instance->adopted && instance->state == PH_INSTANCE_STARTING)
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_READY);
+}
+
+static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
+{
+	const struct ph_target *target = instance->target;
+	take_hello(instance, msg);
+	claim_back(hub, instance, msg);
+	say_welcome(hub, instance);
+	if (instance->source && instance->source->old == instance)
+		ph_source_hello(hub, instance->source);
+	else if (target && target->state < PH_TARGET_NEVER && target->fresh == instance)
+		ph_target_hello(hub, instance->target, msg);
+	else if (instance->slot->instance == instance && msg->has_standing &&
+		 !ph_id_none(&msg->standing_id) && msg->standing != PH_STANDING_COMMITTED &&
+		 settle_unknown(hub, instance, msg))
+		return;
+	ph_instance_step(hub, instance, PH_INSTANCE_IN_HELLO);
+	if (instance->slot)
+		settle_active(hub, instance, msg);
 }
 
 static void set_meta(struct ph_hub *hub, struct ph_instance *instance, const char *meta)

@@ -466,8 +466,8 @@ static void take_entries(struct ph_hub *hub, struct ph_member *member, const str
 void ph_registry_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_member *member = ph_member_find(hub, &msg->from);
-	if (!member)
-		return;
+	if (!member || !ph_member_live(member))
+		return; /* late words of one that left or died would bring back what was settled */
 	take_entries(hub, member, msg);
 	for (size_t i = 0; i < msg->n_migrations; i++)
 		if (ph_name_equal(&msg->migrations[i].from, &msg->from))

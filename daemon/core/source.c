@@ -254,6 +254,12 @@ static enum ph_source_state take_back(struct ph_hub *hub, struct ph_source *s)
 	return ph_source_resume(hub, s);
 }
 
+/* Nothing was committed, so O could resume; without O what B has lost may be all there was. */
+static enum ph_source_state lost_early(struct ph_hub *hub, struct ph_source *s)
+{
+	return s->old ? s->state : take_back(hub, s);
+}
+
 static enum ph_source_state target_dead(struct ph_hub *hub, struct ph_source *s)
 {
 	ph_source_blame(s, "the target node died after the commit");
@@ -416,15 +422,17 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 		IN(SYNCED) = final_synced, IN(UNSYNCED) = final_unsynced,
 		IN(O_DEAD) = ph_source_old_died, IN(B_DEAD) = ph_source_peer_died,
 		IN(CANCEL) = cancelled, IN(DEADLINE) = over_budget},
-	[PH_SOURCE_CONFIRMING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore,
-		IN(READY) = ignore, IN(REJECTED) = ph_source_rejected, IN(LOADED) = ignore,
+	[PH_SOURCE_CONFIRMING] = {IN(LOST) = lost_early, IN(VOID_HEARD) = ignore,
+		IN(FORGOTTEN) = ignore, IN(GRANTED) = bug, IN(DENIED) = bug, STREAM_LATE,
+		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore,
+		IN(REJECTED) = ph_source_rejected, IN(LOADED) = ignore,
 		IN(PREPARED) = claim_for_peer, IN(ACTIVE) = active, IN(RELEASE) = not_any_more,
 		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = ph_source_copy_is_all,
 		IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled,
 		IN(DEADLINE) = over_budget},
 	[PH_SOURCE_CLAIMING] = {STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore,
 		IN(REJECTED) = ph_source_rejected, IN(LOADED) = ignore, IN(PREPARED) = ignore,
-		IN(ACTIVE) = active, IN(LOST) = ignore, IN(VOID_HEARD) = ignore,
+		IN(ACTIVE) = active, IN(LOST) = lost_early, IN(VOID_HEARD) = ignore,
 		IN(RELEASE) = not_any_more, IN(FORGOTTEN) = ignore, IN(SYNCED) = ignore,
 		IN(UNSYNCED) = ignore, IN(GRANTED) = commit, IN(DENIED) = claim_denied,
 		IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = ph_source_peer_died,

@@ -127,8 +127,9 @@ static uint64_t base_epoch(const struct ph_claim *claim)
 {
 	if (claim->basis == PH_CLAIM_TAKEOVER && claim->slot->target)
 		return claim->slot->target->epoch;
-	if (claim->slot->source)
-		return claim->slot->source->epoch;
+	const struct ph_source *s = claim->slot->source;
+	if (s) /* a release names an epoch, and releases that one too */
+		return s->given_back ? s->new_epoch : s->epoch;
 	return 0;
 }
 

@@ -260,6 +260,12 @@ static enum ph_source_state lost_early(struct ph_hub *hub, struct ph_source *s)
 	return s->old ? s->state : take_back(hub, s);
 }
 
+static enum ph_source_state nacked(struct ph_hub *hub, struct ph_source *s)
+{
+	s->given_back = true;
+	return take_back(hub, s);
+}
+
 static enum ph_source_state target_dead(struct ph_hub *hub, struct ph_source *s)
 {
 	ph_source_blame(s, "the target node died after the commit");
@@ -332,7 +338,7 @@ static enum ph_source_state released(struct ph_hub *hub, struct ph_source *s)
 		ph_source_answer_release(hub, s, false);
 		return s->state;
 	}
-	s->back = s->reclaim = true;
+	s->back = s->reclaim = s->given_back = true;
 	ph_source_blame(s, "the new worker ended before it was ready");
 	s->slot->instance = s->old;
 	return ph_source_resume(hub, s);
@@ -445,7 +451,7 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 		IN(DEADLINE) = ignore},
 	[PH_SOURCE_COMMITTED] = {IN(LOST) = take_back, IN(VOID_HEARD) = ignore,
 		IN(FORGOTTEN) = ignore, IN(GRANTED) = bug, IN(DENIED) = bug, STREAM_LATE,
-		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = take_back,
+		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = nacked,
 		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
 		IN(RELEASE) = released, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
 		IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = target_dead, IN(CANCEL) = ignore,

@@ -319,6 +319,7 @@ struct ph_source {
 	bool claim_asked;
 	bool voided, reclaim; /* O resumes only by a claim */
 	bool back;	      /* rolled back or taken back */
+	bool given_back;      /* B has written that it does not own new_epoch (any more) */
 	bool peer_active;     /* B itself said so, or the registry */
 	bool handled;	      /* retention_handled, or retention passed in an overlap */
 	bool streaming;

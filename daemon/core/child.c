@@ -89,6 +89,45 @@ static void journal_declared(struct ph_hub *hub, struct ph_child *child)
 	(void)ph_journal(hub, &record);
 }
 
+static bool owns_any(const struct ph_hub *hub, const struct ph_child *child)
+{
+	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+		if (ph_name_equal(&slot->k.key.child, &child->name) && ph_slot_mine(hub, slot))
+			return true;
+	return false;
+}
+
+/* A worker goes on under the new text where nothing of its process changed, else it starts anew. */
+static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot *slot)
+{
+	struct ph_instance *instance = slot->instance;
+	if (slot->source || slot->target)
+		return; /* its migration goes on with the text that it began with */
+	bool gone = slot->k.key.instance >= child->spec->instances;
+	if (gone) {
+		instance->after = PH_AFTER_DISCARD;
+		slot->entry.state = PH_CHILD_REMOVED;
+		ph_slot_publish(hub, slot);
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
+	} else if (instance->spec->process == child->spec->process) {
+		ph_out_bury_spec(hub, instance->spec);
+		instance->spec = ph_must(ph_spec_clone(child->spec));
+		ph_slot_publish(hub, slot);
+	} else if (!slot->wish_stopped) {
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_RESTART);
+	}
+}
+
+static void apply_to_instances(struct ph_hub *hub, struct ph_child *child)
+{
+	for (struct ph_slot *slot = hub->slots, *next; slot; slot = next) {
+		next = slot->hh.next;
+		if (ph_name_equal(&slot->k.key.child, &child->name) && ph_slot_mine(hub, slot) &&
+			slot->instance)
+			apply_to(hub, child, slot);
+	}
+}
+
 void ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec,
 	uint64_t revision, bool journal)
 {
@@ -96,10 +135,12 @@ void ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const struct 
 		return;
 	struct ph_spec *copy = ph_must(ph_spec_clone(spec));
 	copy->revision = revision;
-	ph_spec_free(child->spec);
+	ph_out_bury_spec(hub, child->spec);
 	child->spec = copy;
 	if (journal)
 		journal_spec(hub, child);
+	if (hub->started)
+		apply_to_instances(hub, child);
 }
 
 static uint64_t next_revision(const struct ph_hub *hub, const struct ph_child *child)
@@ -123,43 +164,6 @@ const struct ph_spec *ph_child_settle(struct ph_hub *hub, struct ph_child *child
 
 /* ---- the configuration of this node ---- */
 
-static bool owns_any(const struct ph_hub *hub, const struct ph_child *child)
-{
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
-		if (ph_name_equal(&slot->k.key.child, &child->name) && ph_slot_mine(hub, slot))
-			return true;
-	return false;
-}
-
-/* A worker goes on under the new text where nothing of its process changed, else it starts anew. */
-static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot *slot)
-{
-	struct ph_instance *instance = slot->instance;
-	bool gone = slot->k.key.instance >= child->spec->instances;
-	if (gone) {
-		instance->after = PH_AFTER_DISCARD;
-		slot->entry.state = PH_CHILD_REMOVED;
-		ph_slot_publish(hub, slot);
-		ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
-	} else if (instance->spec->process == child->spec->process) {
-		ph_spec_free(instance->spec);
-		instance->spec = ph_must(ph_spec_clone(child->spec));
-		ph_slot_publish(hub, slot);
-	} else if (!slot->wish_stopped) {
-		ph_instance_step(hub, instance, PH_INSTANCE_IN_RESTART);
-	}
-}
-
-static void apply_to_instances(struct ph_hub *hub, struct ph_child *child)
-{
-	for (struct ph_slot *slot = hub->slots, *next; slot; slot = next) {
-		next = slot->hh.next;
-		if (ph_name_equal(&slot->k.key.child, &child->name) && ph_slot_mine(hub, slot) &&
-			slot->instance)
-			apply_to(hub, child, slot);
-	}
-}
-
 /* Wanted keys are shown as waiting from the first moment on. */
 static void make_slots(struct ph_hub *hub, const struct ph_spec *spec)
 {
@@ -173,7 +177,7 @@ static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_
 {
 	bool first = !child->own && !child->spec;
 	struct ph_spec *copy = ph_must(ph_spec_clone(spec));
-	ph_spec_free(child->own);
+	ph_out_bury_spec(hub, child->own);
 	child->own = copy;
 	child->dropped = false;
 	make_slots(hub, spec);
@@ -237,7 +241,7 @@ void ph_child_configure(struct ph_hub *hub, const struct ph_config *config)
 			kept = ph_name_equal(&config->specs[i]->child, &child->name);
 		if (kept || !child->own)
 			continue;
-		ph_spec_free(child->own);
+		ph_out_bury_spec(hub, child->own);
 		child->own = NULL;
 		ask_who_declares(hub, child);
 	}
@@ -355,9 +359,9 @@ static void remove_child(struct ph_hub *hub, struct ph_child *child)
 	(void)ph_emit(hub, PH_EMIT_CHILD_REMOVED, &(struct ph_key){.child = child->name});
 }
 
-void ph_child_forget(struct ph_child *child, uint64_t revision)
+void ph_child_forget(struct ph_hub *hub, struct ph_child *child, uint64_t revision)
 {
-	ph_spec_free(child->spec);
+	ph_out_bury_spec(hub, child->spec);
 	child->spec = NULL;
 	child->wanted_revision = revision;
 }
@@ -371,7 +375,7 @@ void ph_child_gone(struct ph_hub *hub, const struct ph_name *name)
 	struct ph_record record = {.kind = PH_RECORD_SPEC,
 		.key = {.child = child->name},
 		.revision = child->spec->revision};
-	ph_spec_free(child->spec);
+	ph_out_bury_spec(hub, child->spec);
 	child->spec = NULL;
 	(void)ph_journal(hub, &record); /* without a text: it is gone */
 }

@@ -88,7 +88,9 @@ static void decide(struct ph_hub *hub, struct ph_claim *claim, bool granted)
 			ph_plan_soon(hub, WAIT_MS);
 		return;
 	}
-	if (basis == PH_CLAIM_TAKEOVER && slot->target) {
+	if (basis == PH_CLAIM_TAKEOVER) {
+		if (!slot->target)
+			return;
 		slot->target->new_epoch = granted ? epoch : slot->target->new_epoch;
 		ph_target_step(
 			hub, slot->target, granted ? PH_TARGET_IN_GRANTED : PH_TARGET_IN_DENIED);
@@ -225,14 +227,12 @@ void ph_claim_deadline(struct ph_hub *hub, struct ph_claim *claim)
 		return;
 	}
 	ph_timer_set(hub, &claim->timer, hub->now_ms + ASK_AGAIN_MS);
-	for (size_t i = 0; i < claim->n_wait; i++) {
-		struct ph_bmsg *msg = ph_send(hub, &claim->wait[i], PH_B_CLAIM);
-		struct ph_claim_line *line = ph_out_alloc(hub, sizeof *line);
-		put_line(claim, line);
-		msg->claims = line;
-		msg->n_claims = 1;
-		msg->claim = claim->number;
-	}
+	if (hub->asked_again == claim->number && hub->asked_again_ms == hub->now_ms)
+		return; /* with another one of its batch */
+	hub->asked_again = claim->number;
+	hub->asked_again_ms = hub->now_ms;
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		ask(hub, &m->info.name, claim->number);
 }
 
 static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)

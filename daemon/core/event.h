@@ -34,7 +34,7 @@
 	X(STREAM_PROGRESS) /* `stream`: bytes of all rounds so far */ \
 	X(STREAM_FAILED)   /* `stream`, `text` */ \
 	X(STREAM_NO_DIAL)  /* `stream`: the peer's stream address cannot be dialled */ \
-	X(JOURNALLED)	   /* `ticket`, `error` 0: that record and all before it are synced; \
+	X(JOURNALLED)	   /* `ticket`, `error` 0: that record is synced; \
 			      else nothing is known of it */ \
 	X(JOURNAL_BACK)	   /* a new journal is in place, `id` its id: records count again */ \
 	X(COMMAND)	   /* `command` */ \

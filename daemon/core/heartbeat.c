@@ -67,6 +67,20 @@ static void forgive(struct ph_hub *hub)
 		hub->away = true;
 }
 
+/* Without its bus process this node hears nobody and says nothing: no verdict, no decision. */
+void ph_member_bus(struct ph_hub *hub, bool up)
+{
+	if (!up && !hub->bus_down)
+		hub->bus_down_ms = hub->now_ms;
+	if (up && hub->bus_down) {
+		for (struct ph_member *m = hub->members; m; m = m->hh.next)
+			m->echo_at_ms = hub->now_ms;
+		hub->away =
+			hub->away || hub->now_ms >= hub->bus_down_ms + hub->set.failure_timeout_ms;
+	}
+	hub->bus_down = !up;
+}
+
 void ph_member_woke(struct ph_hub *hub)
 {
 	if (hub->beat.pos && hub->now_ms >= hub->last_beat_ms + LAG_BEATS * hub->set.heartbeat_ms)
@@ -91,6 +105,8 @@ static bool nobody_hears(const struct ph_hub *hub, const struct ph_member *mute)
 
 static void judge(struct ph_hub *hub)
 {
+	if (hub->bus_down) /* the silence is ours */
+		return;
 	uint64_t silent = (SILENT_BEATS + 1) * hub->set.heartbeat_ms;
 	struct ph_member *m, *next;
 	HASH_ITER (hh, hub->members, m, next) {

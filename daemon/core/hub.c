@@ -145,7 +145,7 @@ static void own_now(
 	struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
 	const struct ph_spec *spec = child ? ph_child_settle(hub, child) : NULL;
 	bool overtaken = slot->entered && slot->entry.epoch > epoch;
-	if (!spec || overtaken || slot->instance || slot->target || hub->exiting)
+	if (!spec || overtaken || slot->instance || slot->target || hub->shutting)
 		return;
 	ph_slot_own(hub, slot, epoch, lineage);
 	slot->instance = ph_instance_new(hub, slot, spec, PH_ROLE_ACTIVE, epoch);
@@ -227,7 +227,7 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 		if (record->spec)
 			ph_child_in_force(hub, child, record->spec, record->revision, false);
 		else if (!record->text)
-			ph_child_forget(child, record->revision);
+			ph_child_forget(hub, child, record->revision);
 		break;
 	case PH_RECORD_DECLARED:
 		child = ph_child_get(hub, &record->key.child);
@@ -452,10 +452,10 @@ static void dispatch(struct ph_hub *hub, const struct ph_event *event)
 		on_message(hub, event->message);
 		break;
 	case PH_EV_BUS_UP:
-		hub->bus_up = true;
+		ph_member_bus(hub, true);
 		break;
 	case PH_EV_BUS_DOWN:
-		hub->bus_up = false;
+		ph_member_bus(hub, false);
 		break;
 	case PH_EV_SPAWNED:
 	case PH_EV_SPAWN_FAILED:
@@ -497,9 +497,10 @@ static void dispatch(struct ph_hub *hub, const struct ph_event *event)
 /* Until its registry is in step again, a node that was away acts on no deadline of these. */
 static bool held_back(const struct ph_hub *hub, const struct ph_timer *timer)
 {
-	return hub->away && (timer->kind == PH_TIMER_SOURCE || timer->kind == PH_TIMER_TARGET ||
-				    timer->kind == PH_TIMER_CLAIM ||
-				    timer->kind == PH_TIMER_MOVES || timer->kind == PH_TIMER_PLAN);
+	return (hub->away || hub->bus_down) &&
+	       (timer->kind == PH_TIMER_SOURCE || timer->kind == PH_TIMER_TARGET ||
+		       timer->kind == PH_TIMER_CLAIM || timer->kind == PH_TIMER_MOVES ||
+		       timer->kind == PH_TIMER_PLAN);
 }
 
 static void run_timer(struct ph_hub *hub, struct ph_timer *timer)
@@ -559,7 +560,6 @@ void ph_step(
 	if (hub->started) {
 		ph_claim_run(hub);
 		ph_plan_drained(hub);
-		ph_order_check(hub);
 		ph_shutdown_check(hub);
 		if (hub->flush_now)
 			ph_registry_flush(hub);

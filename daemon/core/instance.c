@@ -205,7 +205,7 @@ static enum ph_instance_state again(struct ph_hub *hub, struct ph_instance *inst
 {
 	struct ph_child *child = ph_child_find(hub, &instance->slot->k.key.child);
 	if (child && child->spec && child->spec->revision != instance->spec->revision) {
-		ph_spec_free(instance->spec);
+		ph_out_bury_spec(hub, instance->spec);
 		instance->spec = ph_must(ph_spec_clone(child->spec));
 	}
 	instance->streak = 0;
@@ -475,7 +475,7 @@ static cell *const machine[PH_INSTANCE_STATE_COUNT][PH_INSTANCE_INPUT_COUNT] = {
 		IN(ACTIVATE) = ignore, IN(FREEZE) = ignore, IN(THAW) = ignore, IN(RETIRE) = ignore,
 		IN(STOP) = stop_later, IN(RESTART) = restart_later, IN(KILL) = ignore,
 		IN(EXITED) = exited, IN(GONE) = bug, IN(DEADLINE) = kill_now},
-	[PH_INSTANCE_REAPING] = {IN(START) = restart_later, IN(SPAWNED) = bug,
+	[PH_INSTANCE_REAPING] = {IN(START) = restart_later, IN(SPAWNED) = ignore,
 		IN(SPAWN_FAILED) = bug, IN(HELLO) = ignore, IN(READY) = ignore,
 		IN(ACTIVATE) = ignore, IN(FREEZE) = ignore, IN(THAW) = ignore, IN(RETIRE) = ignore,
 		IN(STOP) = stop_later, IN(RESTART) = restart_later, IN(KILL) = ignore,

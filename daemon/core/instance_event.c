@@ -35,7 +35,7 @@ void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance)
 		instance->source->old = NULL;
 	if (instance->target && instance->target->fresh == instance)
 		instance->target->fresh = NULL;
-	ph_spec_free(instance->spec);
+	ph_out_bury_spec(hub, instance->spec);
 	free(instance->window_ms);
 	instance->spec = NULL;
 	instance->slot = NULL;
@@ -288,7 +288,6 @@ static void on_notify(struct ph_hub *hub, struct ph_instance *instance, const st
 	if (n->extend_ms && instance->state == PH_INSTANCE_STARTING) {
 		instance->since_ms = hub->now_ms + n->extend_ms - instance->spec->start_timeout_ms;
 		ph_instance_arm(hub, instance);
-		return;
 	}
 	if (n->ready && instance->spec->ready == PH_READY_NOTIFY &&
 		instance->state == PH_INSTANCE_STARTING)

@@ -370,7 +370,6 @@ static void become_alive(struct ph_hub *hub)
 {
 	hub->self_state = PH_MEMBER_ALIVE;
 	ph_emit(hub, PH_EMIT_NODE_JOINED, NULL)->peer = hub->set.node;
-	hub->joined_set = true;
 	if (hub->set.address[0])
 		ph_plan_soon(hub, hub->set.settle_ms);
 	else

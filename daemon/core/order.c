@@ -15,6 +15,7 @@
 #define ORDER_MAX_MS 3600000 /* an order that is followed for longer is let go */
 #define UNDRAINED_MS 2000    /* its heartbeat has had time to say that it drains */
 #define UNHEARD_MS 10000     /* the list of migrations has had time to come here */
+#define STIR_MS 5	     /* changes are gathered for so long before an order is looked at */
 #define LOOK_MS 200	     /* its state is looked at again, whatever happened */
 
 /* ---- the owner: carry it out ---- */
@@ -199,6 +200,7 @@ void ph_order_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 		on_order(hub, msg);
 	else
 		on_ack(hub, msg);
+	ph_order_stir(hub);
 }
 
 /* ---- the node whose operator it is ---- */
@@ -517,16 +519,16 @@ static void check_one(struct ph_hub *hub, struct ph_order *order)
 	}
 }
 
-void ph_order_check(struct ph_hub *hub)
+void ph_order_stir(struct ph_hub *hub)
 {
-	struct ph_order *order, *next;
-	DL_FOREACH_SAFE(hub->orders, order, next)
-	check_one(hub, order);
+	for (struct ph_order *order = hub->orders; order; order = order->next)
+		if (!order->timer.pos || order->timer.at_ms > hub->now_ms + STIR_MS)
+			ph_timer_set(hub, &order->timer, hub->now_ms + STIR_MS);
 }
 
 void ph_order_deadline(struct ph_hub *hub, struct ph_order *order)
 {
-	(void)hub, (void)order; /* ph_order_check looks at it at the end of the step */
+	check_one(hub, order);
 }
 
 static void ensure_slots(struct ph_hub *hub, const struct ph_name *name)
@@ -587,6 +589,7 @@ void ph_order_command(struct ph_hub *hub, const struct ph_command *c)
 		return;
 	}
 	DL_APPEND(hub->orders, order);
+	ph_timer_set(hub, &order->timer, hub->now_ms);
 	for (size_t i = 0; i < order->n_lines && c->verb == PH_VERB_MOVE; i++) {
 		struct ph_slot *slot = ph_slot_find(hub, &order->lines[i].key, NULL);
 		if (slot && slot->entered && ph_name_equal(&slot->entry.node, &c->node)) {

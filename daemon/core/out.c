@@ -79,12 +79,34 @@ static void free_arena(struct ph_hub *hub)
 		hub->arena->used = 0;
 }
 
+void ph_out_bury_spec(struct ph_hub *hub, struct ph_spec *spec)
+{
+	if (!spec)
+		return;
+	if (hub->n_spec_graves == hub->spec_graves_cap) {
+		hub->spec_graves_cap = hub->spec_graves_cap ? 2 * hub->spec_graves_cap : 16;
+		hub->spec_graves = ph_must(
+			realloc(hub->spec_graves, hub->spec_graves_cap * sizeof(struct ph_spec *)));
+	}
+	hub->spec_graves[hub->n_spec_graves++] = spec;
+}
+
+static void free_graves(struct ph_hub *hub)
+{
+	for (size_t i = 0; i < hub->n_graves; i++)
+		free(hub->graves[i]);
+	for (size_t i = 0; i < hub->n_spec_graves; i++)
+		ph_spec_free(hub->spec_graves[i]);
+	hub->n_graves = hub->n_spec_graves = 0;
+}
+
 void ph_out_begin(struct ph_hub *hub)
 {
 	if (hub->out_done < hub->n_out)
 		return;
 	hub->n_out = hub->out_done = 0;
 	free_arena(hub);
+	free_graves(hub);
 }
 
 void ph_out_end(struct ph_hub *hub, struct ph_actions *ret)
@@ -95,15 +117,14 @@ void ph_out_end(struct ph_hub *hub, struct ph_actions *ret)
 	ret->n = n;
 	ret->items = hub->out + hub->out_done;
 	hub->out_done += n;
-	for (size_t i = 0; i < hub->n_graves; i++)
-		free(hub->graves[i]);
-	hub->n_graves = 0;
 }
 
 void ph_out_free(struct ph_hub *hub)
 {
 	hub->n_out = hub->out_done = 0;
 	free_arena(hub);
+	free_graves(hub);
+	free(hub->spec_graves);
 	free(hub->arena);
 	free(hub->out);
 	free(hub->graves);

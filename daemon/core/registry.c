@@ -112,6 +112,7 @@ static void set_meta(struct ph_slot *slot, const char *meta)
 static void changed(struct ph_hub *hub, const struct ph_slot *slot)
 {
 	ph_out(hub, PH_ACT_CHANGED)->key = slot->k.key;
+	ph_order_stir(hub);
 }
 
 /* To be cast: at once where the owner changed, else gathered for a moment. */
@@ -154,7 +155,8 @@ void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum 
 	slot->entry.version = ++hub->version;
 	digest_toggle(hub, slot);
 	ph_slot_seen(hub, slot, epoch);
-	touch(hub, slot, true);
+	/* A cold start is no news that somebody waits for: thousands of them are gathered. */
+	touch(hub, slot, lineage != PH_LINEAGE_COLD);
 }
 
 void ph_slot_give(
@@ -396,7 +398,9 @@ static void apply(struct ph_hub *hub, const struct ph_name *author, const struct
 {
 	struct ph_slot *slot = ph_slot_get(hub, &e->key, e->local ? &e->node : NULL);
 	ph_slot_seen(hub, slot, e->epoch);
-	slot->swept = true;
+	struct ph_member *speaker = ph_member_find(hub, author);
+	if (speaker && speaker->sweeping)
+		slot->swept = speaker->sweep;
 	if (!is_news(slot, e, author) || (ph_is_self(hub, &e->node) && slot->entered))
 		return;
 	bool was_mine = ph_slot_mine(hub, slot);
@@ -432,7 +436,7 @@ static void apply(struct ph_hub *hub, const struct ph_name *author, const struct
 static void sweep(struct ph_hub *hub, const struct ph_member *member)
 {
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
-		if (slot->swept || !slot->entered ||
+		if (slot->swept == member->sweep || !slot->entered ||
 			!ph_name_equal(&slot->entry.node, &member->info.name))
 			continue;
 		digest_toggle(hub, slot);
@@ -447,8 +451,7 @@ static void take_entries(struct ph_hub *hub, struct ph_member *member, const str
 {
 	if (msg->whole) {
 		member->sweeping = true;
-		for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
-			slot->swept = false;
+		member->sweep = ++hub->sweeps;
 	}
 	for (size_t i = 0; i < msg->n_entries; i++)
 		apply(hub, &member->info.name, &msg->entries[i]);
@@ -520,6 +523,7 @@ void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info)
 	h->info = *info;
 	h->presumed = false;
 	h->at_ms = hub->now_ms;
+	ph_order_stir(hub);
 	if (ph_history_waited(info))
 		drop_waited(hub);
 	for (struct ph_history *last = hub->history->prev; hub->n_history > PH_HISTORY_MAX;) {

@@ -383,7 +383,7 @@ void ph_source_restart(struct ph_hub *hub)
 	struct ph_source *s, *next;
 	HASH_ITER (hh, hub->sources, s, next)
 		restart_one(hub, s);
-	/* Outcomes of partners that never answer are bounded. */
+	/* What partners that never answer have left behind is bounded, here. */
 	HASH_ITER (hh, hub->sources, s, next)
 		if (s->state == PH_SOURCE_ENDED && HASH_COUNT(hub->sources) > ENDED_MAX)
 			ph_source_free(hub, s);

@@ -2,8 +2,9 @@
  * state.h - the inside of a hub, shared by core's own files and by nobody else.
  *
  * What always holds: objects name each other by id or by a pointer that the owner clears; an
- * object is freed only at the end of a step (ph_out_bury). One record (struct ph_slot) stands for
- * each key that was ever heard of; everything that this node does about the key hangs off it.
+ * object is freed only when no action can name it any more (ph_out_bury). One record (struct
+ * ph_slot) stands for each key that was ever heard of; everything that this node does about the key
+ * hangs off it.
  */
 #ifndef PH_CORE_STATE_H
 #define PH_CORE_STATE_H
@@ -80,6 +81,7 @@ struct ph_member {
 	uint64_t digest;		/* of its part as we have it */
 	uint64_t fetch_at_ms;		/* last asked */
 	bool sweeping;			/* a whole part is coming */
+	uint32_t sweep;			/* number of that sweep */
 	bool drained, welcomed;
 	bool restarted;		/* alive under an earlier incarnation a moment ago */
 	bool joined_since_plan; /* ALIVE since the last plan: children may move to it */
@@ -122,7 +124,7 @@ struct ph_slot {
 	bool entered;		      /* `entry` is in the registry */
 	bool dirty;		      /* to be cast with the next flush */
 	bool starting;		      /* its epoch is being synced before the start */
-	bool swept;		      /* seen in the sweep that is going on */
+	uint32_t swept;		      /* sweep in which its owner spoke of it last */
 	struct ph_entry entry;	      /* meta: owned */
 	uint64_t given_version;	      /* of our part, when we gave it away; 0: we did not */
 	uint64_t since_ms;	      /* entry.state since */
@@ -537,19 +539,24 @@ struct ph_hub {
 	struct ph_action *out;
 	size_t n_out, out_cap, out_done;
 	void **graves;
+	struct ph_spec **spec_graves;
+	size_t n_spec_graves, spec_graves_cap;
 	size_t n_graves, graves_cap;
 
 	struct ph_timer **heap;
 	size_t n_heap, heap_cap;
 
-	bool started, bus_up, shutting, stopping, exiting, ready_told;
+	bool started, shutting, stopping, exiting, ready_told;
 	uint64_t drain_deadline_ms, stopping_ms;
 	enum ph_member_state self_state;
 	bool draining, drained, drain_planned;
+	uint32_t sweeps; /* of members' parts, so far */
+	bool bus_down;
+	uint64_t bus_down_ms;
 	bool drain_force;
 	bool drain_wish;    /* an operator's, kept over restarts */
 	bool missed_absent; /* heartbeat.c: once after a restart */
-	uint64_t started_ms, join_until_ms, last_join_ms;
+	uint64_t started_ms, join_until_ms;
 	struct ph_member *members; /* without this node */
 	uint64_t sequence;
 	uint64_t sent_ms[PH_SENT_RING];
@@ -570,6 +577,7 @@ struct ph_hub {
 	struct ph_source *sources;
 	struct ph_target *targets;
 	struct ph_claim *claims;
+	uint64_t asked_again, asked_again_ms; /* batch of claims, and when */
 	struct ph_move *moves;
 	struct ph_order *orders;
 	struct ph_done_order *done_orders; /* ring of PH_DONE_ORDERS */
@@ -577,8 +585,6 @@ struct ph_hub {
 	struct ph_wait *waits;
 	struct ph_history *history, *history_by_id; /* newest first */
 	size_t n_history;
-	bool joined_set; /* some member joined since the last plan */
-	bool undrained;
 };
 
 /* Are these two the same node? */
@@ -591,7 +597,8 @@ static inline bool ph_is_self(const struct ph_hub *hub, const struct ph_name *no
 void *ph_out_alloc(struct ph_hub *hub, size_t n);	 /* zeroed, lives until the next step */
 char *ph_out_text(struct ph_hub *hub, const char *text); /* NULL stays NULL */
 struct ph_action *ph_out(struct ph_hub *hub, enum ph_action_kind kind);
-void ph_out_bury(struct ph_hub *hub, void *object); /* free() at the end of the step */
+void ph_out_bury(struct ph_hub *hub, void *object); /* free() once all actions are delivered */
+void ph_out_bury_spec(struct ph_hub *hub, struct ph_spec *spec); /* NULL is allowed */
 void ph_out_begin(struct ph_hub *hub);
 void ph_out_end(struct ph_hub *hub, struct ph_actions *ret);
 void ph_out_free(struct ph_hub *hub);
@@ -657,6 +664,7 @@ void ph_member_start(struct ph_hub *hub);
 void ph_member_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_member_beat(struct ph_hub *hub);
 void ph_member_hello(struct ph_hub *hub);
+void ph_member_bus(struct ph_hub *hub, bool up);
 void ph_member_woke(struct ph_hub *hub); /* did the loop stand still? */
 void ph_member_heartbeat_now(struct ph_hub *hub);
 void ph_member_leave(struct ph_hub *hub);
@@ -675,7 +683,8 @@ const struct ph_spec *ph_child_settle(struct ph_hub *hub, struct ph_child *child
 void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_child_redeclare(struct ph_hub *hub); /* START: files that changed meanwhile */
 void ph_child_tick(struct ph_hub *hub);	     /* children that nobody declares any more go */
-void ph_child_forget(struct ph_child *child, uint64_t revision);    /* restored: it was removed */
+void ph_child_forget(struct ph_hub *hub, struct ph_child *child,
+	uint64_t revision);					    /* restored: it was removed */
 void ph_child_gone(struct ph_hub *hub, const struct ph_name *name); /* a tombstone was seen */
 void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
 	const struct ph_name *from);
@@ -764,7 +773,8 @@ void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot); /* the entry 
 void ph_order_command(struct ph_hub *hub, const struct ph_command *command);
 void ph_order_detach(struct ph_hub *hub, uint64_t ticket);
 void ph_order_message(struct ph_hub *hub, const struct ph_bmsg *msg);
-void ph_order_check(struct ph_hub *hub); /* at the end of each step */
+/* Something that orders may wait for has changed: they are looked at in a moment. */
+void ph_order_stir(struct ph_hub *hub);
 void ph_order_deadline(struct ph_hub *hub, struct ph_order *order);
 
 struct ph_done_order { /* the answer to an order of another node, for a repeat of it */

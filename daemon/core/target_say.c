@@ -1,6 +1,7 @@
 /*
  * target_say.c - a migration as its target sees it: what is said, heard, bounded, restored.
  */
+#include "core/source.h"
 #include "core/target.h"
 
 #include <stdlib.h>
@@ -376,7 +377,8 @@ static void on_known(struct ph_hub *hub, struct ph_target *t, const struct ph_bm
 	} else if (msg->kind == PH_B_ROUND_END) {
 		on_round_end(hub, t, msg);
 	} else if (msg->kind == PH_B_COMMIT) {
-		if (msg->epoch > t->new_epoch && t->state == PH_TARGET_PREPARED)
+		if (msg->epoch > t->new_epoch &&
+			(t->state == PH_TARGET_PREPARED || t->state == PH_TARGET_CLAIMING))
 			t->new_epoch = msg->epoch;
 		ph_target_step(hub, t, PH_TARGET_IN_COMMIT);
 	} else if (msg->kind == PH_B_ABORT) {
@@ -487,6 +489,22 @@ size_t ph_migrations_out(const struct ph_hub *hub)
 	return n;
 }
 
+/* A node that left for good will never ask again: what was kept for it goes. */
+static void forget_left(struct ph_hub *hub, const struct ph_name *name)
+{
+	struct ph_source *s, *s_next;
+	struct ph_target *t, *t_next;
+	const struct ph_member *member = ph_member_find(hub, name);
+	if (!member || member->state != PH_MEMBER_LEFT)
+		return;
+	HASH_ITER (hh, hub->sources, s, s_next)
+		if (ph_name_equal(&s->peer, name) && s->state == PH_SOURCE_ENDED)
+			ph_source_free(hub, s);
+	HASH_ITER (hh, hub->targets, t, t_next)
+		if (ph_name_equal(&t->peer, name) && ended(t) && !t->fresh)
+			ph_target_free(hub, t);
+}
+
 void ph_migration_peer_dead(struct ph_hub *hub, const struct ph_name *name)
 {
 	struct ph_source *s, *s_next;
@@ -499,6 +517,7 @@ void ph_migration_peer_dead(struct ph_hub *hub, const struct ph_name *name)
 	HASH_ITER (hh, hub->targets, t, t_next)
 		if (ph_name_equal(&t->peer, name))
 			ph_target_step(hub, t, PH_TARGET_IN_A_DEAD);
+	forget_left(hub, name);
 }
 
 /* What was not prepared yet ended with the source's daemon: its streams and its memory are gone. */

@@ -175,7 +175,7 @@ static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 		.accept_any = true,
 		.journal = n->journal,
 		.journal_writable = true,
-		.seed = node + 17};
+		.seed = node + 17 + n->incarnation * 1000};
 	for (unsigned i = 0; i < w->n_nodes && set.n_peers < n->n_peers; i++)
 		if (i != node)
 			peers[set.n_peers++] = addresses[i];

@@ -61,7 +61,8 @@ static enum ph_member_state to_joining(struct ph_hub *hub, struct ph_member *mem
 static enum ph_member_state to_alive(struct ph_hub *hub, struct ph_member *member)
 {
 	ph_emit(hub, PH_EMIT_NODE_JOINED, NULL)->peer = member->info.name;
-	member->joined_since_plan = !member->restarted; /* its workers have lived on */
+	/* To a daemon that is itself just back everybody is new, and its workers have lived on. */
+	member->joined_since_plan = !member->restarted && hub->self_state == PH_MEMBER_ALIVE;
 	ph_plan_soon(hub, hub->set.settle_ms);
 	return PH_MEMBER_ALIVE;
 }

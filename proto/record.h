@@ -13,7 +13,7 @@
 #include "base/record.h"
 #include "proto/codec.h"
 
-#define PH_RECORD_MAX 65536u /* bytes of a record as JSON: what the journal takes */
+#define PH_RECORD_MAX (512u * 1024) /* bytes of a record as JSON: what the journal takes */
 
 /*
  * -EBADMSG not JSON, an unknown kind, or a field that is missing or out of its range; -EMSGSIZE

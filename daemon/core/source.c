@@ -12,6 +12,7 @@
 
 /* O is told `committed` once N is ready, so that it can name N's address; after so long anyway. */
 #define TELL_WAIT_MS 2000
+#define WRITE_AGAIN_MS 1000 /* a record that must be written is tried again after so long */
 
 typedef enum ph_source_state cell(struct ph_hub *, struct ph_source *);
 
@@ -241,7 +242,15 @@ static enum ph_source_state commit_synced(struct ph_hub *hub, struct ph_source *
 /* Undecided: the record may stand in the file. B's `never` and a claim make it harmless. */
 static enum ph_source_state commit_unsynced(struct ph_hub *hub, struct ph_source *s)
 {
-	return ph_source_abort(hub, s, "the journal cannot be written");
+	if (s->old)
+		return ph_source_abort(hub, s, "the journal cannot be written");
+	s->deadline_ms = hub->now_ms + WRITE_AGAIN_MS; /* N is all there is: there is no way back */
+	return s->state;
+}
+
+static enum ph_source_state commit_again(struct ph_hub *hub, struct ph_source *s)
+{
+	return s->old ? s->state : commit(hub, s);
 }
 
 /* After `commit` only a claim gives the child back. */
@@ -448,7 +457,7 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 		IN(PREPARED) = ignore, IN(ACTIVE) = active, IN(RELEASE) = not_any_more,
 		IN(SYNCED) = commit_synced, IN(UNSYNCED) = commit_unsynced,
 		IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = ignore, IN(CANCEL) = ignore,
-		IN(DEADLINE) = ignore},
+		IN(DEADLINE) = commit_again},
 	[PH_SOURCE_COMMITTED] = {IN(LOST) = take_back, IN(VOID_HEARD) = ignore,
 		IN(FORGOTTEN) = ignore, IN(GRANTED) = bug, IN(DENIED) = bug, STREAM_LATE,
 		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = nacked,

@@ -29,8 +29,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define PH_JOURNAL_RECORD_MAX 65536	  /* bytes of one record */
-#define PH_JOURNAL_QUEUE_BYTES (1u << 20) /* queued and undecided, together */
+#define PH_JOURNAL_RECORD_MAX (512u * 1024) /* bytes of one record: a child's text, quoted */
+#define PH_JOURNAL_QUEUE_BYTES (4u << 20)   /* queued and undecided, together */
 #define PH_JOURNAL_QUEUE_RECORDS 16384u
 #define PH_JOURNAL_SNAPSHOT_BYTES (64u << 20) /* of one rewrite */
 #define PH_JOURNAL_DAMAGED_KEPT 3
@@ -108,7 +108,7 @@ uint64_t ph_journal_bytes(const struct ph_journal *journal);
 
 /*
  * Queues one record; `done` answers with `ticket` (the caller's own number). Errors, upon which
- * nothing was queued and no answer comes: -ENOSPC the queue is full, -EMSGSIZE over 64 KiB or
+ * nothing was queued and no answer comes: -ENOSPC the queue is full, -EMSGSIZE over the limit or
  * empty, -EINVAL has a newline, -EIO the journal has failed, -ENOMEM.
  */
 PH_MUST_CHECK int ph_journal_append(

@@ -329,6 +329,23 @@ START_TEST(a_changed_text_counts_at_the_owner)
 }
 END_TEST
 
+/* What one owner's file says reaches the instances of all owners. */
+START_TEST(a_changed_text_reaches_all_owners)
+{
+	struct world *w = cluster(2, 8, -1);
+	struct w_def *text = w_def(w, "room", "2");
+	text->spec.instances = 8;
+	unsigned owner = w_only(w, "room", 0)->node, others = 0;
+	for (uint32_t i = 0; i < 8; i++)
+		others += w_only(w, "room", i)->node != owner;
+	ck_assert_uint_gt(others, 0);
+	reload(w, owner, text);
+	for (uint32_t i = 0; i < 8; i++)
+		ck_assert_ptr_eq(w_only(w, "room", i)->def, text);
+	w_free(w);
+}
+END_TEST
+
 /* A child goes when the last node that declares it drops it, and can come back. */
 START_TEST(removed_and_added_again)
 {
@@ -422,6 +439,7 @@ int main(void)
 	TCase *tc = tcase_create("cold_start_of_all");
 	tcase_add_loop_test(tc, cold_start_of_all, 2, 4);
 	tcase_add_loop_test(tc, removed_and_added_again, 1, 4);
+	tcase_add_test(tc, a_changed_text_reaches_all_owners);
 	suite_add_tcase(suite, tc);
 	W_TEST(suite, move_carries_the_state, 16);
 	W_TEST(suite, a_join_takes_its_share, 1);

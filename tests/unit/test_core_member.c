@@ -155,6 +155,24 @@ START_TEST(suspect_then_dead)
 }
 END_TEST
 
+/* Whose own bus process is gone hears nobody, and blames nobody for it. */
+START_TEST(a_bus_that_died)
+{
+	struct world *w = w_new(2);
+	w_start_all(w);
+	(void)w_push(w, 0, PH_EV_BUS_DOWN);
+	w->cut[0][1] = w->cut[1][0] = true;
+	w_run(w, 20000);
+	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_ALIVE);
+	w->cut[0][1] = w->cut[1][0] = false;
+	(void)w_push(w, 0, PH_EV_BUS_UP);
+	w_run(w, 6000);
+	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_ALIVE);
+	ck_assert(!w->nodes[0].hub->away);
+	w_free(w);
+}
+END_TEST
+
 /* One way is no way: a heartbeat proves life only by its echo. */
 START_TEST(cut_one_way)
 {
@@ -226,6 +244,7 @@ int main(void)
 	W_TEST(suite, a_taken_slot_is_refused, 2);
 	W_TEST(suite, incarnations, 1);
 	W_TEST(suite, suspect_then_dead, 1);
+	W_TEST(suite, a_bus_that_died, 1);
 	W_TEST(suite, cut_one_way, 2);
 	W_TEST(suite, others_still_hear_it, 1);
 	W_TEST(suite, a_loop_that_stood_still, 2);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TIMERS_A_STEP 20000 /* due timers that one step runs */
 #define RELEASE_WAIT_MS 5000 /* ... and so long for the other side's word on a child given back */
 #define DRAIN_ON_STOP_MS 600000 /* an orderly stop waits so long for its drain */
 
@@ -555,7 +556,8 @@ void ph_step(
 		ph_member_woke(hub); /* before anything that was queued meanwhile */
 	dispatch(hub, event);
 	struct ph_timer *timer;
-	while (hub->started && (timer = ph_timer_due(hub)))
+	/* What is left is due in the next step, at once. */
+	for (int i = 0; i < TIMERS_A_STEP && hub->started && (timer = ph_timer_due(hub)); i++)
 		run_timer(hub, timer);
 	if (hub->started) {
 		ph_claim_run(hub);

@@ -308,6 +308,10 @@ void ph_source_entered(struct ph_hub *hub, struct ph_source *s, enum ph_source_s
 
 static void resend(struct ph_hub *hub, struct ph_source *s)
 {
+	if (s->said == PH_B_NONE || !s->resend_wait_ms) {
+		s->resend_ms = PH_NEVER_MS;
+		return;
+	}
 	s->resend_wait_ms =
 		s->resend_wait_ms * 2 > PH_RESEND_MAX_MS ? PH_RESEND_MAX_MS : s->resend_wait_ms * 2;
 	s->resend_ms = hub->now_ms + s->resend_wait_ms;

@@ -137,6 +137,10 @@ static void resend(struct ph_hub *hub, struct ph_target *t)
 			say_once(hub, t, t->state == PH_TARGET_ACTIVE ? PH_B_ACTIVE : PH_B_ABORTED);
 		return;
 	}
+	if (t->said == PH_B_NONE || !t->resend_wait_ms) {
+		t->resend_ms = PH_NEVER_MS;
+		return;
+	}
 	t->resend_wait_ms =
 		t->resend_wait_ms * 2 > PH_RESEND_MAX_MS ? PH_RESEND_MAX_MS : t->resend_wait_ms * 2;
 	t->resend_ms = hub->now_ms + t->resend_wait_ms;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TIMERS_A_STEP 20000 /* due timers that one step runs */
+#define TIMERS_A_STEP 20000  /* due timers that one step runs */
 #define RELEASE_WAIT_MS 5000 /* ... and so long for the other side's word on a child given back */
 #define DRAIN_ON_STOP_MS 600000 /* an orderly stop waits so long for its drain */
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define STRAY_MS 5000	   /* an adopted worker that nothing speaks of says hello within this */
+#define HELD_MS 30000	   /* one that may be the only good copy: others have had time to say so */
 #define KILL_AGAIN_MS 2000 /* a process that SIGKILL has not ended yet is killed again */
 
 typedef enum ph_instance_state cell(struct ph_hub *, struct ph_instance *);
@@ -58,7 +59,7 @@ void ph_instance_arm(struct ph_hub *hub, struct ph_instance *instance)
 		break;
 	case PH_INSTANCE_STANDING: /* a migration has its own deadlines */
 		if (!instance->target)
-			at = instance->since_ms + STRAY_MS;
+			at = instance->since_ms + (instance->held ? HELD_MS : STRAY_MS);
 		break;
 	case PH_INSTANCE_RUNNING:
 		if (instance->spec->watchdog_ms)

@@ -100,6 +100,19 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 
 /* ---- what the shell reports of a process ---- */
 
+void ph_instance_named(struct ph_hub *hub, struct ph_slot *slot)
+{
+	struct ph_instance *instance = slot->instance;
+	if (!instance || instance->target || instance->state != PH_INSTANCE_STANDING ||
+		!instance->held || instance->epoch != slot->entry.epoch)
+		return;
+	ph_slot_own(hub, slot, instance->epoch, PH_LINEAGE_CONTINUED);
+	struct ph_wmsg *msg = ph_tell(hub, instance, PH_W_ACTIVATE);
+	msg->id = instance->past;
+	msg->epoch = instance->epoch;
+	ph_instance_step(hub, instance, PH_INSTANCE_IN_ACTIVATE);
+}
+
 static void put_migration(const struct ph_instance *instance, struct ph_wmsg *welcome)
 {
 	static const char *const phases[PH_PHASE_COUNT] = {
@@ -177,6 +190,11 @@ static bool settle_unknown(
 	instance->past = msg->standing_id;
 	if (!stray && hub->set.journal_lost && msg->standing <= PH_STANDING_FROZEN) {
 		ph_source_lost(hub, instance, &msg->standing_id);
+		return true;
+	}
+	if (stray && hub->set.journal_lost && msg->standing == PH_STANDING_LOADED) {
+		instance->held = true; /* it may be the only good copy: not ended from silence */
+		ph_instance_arm(hub, instance);
 		return true;
 	}
 	/* Activated by a record but never told so, or the old one of what was never decided. */

@@ -429,6 +429,8 @@ static void apply(struct ph_hub *hub, const struct ph_name *author, const struct
 		ph_migration_owned(hub, slot);
 	if (slot->source && slot->source->state == PH_SOURCE_RETAINING)
 		ph_source_step(hub, slot->source, PH_SOURCE_IN_DEADLINE); /* N may be ready */
+	if (ph_is_self(hub, &e->node))
+		ph_instance_named(hub, slot);
 	if (e->state == PH_CHILD_RELEASED || ph_is_self(hub, &e->node))
 		ph_plan_soon(hub, 0);
 }

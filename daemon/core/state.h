@@ -235,6 +235,7 @@ struct ph_instance {
 	uint64_t *window_ms; /* times of the newest restarts, at most intensity; owned */
 	uint32_t n_window, window_cap;
 
+	bool held;	   /* a prepared new one whose record is lost: others may know what it is */
 	struct ph_id past; /* a migration that it may still speak of, though it is over here */
 	struct ph_source *source;	 /* it is the old worker of */
 	struct ph_target *target;	 /* it is the new worker of */
@@ -696,6 +697,8 @@ void ph_instance_step(struct ph_hub *hub, struct ph_instance *instance, enum ph_
 void ph_instance_event(struct ph_hub *hub, const struct ph_event *event);
 void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance);
 bool ph_instance_has_process(const struct ph_instance *instance);
+/* The registry names this node for a worker that an earlier daemon prepared: it is activated. */
+void ph_instance_named(struct ph_hub *hub, struct ph_slot *slot);
 void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted);
 enum ph_child_state ph_instance_shown(const struct ph_instance *instance);
 

@@ -1,7 +1,6 @@
 /*
  * target_say.c - a migration as its target sees it: what is said, heard, bounded, restored.
  */
-#include "core/source.h"
 #include "core/target.h"
 
 #include <stdlib.h>
@@ -113,7 +112,7 @@ static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_target *t)
 	return PH_NEVER_MS;
 }
 
-static bool ended(const struct ph_target *t)
+bool ph_target_ended(const struct ph_target *t)
 {
 	return t->state == PH_TARGET_ACTIVE || t->state == PH_TARGET_NEVER;
 }
@@ -124,14 +123,14 @@ void ph_target_entered(struct ph_hub *hub, struct ph_target *t, enum ph_target_s
 		t->deadline_ms = deadline_of(hub, t);
 	if (t->state == PH_TARGET_NEVER && t->slot->target == t)
 		t->slot->target = NULL;
-	if (ended(t) && t->resend_ms == PH_NEVER_MS)
+	if (ph_target_ended(t) && t->resend_ms == PH_NEVER_MS)
 		t->resend_ms = hub->now_ms + KEPT_ASK_MS;
 	ph_timer_set(hub, &t->timer, min_ms(t->deadline_ms, t->resend_ms));
 }
 
 static void resend(struct ph_hub *hub, struct ph_target *t)
 {
-	if (ended(t)) { /* A may have forgotten that it is to say FORGET */
+	if (ph_target_ended(t)) { /* A may have forgotten that it is to say FORGET */
 		t->resend_ms = hub->now_ms + KEPT_ASK_MS;
 		if (ph_member_up(hub, &t->peer))
 			say_once(hub, t, t->state == PH_TARGET_ACTIVE ? PH_B_ACTIVE : PH_B_ABORTED);
@@ -286,6 +285,24 @@ static void on_prepare(struct ph_hub *hub, const struct ph_bmsg *msg)
 	ph_instance_step(hub, t->fresh, PH_INSTANCE_IN_START);
 }
 
+/* The record is lost, but N is here and says that it has all of it: COMMIT is what it waited for.
+ */
+static bool commit_held(struct ph_hub *hub, const struct ph_bmsg *msg, struct ph_slot *slot)
+{
+	struct ph_instance *held = slot->instance;
+	if (!held || !held->held || held->target || held->state != PH_INSTANCE_STANDING ||
+		!ph_id_equal(&held->past, &msg->id))
+		return false;
+	struct ph_target *t = new_target(hub, &msg->id, slot, &msg->from, msg->epoch, msg->epoch);
+	t->state = PH_TARGET_PREPARED;
+	t->fresh = held;
+	held->target = t;
+	slot->instance = NULL;
+	slot->target = t;
+	ph_target_step(hub, t, PH_TARGET_IN_COMMIT);
+	return true;
+}
+
 /* An id that this node does not know: it never activated it, or has forgotten that it did. */
 static void on_unknown(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
@@ -306,6 +323,8 @@ static void on_unknown(struct ph_hub *hub, const struct ph_bmsg *msg)
 		answer->epoch = slot->entry.epoch;
 		return;
 	}
+	if (msg->kind == PH_B_COMMIT && commit_held(hub, msg, slot))
+		return;
 	bool other_journal =
 		msg->kind == PH_B_COMMIT && !ph_id_equal(&msg->journal, &hub->set.journal);
 	if (other_journal || (hub->set.journal_lost && msg->kind != PH_B_ABORT)) {
@@ -475,98 +494,6 @@ void ph_target_stream(struct ph_hub *hub, struct ph_target *t, const struct ph_e
 	}
 }
 
-/* ---- both roles ---- */
-
-size_t ph_migrations_in(const struct ph_hub *hub)
-{
-	size_t n = 0;
-	for (struct ph_target *t = hub->targets; t; t = t->hh.next)
-		n += t->state < PH_TARGET_PREPARED;
-	return n;
-}
-
-size_t ph_migrations_out(const struct ph_hub *hub)
-{
-	size_t n = 0;
-	for (struct ph_source *s = hub->sources; s; s = s->hh.next)
-		n += s->state < PH_SOURCE_COMMITTED;
-	return n;
-}
-
-/* A node that left for good will never ask again: what was kept for it goes. */
-static void forget_left(struct ph_hub *hub, const struct ph_name *name)
-{
-	struct ph_source *s, *s_next;
-	struct ph_target *t, *t_next;
-	const struct ph_member *member = ph_member_find(hub, name);
-	if (!member || member->state != PH_MEMBER_LEFT)
-		return;
-	HASH_ITER (hh, hub->sources, s, s_next)
-		if (ph_name_equal(&s->peer, name) && s->state == PH_SOURCE_ENDED)
-			ph_source_free(hub, s);
-	HASH_ITER (hh, hub->targets, t, t_next)
-		if (ph_name_equal(&t->peer, name) && ended(t) && !t->fresh)
-			ph_target_free(hub, t);
-}
-
-void ph_migration_peer_dead(struct ph_hub *hub, const struct ph_name *name)
-{
-	struct ph_source *s, *s_next;
-	struct ph_target *t, *t_next;
-	HASH_ITER (hh, hub->sources, s, s_next) {
-		ph_source_void_ack(hub, s, name);
-		if (s->slot && ph_name_equal(&s->peer, name))
-			ph_source_step(hub, s, PH_SOURCE_IN_B_DEAD);
-	}
-	HASH_ITER (hh, hub->targets, t, t_next)
-		if (ph_name_equal(&t->peer, name))
-			ph_target_step(hub, t, PH_TARGET_IN_A_DEAD);
-	forget_left(hub, name);
-}
-
-/* What was not prepared yet ended with the source's daemon: its streams and its memory are gone. */
-void ph_migration_peer_restarted(struct ph_hub *hub, const struct ph_name *name)
-{
-	struct ph_target *t, *next;
-	HASH_ITER (hh, hub->targets, t, next) {
-		if (!ph_name_equal(&t->peer, name) || t->state > PH_TARGET_SETTLING)
-			continue;
-		ph_reason(t->reason, "the source's daemon was restarted");
-		ph_target_step(hub, t, PH_TARGET_IN_A_DEAD);
-	}
-}
-
-void ph_migration_peer_back(struct ph_hub *hub, const struct ph_name *name)
-{
-	struct ph_target *t, *next;
-	HASH_ITER (hh, hub->targets, t, next)
-		if (ph_name_equal(&t->peer, name))
-			ph_target_step(hub, t, PH_TARGET_IN_A_BACK);
-}
-
-void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot)
-{
-	struct ph_target *t = slot->target;
-	struct ph_source *s = slot->source;
-	uint64_t epoch = slot->entry.epoch;
-	if (t && epoch > t->epoch && epoch >= t->new_epoch)
-		ph_target_step(hub, t, PH_TARGET_IN_OWNED);
-	if (s && epoch > s->epoch) {
-		s->peer_active = ph_name_equal(&slot->entry.node, &s->peer);
-		if (epoch > s->new_epoch)
-			s->new_epoch = epoch;
-		ph_source_step(hub, s, PH_SOURCE_IN_ACTIVE);
-	} else if (!s && slot->instance && epoch > slot->instance->epoch) {
-		struct ph_instance *stale = slot->instance;
-		ph_log(hub, PH_LOG_WARNING,
-			"%s/%u is owned by node %s at a higher epoch: stopped here",
-			slot->k.key.child.s, slot->k.key.instance, slot->entry.node.s);
-		slot->instance = NULL;
-		stale->after = PH_AFTER_DISCARD;
-		ph_instance_step(hub, stale, PH_INSTANCE_IN_STOP);
-	}
-}
-
 /* ---- after a restart of the daemon ---- */
 
 void ph_target_restore(struct ph_hub *hub, const struct ph_record *record)
@@ -628,7 +555,7 @@ void ph_target_restart(struct ph_hub *hub)
 {
 	struct ph_target *t, *next;
 	HASH_ITER (hh, hub->targets, t, next) {
-		if (ended(t)) { /* A may wait for this very word */
+		if (ph_target_ended(t)) { /* A may wait for this very word */
 			t->resend_ms = hub->now_ms + RESTART_ASK_MS;
 			ph_timer_set(hub, &t->timer, t->resend_ms);
 		}

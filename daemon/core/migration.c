@@ -1,0 +1,93 @@
+/* migration.c - what concerns migrations of both roles: slots, the death or return of a partner. */
+#include "core/source.h"
+#include "core/target.h"
+
+size_t ph_migrations_in(const struct ph_hub *hub)
+{
+	size_t n = 0;
+	for (struct ph_target *t = hub->targets; t; t = t->hh.next)
+		n += t->state < PH_TARGET_PREPARED;
+	return n;
+}
+
+size_t ph_migrations_out(const struct ph_hub *hub)
+{
+	size_t n = 0;
+	for (struct ph_source *s = hub->sources; s; s = s->hh.next)
+		n += s->state < PH_SOURCE_COMMITTED;
+	return n;
+}
+
+/* A node that left for good will never ask again: what was kept for it goes. */
+static void forget_left(struct ph_hub *hub, const struct ph_name *name)
+{
+	struct ph_source *s, *s_next;
+	struct ph_target *t, *t_next;
+	const struct ph_member *member = ph_member_find(hub, name);
+	if (!member || member->state != PH_MEMBER_LEFT)
+		return;
+	HASH_ITER (hh, hub->sources, s, s_next)
+		if (ph_name_equal(&s->peer, name) && s->state == PH_SOURCE_ENDED)
+			ph_source_free(hub, s);
+	HASH_ITER (hh, hub->targets, t, t_next)
+		if (ph_name_equal(&t->peer, name) && ph_target_ended(t) && !t->fresh)
+			ph_target_free(hub, t);
+}
+
+void ph_migration_peer_dead(struct ph_hub *hub, const struct ph_name *name)
+{
+	struct ph_source *s, *s_next;
+	struct ph_target *t, *t_next;
+	HASH_ITER (hh, hub->sources, s, s_next) {
+		ph_source_void_ack(hub, s, name);
+		if (s->slot && ph_name_equal(&s->peer, name))
+			ph_source_step(hub, s, PH_SOURCE_IN_B_DEAD);
+	}
+	HASH_ITER (hh, hub->targets, t, t_next)
+		if (ph_name_equal(&t->peer, name))
+			ph_target_step(hub, t, PH_TARGET_IN_A_DEAD);
+	forget_left(hub, name);
+}
+
+/* What was not prepared yet ended with the source's daemon: its streams and its memory are gone. */
+void ph_migration_peer_restarted(struct ph_hub *hub, const struct ph_name *name)
+{
+	struct ph_target *t, *next;
+	HASH_ITER (hh, hub->targets, t, next) {
+		if (!ph_name_equal(&t->peer, name) || t->state > PH_TARGET_SETTLING)
+			continue;
+		ph_reason(t->reason, "the source's daemon was restarted");
+		ph_target_step(hub, t, PH_TARGET_IN_A_DEAD);
+	}
+}
+
+void ph_migration_peer_back(struct ph_hub *hub, const struct ph_name *name)
+{
+	struct ph_target *t, *next;
+	HASH_ITER (hh, hub->targets, t, next)
+		if (ph_name_equal(&t->peer, name))
+			ph_target_step(hub, t, PH_TARGET_IN_A_BACK);
+}
+
+void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot)
+{
+	struct ph_target *t = slot->target;
+	struct ph_source *s = slot->source;
+	uint64_t epoch = slot->entry.epoch;
+	if (t && epoch > t->epoch && epoch >= t->new_epoch)
+		ph_target_step(hub, t, PH_TARGET_IN_OWNED);
+	if (s && epoch > s->epoch) {
+		s->peer_active = ph_name_equal(&slot->entry.node, &s->peer);
+		if (epoch > s->new_epoch)
+			s->new_epoch = epoch;
+		ph_source_step(hub, s, PH_SOURCE_IN_ACTIVE);
+	} else if (!s && slot->instance && epoch > slot->instance->epoch) {
+		struct ph_instance *stale = slot->instance;
+		ph_log(hub, PH_LOG_WARNING,
+			"%s/%u is owned by node %s at a higher epoch: stopped here",
+			slot->k.key.child.s, slot->k.key.instance, slot->entry.node.s);
+		slot->instance = NULL;
+		stale->after = PH_AFTER_DISCARD;
+		ph_instance_step(hub, stale, PH_INSTANCE_IN_STOP);
+	}
+}

@@ -108,8 +108,6 @@ struct ph_worker_view {
 };
 void ph_hub_workers(const struct ph_hub *hub,
 	bool (*each)(void *arg, const struct ph_worker_view *worker), void *arg);
-/* One of them: 0 and *ret, or -ENOENT. */
-int ph_hub_worker(const struct ph_hub *hub, uint64_t wid, struct ph_worker_view *ret);
 
 /* Every record that is still in force, for the compaction of the journal, oldest first. */
 void ph_hub_records(const struct ph_hub *hub,

@@ -335,7 +335,7 @@ struct ph_source {
 	uint32_t round;
 	bool have_end, have_read, have_stream, end_sent, end_final;
 	uint64_t end_bytes, read_bytes, stream_bytes, stream_digest;
-	uint64_t round_at_ms, round_start_bytes, last_round_bytes, moved_bytes, progress_ms;
+	uint64_t round_at_ms, round_start_bytes, moved_bytes, progress_ms;
 	uint64_t dirty_bytes;
 	bool has_dirty;
 	uint64_t copy_at_ms, frozen_at_ms, committed_at_ms;
@@ -346,8 +346,7 @@ struct ph_source {
 	bool busy, never;      /* ... how; busy: the target has no slot free, too */
 	char refusal[PH_VERSION_SIZE];
 	uint64_t retry_after_ms;
-	uint64_t order;	  /* the move's order, 0: by plan */
-	bool drop_worker; /* what of O is left is stopped and not restarted here */
+	uint64_t order; /* the move's order, 0: by plan */
 
 	struct ph_migration_info info;
 	uint64_t started_ms, ended_ms;
@@ -444,7 +443,7 @@ struct ph_claim {
 	struct ph_name node; /* who would own it */
 	struct ph_id id;     /* of the migration */
 	uint64_t number;     /* of the batch in which it was asked last */
-	uint64_t epoch, highest;
+	uint64_t epoch;
 	uint64_t asked_ms, started_ms, again_ms;
 	uint64_t arrivals; /* hub->arrivals when it was asked */
 	struct ph_timer timer;
@@ -460,8 +459,7 @@ struct ph_move {
 	struct ph_name to;
 	struct ph_id id; /* of the migration to come */
 	uint64_t order;	 /* 0: by plan */
-	uint64_t not_before_ms, wait_ms;
-	uint32_t attempt;
+	uint64_t not_before_ms;
 	bool started;
 	bool force, pinned; /* pinned: the worker said `never` */
 	char why[PH_REASON_SIZE];

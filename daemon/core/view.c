@@ -1,7 +1,6 @@
 /* view.c - reading a hub: what status, lookup, the state file and the journal's compaction need. */
 #include "core/state.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -221,16 +220,6 @@ void ph_hub_workers(const struct ph_hub *hub,
 		if (!each(arg, &view))
 			return;
 	}
-}
-
-int ph_hub_worker(const struct ph_hub *hub, uint64_t wid, struct ph_worker_view *ret)
-{
-	struct ph_instance *instance;
-	HASH_FIND(hh, hub->by_wid, &wid, sizeof wid, instance);
-	if (!instance)
-		return -ENOENT;
-	view_worker(instance, ret);
-	return 0;
 }
 
 /* ---- records in force ---- */

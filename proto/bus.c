@@ -209,6 +209,7 @@ static const struct ph_field prepare_rows[] = {
 	{PH_FIELD("overlap", BOOL, wire, m.overlap)},
 	{PH_FIELD("format", STR, wire, m.format), .max = PH_VERSION_SIZE - 1},
 	{PH_FIELD("format_version", U64, wire, m.format_version)},
+	{PH_FIELD("age", U64, wire, m.age_ms)},
 	{PH_FIELD("ticket", HEX, wire, ticket), .required = true},
 	SPECS,
 	{0},

@@ -335,6 +335,7 @@ struct ph_bmsg {
 	bool overlap; /* PREPARE: no handover, both may serve */
 	char format[PH_VERSION_SIZE];
 	uint64_t format_version;
+	uint64_t age_ms; /* PREPARE: since A last decided where the child is to be */
 	uint64_t bytes_estimate;
 	uint8_t ticket[PH_SECRET_SIZE];
 	uint32_t round;

@@ -208,7 +208,7 @@ void ph_member_heartbeat(struct ph_hub *hub, const struct ph_bmsg *msg)
 	member->children = msg->children;
 	bool replan = member->info.draining && !msg->self.draining;
 	if (replan)
-		member->joined_since_plan = true; /* its children may return */
+		member->newcomer_ms = hub->now_ms; /* its children may return */
 	if (member->info.draining != msg->self.draining)
 		ph_plan_soon(hub, replan ? hub->set.settle_ms : 0);
 	member->info.draining = msg->self.draining;

@@ -64,7 +64,7 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 	instance->past = adopted->migration;
 	instance->said_ready = adopted->ready;
 	instance->meta = adopted->meta ? ph_must(strdup(adopted->meta)) : NULL;
-	instance->started_ms = instance->watchdog_ms = hub->now_ms;
+	instance->started_ms = instance->watchdog_ms = instance->closed_ms = hub->now_ms;
 	HASH_ADD(hh, hub->by_wid, wid, sizeof instance->wid, instance);
 	if (adopted->wid > hub->numbers)
 		hub->numbers = adopted->wid;
@@ -339,6 +339,7 @@ void ph_instance_event(struct ph_hub *hub, const struct ph_event *event)
 		on_worker(hub, instance, event->worker);
 	} else if (event->kind == PH_EV_WORKER_CLOSED) {
 		instance->connected = false;
+		instance->closed_ms = hub->now_ms;
 	} else if (event->kind == PH_EV_NOTIFIED) {
 		on_notify(hub, instance, event->notify);
 	}

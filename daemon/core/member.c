@@ -62,7 +62,8 @@ static enum ph_member_state to_alive(struct ph_hub *hub, struct ph_member *membe
 {
 	ph_emit(hub, PH_EMIT_NODE_JOINED, NULL)->peer = member->info.name;
 	/* To a daemon that is itself just back everybody is new, and its workers have lived on. */
-	member->joined_since_plan = !member->restarted && hub->self_state == PH_MEMBER_ALIVE;
+	bool news = !member->restarted && hub->self_state == PH_MEMBER_ALIVE;
+	member->newcomer_ms = news ? hub->now_ms : 0;
 	ph_plan_soon(hub, hub->set.settle_ms);
 	return PH_MEMBER_ALIVE;
 }

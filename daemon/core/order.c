@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define ORDER_AGAIN_MS 500
-#define ORDER_TRIES 20	     /* ORDER without an answer */
+#define ORDER_TRIES 20	     /* ORDER without an answer, or without an owner to send it to */
 #define ORDER_MAX_MS 3600000 /* an order that is followed for longer is let go */
 #define UNDRAINED_MS 2000    /* its heartbeat has had time to say that it drains */
 #define UNHEARD_MS 10000     /* the list of migrations has had time to come here */
@@ -413,20 +413,27 @@ static bool moving(struct ph_hub *hub, const struct ph_key *key)
 	return false;
 }
 
+/* Nobody has taken it in all that time: who gave the order is to know, not to wait. */
+static void give_up(struct ph_order_line *line)
+{
+	ph_reason(line->text, line->state == PH_LINE_SENT
+				      ? "the node that owns it does not answer"
+				      : "no node has it, and none may start it");
+	line->state = PH_LINE_FAILED;
+}
+
 static void advance(struct ph_hub *hub, struct ph_order *order)
 {
 	const struct ph_command *c = &order->command;
 	bool waits = c->verb == PH_VERB_WAIT;
 	for (size_t i = 0; i < order->n_lines; i++) {
 		struct ph_order_line *line = &order->lines[i];
-		bool again = hub->now_ms >= line->sent_ms + ORDER_AGAIN_MS;
-		if (line->state == PH_LINE_SENT && again && line->tries >= ORDER_TRIES) {
-			line->state = PH_LINE_FAILED;
-			ph_reason(line->text, "the node that owns it does not answer");
-		} else if (!waits && (line->state == PH_LINE_OPEN || line->state == PH_LINE_SENT) &&
-			   (again || !line->tries)) {
+		bool again = hub->now_ms >= line->sent_ms + ORDER_AGAIN_MS || !line->tries;
+		bool unheard = line->state == PH_LINE_OPEN || line->state == PH_LINE_SENT;
+		if (!waits && unheard && again && line->tries >= ORDER_TRIES)
+			give_up(line);
+		else if (!waits && unheard && again)
 			send_line(hub, order, line);
-		}
 		if (waits && c->wait_for == PH_WAIT_MOVED && !moving(hub, &line->key))
 			line->state = PH_LINE_DONE;
 		if (line->state == PH_LINE_TAKEN || (waits && line->state == PH_LINE_OPEN))

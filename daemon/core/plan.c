@@ -18,6 +18,7 @@
 #define MOVE_BUSY_MAX_MS 5000
 #define DRAIN_FAILURES 3   /* a drain leaves what has failed so often where it is */
 #define HELLO_WAIT_MS 2000 /* a worker without protocol is told by its silence */
+#define RECONNECT_MS 10000 /* a worker that has lost its connection is waited for so long */
 
 void ph_plan_soon(struct ph_hub *hub, uint64_t wait_ms)
 {
@@ -27,6 +28,28 @@ void ph_plan_soon(struct ph_hub *hub, uint64_t wait_ms)
 }
 
 /* ---- moves ---- */
+
+/*
+ * Is it known whether the worker hands over its state? One that has lost its connection (or whose
+ * daemon was restarted) says hello again; one that is new may still be on its way to it.
+ */
+static bool known_kind(const struct ph_hub *hub, const struct ph_instance *instance)
+{
+	if (instance->connected || instance->spec->handover == PH_HANDOVER_NO)
+		return true;
+	if (instance->caps || instance->spec->ready == PH_READY_PROTOCOL)
+		return false;
+	return hub->now_ms >= instance->started_ms + HELLO_WAIT_MS;
+}
+
+/* It would hand over its state, but has been without a connection for too long to wait for it. */
+static bool out_of_reach(const struct ph_hub *hub, const struct ph_move *move)
+{
+	const struct ph_instance *instance = move->slot->instance;
+	return instance && instance->state == PH_INSTANCE_RUNNING && !known_kind(hub, instance) &&
+	       hub->now_ms >= instance->closed_ms + RECONNECT_MS &&
+	       hub->now_ms >= move->added_ms + RECONNECT_MS;
+}
 
 struct ph_move *ph_move_of(struct ph_hub *hub, const struct ph_slot *slot)
 {
@@ -46,8 +69,8 @@ static void show_waiting(struct ph_hub *hub, const struct ph_move *move, enum ph
 		.to = move->to,
 		.result = result,
 		.version = ++hub->migrations_version};
-	ph_reason(info.reason, "%s",
-		result == PH_RESULT_RUNNING ? move->why : "it cannot be moved any more");
+	bool reasoned = result == PH_RESULT_RUNNING || out_of_reach(hub, move);
+	ph_reason(info.reason, "%s", reasoned ? move->why : "it cannot be moved any more");
 	ph_history_put(hub, &info);
 	if (!hub->flush.pos)
 		ph_timer_set(hub, &hub->flush, hub->now_ms + PH_FLUSH_MS);
@@ -72,6 +95,7 @@ struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const stru
 	move->to = *to;
 	move->order = order;
 	move->force = force;
+	move->added_ms = hub->now_ms;
 	move->id = ph_random_id(hub);
 	DL_APPEND(hub->moves, move);
 	if (order)
@@ -79,19 +103,6 @@ struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const stru
 	if (!hub->moves_timer.pos)
 		ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
 	return move;
-}
-
-/*
- * Is it known whether the worker hands over its state? One that has lost its connection (or whose
- * daemon was restarted) says hello again; one that is new may still be on its way to it.
- */
-static bool known_kind(const struct ph_hub *hub, const struct ph_instance *instance)
-{
-	if (instance->connected || instance->spec->handover == PH_HANDOVER_NO)
-		return true;
-	if (instance->caps || instance->spec->ready == PH_READY_PROTOCOL)
-		return false;
-	return hub->now_ms >= instance->started_ms + HELLO_WAIT_MS;
 }
 
 static bool can_go(const struct ph_hub *hub, const struct ph_slot *slot)
@@ -156,6 +167,13 @@ void ph_moves_run(struct ph_hub *hub)
 		}
 		if (move->pinned)
 			continue;
+		if (out_of_reach(hub, move)) {
+			ph_reason(move->why, "its worker has no connection to hand over its state");
+			if (move->order) {
+				ph_move_drop(hub, move);
+				continue;
+			}
+		}
 		uint64_t at = move->not_before_ms;
 		if (at <= hub->now_ms) {
 			at = hub->now_ms + MOVE_BUSY_MS;
@@ -214,11 +232,11 @@ bool ph_plan_busy_for_good(struct ph_hub *hub, struct ph_source *s)
 void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 {
 	struct ph_slot *slot = s->slot;
+	ph_plan_soon(hub, LOOK_AGAIN_MS); /* is it owned, by whom who lives, and where it belongs? */
 	if (s->info.result == PH_RESULT_DONE) {
 		slot->move_wait_ms = 0;
 		slot->move_attempt = 0;
 		slot->move_failures = 0;
-		ph_plan_soon(hub, LOOK_AGAIN_MS); /* is it owned, and by somebody who lives? */
 		slot->busy_since_ms = 0;
 		ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
 		return;
@@ -304,11 +322,14 @@ static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of
 	ph_plan_soon(hub, LOOK_AGAIN_MS);
 }
 
-/* Has the node that placement wants just come, so that the child may follow it? */
-static bool newcomer(const struct ph_hub *hub, const struct ph_name *name)
+/*
+ * Has the node that placement wants come since this child's place was last decided? While it is
+ * being moved nothing is decided anew, so it may go on from there to who came meanwhile.
+ */
+static bool newcomer(const struct ph_hub *hub, const struct ph_slot *slot)
 {
-	const struct ph_member *member = ph_member_find(hub, name);
-	return member && member->joined_since_plan;
+	const struct ph_member *member = ph_member_find(hub, &slot->place);
+	return member && member->newcomer_ms && member->newcomer_ms >= slot->planned_ms;
 }
 
 static void plan_own(struct ph_hub *hub, struct ph_slot *slot)
@@ -316,7 +337,7 @@ static void plan_own(struct ph_hub *hub, struct ph_slot *slot)
 	const struct ph_name *to = &slot->place;
 	if (!to->s[0] || ph_is_self(hub, to) || slot->wish_stopped)
 		return;
-	if (!hub->draining && !newcomer(hub, to))
+	if (!hub->draining && !newcomer(hub, slot))
 		return;
 	struct ph_move *move = ph_move_of(hub, slot);
 	if (slot->source || !ph_plan_movable(hub, slot))
@@ -367,6 +388,8 @@ void ph_plan_run(struct ph_hub *hub)
 			slot->unowned_ms = 0;
 			if (ph_slot_mine(hub, slot))
 				plan_own(hub, slot);
+			if (!wait && !slot->source)
+				slot->planned_ms = hub->now_ms;
 			continue;
 		}
 		if (hub->shutting)
@@ -379,10 +402,6 @@ void ph_plan_run(struct ph_hub *hub)
 		offered = child;
 	}
 	hub->drain_planned = hub->draining;
-	if (wait)
-		return;
-	for (struct ph_member *m = hub->members; m; m = m->hh.next)
-		m->joined_since_plan = false;
 }
 
 /* ---- drain ---- */
@@ -397,13 +416,16 @@ void ph_plan_drained(struct ph_hub *hub)
 		if (s->state != PH_SOURCE_ENDED)
 			return;
 	DL_FOREACH (hub->moves, move)
-		if (!move->pinned)
+		if (!move->pinned && !out_of_reach(hub, move))
 			return;
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
 		if (ph_plan_movable(hub, slot) && slot->place.s[0] && !slot->wish_stopped &&
 			!ph_is_self(hub, &slot->place) && !ph_move_of(hub, slot) &&
-			slot->instance->state < PH_INSTANCE_STOPPED)
+			slot->instance->state < PH_INSTANCE_STOPPED) {
+			/* An order's migration of it failed, say: the plan gives it a move. */
+			ph_plan_soon(hub, LOOK_AGAIN_MS);
 			return;
+		}
 	hub->drained = true;
 	ph_registry_flush(hub); /* so that whoever hears of it knows what has moved */
 	ph_member_heartbeat_now(hub);

@@ -306,6 +306,28 @@ static enum ph_source_state old_gone(struct ph_hub *hub, struct ph_source *s)
 	return next;
 }
 
+/* B gives the child back: as far as it knows N died before it acknowledged anything. */
+static enum ph_source_state released(struct ph_hub *hub, struct ph_source *s)
+{
+	if (s->served || !s->old || !ph_instance_has_process(s->old)) {
+		ph_source_answer_release(hub, s, false);
+		return s->state;
+	}
+	s->back = s->reclaim = s->given_back = true;
+	ph_source_blame(s, "the new worker ended before it was ready");
+	s->slot->instance = s->old;
+	return ph_source_resume(hub, s);
+}
+
+/* B has died with an N that nobody has seen ready: what O has is the newest there is. */
+static enum ph_source_state peer_died_late(struct ph_hub *hub, struct ph_source *s)
+{
+	if (s->served || !s->old)
+		return s->state;
+	s->info.result = PH_RESULT_TARGET_DEAD;
+	return released(hub, s);
+}
+
 static enum ph_source_state retain(struct ph_hub *hub, struct ph_source *s)
 {
 	struct ph_slot *slot = s->slot;
@@ -324,6 +346,9 @@ static enum ph_source_state retain(struct ph_hub *hub, struct ph_source *s)
 	s->tell_by_ms = hub->now_ms + TELL_WAIT_MS;
 	if (s->overlap && old->spec->ready == PH_READY_NONE)
 		s->handled = true; /* the retention was B's test of the new worker */
+	const struct ph_member *peer = ph_member_find(hub, &s->peer);
+	if (peer && !ph_member_live(peer)) /* it died while `done` was being written */
+		return peer_died_late(hub, s);
 	return ph_source_stop_if(hub, s);
 }
 
@@ -337,25 +362,6 @@ static enum ph_source_state handled(struct ph_hub *hub, struct ph_source *s)
 {
 	s->handled = true;
 	return ph_source_stop_if(hub, s);
-}
-
-/* B gives the child back: N died before it acknowledged anything. */
-static enum ph_source_state released(struct ph_hub *hub, struct ph_source *s)
-{
-	if (!s->old || !ph_instance_has_process(s->old)) {
-		ph_source_answer_release(hub, s, false);
-		return s->state;
-	}
-	s->back = s->reclaim = s->given_back = true;
-	ph_source_blame(s, "the new worker ended before it was ready");
-	s->slot->instance = s->old;
-	return ph_source_resume(hub, s);
-}
-
-/* B had given the child back before it died: what O has is the newest there is. */
-static enum ph_source_state peer_died_late(struct ph_hub *hub, struct ph_source *s)
-{
-	return s->back && s->old ? released(hub, s) : s->state;
 }
 
 static enum ph_source_state not_any_more(struct ph_hub *hub, struct ph_source *s)

@@ -35,6 +35,7 @@ static void put_prepare(struct ph_hub *hub, struct ph_source *s, struct ph_bmsg 
 	msg->epoch = s->epoch;
 	msg->seen = s->new_epoch;
 	msg->overlap = s->overlap;
+	msg->age_ms = s->order ? 0 : hub->now_ms - s->slot->planned_ms + hub->set.heartbeat_ms;
 	msg->bytes_estimate = s->info.has_total ? s->info.total : 0;
 	msg->format_version = old->format_version;
 	memcpy(msg->format, old->format, sizeof msg->format);
@@ -371,6 +372,8 @@ static bool announced(struct ph_hub *hub, struct ph_source *s)
 
 enum ph_source_state ph_source_stop_if(struct ph_hub *hub, struct ph_source *s)
 {
+	const struct ph_entry *e = &s->slot->entry;
+	s->served |= s->slot->entered && e->ready && e->epoch >= s->new_epoch;
 	if (!announced(hub, s))
 		return PH_SOURCE_RETAINING;
 	if ((!s->handled && hub->now_ms < s->retention_until_ms) || !everybody_knows(hub, s))

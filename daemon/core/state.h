@@ -84,7 +84,7 @@ struct ph_member {
 	uint32_t sweep;			/* number of that sweep */
 	bool drained, welcomed;
 	bool restarted;		/* alive under an earlier incarnation a moment ago */
-	bool joined_since_plan; /* ALIVE since the last plan: children may move to it */
+	uint64_t newcomer_ms;	/* since when children may move to it; 0: they stay where they are */
 	uint32_t children;
 	size_t n_reports;
 	struct ph_report *reports;
@@ -133,6 +133,7 @@ struct ph_slot {
 	struct ph_target *target;     /* this node takes it */
 	struct ph_claim *claim;	      /* this node asks for it */
 	struct ph_name place;	      /* where placement wants it; empty: nowhere */
+	uint64_t planned_ms;	      /* its owner, here, last asked whether it is to follow */
 	uint64_t unowned_ms;	      /* since when nobody owns it, as far as is known; 0: owned */
 	uint64_t move_wait_ms;	      /* back-off of its failed migrations */
 	uint32_t move_failures;	      /* of its migrations since the last that went well */
@@ -222,6 +223,7 @@ struct ph_instance {
 	struct ph_accepts accepts[PH_ACCEPTS_MAX];
 	char *meta;
 	uint64_t started_ms, ready_ms, watchdog_ms;
+	uint64_t closed_ms; /* its control connection ended, or its daemon's life began */
 	uint64_t half_grace_ms; /* STOPPING: stop_signal is due; 0: sent */
 	uint64_t kill_ms;	/* STOPPING: SIGKILL is due */
 	uint64_t resumed_by_ms; /* `resumed` is due, else it counts as hung; 0: not waited for */
@@ -324,6 +326,7 @@ struct ph_source {
 	bool back;	      /* rolled back or taken back */
 	bool given_back;      /* B has written that it does not own new_epoch (any more) */
 	bool peer_active;     /* B itself said so, or the registry */
+	bool served;	      /* N has been seen ready: O is stale from then on */
 	bool handled;	      /* retention_handled, or retention passed in an overlap */
 	bool streaming;
 	uint64_t ticket_no;   /* journal ticket that is waited for; 0: none */
@@ -428,7 +431,8 @@ struct ph_target {
 	bool told_round; /* `handover` for this round was told */
 	bool have_end, have_stream, told_end, end_final, loaded;
 	uint64_t end_bytes, end_digest, stream_bytes, stream_digest;
-	uint64_t alive_ms; /* last sign of A in this migration */
+	uint64_t planned_ms; /* when A decided that the child is to come here */
+	uint64_t alive_ms;   /* last sign of A in this migration */
 	enum ph_wop told;
 	enum ph_bkind answer; /* what `never` is reported as */
 	char reason[PH_REASON_SIZE];
@@ -459,7 +463,7 @@ struct ph_move {
 	struct ph_name to;
 	struct ph_id id; /* of the migration to come */
 	uint64_t order;	 /* 0: by plan */
-	uint64_t not_before_ms;
+	uint64_t added_ms, not_before_ms;
 	bool started;
 	bool force, pinned; /* pinned: the worker said `never` */
 	char why[PH_REASON_SIZE];

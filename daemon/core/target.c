@@ -331,6 +331,12 @@ static enum ph_target_state release(struct ph_hub *hub, struct ph_target *t)
 	return PH_TARGET_RELEASING;
 }
 
+void ph_target_give_back(struct ph_hub *hub, struct ph_target *t)
+{
+	t->state = release(hub, t);
+	ph_target_entered(hub, t, PH_TARGET_ACTIVE);
+}
+
 /* There is nobody to give it back to: it starts again here, from its spec. */
 static enum ph_target_state start_again(struct ph_hub *hub, struct ph_target *t)
 {
@@ -369,6 +375,8 @@ static enum ph_target_state active_synced(struct ph_hub *hub, struct ph_target *
 		return t->a_dead ? start_again(hub, t) : release(hub, t);
 	slot->target = NULL;
 	slot->instance = fresh;
+	slot->planned_ms = t->planned_ms;
+	ph_plan_soon(hub, 0);
 	fresh->epoch = t->new_epoch;
 	struct ph_child *child = ph_child_get(hub, &slot->k.key.child);
 	ph_child_in_force(hub, child, fresh->spec, fresh->spec->revision, true);

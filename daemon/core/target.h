@@ -10,6 +10,8 @@ void ph_target_tell(struct ph_hub *hub, struct ph_target *t, enum ph_wop op);
 void ph_target_write(struct ph_hub *hub, struct ph_target *t, enum ph_record_kind kind);
 void ph_target_entered(struct ph_hub *hub, struct ph_target *t, enum ph_target_state before);
 void ph_target_free(struct ph_hub *hub, struct ph_target *t);
+/* After a restart: `active` stands, N does not live: A knows whether it may take the child back. */
+void ph_target_give_back(struct ph_hub *hub, struct ph_target *t);
 /* It is decided: ACTIVE or NEVER, and only waits to be forgotten. */
 bool ph_target_ended(const struct ph_target *t);
 /* For the unit test: is there a decision for this pair? */

@@ -271,6 +271,7 @@ static void on_prepare(struct ph_hub *hub, const struct ph_bmsg *msg)
 		return;
 	}
 	t->overlap = msg->overlap;
+	t->planned_ms = msg->age_ms < hub->now_ms ? hub->now_ms - msg->age_ms : 0;
 	t->format_version = msg->format_version;
 	t->bytes_estimate = msg->bytes_estimate;
 	memcpy(t->format, msg->format, sizeof t->format);
@@ -531,8 +532,13 @@ static void restart_active(struct ph_hub *hub, struct ph_target *t)
 	struct ph_slot *slot = t->slot;
 	struct ph_instance *fresh = t->fresh;
 	bool newest = slot->seen <= t->new_epoch;
-	if (!fresh || slot->instance)
+	if (slot->instance || slot->target)
+		return;
+	if (!fresh) { /* if N has never been ready, O is the only good copy, and A knows it */
+		if (newest)
+			ph_target_give_back(hub, t);
 		return; /* what does not run is claimed by the plan */
+	}
 	if (newest || !slot->entered) {
 		slot->instance = fresh;
 		fresh->epoch = t->new_epoch;

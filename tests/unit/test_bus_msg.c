@@ -124,6 +124,7 @@ static struct ph_bmsg full(enum ph_bkind kind)
 		.overlap = true,
 		.format = "json",
 		.format_version = 3,
+		.age_ms = 1234,
 		.bytes_estimate = 4096,
 		.round = 2,
 		.bytes = 64u << 20,
@@ -238,6 +239,7 @@ START_TEST(test_migration)
 	ck_assert(!memcmp(m.ticket, want.ticket, sizeof m.ticket));
 	ck_assert(ph_id_equal(&m.id, &id) && ph_key_equal(&m.key, &key) && m.overlap);
 	ck_assert_str_eq(m.format, "json");
+	ck_assert_uint_eq(m.age_ms, 1234);
 	/* byte for byte: its hash is compared */
 	ck_assert_str_eq(m.specs[0].text, specs[0].text);
 	ck_assert_ptr_null(m.specs[0].spec);

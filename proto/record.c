@@ -45,6 +45,7 @@ static const struct ph_field step_rows[] = {
 	{PH_FIELD("revision", U64, ph_record, revision)},
 	{PH_FIELD("peer", NAME, ph_record, peer)},
 	{PH_FIELD("asked", BOOL, ph_record, asked)},
+	{PH_FIELD("overlap", BOOL, ph_record, overlap)},
 	{PH_FIELD("ok", BOOL, ph_record, ok)},
 	{0},
 };

@@ -42,6 +42,7 @@ struct ph_record {
 	struct ph_name peer;  /* the other side of the migration */
 	bool stopped_by_wish; /* SEEN */
 	bool asked;	      /* VOID: a claim for B had been asked */
+	bool overlap;	      /* PREPARED, ACTIVE: no handover, N serves already */
 	bool ok;	      /* DRAINING */
 	const char *text;     /* SPEC: canonical JSON */
 	const struct ph_spec *spec; /* SPEC: filled in by the shell that restores */

@@ -422,6 +422,7 @@ struct ph_target {
 	uint64_t epoch;	    /* e, of O */
 	uint64_t new_epoch; /* at which N is or would be active */
 	bool overlap, streaming, busy, was_prepared;
+	bool restored; /* from the journal: much may have happened since it was written */
 	bool a_dead;
 	uint64_t ticket_no;
 	uint8_t ticket[PH_SECRET_SIZE];

@@ -75,6 +75,7 @@ void ph_target_write(struct ph_hub *hub, struct ph_target *t, enum ph_record_kin
 		.key = t->slot->k.key,
 		.epoch = kind == PH_RECORD_ACTIVE ? t->new_epoch : t->epoch,
 		.revision = t->new_epoch,
+		.overlap = t->overlap,
 		.peer = t->peer};
 	t->ticket_no = ph_journal(hub, &record);
 	ph_wait_add(hub, t->ticket_no, PH_WAIT_TARGET)->id = t->id;
@@ -520,6 +521,8 @@ void ph_target_restore(struct ph_hub *hub, const struct ph_record *record)
 	t->new_epoch = record->revision;
 	ph_slot_seen(hub, slot, t->new_epoch);
 	t->was_prepared = true;
+	t->overlap |= record->overlap;
+	t->restored = true;
 	t->state = record->kind == PH_RECORD_PREPARED ? PH_TARGET_PREPARED
 		   : record->kind == PH_RECORD_ACTIVE ? PH_TARGET_ACTIVE
 						      : PH_TARGET_NEVER;
@@ -564,6 +567,10 @@ void ph_target_restart(struct ph_hub *hub)
 		if (ph_target_ended(t)) { /* A may wait for this very word */
 			t->resend_ms = hub->now_ms + RESTART_ASK_MS;
 			ph_timer_set(hub, &t->timer, t->resend_ms);
+		}
+		if (t->fresh && t->overlap) { /* it serves: that is what made it `prepared` */
+			t->fresh->role = PH_ROLE_ACTIVE;
+			t->fresh->said_ready = true;
 		}
 		if (t->state == PH_TARGET_ACTIVE) {
 			restart_active(hub, t);

@@ -283,6 +283,7 @@ static void migration_records(const struct ph_hub *hub, record_fn *each, void *a
 				  .key = t->slot->k.key,
 				  .epoch = kind == PH_RECORD_ACTIVE ? t->new_epoch : t->epoch,
 				  .revision = t->new_epoch,
+				  .overlap = t->overlap,
 				  .peer = t->peer});
 	}
 }

@@ -18,6 +18,7 @@ static struct ph_record full(enum ph_record_kind kind)
 		.peer = {"b"},
 		.stopped_by_wish = true,
 		.asked = true,
+		.overlap = true,
 		.ok = true,
 		.text = "{\"command\":[\"/bin/true\"],\"weight\":1.0}",
 	};

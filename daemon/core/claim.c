@@ -294,6 +294,8 @@ static bool others_first(struct ph_hub *hub, struct ph_slot *slot, const struct 
 		return false;
 	if (slot->instance && !ph_slot_mine(hub, slot) && !slot->source && !slot->target)
 		return true; /* an adopted worker that has not said yet what it is */
+	if (slot->starting)
+		return true; /* granted to this node, which is writing that down */
 	if (slot->target && slot->target->state >= PH_TARGET_PREPARING &&
 		slot->target->state <= PH_TARGET_ACTIVATING)
 		return true;

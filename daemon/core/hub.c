@@ -146,10 +146,12 @@ static void own_now(
 	struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
 	const struct ph_spec *spec = child ? ph_child_settle(hub, child) : NULL;
 	bool overtaken = slot->entered && slot->entry.epoch > epoch;
-	if (!spec || overtaken || slot->instance || slot->target || hub->shutting)
+	if (!spec || overtaken || ph_slot_busy(slot) || slot->target || hub->shutting)
 		return;
 	ph_slot_own(hub, slot, epoch, lineage);
-	slot->instance = ph_instance_new(hub, slot, spec, PH_ROLE_ACTIVE, epoch);
+	if (!slot->instance)
+		slot->instance = ph_instance_new(hub, slot, spec, PH_ROLE_ACTIVE, epoch);
+	slot->instance->epoch = epoch;
 	ph_instance_step(hub, slot->instance,
 		slot->wish_stopped ? PH_INSTANCE_IN_STOP : PH_INSTANCE_IN_START);
 	ph_slot_publish(hub, slot);
@@ -220,7 +222,7 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 	switch (record->kind) {
 	case PH_RECORD_SEEN:
 		slot = ph_slot_get(hub, &record->key, record->peer.s[0] ? &record->peer : NULL);
-		slot->seen = record->epoch > slot->seen ? record->epoch : slot->seen;
+		ph_slot_seen(hub, slot, record->epoch);
 		slot->wish_stopped = record->stopped_by_wish;
 		break;
 	case PH_RECORD_SPEC:

@@ -180,6 +180,17 @@ void ph_instance_drop_process(struct ph_hub *hub, struct ph_instance *instance)
 	instance->meta = NULL;
 }
 
+/*
+ * While this node was away others may have taken the child over: what ended meanwhile is started
+ * again only by a claim, which the plan makes once it may.
+ */
+static bool must_ask(const struct ph_hub *hub, const struct ph_instance *instance)
+{
+	return hub->set.address[0] && !instance->spec->local &&
+	       instance->slot->instance == instance &&
+	       (hub->self_state != PH_MEMBER_ALIVE || hub->away);
+}
+
 static enum ph_instance_state by_policy(struct ph_hub *hub, struct ph_instance *instance)
 {
 	bool failed;
@@ -195,6 +206,8 @@ static enum ph_instance_state by_policy(struct ph_hub *hub, struct ph_instance *
 	}
 	instance->restarts++;
 	ph_emit(hub, PH_EMIT_CHILD_RESTARTING, key)->delay_ms = wait;
+	if (must_ask(hub, instance))
+		return PH_INSTANCE_WAITING;
 	if (wait == 0)
 		return spawn(hub, instance);
 	ph_timer_set(hub, &instance->timer, hub->now_ms + wait);

@@ -169,6 +169,31 @@ static void take_hello(struct ph_instance *instance, const struct ph_wmsg *msg)
 	memcpy(instance->accepts, msg->accepts, sizeof instance->accepts);
 }
 
+void ph_instance_await_resumed(struct ph_hub *hub, struct ph_instance *instance)
+{
+	uint64_t wait = instance->spec->stop_timeout_ms;
+	if (!instance->connected && wait < PH_RECONNECT_MS)
+		wait = PH_RECONNECT_MS;
+	instance->resumed_by_ms = hub->now_ms + wait;
+}
+
+/* It may not have heard `resume`; what it says of itself tells whether it needs to. */
+static void repeat_resume(
+	struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
+{
+	if (!instance->resumed_by_ms)
+		return;
+	instance->resumed_by_ms = 0;
+	bool stands = !msg->has_standing || !ph_id_none(&msg->standing_id);
+	if (!stands || msg->standing == PH_STANDING_COMMITTED || instance->source)
+		return;
+	struct ph_wmsg *word = ph_tell(hub, instance, PH_W_RESUME);
+	word->id = msg->has_standing ? msg->standing_id : instance->past;
+	word->epoch = instance->epoch;
+	word->reason = "the migration is over";
+	ph_instance_await_resumed(hub, instance);
+}
+
 static void say_welcome(struct ph_hub *hub, struct ph_instance *instance)
 {
 	struct ph_wmsg *answer = ph_tell(hub, instance, PH_W_WELCOME);
@@ -232,6 +257,7 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 	take_hello(instance, msg);
 	claim_back(hub, instance, msg);
 	say_welcome(hub, instance);
+	repeat_resume(hub, instance, msg);
 	if (instance->source && instance->source->old == instance)
 		ph_source_hello(hub, instance->source);
 	else if (target && target->state < PH_TARGET_NEVER && target->fresh == instance)
@@ -340,6 +366,10 @@ void ph_instance_event(struct ph_hub *hub, const struct ph_event *event)
 	} else if (event->kind == PH_EV_WORKER_CLOSED) {
 		instance->connected = false;
 		instance->closed_ms = hub->now_ms;
+		if (instance->resumed_by_ms) {
+			ph_instance_await_resumed(hub, instance);
+			ph_instance_arm(hub, instance);
+		}
 	} else if (event->kind == PH_EV_NOTIFIED) {
 		on_notify(hub, instance, event->notify);
 	}

@@ -388,6 +388,7 @@ void ph_member_try_join(struct ph_hub *hub)
 	bool time_over = hub->now_ms >= hub->join_until_ms;
 	bool settled = hub->now_ms >= hub->started_ms + hub->set.settle_ms;
 	if ((time_over || (settled && seeds_answered(hub))) && in_step(hub)) {
+		hub->blind = !seeds_answered(hub);
 		become_alive(hub);
 		ph_member_heartbeat_now(hub);
 	}

@@ -34,8 +34,10 @@ static void journal_wish(struct ph_hub *hub, struct ph_slot *slot, bool stopped)
 static void do_start(struct ph_hub *hub, struct ph_slot *slot)
 {
 	journal_wish(hub, slot, false);
-	if (slot->instance)
+	if (ph_slot_busy(slot))
 		ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_START);
+	else if (slot->instance)
+		ph_plan_soon(hub, 0); /* it is asked for first */
 	else
 		ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD);
 	ph_slot_publish(hub, slot);

@@ -18,7 +18,6 @@
 #define MOVE_BUSY_MAX_MS 5000
 #define DRAIN_FAILURES 3   /* a drain leaves what has failed so often where it is */
 #define HELLO_WAIT_MS 2000 /* a worker without protocol is told by its silence */
-#define RECONNECT_MS 10000 /* a worker that has lost its connection is waited for so long */
 
 void ph_plan_soon(struct ph_hub *hub, uint64_t wait_ms)
 {
@@ -47,8 +46,8 @@ static bool out_of_reach(const struct ph_hub *hub, const struct ph_move *move)
 {
 	const struct ph_instance *instance = move->slot->instance;
 	return instance && instance->state == PH_INSTANCE_RUNNING && !known_kind(hub, instance) &&
-	       hub->now_ms >= instance->closed_ms + RECONNECT_MS &&
-	       hub->now_ms >= move->added_ms + RECONNECT_MS;
+	       hub->now_ms >= instance->closed_ms + PH_RECONNECT_MS &&
+	       hub->now_ms >= move->added_ms + PH_RECONNECT_MS;
 }
 
 struct ph_move *ph_move_of(struct ph_hub *hub, const struct ph_slot *slot)
@@ -270,7 +269,7 @@ static bool unowned(struct ph_hub *hub, const struct ph_slot *slot)
 		slot->entry.state == PH_CHILD_REMOVED)
 		return true;
 	if (ph_is_self(hub, &slot->entry.node))
-		return !slot->instance && !slot->source;
+		return !ph_slot_busy(slot) && !slot->source;
 	return !ph_member_up(hub, &slot->entry.node);
 }
 
@@ -302,14 +301,14 @@ static void offer_spec(struct ph_hub *hub, struct ph_slot *slot)
 static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of_child)
 {
 	const struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
-	if (slot->claim || slot->target || slot->source ||
-		slot->instance) { /* one adopted and about to say what it is */
+	if (slot->claim || slot->target || slot->source || slot->starting ||
+		ph_slot_busy(slot)) { /* one adopted and about to say what it is */
 		ph_plan_soon(hub, LOOK_AGAIN_MS);
 		return;
 	}
 	if (!slot->unowned_ms)
 		slot->unowned_ms = hub->now_ms;
-	bool mine = ph_is_self(hub, &slot->place);
+	bool mine = ph_is_self(hub, &slot->place) || slot->instance; /* ... or waits for this */
 	bool stray =
 		child->own && slot->place.s[0] && hub->now_ms >= slot->unowned_ms + ADOPT_STRAY_MS;
 	if (mine || (stray && !hub->draining)) {

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define FETCH_AGAIN_MS 300
+#define RAISE 4096     /* of an epoch's counter, above what others may have made meanwhile */
 #define WAITED_MAX 64  /* attempts that found no slot free, kept for a while */
 #define SEEN_BATCH 256 /* records of one batch */
 
@@ -53,9 +54,15 @@ void ph_slot_seen(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch)
 	if (epoch <= slot->seen)
 		return;
 	slot->seen = epoch;
+	slot->restored = !hub->started;
 	if (!slot->seen_dirty)
 		hub->n_seen_dirty++;
 	slot->seen_dirty = true;
+}
+
+bool ph_slot_busy(const struct ph_slot *slot)
+{
+	return slot->instance && slot->instance->state != PH_INSTANCE_WAITING;
 }
 
 bool ph_slot_mine(const struct ph_hub *hub, const struct ph_slot *slot)
@@ -67,8 +74,10 @@ bool ph_slot_mine(const struct ph_hub *hub, const struct ph_slot *slot)
 uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot)
 {
 	uint64_t counter = ph_epoch_counter(slot->seen);
-	if (hub->set.journal_lost)
-		counter += 4096; /* what this node promised before cannot be read any more */
+	/* What this node promised before cannot be read any more; or those who would know what was
+	 * promised while it was away did not answer. */
+	if (hub->set.journal_lost || (hub->blind && slot->restored))
+		counter += RAISE;
 	return ph_epoch_make(counter + 1, hub->set.slot);
 }
 

@@ -38,6 +38,10 @@ enum ph_source_state ph_source_copy_is_all(struct ph_hub *hub, struct ph_source 
 enum ph_source_state ph_source_old_died(struct ph_hub *hub, struct ph_source *s);
 enum ph_source_state ph_source_peer_died(struct ph_hub *hub, struct ph_source *s);
 enum ph_source_state ph_source_rejected(struct ph_hub *hub, struct ph_source *s);
+enum ph_source_state ph_source_ask_peer(struct ph_hub *hub, struct ph_source *s);
+void ph_source_heard(struct ph_hub *hub, struct ph_source *s);
+enum ph_source_state ph_source_aborting_over(struct ph_hub *hub, struct ph_source *s);
+enum ph_source_state ph_source_aborting_died(struct ph_hub *hub, struct ph_source *s);
 enum ph_source_state ph_source_void_synced(struct ph_hub *hub, struct ph_source *s);
 enum ph_source_state ph_source_void_known(struct ph_hub *hub, struct ph_source *s);
 enum ph_source_state ph_source_void_too_long(struct ph_hub *hub, struct ph_source *s);

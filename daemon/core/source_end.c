@@ -57,7 +57,7 @@ static void let_old_go_on(struct ph_hub *hub, struct ph_source *s)
 		msg->id = s->id;
 		msg->epoch = old->epoch;
 		msg->reason = ph_out_text(hub, s->resume_reason);
-		old->resumed_by_ms = hub->now_ms + old->spec->stop_timeout_ms;
+		ph_instance_await_resumed(hub, old);
 	}
 	if (old->state == PH_INSTANCE_FROZEN || old->state == PH_INSTANCE_RETIRED)
 		ph_instance_step(hub, old, PH_INSTANCE_IN_THAW);
@@ -156,6 +156,41 @@ enum ph_source_state ph_source_rejected(struct ph_hub *hub, struct ph_source *s)
 }
 
 /* ---- abort after `final` ---- */
+
+/* O is no more, and N may hold the only good copy: B says PREPARED, or that it never will. */
+enum ph_source_state ph_source_ask_peer(struct ph_hub *hub, struct ph_source *s)
+{
+	s->unheard = false;
+	ph_source_say(hub, s, PH_B_DIAL_BACK);
+	return PH_SOURCE_CONFIRMING;
+}
+
+/* After a restart nothing is aborted before O has shown that it lives. */
+void ph_source_heard(struct ph_hub *hub, struct ph_source *s)
+{
+	if (s->state != PH_SOURCE_ABORTING || !s->unheard)
+		return;
+	s->unheard = false;
+	ph_source_say(hub, s, PH_B_ABORT);
+	s->deadline_ms = hub->now_ms; /* which gives it a new one */
+	ph_source_entered(hub, s, s->state);
+}
+
+enum ph_source_state ph_source_aborting_over(struct ph_hub *hub, struct ph_source *s)
+{
+	if (!s->unheard)
+		return ph_source_void(hub, s);
+	s->unheard = false;
+	ph_source_say(hub, s, PH_B_ABORT);
+	return s->state;
+}
+
+enum ph_source_state ph_source_aborting_died(struct ph_hub *hub, struct ph_source *s)
+{
+	bool unheard = s->unheard;
+	(void)ph_source_copy_is_all(hub, s);
+	return unheard ? ph_source_ask_peer(hub, s) : s->state;
+}
 
 enum ph_source_state ph_source_void(struct ph_hub *hub, struct ph_source *s)
 {

@@ -208,8 +208,9 @@ void ph_source_worker(struct ph_hub *hub, struct ph_source *s, const struct ph_w
 void ph_source_hello(struct ph_hub *hub, struct ph_source *s)
 {
 	if (s->told == PH_W_FREEZE && !s->copy_at_ms)
-		return; /* restored without its rounds: what comes next is resume or committed */
-	ph_source_retell(hub, s);
+		ph_source_heard(hub, s); /* restored without its rounds: resume is next, or committed */
+	else
+		ph_source_retell(hub, s);
 }
 
 /* ---- the stream ---- */
@@ -331,19 +332,16 @@ static void restart_one(struct ph_hub *hub, struct ph_source *s)
 		ph_slot_publish(hub, slot);
 	}
 	if (state == PH_SOURCE_ABORTING && !old) {
-		/* N may hold the only good copy: B says PREPARED, or that it never will. */
-		s->state = PH_SOURCE_CONFIRMING;
-		ph_source_say(hub, s, PH_B_DIAL_BACK);
+		s->state = ph_source_ask_peer(hub, s);
 		ph_source_entered(hub, s, PH_SOURCE_ENDED);
 		return;
 	}
 	if (state == PH_SOURCE_ABORTING) {
-		if (old && old->state == PH_INSTANCE_RUNNING)
+		if (old->state == PH_INSTANCE_RUNNING)
 			old->state = PH_INSTANCE_FROZEN;
-		s->frozen = true;
+		s->frozen = s->unheard = true;
 		s->told = PH_W_FREEZE;
 		ph_reason(s->info.reason, "the source's daemon was restarted");
-		ph_source_say(hub, s, PH_B_ABORT);
 		ph_source_entered(hub, s, PH_SOURCE_ENDED);
 		return;
 	}

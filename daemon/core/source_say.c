@@ -9,6 +9,7 @@
 #define CONFIRM_MAX_MS \
 	15000		   /* members that have not confirmed by then are named, not waited for \
 			    */
+#define HELLO_WAIT_MS 3000 /* an adopted O that lives says hello within this */
 #define PEER_SLACK_MS 2000 /* B's own deadline comes first */
 
 /* ---- what is said ---- */
@@ -274,7 +275,7 @@ static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_source *s)
 			return s->retention_until_ms;
 		return hub->now_ms + hub->set.heartbeat_ms;
 	case PH_SOURCE_ABORTING:
-		return hub->now_ms + PH_ABORT_WAIT_MS;
+		return hub->now_ms + (s->unheard ? HELLO_WAIT_MS : PH_ABORT_WAIT_MS);
 	case PH_SOURCE_VOIDING:
 		return hub->now_ms + PH_ABORT_WAIT_MS;
 	case PH_SOURCE_COMMITTING: /* the journal answers */

@@ -22,6 +22,7 @@
 #define PH_FLUSH_MS 5	       /* registry changes of one owner are gathered for so long */
 #define PH_ASK_MS 2000	       /* plan: how long a worker may think about handover_ask */
 #define PH_COPY_IDLE_MS 5000   /* copy: no byte for so long is a failure */
+#define PH_RECONNECT_MS 10000  /* a worker that has lost its connection is waited for so long */
 #define PH_ABORT_WAIT_MS 250   /* a frozen worker waits so long for B's word before `void` */
 #define PH_SERVICE_MS 10000    /* between two attempts that missed the downtime budget */
 #define PH_HISTORY_MAX 1000    /* finished migrations kept */
@@ -118,7 +119,8 @@ struct ph_claim_wait;
 
 struct ph_slot {
 	struct ph_slot_key k;
-	uint64_t seen; /* highest epoch known, granted or journalled */
+	uint64_t seen;	/* highest epoch known, granted or journalled */
+	bool restored;	/* `seen` is what an earlier daemon knew; nothing was heard since */
 	bool wish_stopped;
 	bool seen_dirty;	      /* to be journalled with the next batch */
 	bool entered;		      /* `entry` is in the registry */
@@ -146,7 +148,7 @@ struct ph_slot {
 /* ---- one worker of this node ---- */
 
 #define PH_INSTANCE_STATES(X) \
-	X(WAITING) /* no process yet */ \
+	X(WAITING) /* no process: until a claim for the child is granted */ \
 	X(SPAWNING) \
 	X(STARTING) /* runs, not ready */ \
 	X(STANDING) /* the new one of a handover: said hello (overlap: is ready) */ \
@@ -322,6 +324,7 @@ struct ph_source {
 	bool final_asked, final_synced; /* record `final` */
 	bool frozen; /* O was told to freeze (or handover_start without rounds) */
 	bool claim_asked;
+	bool unheard;	      /* ABORTING after a restart: O has not said hello yet */
 	bool voided, reclaim; /* O resumes only by a claim */
 	bool back;	      /* rolled back or taken back */
 	bool given_back;      /* B has written that it does not own new_epoch (any more) */
@@ -560,6 +563,7 @@ struct ph_hub {
 	bool drain_force;
 	bool drain_wish;    /* an operator's, kept over restarts */
 	bool missed_absent; /* heartbeat.c: once after a restart */
+	bool blind;	    /* not all of `peers` had answered when this node joined */
 	uint64_t started_ms, join_until_ms;
 	struct ph_member *members; /* without this node */
 	uint64_t sequence;
@@ -631,6 +635,8 @@ struct ph_slot *ph_slot_find(
 struct ph_slot *ph_slot_get(
 	struct ph_hub *hub, const struct ph_key *key, const struct ph_name *local);
 void ph_slot_seen(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch);
+/* It has a worker here, or one about to be; not one that waits for a claim. */
+bool ph_slot_busy(const struct ph_slot *slot);
 bool ph_slot_mine(const struct ph_hub *hub, const struct ph_slot *slot);
 /* This node owns it from now on. */
 void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage);
@@ -699,6 +705,8 @@ struct ph_instance *ph_instance_new(struct ph_hub *hub, struct ph_slot *slot,
 void ph_instance_step(struct ph_hub *hub, struct ph_instance *instance, enum ph_instance_input in);
 void ph_instance_event(struct ph_hub *hub, const struct ph_event *event);
 void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance);
+/* It was told `resume`: it answers within stop_timeout, and without a connection a while later. */
+void ph_instance_await_resumed(struct ph_hub *hub, struct ph_instance *instance);
 bool ph_instance_has_process(const struct ph_instance *instance);
 /* The registry names this node for a worker that an earlier daemon prepared: it is activated. */
 void ph_instance_named(struct ph_hub *hub, struct ph_slot *slot);

@@ -312,8 +312,8 @@ static bool others_first(struct ph_hub *hub, struct ph_slot *slot, const struct 
 static enum ph_verdict judge(struct ph_hub *hub, struct ph_slot *slot,
 	const struct ph_claim_line *line, const struct ph_name *from)
 {
-	if (line->basis == PH_CLAIM_TAKEOVER && !ph_id_none(&slot->void_id) &&
-		ph_id_equal(&slot->void_id, &line->id))
+	bool for_copy = line->basis == PH_CLAIM_TAKEOVER || line->basis == PH_CLAIM_COMMIT;
+	if (for_copy && !ph_id_none(&slot->void_id) && ph_id_equal(&slot->void_id, &line->id))
 		return PH_VERDICT_REFUSED;
 	if (owned_by_other(hub, slot, line, from))
 		return PH_VERDICT_OWNED;

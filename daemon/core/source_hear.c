@@ -52,6 +52,29 @@ static void answer_stranger(struct ph_hub *hub, const struct ph_bmsg *msg)
 	answer->epoch = msg->epoch;
 }
 
+/*
+ * The journal is lost, O does not live, and B has all of its state: that copy may be the only one,
+ * so the handover is gone on with, if the members, asked as always, do not know better.
+ */
+static struct ph_source *go_on_blind(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	struct ph_slot *slot = ph_slot_get(hub, &msg->key, NULL);
+	bool others = slot->entered && !ph_is_self(hub, &slot->entry.node) &&
+		      ph_member_up(hub, &slot->entry.node);
+	if (msg->kind != PH_B_PREPARED || !hub->set.journal_lost || others || slot->instance ||
+		slot->source || slot->target || hub->self_state != PH_MEMBER_ALIVE)
+		return NULL;
+	if (slot->claim)
+		ph_claim_drop(hub, slot->claim);
+	struct ph_source *s = ph_source_new(hub, &msg->id, slot, &msg->from, msg->epoch - 1);
+	s->new_epoch = msg->epoch;
+	s->final_asked = s->final_synced = true;
+	s->state = PH_SOURCE_CONFIRMING;
+	ph_reason(s->info.reason, "the journal that would tell how far it got is lost");
+	ph_source_entered(hub, s, PH_SOURCE_PREPARING);
+	return s;
+}
+
 static void on_query(struct ph_hub *hub, struct ph_source *s)
 {
 	if (s->state == PH_SOURCE_COMMITTED || s->state == PH_SOURCE_ENDED)
@@ -101,6 +124,8 @@ void ph_source_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_source *s;
 	HASH_FIND(hh, hub->sources, msg->id.b, sizeof msg->id.b, s);
+	if (!s)
+		s = go_on_blind(hub, msg);
 	if (!s) {
 		answer_stranger(hub, msg);
 		return;

@@ -337,9 +337,7 @@ static bool everybody_knows(struct ph_hub *hub, const struct ph_source *s)
 {
 	if (hub->now_ms >= s->committed_at_ms + CONFIRM_MAX_MS)
 		return true;
-	const struct ph_entry *e = &s->slot->entry;
-	bool there = s->slot->entered && ph_name_equal(&e->node, &s->peer);
-	if (there && !e->ready && ph_member_up(hub, &s->peer))
+	if (!s->served)
 		return false; /* N has acknowledged nothing yet: O may still be needed */
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
 		if (ph_member_live(m) && m->hears_me_have < s->done_version)

@@ -396,6 +396,7 @@ static void on_activate(struct sim_proc *proc, const struct ph_wmsg *msg)
 static void on_abort(struct sim_proc *proc, const struct ph_wmsg *msg)
 {
 	(void)msg;
+	sim_check_death(proc, DEATH_CORE); /* of what it holds */
 	forget_handover(proc);
 	proc->n_items = 0;
 	if (traits_of(proc)->leaves)

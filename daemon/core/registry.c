@@ -410,7 +410,9 @@ static void apply(struct ph_hub *hub, const struct ph_name *author, const struct
 	struct ph_member *speaker = ph_member_find(hub, author);
 	if (speaker && speaker->sweeping)
 		slot->swept = speaker->sweep;
-	if (!is_news(slot, e, author) || (ph_is_self(hub, &e->node) && slot->entered))
+	/* Of what this node has itself nobody knows better. */
+	bool ours = slot->entered && ph_is_self(hub, &slot->entry.node);
+	if (!is_news(slot, e, author) || (ours && ph_is_self(hub, &e->node)))
 		return;
 	bool was_mine = ph_slot_mine(hub, slot);
 	digest_toggle(hub, slot);

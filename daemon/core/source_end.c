@@ -172,7 +172,7 @@ void ph_source_heard(struct ph_hub *hub, struct ph_source *s)
 		return;
 	s->unheard = false;
 	ph_source_say(hub, s, PH_B_ABORT);
-	s->deadline_ms = hub->now_ms; /* which gives it a new one */
+	s->deadline_ms = hub->now_ms + PH_ABORT_WAIT_MS;
 	ph_source_entered(hub, s, s->state);
 }
 

@@ -294,8 +294,7 @@ void ph_source_entered(struct ph_hub *hub, struct ph_source *s, enum ph_source_s
 {
 	bool moving = s->state == PH_SOURCE_COPYING || s->state == PH_SOURCE_RETAINING ||
 		      s->state == PH_SOURCE_VOIDING;
-	/* One that has passed and changed nothing is set anew: O may be gone meanwhile. */
-	if (s->state != before || moving || s->deadline_ms <= hub->now_ms)
+	if (s->state != before || moving)
 		s->deadline_ms = deadline_of(hub, s);
 	if (s->state != before && s->state != PH_SOURCE_ENDED) {
 		enum ph_phase phase = phase_of(s);
@@ -325,8 +324,15 @@ void ph_source_deadline(struct ph_hub *hub, struct ph_source *s)
 {
 	if (s->resend_ms <= hub->now_ms)
 		resend(hub, s);
-	if (s->deadline_ms <= hub->now_ms)
+	if (s->deadline_ms <= hub->now_ms) {
+		s->deadline_ms = PH_NEVER_MS; /* it has passed; the step may set another one */
 		ph_source_step(hub, s, PH_SOURCE_IN_DEADLINE);
+		/* Where it changed nothing O may be gone meanwhile, and the state has another bound. */
+		if (s->slot && s->deadline_ms == PH_NEVER_MS) {
+			uint64_t at = deadline_of(hub, s);
+			s->deadline_ms = at > hub->now_ms ? at : hub->now_ms + PH_RESEND_FIRST_MS;
+		}
+	}
 	if (s->slot)
 		ph_timer_set(hub, &s->timer, min_ms(s->deadline_ms, s->resend_ms));
 }

@@ -100,8 +100,7 @@ static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_target *t)
 	case PH_TARGET_RELEASING:
 	case PH_TARGET_ACTIVATING:
 	case PH_TARGET_REFUSING:
-		return t->deadline_ms > hub->now_ms ? t->deadline_ms : PH_NEVER_MS;
-	case PH_TARGET_PREPARING: /* the journal answers */
+	case PH_TARGET_PREPARING: /* the journal answers; where it fails, UNSYNCED sets one */
 	case PH_TARGET_PREPARED:  /* until COMMIT, ABORT or A's death */
 	case PH_TARGET_CLAIMING:  /* the claim has its own */
 	case PH_TARGET_ACTIVE:	  /* until FORGET */
@@ -120,7 +119,7 @@ bool ph_target_ended(const struct ph_target *t)
 
 void ph_target_entered(struct ph_hub *hub, struct ph_target *t, enum ph_target_state before)
 {
-	if (t->state != before || t->state == PH_TARGET_LOADING || t->deadline_ms <= hub->now_ms)
+	if (t->state != before || t->state == PH_TARGET_LOADING)
 		t->deadline_ms = deadline_of(hub, t);
 	if (t->state == PH_TARGET_NEVER && t->slot->target == t)
 		t->slot->target = NULL;
@@ -155,8 +154,10 @@ void ph_target_deadline(struct ph_hub *hub, struct ph_target *t)
 {
 	if (t->resend_ms <= hub->now_ms)
 		resend(hub, t);
-	if (t->deadline_ms <= hub->now_ms)
+	if (t->deadline_ms <= hub->now_ms) {
+		t->deadline_ms = PH_NEVER_MS; /* it has passed; the step may set another one */
 		ph_target_step(hub, t, PH_TARGET_IN_DEADLINE);
+	}
 	if (t->slot)
 		ph_timer_set(hub, &t->timer, min_ms(t->deadline_ms, t->resend_ms));
 }

@@ -270,6 +270,9 @@ static bool owned_by_other(struct ph_hub *hub, const struct ph_slot *slot,
 	const struct ph_claim_line *line, const struct ph_name *from)
 {
 	const struct ph_entry *e = &slot->entry;
+	/* From the moment that `active` is being written. */
+	if (slot->target && slot->target->state == PH_TARGET_ACTIVATING)
+		return true;
 	if (!slot->entered || e->state == PH_CHILD_RELEASED || e->state == PH_CHILD_REMOVED ||
 		ph_name_equal(&e->node, from))
 		return false;
@@ -327,6 +330,14 @@ static enum ph_verdict judge(struct ph_hub *hub, struct ph_slot *slot,
 	return PH_VERDICT_FREE;
 }
 
+static void name_owner(
+	const struct ph_hub *hub, const struct ph_slot *slot, struct ph_claim_line *line)
+{
+	bool here = slot->target && slot->target->state == PH_TARGET_ACTIVATING;
+	line->node = here ? hub->set.node : slot->entry.node;
+	line->epoch = here ? slot->target->new_epoch : slot->entry.epoch;
+}
+
 static void on_claim(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_CLAIM_ANSWER);
@@ -341,10 +352,8 @@ static void on_claim(struct ph_hub *hub, const struct ph_bmsg *msg)
 		lines[i].verdict = judge(hub, slot, line, &msg->from);
 		lines[i].stopped_by_wish = slot->wish_stopped;
 		lines[i].seen = slot->seen;
-		if (lines[i].verdict == PH_VERDICT_OWNED) {
-			lines[i].node = slot->entry.node;
-			lines[i].epoch = slot->entry.epoch;
-		}
+		if (lines[i].verdict == PH_VERDICT_OWNED)
+			name_owner(hub, slot, &lines[i]);
 		if (lines[i].verdict != PH_VERDICT_FREE)
 			continue;
 		ph_slot_seen(hub, slot, line->epoch);

@@ -286,6 +286,8 @@ static enum ph_source_state active(struct ph_hub *hub, struct ph_source *s)
 	if (s->slot->claim)
 		ph_claim_drop(hub, s->slot->claim);
 	ph_source_cut_stream(hub, s);
+	if (!s->peer.s[0] && s->slot->entered) /* the record that named it is lost */
+		s->peer = s->info.to = s->slot->entry.node;
 	s->said = PH_B_NONE;
 	s->resend_ms = PH_NEVER_MS;
 	if (s->frozen && !s->info.has_downtime) {

@@ -80,5 +80,9 @@ static inline uint64_t ph_epoch_counter(uint64_t epoch)
 {
 	return epoch >> PH_EPOCH_SLOT_BITS;
 }
+static inline uint32_t ph_epoch_slot(uint64_t epoch) /* of the node that made it */
+{
+	return (uint32_t)(epoch & 0xffffffu);
+}
 
 #endif

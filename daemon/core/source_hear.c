@@ -89,7 +89,7 @@ static bool take(struct ph_source *s, const struct ph_bmsg *msg)
 		s->journal = msg->journal;
 		if (s->state == PH_SOURCE_CONFIRMING || s->state == PH_SOURCE_PREPARING) {
 			uint64_t above = ph_epoch_make(ph_epoch_counter(msg->seen) + 1,
-				(uint32_t)(s->new_epoch & 0xffffff));
+				ph_epoch_slot(s->new_epoch));
 			if (msg->seen > s->new_epoch) /* an equal one is this very number */
 				s->new_epoch = above;
 		}

@@ -406,8 +406,9 @@ static void on_known(struct ph_hub *hub, struct ph_target *t, const struct ph_bm
 		if (msg->epoch > t->new_epoch &&
 			(t->state == PH_TARGET_PREPARED || t->state == PH_TARGET_CLAIMING))
 			t->new_epoch = msg->epoch;
-		/* This node has granted the child to A again since that was said. */
-		bool taken_back = t->new_epoch < t->slot->seen;
+		/* Since that was said this node has granted the child to somebody else. */
+		bool taken_back = t->new_epoch < t->slot->seen &&
+				  ph_epoch_slot(t->slot->seen) != hub->set.slot;
 		ph_target_step(hub, t, taken_back ? PH_TARGET_IN_OWNED : PH_TARGET_IN_COMMIT);
 	} else if (msg->kind == PH_B_ABORT) {
 		ph_target_step(hub, t, PH_TARGET_IN_ABORT);

@@ -121,6 +121,7 @@ static enum ph_source_state try_end(struct ph_hub *hub, struct ph_source *s)
 		return s->state;
 	}
 	s->end_sent = true;
+	s->final_left |= s->end_final;
 	ph_source_say(hub, s, PH_B_ROUND_END);
 	return s->end_final ? PH_SOURCE_CONFIRMING : s->state;
 }

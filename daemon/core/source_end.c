@@ -95,8 +95,9 @@ void ph_source_blame(struct ph_source *s, const char *reason)
 }
 
 /*
- * Before `final` O resumes at once. After it O waits, frozen, for B's word (ABORTING), and for no
- * longer than the budget allows goes on under `void`.
+ * While the end of the last delta has not left, B cannot be prepared, and O resumes at once. After
+ * it O waits, frozen, for B's word (ABORTING), and for no longer than the budget allows goes on
+ * under `void`.
  */
 enum ph_source_state ph_source_abort(struct ph_hub *hub, struct ph_source *s, const char *reason)
 {
@@ -105,7 +106,7 @@ enum ph_source_state ph_source_abort(struct ph_hub *hub, struct ph_source *s, co
 	if (s->slot->claim)
 		ph_claim_drop(hub, s->slot->claim);
 	bool prepared = s->said != PH_B_NONE;
-	if (s->final_asked || s->claim_asked) {
+	if (s->final_left || s->claim_asked) {
 		ph_source_say(hub, s, PH_B_ABORT);
 		return PH_SOURCE_ABORTING;
 	}
@@ -136,7 +137,7 @@ enum ph_source_state ph_source_peer_died(struct ph_hub *hub, struct ph_source *s
 	ph_source_cut_stream(hub, s);
 	if (s->slot->claim)
 		ph_claim_drop(hub, s->slot->claim);
-	if (s->final_asked || s->claim_asked)
+	if (s->final_left || s->claim_asked)
 		return ph_source_void(hub, s);
 	next = ph_source_resume(hub, s);
 	ph_source_close_with(hub, s, s->said == PH_B_NONE ? PH_B_NONE : PH_B_ABORT);
@@ -222,14 +223,17 @@ enum ph_source_state ph_source_void_known(struct ph_hub *hub, struct ph_source *
 
 enum ph_source_state ph_source_void_too_long(struct ph_hub *hub, struct ph_source *s)
 {
-	return s->voided ? ph_source_void_known(hub, s) : s->state;
+	return s->voided && !s->void_unsynced ? ph_source_void_known(hub, s) : s->state;
 }
 
-/* Without a journal there is no `void`: O waits for B's word. */
+/*
+ * The journal cannot be written, and B's may be as full: O would stand frozen until somebody makes
+ * room. So `void` is kept by the others: once every live member knows it, B cannot take over.
+ */
 enum ph_source_state ph_source_void_unsynced(struct ph_hub *hub, struct ph_source *s)
 {
-	ph_source_say(hub, s, PH_B_ABORT);
-	return PH_SOURCE_ABORTING;
+	s->void_unsynced = true;
+	return ph_source_void_synced(hub, s);
 }
 
 /* ---- the claim for A itself ---- */

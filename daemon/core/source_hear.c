@@ -68,7 +68,7 @@ static struct ph_source *go_on_blind(struct ph_hub *hub, const struct ph_bmsg *m
 		ph_claim_drop(hub, slot->claim);
 	struct ph_source *s = ph_source_new(hub, &msg->id, slot, &msg->from, msg->epoch - 1);
 	s->new_epoch = msg->epoch;
-	s->final_asked = s->final_synced = true;
+	s->final_asked = s->final_synced = s->final_left = true;
 	s->state = PH_SOURCE_CONFIRMING;
 	ph_reason(s->info.reason, "the journal that would tell how far it got is lost");
 	ph_source_entered(hub, s, PH_SOURCE_PREPARING);
@@ -303,7 +303,7 @@ void ph_source_restore(struct ph_hub *hub, const struct ph_record *record)
 	if (!s)
 		s = ph_source_new(hub, &record->id, slot, &record->peer, record->epoch);
 	s->new_epoch = record->revision;
-	s->final_asked = s->final_synced = true;
+	s->final_asked = s->final_synced = s->final_left = true;
 	s->claim_asked = record->asked || record->kind == PH_RECORD_FINAL ||
 			 record->kind == PH_RECORD_COMMIT;
 	ph_slot_seen(hub, slot, record->kind == PH_RECORD_VOID ? record->epoch : s->new_epoch);

@@ -322,10 +322,12 @@ struct ph_source {
 	uint64_t new_epoch; /* e+1, for B; after RECLAIMING the epoch of O */
 	bool overlap, rounds, force;
 	bool final_asked, final_synced; /* record `final` */
+	bool final_left; /* B may have been told that the last delta is complete */
 	bool frozen; /* O was told to freeze (or handover_start without rounds) */
 	bool claim_asked;
 	bool unheard;	      /* ABORTING after a restart: O has not said hello yet */
 	bool voided, reclaim; /* O resumes only by a claim */
+	bool void_unsynced;   /* `void` stands in no file: all live members must know it */
 	bool back;	      /* rolled back or taken back */
 	bool given_back;      /* B has written that it does not own new_epoch (any more) */
 	bool peer_active;     /* B itself said so, or the registry */

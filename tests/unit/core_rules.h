@@ -62,7 +62,7 @@ static inline void w_rule_send(struct world *w, unsigned node, const struct ph_b
 		needs = PH_RECORD_PREPARED;
 	else if (msg->kind == PH_B_ROUND_END && msg->final)
 		needs = PH_RECORD_FINAL;
-	else if (msg->kind == PH_B_VOID)
+	else if (msg->kind == PH_B_VOID && !w->nodes[node].disk_broken)
 		needs = PH_RECORD_VOID;
 	if (needs != PH_RECORD_NONE)
 		ck_assert_msg(w_synced(w, node, needs, &msg->id), "%s before %s is synced",

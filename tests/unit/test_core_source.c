@@ -238,6 +238,31 @@ START_TEST(source_daemon_is_back_soon)
 }
 END_TEST
 
+static void fill_disks(struct world *w)
+{
+	struct h_run *run = w->arg;
+	w->nodes[run->from].disk_broken = w->nodes[run->to].disk_broken = true;
+}
+
+/* Neither `void` nor `never` can be written: O must not stand frozen until somebody makes room. */
+START_TEST(both_disks_fill_up)
+{
+	struct h_run run = h_begin(_i, fill_disks);
+	h_go(&run, 12000);
+	if (h_happened(&run) && run.no < h_moment_named("sync commit")) {
+		ck_assert_ptr_eq(w_only(run.w, "room", 0), run.old);
+		ck_assert(w_serving(run.w, "room", 0));
+		ck_assert_uint_eq(run.old->value, VALUE);
+	}
+	w_journal_back(run.w, run.from);
+	w_journal_back(run.w, run.to);
+	w_run(run.w, 60000);
+	(void)h_one_left(&run);
+	w_no_leftovers(run.w);
+	w_free(run.w);
+}
+END_TEST
+
 static void power_off_source(struct world *w)
 {
 	struct h_run *run = w->arg;
@@ -269,6 +294,7 @@ int main(void)
 	int n = H_MOMENTS * H_VARIANTS;
 	W_TEST(suite, old_worker_dies, n);
 	W_TEST(suite, source_daemon_is_back_soon, n);
+	W_TEST(suite, both_disks_fill_up, n);
 	W_TEST(suite, source_machine_dies, n);
 	return w_main(suite);
 }

@@ -181,11 +181,8 @@ void ph_instance_await_resumed(struct ph_hub *hub, struct ph_instance *instance)
 static void repeat_resume(
 	struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
 {
-	if (!instance->resumed_by_ms)
-		return;
 	instance->resumed_by_ms = 0;
-	bool stands = !msg->has_standing || !ph_id_none(&msg->standing_id);
-	if (!stands || msg->standing == PH_STANDING_COMMITTED || instance->source)
+	if (msg->has_standing && ph_id_none(&msg->standing_id))
 		return;
 	struct ph_wmsg *word = ph_tell(hub, instance, PH_W_RESUME);
 	word->id = msg->has_standing ? msg->standing_id : instance->past;
@@ -257,11 +254,12 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 	take_hello(instance, msg);
 	claim_back(hub, instance, msg);
 	say_welcome(hub, instance);
-	repeat_resume(hub, instance, msg);
 	if (instance->source && instance->source->old == instance)
 		ph_source_hello(hub, instance->source);
 	else if (target && target->state < PH_TARGET_NEVER && target->fresh == instance)
 		ph_target_hello(hub, instance->target, msg);
+	else if (instance->resumed_by_ms)
+		repeat_resume(hub, instance, msg);
 	else if (instance->slot->instance == instance && msg->has_standing &&
 		 !ph_id_none(&msg->standing_id) && msg->standing != PH_STANDING_COMMITTED &&
 		 settle_unknown(hub, instance, msg))

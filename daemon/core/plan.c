@@ -142,10 +142,10 @@ static bool pointless(struct ph_hub *hub, const struct ph_move *move)
 }
 
 /* It does not run, so there is no state to carry: whoever is next in line starts it afresh. */
-static bool let_go(struct ph_hub *hub, struct ph_move *move)
+static bool let_go(struct ph_hub *hub, struct ph_slot *slot)
 {
-	struct ph_instance *instance = move->slot->instance;
-	if (!hub->draining || move->order || !instance || move->slot->source ||
+	struct ph_instance *instance = slot->instance;
+	if (!(hub->draining || hub->shutting) || !instance || slot->source ||
 		ph_instance_has_process(instance))
 		return false;
 	instance->after = PH_AFTER_DISCARD;
@@ -159,7 +159,7 @@ void ph_moves_run(struct ph_hub *hub)
 	uint64_t again = PH_NEVER_MS;
 	DL_FOREACH_SAFE(hub->moves, move, next)
 	{
-		if (pointless(hub, move) || let_go(hub, move)) {
+		if (pointless(hub, move) || (!move->order && let_go(hub, move->slot))) {
 			ph_move_drop(hub, move);
 			ph_plan_soon(hub, 0);
 			continue;
@@ -391,7 +391,7 @@ void ph_plan_run(struct ph_hub *hub)
 				slot->planned_ms = hub->now_ms;
 			continue;
 		}
-		if (hub->shutting)
+		if (let_go(hub, slot) || hub->shutting)
 			continue;
 		child = ph_child_find(hub, &slot->k.key.child);
 		if (wait)

@@ -398,9 +398,12 @@ static bool is_news(
 {
 	if (!slot->entered || e->epoch > slot->entry.epoch)
 		return true;
-	if (e->epoch < slot->entry.epoch || !ph_name_equal(&e->node, &slot->entry.node))
+	if (e->epoch < slot->entry.epoch || !ph_name_equal(author, &e->node))
 		return false;
-	return ph_name_equal(author, &e->node) && e->version > slot->entry.version;
+	/* Whom others named, and who has not said so itself, was never the owner at that epoch. */
+	if (!ph_name_equal(&e->node, &slot->entry.node))
+		return slot->entry.version == 0;
+	return e->version > slot->entry.version;
 }
 
 static void apply(struct ph_hub *hub, const struct ph_name *author, const struct ph_entry *e)

@@ -188,11 +188,19 @@ static enum ph_source_state copied_too_long(struct ph_hub *hub, struct ph_source
 		hub, s, idle ? "the copy made no progress" : "the copy took too long");
 }
 
+/* Can O go on? Its process may have ended, and only the rest of its group is still being ended. */
+static bool old_lives(const struct ph_source *s)
+{
+	return s->old && s->old->state != PH_INSTANCE_REAPING;
+}
+
 static enum ph_source_state over_budget(struct ph_hub *hub, struct ph_source *s)
 {
 	if (!s->old && s->state == PH_SOURCE_FREEZING)
 		return copied_too_long(hub, s);
-	if (!s->old) /* N is the only good copy: there is nothing to go back to */
+	if (!s->old && !s->peer.s[0]) /* lost records, and nobody has a copy */
+		return ph_source_finish(hub, s, PH_RESULT_ABORTED);
+	if (!old_lives(s)) /* N is the only good copy: there is nothing to go back to */
 		return s->state;
 	s->slot->move_attempt++;
 	return ph_source_abort(hub, s, "the downtime budget was used up");
@@ -224,7 +232,7 @@ static enum ph_source_state claim_denied(struct ph_hub *hub, struct ph_source *s
 
 static enum ph_source_state claim_too_slow(struct ph_hub *hub, struct ph_source *s)
 {
-	if (!s->old)
+	if (!old_lives(s))
 		return s->state;
 	return ph_source_abort(hub, s, "the members did not answer the claim in time");
 }
@@ -242,7 +250,7 @@ static enum ph_source_state commit_synced(struct ph_hub *hub, struct ph_source *
 /* Undecided: the record may stand in the file. B's `never` and a claim make it harmless. */
 static enum ph_source_state commit_unsynced(struct ph_hub *hub, struct ph_source *s)
 {
-	if (s->old)
+	if (old_lives(s))
 		return ph_source_abort(hub, s, "the journal cannot be written");
 	s->deadline_ms = hub->now_ms + WRITE_AGAIN_MS; /* N is all there is: there is no way back */
 	return s->state;
@@ -250,7 +258,7 @@ static enum ph_source_state commit_unsynced(struct ph_hub *hub, struct ph_source
 
 static enum ph_source_state commit_again(struct ph_hub *hub, struct ph_source *s)
 {
-	return s->old ? s->state : commit(hub, s);
+	return old_lives(s) ? s->state : commit(hub, s);
 }
 
 /* After `commit` only a claim gives the child back. */
@@ -266,7 +274,7 @@ static enum ph_source_state take_back(struct ph_hub *hub, struct ph_source *s)
 /* Nothing was committed, so O could resume; without O what B has lost may be all there was. */
 static enum ph_source_state lost_early(struct ph_hub *hub, struct ph_source *s)
 {
-	return s->old ? s->state : take_back(hub, s);
+	return old_lives(s) ? s->state : take_back(hub, s);
 }
 
 static enum ph_source_state nacked(struct ph_hub *hub, struct ph_source *s)

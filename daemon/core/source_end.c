@@ -171,10 +171,9 @@ void ph_source_heard(struct ph_hub *hub, struct ph_source *s)
 {
 	if (s->state != PH_SOURCE_ABORTING || !s->unheard)
 		return;
-	s->unheard = false;
-	ph_source_say(hub, s, PH_B_ABORT);
+	s->state = ph_source_aborting_over(hub, s);
 	s->deadline_ms = hub->now_ms + PH_ABORT_WAIT_MS;
-	ph_source_entered(hub, s, s->state);
+	ph_source_entered(hub, s, PH_SOURCE_ABORTING);
 }
 
 enum ph_source_state ph_source_aborting_over(struct ph_hub *hub, struct ph_source *s)
@@ -182,6 +181,8 @@ enum ph_source_state ph_source_aborting_over(struct ph_hub *hub, struct ph_sourc
 	if (!s->unheard)
 		return ph_source_void(hub, s);
 	s->unheard = false;
+	if (!s->peer.s[0]) /* the record that named it is lost: there is nobody to ask but all */
+		return ph_source_resume(hub, s);
 	ph_source_say(hub, s, PH_B_ABORT);
 	return s->state;
 }

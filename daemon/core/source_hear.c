@@ -328,6 +328,8 @@ void ph_source_lost(struct ph_hub *hub, struct ph_instance *old, const struct ph
 	s->frozen = s->reclaim = s->claim_asked = true;
 	ph_reason(s->info.reason, "the journal that would tell how far it got is lost");
 	ph_instance_step(hub, old, PH_INSTANCE_IN_FREEZE);
+	s->final_asked = s->final_left = true;
+	ph_source_write(hub, s, PH_RECORD_FINAL); /* for a daemon that dies before it is decided */
 	(void)ph_claim_start(hub, old->slot, PH_CLAIM_TAKEBACK, &hub->set.node, id, 0);
 	s->state = PH_SOURCE_RECLAIMING;
 	ph_source_entered(hub, s, PH_SOURCE_ABORTING);

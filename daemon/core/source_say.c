@@ -10,6 +10,7 @@
 	15000		   /* members that have not confirmed by then are named, not waited for \
 			    */
 #define HELLO_WAIT_MS 3000 /* an adopted O that lives says hello within this */
+#define PEER_SPEAKS_MS 15000 /* a B that is known to nobody repeats its last word within this */
 #define PEER_SLACK_MS 2000 /* B's own deadline comes first */
 
 /* ---- what is said ---- */
@@ -59,7 +60,7 @@ void ph_source_repeat(struct ph_hub *hub, struct ph_source *s)
 		say_void(hub, s);
 		return;
 	}
-	if (s->said == PH_B_PREPARE && !s->old)
+	if ((s->said == PH_B_PREPARE && !s->old) || !s->peer.s[0])
 		return;
 	struct ph_bmsg *msg = ph_source_compose(hub, s, s->said);
 	if (s->said == PH_B_PREPARE) {
@@ -265,6 +266,8 @@ static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_source *s)
 		return s->frozen_at_ms + ph_source_budget(s);
 	case PH_SOURCE_CONFIRMING:
 	case PH_SOURCE_CLAIMING:
+		if (!s->old && !s->peer.s[0])
+			return hub->now_ms + PEER_SPEAKS_MS;
 		if (!s->old)
 			return PH_NEVER_MS; /* the claim, B's `never` or B's death decides */
 		return (s->frozen ? s->frozen_at_ms : hub->now_ms) + ph_source_budget(s);

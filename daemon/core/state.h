@@ -437,6 +437,7 @@ struct ph_target {
 	bool told_round; /* `handover` for this round was told */
 	bool have_end, have_stream, told_end, end_final, loaded;
 	uint64_t end_bytes, end_digest, stream_bytes, stream_digest;
+	uint64_t told_end_ms; /* `state_end` told, `handover_loaded` not heard; 0: not so */
 	uint64_t planned_ms; /* when A decided that the child is to come here */
 	uint64_t alive_ms;   /* last sign of A in this migration */
 	enum ph_wop told;

@@ -107,6 +107,7 @@ static enum ph_target_state too_late(struct ph_hub *hub, struct ph_target *t)
 {
 	return drop(hub, t, PH_B_REJECT,
 		t->state == PH_TARGET_STARTING ? "the new worker was not ready in time"
+		: t->told_end_ms	       ? "the new worker did not load the state in time"
 					       : "nothing was heard of the source in time");
 }
 
@@ -251,6 +252,7 @@ static enum ph_target_state try_apply(struct ph_hub *hub, struct ph_target *t)
 	if (t->end_bytes != t->stream_bytes || t->end_digest != t->stream_digest)
 		return drop(hub, t, PH_B_REJECT, "bytes or digest differ between the two nodes");
 	t->told_end = true;
+	t->told_end_ms = hub->now_ms;
 	ph_target_tell(hub, t, PH_W_STATE_END);
 	return t->state;
 }
@@ -258,6 +260,7 @@ static enum ph_target_state try_apply(struct ph_hub *hub, struct ph_target *t)
 static enum ph_target_state loaded(struct ph_hub *hub, struct ph_target *t)
 {
 	t->loaded = true;
+	t->told_end_ms = 0;
 	if (!t->end_final) {
 		ph_target_say(hub, t, PH_B_LOADED, false);
 		return t->state;

@@ -93,8 +93,11 @@ static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_target *t)
 	switch (t->state) {
 	case PH_TARGET_STARTING:
 		return hub->now_ms + t->fresh->spec->start_timeout_ms + START_SLACK_MS;
-	case PH_TARGET_LOADING:
-		return t->alive_ms + SILENCE_MS;
+	case PH_TARGET_LOADING: /* and N applies a round within the time of the whole transfer */
+		if (!t->told_end_ms)
+			return t->alive_ms + SILENCE_MS;
+		return min_ms(t->alive_ms + SILENCE_MS,
+			t->told_end_ms + t->fresh->spec->timeout_ms);
 	case PH_TARGET_SETTLING:
 		return hub->now_ms + t->fresh->spec->retention_ms;
 	case PH_TARGET_RELEASING:
@@ -355,6 +358,7 @@ static bool take_round(struct ph_target *t, const struct ph_bmsg *msg)
 			return false;
 		t->round = msg->round;
 		t->told_round = t->have_end = t->have_stream = t->told_end = t->loaded = false;
+		t->told_end_ms = 0;
 	}
 	t->bytes_estimate = msg->kind == PH_B_ROUND ? msg->bytes_estimate : t->bytes_estimate;
 	return true;

@@ -218,6 +218,7 @@ void sim_node_crash(struct sim_node *node)
 	sim->fired++;
 	end_daemon(node);
 	node->disk.lost = node->crash.kind == DEED_JOURNAL_LOST;
+	node->sim->journals_lost += node->disk.lost;
 	if (machine)
 		node->up = false;
 	if (machine)

@@ -16,7 +16,10 @@ static void act_spawn(struct sim_node *node, const struct ph_action *action)
 	} else {
 		event.pid = proc->pid;
 	}
-	sim_node_push(node, sim_between(sim, 10, 500), &event, NULL, NULL);
+	uint64_t delay = sim_between(sim, 10, 500);
+	if (proc) /* what it says and its end come after */
+		proc->to_daemon_us = sim->now_us + delay;
+	sim_node_push(node, delay, &event, NULL, NULL);
 }
 
 static void act_signal(struct sim_node *node, const struct ph_action *action)

@@ -66,13 +66,29 @@ static int take_token(char token[PH_TOKEN_SIZE])
 	return 0;
 }
 
+/* The callbacks that a program knows, by the size of its options: they grow, and arg is the last.
+ */
+static int copy_callbacks(struct prochub *p, const struct prochub_options *o)
+{
+	const size_t before = offsetof(struct prochub_options, callbacks);
+	const size_t least = before + offsetof(struct prochub_callbacks, estimate);
+	if (o->size < least + sizeof o->arg || o->size > sizeof *o)
+		return -EINVAL;
+	size_t n = o->size - before - sizeof o->arg;
+	memcpy(&p->cb, &o->callbacks, n);
+	memcpy(&p->arg, (const char *)&o->callbacks + n, sizeof p->arg);
+	return 0;
+}
+
 static int open_context(struct prochub *p, const struct prochub_options *o, const char *path)
 {
 	struct ph_wmsg hello;
 	memset(&hello, 0, sizeof hello);
-	if (strlen(path) >= sizeof p->socket || o->size < offsetof(struct prochub_options, arg))
+	if (strlen(path) >= sizeof p->socket)
 		return -EINVAL;
-	int error = describe_state(&hello, o);
+	int error = copy_callbacks(p, o);
+	if (!error)
+		error = describe_state(&hello, o);
 	if (!error)
 		error = take_token(hello.token);
 	if (error)
@@ -85,8 +101,6 @@ static int open_context(struct prochub *p, const struct prochub_options *o, cons
 	p->s.child = name_from("PROCHUB_CHILD");
 	p->s.node = name_from("PROCHUB_NODE");
 	p->s.instance = (uint32_t)number("PROCHUB_INSTANCE");
-	p->cb = o->callbacks;
-	p->arg = o->arg;
 	p->seed = ph_hash_bytes(PH_HASH_SEED, hello.token, sizeof hello.token);
 	p->backoff_ms = 50;
 	ph_line_init(&p->in, PH_LINE_MAX);

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "proto/worker.h"
+
 static int verdict(struct prochub *p, int code)
 {
 	struct ph_session_input in = {.kind = code ? PH_IN_REFUSED : PH_IN_ACCEPTED,
@@ -23,11 +25,24 @@ static struct prochub_handover describe(const struct ph_wmsg *m)
 	};
 }
 
+/* A start that is accepted: what the wire cannot say is not known. */
+static int do_estimate(struct prochub *p, const struct ph_wish *w)
+{
+	struct ph_session_input in = {.kind = PH_IN_ACCEPTED, .msg = w->msg};
+	if (p->cb.estimate)
+		in.bytes = p->cb.estimate(p, p->arg);
+	if (in.bytes > PH_CODEC_WHOLE_MAX)
+		in.bytes = 0;
+	return ph_client_step(p, &in);
+}
+
 static int do_ask(struct prochub *p, const struct ph_wish *w)
 {
 	struct prochub_handover h = describe(w->msg);
 	p->retry_after_ms = 0;
-	return verdict(p, p->cb.ask ? p->cb.ask(p, p->arg, &h) : 0);
+	int code = p->cb.ask ? p->cb.ask(p, p->arg, &h) : 0;
+	bool begins = !code && w->msg->op == PH_W_HANDOVER_START;
+	return begins ? do_estimate(p, w) : verdict(p, code);
 }
 
 static int do_freeze(struct prochub *p, const struct ph_wish *w)
@@ -177,6 +192,7 @@ int ph_wish_do(struct prochub *p, const struct ph_wish *w)
 {
 	static int (*const doers[])(struct prochub *, const struct ph_wish *) = {
 		[PH_WISH_ASK] = do_ask,
+		[PH_WISH_ESTIMATE] = do_estimate,
 		[PH_WISH_FREEZE] = do_freeze,
 		[PH_WISH_SAVE] = do_save,
 		[PH_WISH_OFFER] = do_offer,

@@ -47,9 +47,12 @@ static void answer(struct ph_session *s, struct ph_wmsg *m)
 	ph_session_must_say(s, m);
 }
 
-static void accept(struct ph_session *s)
+static void accept(struct ph_session *s, uint64_t bytes_estimate)
 {
-	struct ph_wmsg m = {.op = PH_W_HANDOVER_ACCEPT, .version = s->hello.version};
+	struct ph_wmsg m = {.op = PH_W_HANDOVER_ACCEPT,
+		.version = s->hello.version,
+		.has_bytes_estimate = bytes_estimate != 0,
+		.bytes_estimate = bytes_estimate};
 	memcpy(m.format, s->hello.format, sizeof m.format);
 	answer(s, &m);
 }
@@ -191,7 +194,7 @@ static enum ph_hand busy(struct ph_session *s, const struct ph_session_input *in
 static enum ph_hand granted(struct ph_session *s, const struct ph_session_input *in)
 {
 	(void)in;
-	accept(s);
+	accept(s, 0);
 	return PH_HAND_GRANTED;
 }
 
@@ -207,7 +210,7 @@ static enum ph_hand refused(struct ph_session *s, const struct ph_session_input 
 
 static enum ph_hand started(struct ph_session *s, const struct ph_session_input *in)
 {
-	accept(s);
+	accept(s, in->bytes);
 	bool rounds = has_cap(s, PH_CAP_ROUNDS);
 	if (!rounds)
 		freeze(s, in->msg);
@@ -221,7 +224,8 @@ static enum ph_hand start_granted(struct ph_session *s, const struct ph_session_
 	if (!same(s, in))
 		return ask(s, in);
 	s->max_bytes = in->msg->max_bytes;
-	return started(s, in);
+	wish(s, PH_WISH_ESTIMATE, in->msg);
+	return PH_HAND_STARTING;
 }
 
 /* Repeated by the daemon: answered as before; the stream that runs is the one it wants. */
@@ -230,10 +234,12 @@ static enum ph_hand start_again(struct ph_session *s, const struct ph_session_in
 	if (!same(s, in))
 		return busy(s, in);
 	struct ph_wmsg said = s->last;
+	struct ph_session_input again = *in;
+	again.bytes = said.bytes_estimate;
 	if (s->streaming && s->round == 0)
 		ph_session_must_say(s, &said);
 	else if (s->round == 0 && said.op == PH_W_HANDOVER_ACCEPT)
-		return started(s, in);
+		return started(s, &again);
 	else if (said.op != PH_W_NONE)
 		ph_session_must_say(s, &said);
 	return s->hand;
@@ -322,7 +328,7 @@ static enum ph_hand conflict(struct ph_session *s, const struct ph_session_input
 	begin(s, in->msg);
 	s->frozen = frozen;
 	freeze(s, in->msg);
-	accept(s);
+	accept(s, 0);
 	save_round(s, 0, true);
 	return PH_HAND_FREEZING;
 }

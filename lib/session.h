@@ -71,6 +71,7 @@ enum ph_session_in {
 /* What the client is to do, in this order. */
 enum ph_wish_kind {
 	PH_WISH_ASK,	   /* callback ask; answer with ACCEPTED or REFUSED */
+	PH_WISH_ESTIMATE,  /* callback estimate; answer with ACCEPTED: it was granted before */
 	PH_WISH_FREEZE,	   /* callback freeze */
 	PH_WISH_SAVE,	   /* callback save, then stream the round over a data connection */
 	PH_WISH_OFFER,	   /* callback offer; answer with ACCEPTED or REFUSED */
@@ -113,7 +114,7 @@ struct ph_pending {
 struct ph_session_input {
 	enum ph_session_in kind;
 	const struct ph_wmsg *msg; /* inputs that are messages */
-	uint64_t bytes;		   /* ENDED */
+	uint64_t bytes;		   /* ENDED; ACCEPTED of a start: the estimate, 0 where unknown */
 	int code;		   /* REFUSED: 1 ... of prochub/worker.h */
 	uint64_t retry_after_ms;   /* REFUSED after ASK */
 	const char *text;	   /* REFUSED, or NULL */

@@ -27,8 +27,7 @@ static uint64_t number(const json_t *entry, const char *key)
 	return n > 0 ? (uint64_t)n : 0;
 }
 
-/* 0 to 100, or -1 where the total is not known. */
-static int percent(const json_t *entry)
+int ph_progress_percent(const json_t *entry)
 {
 	double total = (double)number(entry, "total"), bytes = (double)number(entry, "bytes");
 
@@ -45,7 +44,7 @@ static void pad(struct ph_text *text, size_t column)
 /* "room/17  a -> b          copy       12.3M of 64.0M  19%  30.1M/s  1.2s" */
 static void describe(const struct ph_view *view, const json_t *entry, struct ph_text *text)
 {
-	int part = percent(entry);
+	int part = ph_progress_percent(entry);
 
 	ph_view_add_child(view, text, entry);
 	pad(text, 16);
@@ -137,7 +136,7 @@ static void tell_changes(struct ph_progress *progress, const json_t *line)
 		const char *phase = ph_client_string(entry, "phase"), *old;
 
 		ph_text_clear(&text);
-		ph_text_addf(&text, "%s %d", phase ? phase : "", percent(entry) / 10);
+		ph_text_addf(&text, "%s %d", phase ? phase : "", ph_progress_percent(entry) / 10);
 		old = json_string_value(json_object_get(progress->told, id ? id : ""));
 		if (old && !strcmp(old, text.s))
 			continue;

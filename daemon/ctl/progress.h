@@ -23,6 +23,8 @@ void ph_progress_init(struct ph_progress *progress, const struct ph_ctl *ctl);
 void ph_progress_fini(struct ph_progress *progress);
 /* Shows a line {"progress":[...],"done":n,"left":m}. False: standard output is gone. */
 bool ph_progress_show(struct ph_progress *progress, const json_t *line);
+/* How far a migration is: 0 to 100, or -1 where its total is not known. */
+int ph_progress_percent(const json_t *entry);
 /* Takes what is drawn off the screen. */
 void ph_progress_clear(struct ph_progress *progress);
 

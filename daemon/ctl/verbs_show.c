@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ctl/client.h"
+#include "ctl/progress.h"
 #include "ctl/view.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -106,6 +107,7 @@ static void cell_bytes(
 	if (is_running(entry) && json_integer_value(json_object_get(entry, "total")) > 0) {
 		ph_text_addf(&cell->text, " of ");
 		ph_cell_size(view, entry, "total", cell);
+		ph_text_addf(&cell->text, " %d%%", ph_progress_percent(entry));
 	}
 }
 

@@ -37,6 +37,14 @@ static int answer(struct prochub *p, int fd) /* 0: close */
 		c->seq = seq, c->n++, c->round = round_now;
 	return dprintf(fd, "ok %llu %llu\n", c->n, p ? 0ULL + prochub_epoch(p) : 0ULL) > 0;
 }
+static uint64_t estimate(struct prochub *p, void *arg)
+{
+	uint64_t n = ballast_bytes + (ballast_bytes > 0);
+	(void)p, (void)arg;
+	for (struct count *c = counts; c < counts + n_counts; c++)
+		n += (uint64_t)snprintf(NULL, 0, "%s %llu %llu\n", c->client, c->seq, c->n);
+	return n;
+}
 static void save(struct prochub *p, void *arg, unsigned round, int final)
 {
 	char line[128];
@@ -77,7 +85,7 @@ int main(int argc, char **argv)
 		.format = "counter",
 		.version = 1,
 		.caps = PROCHUB_CAP_HANDOVER | PROCHUB_CAP_ASK | PROCHUB_CAP_ROUNDS,
-		.callbacks = {.save = save, .load = load, .loaded = loaded}};
+		.callbacks = {.estimate = estimate, .save = save, .load = load, .loaded = loaded}};
 	struct pollfd fds[MAX] = {{.events = POLLIN}, {.events = POLLIN}};
 	char meta[64];
 	nfds_t n = 2;

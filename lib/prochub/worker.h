@@ -9,6 +9,7 @@
  * The life of a worker:
  *   activate        serve from now on (prochub_is_active); prochub_ready() tells your address.
  *   ask             may your state be handed over? (optional; without it: yes)
+ *   estimate        how large will what you hand over be? (optional; it is shown to people)
  *   freeze          stop changing your state, answer no more updates.
  *   save, read      give the state (prochub_send_state() in save, or in pieces from read).
  *   resume          it was called off: go on as if nothing had happened.
@@ -104,6 +105,12 @@ struct prochub_callbacks {
 		struct prochub *p, void *arg, const char *child, const char *instances, int more);
 	/* A sentence for the log: a refused message, a lost connection. */
 	void (*note)(struct prochub *p, void *arg, const char *text);
+	/*
+	 * The handover is accepted and begins: about so many bytes will come in all its rounds, 0
+	 * where that is not known. For people only, who see how far it is. May be asked again.
+	 */
+	uint64_t (*estimate)(struct prochub *p, void *arg);
+	/* New ones are added here, behind the last: options.size tells which of them you know. */
 };
 
 struct prochub_accepts {
@@ -112,14 +119,14 @@ struct prochub_accepts {
 };
 
 struct prochub_options {
-	size_t size;	    /* sizeof(struct prochub_options) */
+	size_t size;	    /* sizeof(struct prochub_options), of the header you were built with */
 	unsigned caps;	    /* PROCHUB_CAP_* */
 	const char *format; /* of the state, at most 31 bytes; NULL without HANDOVER */
 	uint64_t version;
 	const struct prochub_accepts *accepts; /* what can be loaded; NULL: format, 0 to version */
 	size_t n_accepts;		       /* at most 8 */
 	struct prochub_callbacks callbacks;
-	void *arg;
+	void *arg; /* stays the last */
 };
 
 /*
@@ -127,7 +134,8 @@ struct prochub_options {
  * PROCHUB_INSTANCE, PROCHUB_NODE, PROCHUB_EPOCH, PROCHUB_ROLE and begins to connect. Texts of
  * the options are copied. NULL with errno:
  * ENOENT    PROCHUB_SOCKET is not set: run by hand; serve alone, or say so and exit;
- * EINVAL    a bad option or a bad token;  ENOMEM, EMFILE, ENFILE.
+ * EINVAL    a bad option or a bad token, or a size that this library does not know (it is older
+ *           than the header you were built with);  ENOMEM, EMFILE, ENFILE.
  */
 struct prochub *prochub_open(const struct prochub_options *options);
 /* Closes the connections; NULL is ignored. The daemon sees it as a lost connection. */

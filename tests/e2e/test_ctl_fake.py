@@ -419,8 +419,8 @@ def test_status_table(daemon):
         "room/1  a     stopped  no         -     -  3m12s         0",
         "web     a     running  no         7  4242   3d2h         2  before: exit code 1, differs",
         "",
-        "ID        CHILD  FROM  TO  PHASE/RESULT  ROUND           BYTES  ELAPSED  DOWNTIME  REASON",
-        "00112233  web    a     b   copy              1  12.0M of 64.0M     1.2s         -  -",
+        "ID        CHILD  FROM  TO  PHASE/RESULT  ROUND               BYTES  ELAPSED  DOWNTIME  REASON",
+        "00112233  web    a     b   copy              1  12.0M of 64.0M 18%     1.2s         -  -",
     ]
     done = ask(daemon, "status", "--no-legend")
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["room/0", "room/1", "web"]
@@ -488,10 +488,10 @@ def test_migrations(daemon):
         id=OTHER_ID, child="room", instance=17, result="done", downtime_ms=3, reason=None)]}
     done = ask(daemon, "migrations", answer=answer)
     assert done.stdout.splitlines() == [
-        "ID        CHILD    FROM  TO  PHASE/RESULT  ROUND           BYTES  ELAPSED  DOWNTIME  "
+        "ID        CHILD    FROM  TO  PHASE/RESULT  ROUND               BYTES  ELAPSED  DOWNTIME  "
         "REASON",
-        "00112233  web      a     b   copy              1  12.0M of 64.0M     1.2s         -  -",
-        "ff112233  room/17  a     b   done              1           12.0M     1.2s       3ms  -",
+        "00112233  web      a     b   copy              1  12.0M of 64.0M 18%     1.2s         -  -",
+        "ff112233  room/17  a     b   done              1               12.0M     1.2s       3ms  -",
     ]
     done = ask(daemon, "migrations", "ff112233", "--json", answer=answer)
     assert [m["id"] for m in json.loads(done.stdout)["migrations"]] == [OTHER_ID]

@@ -165,10 +165,10 @@ def test_whole_handover(worker):
     assert old.get("handover_accept")["format"] == "counter"
     new.welcome("standby", 0)
     old.start()
-    old.get("handover_accept")
+    estimate = old.get("handover_accept")["bytes_estimate"]
     new.offer()
     first = old.read_round(0, False)
-    assert len(first) == len("alice 1 1\n#") + 3000000
+    assert len(first) == len("alice 1 1\n#") + 3000000 == estimate
     reader = new.data()
     assert client.say("inc alice 2") == f"ok 2 {E0}"  # it serves while rounds go on
     reader.sock.sendall(first)
@@ -313,7 +313,7 @@ def test_reconnects_in_mid_stream(worker):
     hello = old.welcome(migration={"id": ID, "epoch": E1, "phase": "copy"})
     assert hello["standing"]["handover"]["state"] == "sending"
     old.control.get("ready")
-    old.get("handover_accept")
+    assert old.get("handover_accept")["bytes_estimate"] == 20000001
     assert len(old.read_round(0, False)) == 20000001
 
 
@@ -440,6 +440,18 @@ def test_python_busy_then_moved(tmp_path, monkeypatch):
     played.tell(op="resume", id=ID, epoch=E1)  # the new one died before it was ready
     played.control.get("resumed")
     assert played.worker.active
+    played.worker.close()
+
+
+@pytest.mark.parametrize("about, told", [(None, None), (0, None), (700, 700), (7.5, 7)])
+def test_python_estimate(tmp_path, monkeypatch, about, told):
+    played = Played(tmp_path, monkeypatch, estimate=lambda self: about)
+    played.tell(op="handover_ask", id=ID, epoch=E1, target={"node": "b"})
+    assert "bytes_estimate" not in played.control.get("handover_accept")
+    played.tell(op="handover_start", id=ID, epoch=E1, mode="exclusive", max_bytes=9,
+                startup={"ok": True, "node": "b", "instance": 0}, timeout_ms=9, downtime_ms=9,
+                rounds_max=1)
+    assert played.control.get("handover_accept").get("bytes_estimate") == told
     played.worker.close()
 
 

@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "lib/session.h"
+#include "lib/client.h"
 #include "prochub/worker.h"
 #include "proto/worker.h"
 
@@ -275,6 +275,25 @@ START_TEST(test_refuses)
 }
 END_TEST
 
+/* A start that handover_ask has granted is put to the worker again: how much will it be? */
+START_TEST(test_estimate)
+{
+	struct ph_session s;
+	bring_to(&s, PH_HAND_GRANTED);
+	ck_assert_int_eq(say(&s, PH_IN_START, PH_W_HANDOVER_START, 0), 0);
+	ck_assert(s.hand == PH_HAND_STARTING && wished(&s, PH_WISH_ESTIMATE) && !s.out_n);
+	struct ph_wmsg m = message(PH_W_HANDOVER_START, 1);
+	ck_assert_int_eq(step(&s, PH_IN_ACCEPTED, &m, 700, 0), 0);
+	ck_assert_ptr_nonnull(memmem(s.out, s.out_n, "\"bytes_estimate\":700", 20));
+	ck_assert(s.hand == PH_HAND_SENDING && said(&s, "handover_accept"));
+	ck_assert_int_eq(say(&s, PH_IN_BROKEN, PH_W_NONE, 0), 0);
+	/* asked again after the stream broke: the same once more */
+	ck_assert_int_eq(say(&s, PH_IN_START, PH_W_HANDOVER_START, 0), 0);
+	ck_assert_ptr_nonnull(memmem(s.out, s.out_n, "\"bytes_estimate\":700", 20));
+	ph_session_fini(&s);
+}
+END_TEST
+
 /* Bytes read and announced in any order; applied only when they agree. */
 START_TEST(test_applied_only_when_whole)
 {
@@ -440,6 +459,12 @@ static void play_open(struct played *d, const char *path)
 	expect(d, "{\"op\":\"ready\",\"meta\":{\"a\":1}}");
 }
 
+static const char start_line[] =
+	"{\"op\":\"handover_start\",\"id\":\"00112233445566778899aabbccddeeff\","
+	"\"epoch\":6,\"startup\":{\"ok\":true,\"node\":\"b\",\"instance\":0},"
+	"\"mode\":\"exclusive\",\"max_bytes\":9,\"timeout_ms\":9,"
+	"\"downtime_ms\":9,\"rounds_max\":1}\n";
+
 START_TEST(test_client_reads_from_the_worker)
 {
 	struct played d = {0};
@@ -449,10 +474,7 @@ START_TEST(test_client_reads_from_the_worker)
 	ck_assert_int_eq(prochub_lookup(d.p, "-"), -1);
 	ck_assert_int_eq(prochub_lookup(d.p, "web"), 1);
 	tell(&d, "{\"op\":\"error\",\"re\":1,\"code\":\"not_found\"}\n");
-	tell(&d, "{\"op\":\"handover_start\",\"id\":\"00112233445566778899aabbccddeeff\","
-		 "\"epoch\":6,\"startup\":{\"ok\":true,\"node\":\"b\",\"instance\":0},"
-		 "\"mode\":\"exclusive\",\"max_bytes\":9,\"timeout_ms\":9,"
-		 "\"downtime_ms\":9,\"rounds_max\":1}\n");
+	tell(&d, start_line);
 	expect(&d, "handover_accept");
 	ck_assert(d.done == 1 && d.saved == 1 && !prochub_is_active(d.p));
 	int data = accept(d.server, NULL, NULL);
@@ -477,6 +499,71 @@ START_TEST(test_client_reads_from_the_worker)
 }
 END_TEST
 
+static uint64_t estimate(struct prochub *p, void *arg)
+{
+	(void)p;
+	return *(uint64_t *)arg;
+}
+
+/* What the worker says is told; nothing, or what a message cannot hold, is left out. */
+START_TEST(test_estimate_of_the_client)
+{
+	static const struct {
+		uint64_t about;
+		const char *told;
+	} cases[] = {{700, "\"bytes_estimate\":700,"}, {0, "\"epoch\":6,\"format\""},
+		{UINT64_MAX, "\"epoch\":6,\"format\""}};
+	for (size_t i = 0; i < 3; i++) {
+		struct played d = {0};
+		char path[64];
+		(void)snprintf(path, sizeof path, "/tmp/prochub-test-%ld.sock", (long)getpid());
+		play_open(&d, path);
+		d.p->cb.estimate = estimate;
+		uint64_t about = cases[i].about;
+		d.p->arg = &about;
+		d.p->cb.save = NULL;
+		d.p->cb.read = NULL;
+		tell(&d, start_line);
+		expect(&d, cases[i].told);
+		prochub_close(d.p);
+		close(d.control);
+		close(d.server);
+		(void)unlink(path);
+	}
+}
+END_TEST
+
+/* Options as the first header had them, whose last callback was note; and those of a later one. */
+START_TEST(test_options_of_another_version)
+{
+	struct {
+		struct prochub_options o;
+		void *more;
+	} later = {.o = {.size = sizeof later}};
+	union {
+		struct prochub_options now;
+		char bytes[sizeof(struct prochub_options)];
+	} first;
+	const size_t n = offsetof(struct prochub_options, callbacks) +
+			 offsetof(struct prochub_callbacks, estimate);
+	void *arg = &later;
+	memset(&first, 0xff, sizeof first);
+	first.now = (struct prochub_options){.size = n + sizeof arg, .callbacks.found = found};
+	memset(first.bytes + n, 0xff, sizeof first - n);
+	memcpy(first.bytes + n, &arg, sizeof arg);
+	(void)setenv("PROCHUB_SOCKET", "/nowhere", 1);
+	(void)setenv("PROCHUB_TOKEN", token, 1);
+	struct prochub *p = prochub_open(&first.now);
+	ck_assert_ptr_nonnull(p);
+	ck_assert(p->arg == arg && p->cb.found == found && !p->cb.note && !p->cb.estimate);
+	prochub_close(p);
+	(void)setenv("PROCHUB_TOKEN", token, 1);
+	ck_assert(!prochub_open(&later.o) && errno == EINVAL);
+	first.now.size = n + sizeof arg - 1;
+	ck_assert(!prochub_open(&first.now) && errno == EINVAL);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("session");
@@ -484,10 +571,13 @@ int main(void)
 	tcase_add_loop_test(t, test_state_by_input, 0, PH_HAND_COUNT * PH_IN_COUNT);
 	tcase_add_test(t, test_old_worker_without_rounds);
 	tcase_add_test(t, test_refuses);
+	tcase_add_test(t, test_estimate);
 	tcase_add_test(t, test_applied_only_when_whole);
 	tcase_add_test(t, test_kept_over_a_reconnection);
 	tcase_add_test(t, test_bounds);
 	tcase_add_test(t, test_client_reads_from_the_worker);
+	tcase_add_test(t, test_estimate_of_the_client);
+	tcase_add_test(t, test_options_of_another_version);
 	tcase_set_timeout(t, 30);
 	suite_add_tcase(s, t);
 	SRunner *sr = srunner_create(s);

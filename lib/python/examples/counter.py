@@ -18,10 +18,15 @@ class Counter(prochub.Worker):
         self.ballast = 0  # bytes of filler in the state, for tests
         super().__init__()
 
+    def lines(self, clients):
+        return "".join(f"{c} {self.counts[c][0]} {self.counts[c][1]}\n" for c in clients).encode()
+
+    def estimate(self):
+        return len(self.lines(self.counts)) + self.ballast + bool(self.ballast)
+
     def save(self, round, final):
         self.round = round + 1
-        changed = [c for c in self.counts if round == 0 or self.dirty.get(c, 0) >= round]
-        yield "".join(f"{c} {self.counts[c][0]} {self.counts[c][1]}\n" for c in changed).encode()
+        yield self.lines([c for c in self.counts if round == 0 or self.dirty.get(c, 0) >= round])
         if round == 0 and self.ballast:
             yield b"#"
             for at in range(0, self.ballast, 100000):

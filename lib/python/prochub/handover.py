@@ -105,8 +105,10 @@ class Handover:
                   retry_after_ms=after)
         return False
 
-    def _accept(self):
-        self._answer("handover_accept", format=self.format, version=self.version)
+    def _accept(self, begins=False):
+        about = self.estimate() if begins else None
+        more = {"bytes_estimate": int(about)} if about else {}
+        self._answer("handover_accept", format=self.format, version=self.version, **more)
 
     def _on_handover_ask(self, m):
         if self._hand == "granted" and m["id"] == self._id:
@@ -119,7 +121,7 @@ class Handover:
         same = m["id"] == self._id
         if same and self._hand not in ("idle", "granted"):
             if self._round == 0 and not self._stream and self._hand in ("sending", "freezing"):
-                self._accept()
+                self._accept(begins=True)
                 self._send(0, self._final)
             else:
                 self._repeat()
@@ -129,7 +131,7 @@ class Handover:
             return
         rounds = "rounds" in self.caps
         self._begin(m, "sending" if rounds else "freezing")
-        self._accept()
+        self._accept(begins=True)
         if not rounds:
             self._freeze(m["timeout_ms"])
         self._send(0, not rounds)

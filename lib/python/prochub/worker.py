@@ -40,6 +40,10 @@ class Worker(Handover):
     def ask(self, node, **about):
         """May the state go to `node`? None: yes; "busy", ("busy", ms), "never", "incompatible"."""
 
+    def estimate(self):
+        """The handover begins: about how many bytes will come in all its rounds (None: not
+        known)? For people only, who see how far it is."""
+
     def freeze(self, deadline_ms):
         """Stop changing the state, acknowledge no more updates."""
 

@@ -69,6 +69,7 @@ static bool send_instances(struct ph_shell_conn *conn, const struct ph_wmsg *hea
 	size_t i;
 	json_t *instance;
 	p.msg.child = filter->child;
+	p.msg.stale = json_is_true(json_object_get(found, "stale"));
 	json_array_foreach(json_object_get(found, "instances"), i, instance)
 		add_instance(&p, instance);
 	send_piece(&p, false);

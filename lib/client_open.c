@@ -158,6 +158,11 @@ int prochub_is_committed(const struct prochub *p)
 	return p->s.hand == PH_HAND_COMMITTED;
 }
 
+int prochub_is_stale(const struct prochub *p)
+{
+	return p->s.msg.stale;
+}
+
 int prochub_is_connected(const struct prochub *p)
 {
 	return p->s.up;

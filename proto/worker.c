@@ -43,6 +43,7 @@ static const char *const reject_words[] = {"format", "version", "too_large", "no
 #define R_TOKEN {F("token", HEX, token), .required = true}
 #define R_BYTES_ESTIMATE {F("bytes_estimate", U64, bytes_estimate), HAS(has_bytes_estimate)}
 #define R_MORE {F("more", BOOL, more)}
+#define R_STALE {F("stale", BOOL, stale)}
 #define R_INSTANCES {F("instances", JSON_LIST, instances), .required = true}
 #define R_END {0}
 
@@ -121,11 +122,11 @@ FIELDS(ping, R_REQ);
 FIELDS(pong, R_RE);
 FIELDS(role, R_ROLE, R_EPOCH);
 FIELDS(lookup, R_REQ, R_CHILD, {F("instance", U32, instance), HAS(has_instance)});
-FIELDS(found, R_RE, R_CHILD, R_INSTANCES, R_MORE);
+FIELDS(found, R_RE, R_CHILD, R_INSTANCES, R_MORE, R_STALE);
 FIELDS(watch, R_REQ,
 	{F("child", NAME, child)}, {F("prefix", TEXT, prefix), .max = PREFIX_MAX});
 FIELDS(changed,
-	{F("re", U64, re), HAS(has_re)}, R_CHILD, R_INSTANCES, R_MORE);
+	{F("re", U64, re), HAS(has_re)}, R_CHILD, R_INSTANCES, R_MORE, R_STALE);
 FIELDS(stop,
 	{F("grace_ms", U64, grace_ms), .required = true}, R_REASON);
 FIELDS(error,

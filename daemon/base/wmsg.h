@@ -149,6 +149,7 @@ struct ph_wmsg {
 	 * line */
 	const char *instances;
 	bool more;
+	bool stale; /* the sender is cut off: no echo from any member for failure_timeout */
 };
 
 #endif

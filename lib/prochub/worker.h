@@ -193,6 +193,9 @@ int prochub_retention_handled(struct prochub *p);
  * reconnection if the answer was lost. -1: EINVAL a bad name, ENOBUFS 64 are unanswered.
  */
 int64_t prochub_lookup(struct prochub *p, const char *child);
+/* Inside `found` and `changed`: the daemon has no word from any other node, so what it says may be
+ * out of date. */
+int prochub_is_stale(const struct prochub *p);
 /* `changed` from now on for a child, or for all whose names begin with `prefix` (one is NULL). */
 int64_t prochub_watch(struct prochub *p, const char *child, const char *prefix);
 int prochub_unwatch(struct prochub *p, int64_t watch);

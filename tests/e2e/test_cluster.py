@@ -3,7 +3,7 @@
 import harness
 import pytest
 from clients import Client, finish_all
-from raw import counter, ends, py_counter, sleeper
+from raw import counter, ends, faults, py_counter, raw, sleeper
 
 
 def owners(cluster, child, count):
@@ -140,6 +140,26 @@ def test_move_and_lookup(cluster, make):
     assert [m["id"] for m in found] == [done["id"]]
     assert target.events("child_migrated") or source.events("child_migrated")
     client.finish()
+
+
+def test_lookup_of_a_node_that_is_cut_off(cluster):
+    """It says so, on the control socket and to its workers."""
+    a, b = cluster.start("a", "b", children={"own": sleeper(placement={"strategy": "local"})})
+    asks = raw(cluster, "asks", "--watch", "own", placement={"nodes": ["a"]})
+    a.config["children"]["asks"] = asks
+    a.write()
+    assert a.ctl("reload").returncode == 0
+    asked = faults(cluster, "asks")
+    pid = asked.wait("found:a")
+    assert "stale" not in a.call("lookup", child="own")
+    assert not [word for word in asked.words(pid) if "stale" in word]
+    b.kill_node()
+    harness.wait(lambda: a.call("lookup", child="own").get("stale"), "a knows that it is alone")
+    harness.kill(a.wait_running("asks")["pid"])
+    asked.wait("found:a:stale")
+    b.start()
+    cluster.wait_members()
+    harness.wait(lambda: "stale" not in a.call("lookup", child="own"), "it is not any more")
 
 
 def test_a_move_stays(cluster):

@@ -164,7 +164,7 @@ class Worker:
 
     def on_found(self, m):
         for entry in m.get("instances", []):
-            self.note(f"{m['op']}:{entry['node']}")
+            self.note(f"{m['op']}:{entry['node']}" + (":stale" if m.get("stale") else ""))
 
     on_changed = on_found
 

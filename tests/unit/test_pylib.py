@@ -389,8 +389,8 @@ class Played:
 def test_python_lookup_and_watch(tmp_path, monkeypatch):
     seen = []
     played = Played(tmp_path, monkeypatch,
-                    found=lambda self, *a: seen.append(("found",) + a),
-                    changed=lambda self, *a: seen.append(("changed",) + a))
+                    found=lambda self, *a: seen.append(("found", *a, self.stale)),
+                    changed=lambda self, *a: seen.append(("changed", *a, self.stale)))
     worker = played.worker
     assert worker.active and worker.epoch == E0
     assert (worker.lookup("web"), worker.lookup("none"), worker.watch(prefix="w")) == (1, 2, 3)
@@ -398,11 +398,11 @@ def test_python_lookup_and_watch(tmp_path, monkeypatch):
     assert played.control.get("lookup")["child"] == "none"
     assert played.control.get("watch") == {"op": "watch", "prefix": "w", "req": 3}
     played.tell(op="found", re=1, child="web", instances=[{}], more=True)
-    played.tell(op="found", re=1, child="web", instances=[])
+    played.tell(op="found", re=1, child="web", instances=[], stale=True)
     played.tell(op="error", re=2, code="not_found")
     played.tell(op="changed", re=3, child="web", instances=[])
-    assert seen == [("found", 1, "web", [{}], True), ("found", 1, "web", [], False),
-                    ("found", 2, "none", None, False), ("changed", "web", [], False)]
+    assert seen == [("found", 1, "web", [{}], True, False), ("found", 1, "web", [], False, True),
+                    ("found", 2, "none", None, False, False), ("changed", "web", [], False, False)]
     worker.unwatch(3)
     assert played.control.get("unwatch")["req"] == 3
     worker.close()

@@ -402,10 +402,9 @@ static void found(struct prochub *p, void *arg, uint64_t req, const char *child,
 	const char *instances, int more)
 {
 	struct played *d = arg;
-	(void)p;
-	ck_assert_uint_eq(req, 1);
+	ck_assert_int_eq((int)req, d->done + 1);
 	ck_assert_str_eq(child, "web");
-	ck_assert(!instances && !more);
+	ck_assert(!more && prochub_is_stale(p) == (instances != NULL));
 	d->done++;
 }
 
@@ -473,10 +472,12 @@ START_TEST(test_client_reads_from_the_worker)
 	play_open(&d, path);
 	ck_assert_int_eq(prochub_lookup(d.p, "-"), -1);
 	ck_assert_int_eq(prochub_lookup(d.p, "web"), 1);
+	ck_assert_int_eq(prochub_lookup(d.p, "web"), 2);
 	tell(&d, "{\"op\":\"error\",\"re\":1,\"code\":\"not_found\"}\n");
+	tell(&d, "{\"op\":\"found\",\"re\":2,\"child\":\"web\",\"instances\":[],\"stale\":true}\n");
 	tell(&d, start_line);
 	expect(&d, "handover_accept");
-	ck_assert(d.done == 1 && d.saved == 1 && !prochub_is_active(d.p));
+	ck_assert(d.done == 2 && d.saved == 1 && !prochub_is_active(d.p));
 	int data = accept(d.server, NULL, NULL);
 	size_t got = 0;
 	bool ended = false;

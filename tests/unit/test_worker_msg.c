@@ -21,7 +21,7 @@ static struct ph_wmsg full_message(enum ph_wop op)
 	m.op = op;
 	m.has_req = m.has_re = m.has_state = m.has_standing = m.has_instance = true;
 	m.has_migration = m.has_bytes_estimate = m.has_digest = m.v1 = true;
-	m.final = m.overlap = m.startup_ok = m.more = true;
+	m.final = m.overlap = m.startup_ok = m.more = m.stale = true;
 	m.req = 7;
 	m.re = PH_CODEC_WHOLE_MAX;
 	memcpy(m.token, token, sizeof token);

@@ -83,7 +83,8 @@ class Worker(Handover):
         self.leave()
 
     def found(self, req, child, instances, more):
-        """The answer to lookup(); instances None: no such child."""
+        """The answer to lookup(); instances None: no such child. self.stale: the daemon has no word
+        from any other node, so what it says may be out of date (in changed() too)."""
 
     def changed(self, child, instances, more):
         """A registry entry that is watched has changed."""
@@ -103,7 +104,7 @@ class Worker(Handover):
         self.instance = int(os.environ.get("PROCHUB_INSTANCE") or 0)
         self.epoch = int(os.environ.get("PROCHUB_EPOCH") or 0)
         self.role = os.environ.get("PROCHUB_ROLE") or "standby"
-        self.leaving, self.connected, self.frozen = False, False, False
+        self.leaving, self.connected, self.frozen, self.stale = False, False, False, False
         self._epoll = select.epoll()
         self._sock, self._retry_at, self._backoff = None, 0.0, 0.05
         self._in, self._out = bytearray(), bytearray()
@@ -359,14 +360,17 @@ class Worker(Handover):
         if m["re"] in self._pending:
             if not m.get("more"):
                 del self._pending[m["re"]]
+            self.stale = m.get("stale") is True
             self.found(m["re"], m["child"], m["instances"], bool(m.get("more")))
 
     def _on_changed(self, m):
+        self.stale = m.get("stale") is True
         self.changed(m["child"], m["instances"], bool(m.get("more")))
 
     def _on_error(self, m):
         asked = self._pending.pop(m.get("re"), None)
         if asked and asked["op"] == "lookup":
+            self.stale = False
             self.found(m["re"], asked["child"], None, False)
         else:
             self.note(f"the daemon says {m['code']}: {m.get('text', '')}")

@@ -30,7 +30,6 @@ static void push(struct ph_shell *shell, struct ph_shell_worker *worker,
 	struct adopted *a = ph_shell_alloc(sizeof *a);
 	worker->wid = ph_shell_workers_count(shell) + 1;
 	worker->key = what->key;
-	worker->pid = (pid_t)what->pid;
 	ph_shell_workers_add(shell, worker);
 	a->adopted = *what;
 	a->spec = spec;
@@ -56,25 +55,39 @@ static struct ph_spec *spec_of(struct ph_shell *shell, const struct ph_shell_fou
 	return NULL;
 }
 
+/* The first process, and the main one where that is another. 0, or why the main one is not there:
+ * then what is left of the session is killed when its end is reported. */
+static int adopt_processes(struct ph_shell *shell, const struct ph_shell_found_worker *f,
+	struct ph_shell_worker *worker, struct ph_err *err)
+{
+	int error = ph_child_adopt(shell->base, (pid_t)f->pid, f->start_time, ph_shell_exited,
+		shell, &worker->child, err);
+	if (!f->main_pid)
+		return error;
+	return ph_child_adopt(shell->base, (pid_t)f->main_pid, f->main_start_time,
+		ph_shell_main_exited, worker, &worker->main, err);
+}
+
 static bool adopt_found(struct ph_shell *shell, const struct ph_shell_found *found,
 	const struct ph_shell_found_worker *f)
 {
 	struct ph_err err;
 	struct ph_shell_worker *worker = ph_shell_alloc(sizeof *worker);
-	int error = ph_child_adopt(shell->base, (pid_t)f->pid, f->start_time, ph_shell_exited,
-		shell, &worker->child, &err);
+	uint32_t main_pid = f->main_pid ? f->main_pid : f->pid;
+	int error = adopt_processes(shell, f, worker, &err);
 	if (error && error != -ESRCH && error != -ESTALE)
 		ph_shell_log(shell, PH_LOG_ERROR, "%s/%u: cannot watch pid %u: %s", f->key.child.s,
-			f->key.instance, f->pid, err.text);
+			f->key.instance, main_pid, err.text);
 	else
 		ph_shell_log(shell, PH_LOG_INFO, "%s/%u: %s pid %u", f->key.child.s,
-			f->key.instance, error ? "has ended meanwhile:" : "adopted", f->pid);
+			f->key.instance, error ? "has ended meanwhile:" : "adopted", main_pid);
 	memcpy(worker->token, f->token, sizeof worker->token);
+	worker->pid = (pid_t)f->pid;
 	worker->start_time = f->start_time;
 	worker->uid = f->uid;
 	worker->exited = error != 0;
 	struct ph_adopted what = {
-		.pid = f->pid,
+		.pid = main_pid,
 		.key = f->key,
 		.epoch = f->epoch,
 		.revision = f->revision,
@@ -93,7 +106,7 @@ static void end_one(void *arg, struct ph_shell_worker *worker)
 {
 	struct ph_event event = {
 		.kind = PH_EV_EXITED, .wid = worker->wid, .exit = {PH_EXIT_UNKNOWN, 0}};
-	if (worker->exited && !worker->child)
+	if (worker->exited)
 		ph_shell_push(arg, &event, NULL, NULL);
 }
 
@@ -170,6 +183,7 @@ static void adopt_scanned(void *arg, const struct ph_proc_worker *p)
 		return;
 	}
 	snprintf(worker->token, sizeof worker->token, "%s", p->token);
+	worker->pid = p->pid;
 	worker->start_time = p->start_time;
 	worker->uid = p->uid;
 	what.revision = spec->revision;

@@ -37,17 +37,37 @@ static struct ph_exit exit_of(const struct ph_child_exit *status)
 	return (struct ph_exit){PH_EXIT_CODE, (uint32_t)status->code};
 }
 
+static void main_exited(struct ph_shell_worker *worker, const struct ph_child_exit *status)
+{
+	struct ph_shell *shell = worker->shell;
+	worker->exited = true;
+	if (ph_shell_worker_by_wid(shell, worker->wid) != worker)
+		return; /* it is leaving */
+	if (worker->control)
+		ph_shell_conn_drain(worker->control); /* its last words come before its end */
+	struct ph_event event = {.kind = PH_EV_EXITED, .wid = worker->wid, .exit = exit_of(status)};
+	ph_shell_push(shell, &event, NULL, NULL);
+}
+
 void ph_shell_exited(void *arg, struct ph_child *child, const struct ph_child_exit *status)
 {
 	struct ph_shell *shell = arg;
 	struct ph_shell_worker *worker = ph_shell_worker_by_pid(shell, ph_child_pid(child));
 	if (!worker || worker->child != child)
 		return;
-	if (worker->control)
-		ph_shell_conn_drain(worker->control); /* its last words come before its end */
-	worker->exited = true;
-	struct ph_event event = {.kind = PH_EV_EXITED, .wid = worker->wid, .exit = exit_of(status)};
-	ph_shell_push(shell, &event, NULL, NULL);
+	ph_shell_notices_drain(shell); /* it may have named its successor */
+	if (worker->main || worker->exited)
+		ph_child_reap(child); /* its number stays ours as long as its session lives */
+	else
+		main_exited(worker, status);
+}
+
+void ph_shell_main_exited(void *arg, struct ph_child *child, const struct ph_child_exit *status)
+{
+	struct ph_shell_worker *worker = arg;
+	ph_shell_notices_drain(worker->shell);
+	if (worker->main == child)
+		main_exited(worker, status);
 }
 
 /* ---- REAP */
@@ -59,9 +79,18 @@ static void gone(struct ph_shell_leaving *l)
 	HASH_DEL(l->shell->leaving_groups, l);
 	if (l->timer)
 		event_free(l->timer);
-	ph_child_free(l->worker->child);
-	free(l->worker);
+	ph_shell_worker_free(l->worker);
 	free(l);
+}
+
+/* Everything of the worker: 0, or why the main process could not be killed. */
+static int kill_all(struct ph_shell_worker *worker)
+{
+	int error = worker->main ? ph_child_signal(worker->main, SIGKILL) : 0;
+	int group = worker->child ? ph_child_kill_group(worker->child, SIGKILL) : 0;
+	if (!worker->child)
+		(void)ph_shell_kill_session(worker->pid, worker->token);
+	return worker->main ? error : group;
 }
 
 /*
@@ -77,7 +106,13 @@ static bool strays_left(const struct ph_shell_worker *worker)
 
 static bool is_gone(const struct ph_shell_leaving *l)
 {
-	const struct ph_shell_worker *worker = l->worker;
+	struct ph_shell_worker *worker = l->worker;
+	if (worker->main && !worker->exited) {
+		(void)kill_all(worker);
+		return false;
+	}
+	if (worker->child) /* with another main process it may have ended only now */
+		ph_child_reap(worker->child);
 	if (!worker->child)
 		return !ph_shell_kill_session(worker->pid, worker->token);
 	if (ph_child_group_alive(worker->child)) {
@@ -113,10 +148,8 @@ static void reap(struct ph_shell *shell, struct ph_shell_worker *worker)
 	l->worker = worker;
 	l->until_ms = ph_clock_now_ms() + PATIENCE_MS;
 	HASH_ADD_PTR(shell->leaving_groups, worker, l);
-	if (worker->child) {
-		(void)ph_child_kill_group(worker->child, SIGKILL);
-		ph_child_reap(worker->child);
-	}
+	if (worker->child || worker->main)
+		(void)kill_all(worker);
 	if (is_gone(l)) {
 		gone(l);
 		return;
@@ -133,8 +166,7 @@ void ph_shell_exit_free(struct ph_shell *shell)
 	HASH_ITER (hh, shell->leaving_groups, l, next) {
 		HASH_DEL(shell->leaving_groups, l);
 		event_free(l->timer);
-		ph_child_free(l->worker->child);
-		free(l->worker);
+		ph_shell_worker_free(l->worker);
 		free(l);
 	}
 }
@@ -155,14 +187,15 @@ void ph_shell_exit_act(struct ph_shell *shell, const struct ph_action *action)
 		reap(shell, worker);
 		return;
 	}
-	if (!worker->child)
+	struct ph_child *child = worker->main ? worker->main : worker->child;
+	if (!child)
 		return;
-	int error = action->signal == SIGKILL ? ph_child_kill_group(worker->child, action->signal)
-					      : ph_child_signal(worker->child, action->signal);
+	int error = action->signal == SIGKILL ? kill_all(worker)
+					      : ph_child_signal(child, action->signal);
 	if (error && error != -ESRCH)
 		ph_shell_log(shell, PH_LOG_ERROR, "%s/%u: cannot send signal %d to pid %d: %s",
-			worker->key.child.s, worker->key.instance, action->signal, (int)worker->pid,
-			strerror(-error));
+			worker->key.child.s, worker->key.instance, action->signal,
+			(int)ph_child_pid(child), strerror(-error));
 }
 
 /* ---- what a worker left behind that ended while no daemon was there */

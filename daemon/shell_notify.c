@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "io/child.h"
 #include "io/notify.h"
 #include "io/proc.h"
 #include "shell_parts.h"
@@ -10,10 +11,54 @@ struct ph_shell_notices {
 	struct ph_notify *socket;
 };
 
-/* A main pid is believed of the worker's own session only. */
-static uint32_t main_pid(const struct ph_shell_worker *worker, pid_t pid)
+/* The first process is the main one again. */
+static bool back_to_first(struct ph_shell_worker *worker)
 {
-	return pid > 0 && ph_proc_session(pid) == worker->pid ? (uint32_t)pid : 0;
+	if (!worker->child || !worker->main)
+		return false;
+	ph_child_free(worker->main);
+	worker->main = NULL;
+	return true;
+}
+
+static bool take_main(struct ph_shell_worker *worker, pid_t pid, uint64_t start_time)
+{
+	struct ph_shell *shell = worker->shell;
+	struct ph_child *child;
+	struct ph_err err;
+	if (ph_child_adopt(
+		    shell->base, pid, start_time, ph_shell_main_exited, worker, &child, &err)) {
+		ph_shell_log(shell, PH_LOG_WARNING, "%s/%u: MAINPID=%d: %s", worker->key.child.s,
+			worker->key.instance, (int)pid, err.text);
+		return false;
+	}
+	ph_child_free(worker->main);
+	worker->main = child;
+	return true;
+}
+
+/*
+ * MAINPID=: from now on that process is the one whose end counts and that gets signals. Believed of
+ * living members of the worker's own session only: what is left of it can then always be found, and
+ * a worker cannot make the daemon signal a stranger. Returns the pid where it is news, or 0.
+ */
+static uint32_t main_pid(struct ph_shell_worker *worker, pid_t pid)
+{
+	struct ph_proc_stat stat;
+	pid_t now = worker->main ? ph_child_pid(worker->main) : worker->pid;
+	if (pid <= 0 || pid == now || worker->exited || ph_proc_stat(pid, &stat))
+		return 0;
+	if (stat.session != worker->pid || stat.state == 'Z' || stat.state == 'X') {
+		ph_shell_log(worker->shell, PH_LOG_WARNING,
+			"%s/%u: MAINPID=%d is no running process of its session: ignored",
+			worker->key.child.s, worker->key.instance, (int)pid);
+		return 0;
+	}
+	bool news = pid == worker->pid ? back_to_first(worker)
+				       : take_main(worker, pid, stat.start_time);
+	if (news)
+		ph_shell_state_touch(worker->shell);
+	return news ? (uint32_t)pid : 0;
 }
 
 static void on_message(void *arg, const struct ph_notify_message *message)
@@ -29,10 +74,12 @@ static void on_message(void *arg, const struct ph_notify_message *message)
 		.ready = message->ready,
 		.stopping = message->stopping,
 		.watchdog = message->watchdog,
+		.trigger = message->trigger,
 		.extend_ms = message->extend_ms,
 		.main_pid = main_pid(worker, message->main_pid),
 	};
-	if (!flat.ready && !flat.stopping && !flat.watchdog && !flat.extend_ms && !flat.main_pid)
+	if (!flat.ready && !flat.stopping && !flat.watchdog && !flat.trigger && !flat.extend_ms &&
+		!flat.main_pid)
 		return;
 	struct ph_event event = {.kind = PH_EV_NOTIFIED, .wid = worker->wid};
 	ph_shell_push_flat(shell, &event, &flat, sizeof flat);
@@ -43,6 +90,11 @@ int ph_shell_notices_new(struct ph_shell *shell, struct ph_err *err)
 	shell->notices = ph_shell_alloc(sizeof *shell->notices);
 	return ph_notify_open(shell->base, shell->notify_path, 0666, on_message, shell,
 		&shell->notices->socket, err);
+}
+
+void ph_shell_notices_drain(struct ph_shell *shell)
+{
+	ph_notify_drain(shell->notices->socket);
 }
 
 void ph_shell_notices_free(struct ph_shell *shell)

@@ -32,20 +32,23 @@ struct ph_user;
 /* ---- shell_worker.c: the worker processes of this node */
 
 struct ph_shell_worker {
+	struct ph_shell *shell;
 	uint64_t wid;
 	struct ph_key key;
 	char token[PH_TOKEN_SIZE];
-	pid_t pid;
+	pid_t pid; /* the process that was started: the number of its session, and of its group */
 	uint64_t start_time;
 	uid_t uid;		/* that its connections must come from */
-	struct ph_child *child; /* NULL: it ended while no daemon was there */
-	bool exited;
+	struct ph_child *child; /* that process; NULL: it ended while no daemon was there */
+	struct ph_child *main;	/* another one of the session, by MAINPID=; NULL: it is `child` */
+	bool exited;		/* the main process */
 	struct ph_shell_conn *control; /* or NULL */
 	UT_hash_handle by_wid, by_token, by_pid;
 };
 
 int ph_shell_workers_new(struct ph_shell_workers **ret);
 void ph_shell_workers_free(struct ph_shell *shell); /* processes live on */
+void ph_shell_worker_free(struct ph_shell_worker *worker);
 /* Takes `worker`. */
 void ph_shell_workers_add(struct ph_shell *shell, struct ph_shell_worker *worker);
 /* Out of all maps, its connection closed; the caller owns it. */
@@ -189,7 +192,10 @@ const struct ph_user *ph_shell_specs_user(
 
 /* ---- shell_exit.c: signals, the end of a process and of its group */
 
+/* Of the process that was started; `arg` is the shell. */
 void ph_shell_exited(void *arg, struct ph_child *child, const struct ph_child_exit *status);
+/* Of a main process that MAINPID= has named; `arg` is the worker. */
+void ph_shell_main_exited(void *arg, struct ph_child *child, const struct ph_child_exit *status);
 void ph_shell_exit_act(struct ph_shell *shell, const struct ph_action *action);
 void ph_shell_exit_free(struct ph_shell *shell);
 /* SIGKILL to every process of a session whose leader is gone and that carries this token. Returns
@@ -225,6 +231,8 @@ struct ph_id ph_shell_records_id(const struct ph_shell *shell);
 
 int ph_shell_notices_new(struct ph_shell *shell, struct ph_err *err);
 void ph_shell_notices_free(struct ph_shell *shell);
+/* Takes what has come in, before a process's end is reported. */
+void ph_shell_notices_drain(struct ph_shell *shell);
 
 /* ---- shell_signal.c */
 
@@ -239,6 +247,8 @@ void ph_shell_signals_turn_end(struct ph_shell *shell);
 struct ph_shell_found_worker {
 	uint32_t pid;
 	uint64_t start_time;
+	uint32_t main_pid; /* 0: it is `pid` */
+	uint64_t main_start_time;
 	uint32_t uid;
 	char token[PH_TOKEN_SIZE];
 	struct ph_key key;

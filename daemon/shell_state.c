@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "io/child.h"
 #include "io/clock.h"
 #include "io/statefile.h"
 #include "proto/codec.h"
@@ -30,6 +31,8 @@ static const char *const role_words[] = {"", "active", "standby", NULL};
 static const struct ph_field worker_fields[] = {
 	{W("pid", U32, pid), .required = true},
 	{W("start_time", U64, start_time), .required = true},
+	{W("main_pid", U32, main_pid)},
+	{W("main_start_time", U64, main_start_time)},
 	{W("uid", U32, uid), .required = true},
 	{W("token", HEX, token)},
 	{W("child", NAME, key.child), .required = true},
@@ -104,6 +107,8 @@ static bool gather(void *arg, const struct ph_worker_view *view)
 	*to = (struct ph_shell_found_worker){
 		.pid = (uint32_t)worker->pid,
 		.start_time = worker->start_time,
+		.main_pid = worker->main ? (uint32_t)ph_child_pid(worker->main) : 0,
+		.main_start_time = worker->main ? ph_child_start_time(worker->main) : 0,
 		.uid = worker->uid,
 		.key = view->key,
 		.epoch = view->epoch,

@@ -17,6 +17,13 @@ int ph_shell_workers_new(struct ph_shell_workers **ret)
 	return 0;
 }
 
+void ph_shell_worker_free(struct ph_shell_worker *worker)
+{
+	ph_child_free(worker->child);
+	ph_child_free(worker->main);
+	free(worker);
+}
+
 void ph_shell_workers_free(struct ph_shell *shell)
 {
 	struct ph_shell_worker *worker, *next;
@@ -24,8 +31,7 @@ void ph_shell_workers_free(struct ph_shell *shell)
 		return;
 	HASH_ITER (by_wid, shell->workers->wids, worker, next) {
 		ph_shell_workers_take(shell, worker);
-		ph_child_free(worker->child);
-		free(worker);
+		ph_shell_worker_free(worker);
 	}
 	free(shell->workers);
 	shell->workers = NULL;
@@ -34,6 +40,7 @@ void ph_shell_workers_free(struct ph_shell *shell)
 void ph_shell_workers_add(struct ph_shell *shell, struct ph_shell_worker *worker)
 {
 	struct ph_shell_workers *all = shell->workers;
+	worker->shell = shell;
 	HASH_ADD(by_wid, all->wids, wid, sizeof worker->wid, worker);
 	HASH_ADD_KEYPTR(by_token, all->tokens, worker->token, strlen(worker->token), worker);
 	HASH_ADD(by_pid, all->pids, pid, sizeof worker->pid, worker);

@@ -74,8 +74,9 @@ struct ph_config {
 
 struct ph_notify {
 	bool ready, stopping, watchdog;
-	uint64_t extend_ms; /* 0: none */
-	uint32_t main_pid;  /* 0: none; the shell has checked the session */
+	bool trigger;	    /* it found out itself that it is broken */
+	uint64_t extend_ms; /* 0: none; from now on */
+	uint32_t main_pid;  /* 0: none; the shell has checked the session, and watches it */
 };
 
 struct ph_stream_report {

@@ -323,14 +323,32 @@ static void on_worker(struct ph_hub *hub, struct ph_instance *instance, const st
 		ph_instance_arm(hub, instance);
 }
 
+/* So long from now, if that is later than what holds already: as systemd has it. */
+static void extend(struct ph_hub *hub, struct ph_instance *instance, uint64_t extend_ms)
+{
+	uint64_t until_ms = hub->now_ms + extend_ms, timeout_ms = instance->spec->start_timeout_ms;
+	if (instance->state == PH_INSTANCE_STARTING && until_ms > instance->since_ms + timeout_ms)
+		instance->since_ms = until_ms - timeout_ms;
+	if (instance->state == PH_INSTANCE_STOPPING && until_ms > instance->kill_ms)
+		instance->kill_ms = until_ms;
+}
+
 static void on_notify(struct ph_hub *hub, struct ph_instance *instance, const struct ph_notify *n)
 {
 	if (n->watchdog)
 		instance->watchdog_ms = hub->now_ms;
-	if (n->extend_ms && instance->state == PH_INSTANCE_STARTING) {
-		instance->since_ms = hub->now_ms + n->extend_ms - instance->spec->start_timeout_ms;
-		ph_instance_arm(hub, instance);
+	if (n->main_pid) {
+		instance->pid = n->main_pid;
+		ph_instance_publish(hub, instance);
 	}
+	if (n->trigger) {
+		ph_log(hub, PH_LOG_WARNING, "%s/%u says WATCHDOG=trigger",
+			instance->slot->k.key.child.s, instance->slot->k.key.instance);
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_KILL);
+		return;
+	}
+	if (n->extend_ms)
+		extend(hub, instance, n->extend_ms);
 	if (n->ready && instance->spec->ready == PH_READY_NOTIFY &&
 		instance->state == PH_INSTANCE_STARTING)
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_READY);

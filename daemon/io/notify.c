@@ -210,14 +210,12 @@ static bool receive_one(struct ph_notify *notify)
 	return true;
 }
 
-static void readable(evutil_socket_t fd, short what, void *arg)
+static void receive(void *arg, int max)
 {
 	struct ph_notify *notify = arg;
 	bool freed = false;
-	(void)fd;
-	(void)what;
 	notify->freed = &freed;
-	for (int i = 0; i < PH_NOTIFY_TURN; i++) {
+	for (int i = 0; i < max; i++) {
 		bool more = receive_one(notify);
 		if (freed)
 			return;
@@ -225,6 +223,18 @@ static void readable(evutil_socket_t fd, short what, void *arg)
 			break;
 	}
 	notify->freed = NULL;
+}
+
+static void readable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	receive(arg, PH_NOTIFY_TURN);
+}
+
+void ph_notify_drain(struct ph_notify *notify)
+{
+	receive(notify, PH_NOTIFY_DRAIN);
 }
 
 int ph_notify_open(struct event_base *base, const char *path, mode_t mode, ph_notify_fn *fn,

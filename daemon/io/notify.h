@@ -17,6 +17,7 @@
 
 #define PH_NOTIFY_BYTES_MAX 8192
 #define PH_NOTIFY_TURN 64
+#define PH_NOTIFY_DRAIN 1024
 
 struct event_base;
 struct ph_notify;
@@ -40,6 +41,9 @@ typedef void ph_notify_fn(void *arg, const struct ph_notify_message *message);
 /* Errors and rules of the path as ph_unixsock_open(). */
 PH_MUST_CHECK int ph_notify_open(struct event_base *base, const char *path, mode_t mode,
 	ph_notify_fn *fn, void *arg, struct ph_notify **ret, struct ph_err *err);
+
+/* Takes what has come in, for a caller who is about to act on a sender's end. Bounded. */
+void ph_notify_drain(struct ph_notify *notify);
 
 /* Closes it and removes its path. May be NULL. */
 void ph_notify_close(struct ph_notify *notify);

@@ -214,3 +214,99 @@ def test_watchdogs(solo, cluster):
     lively = running_pid(node, "lively")
     node.wait_child("hung", restarts=lambda n: n >= 2)
     assert node.child("lively")["pid"] == lively and node.child("lively")["restarts"] == 0
+
+
+# starts a process that goes on as the main one and says so, and then does as `first` says
+FORKS = """
+import signal
+if os.fork() == 0:
+    say(f"READY=1\\nMAINPID={os.getpid()}")
+    signal.signal(signal.SIGTERM, lambda *_: open(os.environ["GOT"], "w").write("TERM") and sys.exit(7))
+    while 1: time.sleep(1)
+"""
+
+
+def main_children(cluster):
+    def forks(name, first, text=FORKS, **options):
+        return python(text + first, ready="notify", env={"GOT": f"{cluster.dir}/{name}.got"},
+                      **options)
+    return {"ends": forks("ends", "time.sleep(0.3)"),  # the message must have been sent
+            "stays": forks("stays", "time.sleep(1000)"),
+            "quick": forks("quick", "os._exit(0)", text="""
+r, w = os.pipe()
+pid = os.fork()
+if pid == 0:
+    os.read(r, 1)
+    while 1: time.sleep(1)
+say(f"READY=1\\nMAINPID={pid}")
+""")}
+
+
+def sessions(cluster, child):
+    """{pid: pid of its session leader} of the child's processes."""
+    return {pid: os.getsid(pid) for pid in cluster.workers(child)}
+
+
+@pytest.mark.parametrize("child", ["ends", "stays", "quick"])
+def test_main_pid(solo, cluster, child):
+    node = solo({child: main_children(cluster)[child]})
+    entry = node.wait_running(child)
+    main = entry["pid"]
+    harness.wait(lambda: len(cluster.workers(child)) == (2 if child == "stays" else 1),
+                 "the first process has ended, or not")
+    assert sessions(cluster, child)[main] != main
+    assert node.child(child)["restarts"] == 0 and node.child(child)["pid"] == main
+    node.kill()  # the next daemon knows it from the state file
+    node.start()
+    assert node.wait_running(child)["pid"] == main
+    assert main in cluster.workers(child) and node.child(child)["restarts"] == 0
+    os.kill(main, signal.SIGKILL)  # its end is that of the worker, also of what is left of it
+    entry = node.wait_running(child, pid=lambda p: p != main)
+    assert entry["restarts"] == 1
+    assert node.wait_event("child_exited", child=child)["exit"] == {"unknown": True}
+    harness.wait(lambda: entry["pid"] in sessions(cluster, child) and
+                 len(set(sessions(cluster, child).values())) == 1, "nothing is left of the first")
+    node.wait_running(child)
+    if child == "quick":
+        return
+    assert node.ctl("stop", child).returncode == 0
+    assert open(f"{cluster.dir}/{child}.got").read() == "TERM"
+    node.wait_child(child, state="stopped")
+    assert not cluster.workers(child)
+
+
+def test_main_process_that_died_meanwhile(solo, cluster):
+    node = solo({"stays": main_children(cluster)["stays"]})
+    main = running_pid(node, "stays")
+    before = cluster.workers("stays")
+    node.kill()
+    harness.kill(main)
+    harness.wait(lambda: not harness.alive(main), "it is gone")
+    node.start()
+    node.wait_running("stays", pid=lambda p: p not in before)
+    harness.wait(lambda: not set(before) & set(cluster.workers("stays")), "the first one too")
+
+
+def test_main_pid_of_a_stranger_is_ignored(solo, cluster):
+    node = solo({
+        "claims": python("say(f'READY=1\\nMAINPID={os.getppid()}'); time.sleep(1000)",
+                         ready="notify")})
+    pid = running_pid(node, "claims")
+    assert cluster.workers("claims") == [pid] and pid != node.process.pid
+    harness.wait(lambda: "no running process of its session" in node.log(), "a warning")
+
+
+def test_triggered_watchdog_and_longer_times(solo):
+    node = solo({
+        "broken": python("say('READY=1'); time.sleep(0.2); say('WATCHDOG=trigger'); "
+                         "time.sleep(1000)", ready="notify"),
+        "slow": python("say('EXTEND_TIMEOUT_USEC=4000000'); time.sleep(1); say('READY=1')\n"
+                       "import signal\n"
+                       "def stop(*_):\n say('EXTEND_TIMEOUT_USEC=4000000'); time.sleep(1); "
+                       "sys.exit(5)\n"
+                       "signal.signal(signal.SIGTERM, stop)\nwhile 1: time.sleep(1)",
+                       ready="notify", start_timeout="500ms", stop_timeout="500ms")})
+    node.wait_child("broken", restarts=lambda n: n >= 2)
+    assert node.wait_running("slow")["restarts"] == 0
+    assert node.ctl("stop", "slow").returncode == 0
+    assert node.wait_child("slow", state="stopped")["exit"] == {"code": 5}

@@ -194,6 +194,80 @@ START_TEST(extended_start)
 }
 END_TEST
 
+static void notify(struct world *w, const struct ph_notify *n)
+{
+	struct ph_event *event = w_push(w, 0, PH_EV_NOTIFIED);
+	event->wid = w->procs[0].wid;
+	event->notify = n;
+	w_drain(w);
+}
+
+START_TEST(an_extension_never_shortens)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = one(w);
+	static const struct ph_notify less = {.extend_ms = 10};
+	def->spec.ready = PH_READY_NOTIFY;
+	def->traits = (struct w_traits){.notify = true, .never_ready = true};
+	w_start_all(w);
+	notify(w, &less);
+	w_run(w, 5900);
+	ck_assert_uint_eq(w->procs[0].kills, 0);
+	w_run(w, 200);
+	ck_assert_uint_eq(w->procs[0].kills, 1);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(extended_stop)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = one(w);
+	static const struct ph_notify more = {.extend_ms = 20000}, less = {.extend_ms = 10};
+	def->traits.deaf = true;
+	w_start_all(w);
+	struct ph_instance *instance = w_slot(w, 0, "room", 0)->instance;
+	step(w, instance, PH_INSTANCE_IN_STOP);
+	w_run(w, 10);
+	notify(w, &more);
+	notify(w, &less);
+	w_run(w, 19900);
+	ck_assert_uint_eq(w->procs[0].kills, 0);
+	w_run(w, 200);
+	ck_assert_uint_eq(w->procs[0].kills, 1);
+	w_free(w);
+}
+END_TEST
+
+/* Killed at once, with and without the option watchdog, and started again. */
+START_TEST(triggered_watchdog)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = one(w);
+	static const struct ph_notify broken = {.trigger = true};
+	def->spec.watchdog_ms = _i ? 60000 : 0;
+	w_start_all(w);
+	notify(w, &broken);
+	ck_assert_uint_eq(w->procs[0].kills, 1);
+	w_run(w, 5000);
+	ck_assert_uint_eq(w->n_procs, 2);
+	ck_assert_int_eq(w_slot(w, 0, "room", 0)->entry.state, PH_CHILD_RUNNING);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(another_main_process)
+{
+	struct world *w = w_new(1);
+	(void)one(w);
+	static const struct ph_notify named = {.main_pid = 4711};
+	w_start_all(w);
+	notify(w, &named);
+	ck_assert_uint_eq(w_slot(w, 0, "room", 0)->entry.pid, 4711);
+	w_free(w);
+}
+END_TEST
+
 START_TEST(watchdog)
 {
 	struct world *w = w_new(1);
@@ -358,6 +432,10 @@ int main(void)
 	W_TEST(suite, ready_as_the_child_declares, 3);
 	W_TEST(suite, not_ready_is_killed_in_time, 2);
 	W_TEST(suite, extended_start, 1);
+	W_TEST(suite, an_extension_never_shortens, 1);
+	W_TEST(suite, extended_stop, 1);
+	W_TEST(suite, triggered_watchdog, 2);
+	W_TEST(suite, another_main_process, 1);
 	W_TEST(suite, watchdog, 2);
 	W_TEST(suite, a_worker_that_cannot_be_spawned, 1);
 	W_TEST(suite, stop_by_grace, 4);

@@ -147,6 +147,12 @@ void ph_shell_tell_people(
 
 void ph_shell_carry_out(struct ph_shell *shell, const struct ph_actions *actions);
 
+/* ---- shell_stream.c */
+
+/* The ticket of the stream that this node sends to `peer` for the migration `id`. */
+void ph_shell_flow_ticket(struct ph_shell *shell, const struct ph_id *id,
+	const struct ph_name *peer, uint8_t ret_ticket[PH_SECRET_SIZE]);
+
 /* ---- shell_conf.c, shell_reload.c: configuration, and child specifications in core's words */
 
 /*

@@ -205,7 +205,10 @@ static void act_send(struct ph_shell_bus *bus, const struct ph_action *action)
 	header.to = action->to;
 	header.to_incarnation = peer->incarnation;
 	header.ttl_ms = SEND_TTL_MS;
-	uint8_t *bytes = seal(bus, &header, action->message, &n);
+	struct ph_bmsg message = *action->message;
+	if (message.kind == PH_B_PREPARE)
+		ph_shell_flow_ticket(bus->shell, &message.id, &action->to, message.ticket);
+	uint8_t *bytes = seal(bus, &header, &message, &n);
 	if (bytes)
 		(void)ph_buslink_send(bus->link, peer->id, bytes, n, SEND_TTL_MS);
 	free(bytes);

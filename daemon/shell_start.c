@@ -178,9 +178,7 @@ static int make_hub(struct ph_shell *shell)
 	}
 	ph_shell_records_settings(shell, &settings);
 	ph_random_bytes(&settings.seed, sizeof settings.seed);
-	ph_random_bytes(settings.secret, sizeof settings.secret);
 	shell->hub = ph_hub_new(&settings);
-	ph_seal_wipe(settings.secret, sizeof settings.secret);
 	free(peers);
 	free(labels);
 	return shell->hub ? 0 : -ENOMEM;

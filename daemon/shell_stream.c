@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "io/stream.h"
+#include "proto/seal.h"
 #include "shell_parts.h"
 
 static const struct timeval bind_again = {1, 0};
@@ -23,6 +24,7 @@ struct ph_shell_flows {
 	struct event *bind_timer;
 	char address[PH_ADDRESS_SIZE]; /* own stream address; empty: a single node */
 	bool told;		       /* that it cannot be bound */
+	uint8_t key[PH_SEAL_KEY_SIZE]; /* of the tickets of this daemon's life */
 };
 
 static enum ph_stream_seal seal_of(const struct ph_conf *conf)
@@ -115,6 +117,7 @@ int ph_shell_flows_new(struct ph_shell *shell)
 	flows->streams =
 		ph_streams_new(shell->base, shell->ring, seal_of(shell->conf), &ops, shell);
 	flows->bind_timer = evtimer_new(shell->base, on_bind_timer, shell);
+	ph_random_bytes(flows->key, sizeof flows->key);
 	if (!flows->streams || !flows->bind_timer)
 		return -ENOMEM;
 	if (!shell->conf->cluster.listen)
@@ -138,6 +141,7 @@ void ph_shell_flows_free(struct ph_shell *shell)
 	ph_streams_free(flows->streams);
 	if (flows->bind_timer)
 		event_free(flows->bind_timer);
+	ph_seal_wipe(flows->key, sizeof flows->key);
 	free(flows);
 	shell->flows = NULL;
 }
@@ -180,6 +184,22 @@ static struct flow *find(struct ph_shell *shell, const struct ph_id *id)
 	return flow;
 }
 
+void ph_shell_flow_ticket(struct ph_shell *shell, const struct ph_id *id,
+	const struct ph_name *peer, uint8_t ret_ticket[PH_SECRET_SIZE])
+{
+	ph_seal_ticket(shell->flows->key, id, peer, ret_ticket);
+}
+
+static int send_flow(
+	struct ph_shell *shell, const struct ph_stream_order *order, const char *address)
+{
+	uint8_t ticket[PH_SECRET_SIZE];
+	ph_shell_flow_ticket(shell, &order->id, &order->peer, ticket);
+	int error = ph_stream_send(shell->flows->streams, &order->id, ticket, address);
+	ph_seal_wipe(ticket, sizeof ticket);
+	return error;
+}
+
 static void open_flow(struct ph_shell *shell, const struct ph_stream_order *order, bool incoming)
 {
 	struct ph_streams *streams = shell->flows->streams;
@@ -190,8 +210,7 @@ static void open_flow(struct ph_shell *shell, const struct ph_stream_order *orde
 	if (incoming)
 		error = ph_stream_expect(streams, &order->id, order->ticket, order->max_bytes);
 	else
-		error = ph_stream_send(
-			streams, &order->id, order->ticket, address[0] ? address : NULL);
+		error = send_flow(shell, order, address[0] ? address : NULL);
 	if (error) {
 		report(shell, PH_EV_STREAM_FAILED, &flat, -error, strerror(-error));
 		return;

@@ -288,6 +288,14 @@ uint64_t ph_cluster_hash(const char *name)
 	return v;
 }
 
+void ph_seal_ticket(const uint8_t key[PH_SEAL_KEY_SIZE], const struct ph_id *id,
+	const struct ph_name *peer, uint8_t ret_ticket[PH_SEAL_KEY_SIZE])
+{
+	const struct piece pieces[] = {{id->b, sizeof id->b}, {peer->s, strlen(peer->s)}};
+
+	hash(ret_ticket, PH_SEAL_KEY_SIZE, key, "prochub 1 stream ticket", pieces, 2);
+}
+
 void ph_seal_proof(const uint8_t ticket[PH_SEAL_KEY_SIZE], const char *context,
 	const uint8_t nonce_a[PH_SEAL_NONCE_SIZE], const uint8_t nonce_b[PH_SEAL_NONCE_SIZE],
 	uint8_t ret_proof[PH_SEAL_KEY_SIZE])

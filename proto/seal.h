@@ -64,6 +64,13 @@ uint32_t ph_slot_of_name(const char *name);
 uint64_t ph_cluster_hash(const char *name);
 
 /*
+ * The ticket that proves the stream of migration `id` to node `peer`: BLAKE2b keyed with 256 random
+ * bits of this daemon's own (`key`), over both. Who has seen others can tell nothing about it.
+ */
+void ph_seal_ticket(const uint8_t key[PH_SEAL_KEY_SIZE], const struct ph_id *id,
+	const struct ph_name *peer, uint8_t ret_ticket[PH_SEAL_KEY_SIZE]);
+
+/*
  * A proof that the other side's ticket is known, without sending it: BLAKE2b keyed with the
  * ticket, over a domain string, `context` (a word: which side proves what) and both nonces.
  */

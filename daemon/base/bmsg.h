@@ -286,7 +286,7 @@ enum ph_verb {
 	PH_VERB_COUNT
 };
 
-#define PH_SECRET_SIZE 32 /* bytes of a ticket */
+#define PH_SECRET_SIZE 32 /* bytes of a ticket, which proves a stream; A's shell draws it */
 
 struct ph_bmsg {
 	enum ph_bkind kind;

@@ -19,7 +19,7 @@
 			  pid, token and connection -> GONE when nothing is left */ \
 	X(TELL)	       /* `wid`, `worker`: on its control connection; dropped without one */ \
 	X(COMPLAIN)    /* `wid`, `worker` (op ERROR, code, text): tell, close the connection */ \
-	X(SEND)	       /* `to`, `message`: directed */ \
+	X(SEND)	       /* `to`, `message`: directed; into PREPARE goes the ticket of its id */ \
 	X(CAST)	       /* `message`: to all linked members and, for HELLO, to `peers` */ \
 	X(LINK)	       /* `to`, `address`: dial a member; again with another address: redial */ \
 	X(UNLINK)      /* `to` */ \
@@ -55,8 +55,8 @@ struct ph_spawn {
 struct ph_stream_order {
 	struct ph_id id;
 	struct ph_name peer;
-	uint64_t wid; /* the worker whose data connections belong to it */
-	uint8_t ticket[PH_SECRET_SIZE];
+	uint64_t wid;			/* the worker whose data connections belong to it */
+	uint8_t ticket[PH_SECRET_SIZE]; /* EXPECT: that of PREPARE. SEND: the shell's own */
 	uint64_t max_bytes;
 };
 

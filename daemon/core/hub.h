@@ -3,7 +3,7 @@
  *
  * Pure: events in, actions out. It must not know clocks, descriptors, threads, random sources, the
  * environment, logs, or JSON: time and events are arguments, and random bits come from a generator
- * seeded by the caller, secrets from settings. The same seed and the same events give the same
+ * seeded by the caller; secrets it makes none. The same seed and the same events give the same
  * actions. Tested by tests/unit/test_core_*.c and, under faults, by tests/sim.
  *
  * What always holds: a step never blocks and is bounded; `now_ms` (milliseconds since boot) never
@@ -36,8 +36,7 @@ struct ph_settings {
 	struct ph_id journal; /* id of the journal in place */
 	bool journal_lost;    /* what an earlier daemon promised cannot be read */
 	bool journal_writable;
-	uint64_t seed;			/* of ids and jitter; not secret */
-	uint8_t secret[PH_SECRET_SIZE]; /* tickets are drawn from it and a counter; random */
+	uint64_t seed; /* of ids and jitter; not secret */
 };
 
 /* A hub that has seen no event yet; NULL without memory. Copies what it needs. */

@@ -88,7 +88,6 @@ static enum ph_source_state copy(struct ph_hub *hub, struct ph_source *s)
 	order->peer = s->peer;
 	order->wid = s->old->wid;
 	order->max_bytes = s->old->spec->max_state_bytes;
-	memcpy(order->ticket, s->ticket, sizeof order->ticket);
 	ph_out(hub, PH_ACT_STREAM_SEND)->stream = order;
 	s->streaming = true;
 	s->copy_at_ms = s->progress_ms = s->round_at_ms = hub->now_ms;

@@ -41,7 +41,6 @@ static void put_prepare(struct ph_hub *hub, struct ph_source *s, struct ph_bmsg 
 	msg->bytes_estimate = s->info.has_total ? s->info.total : 0;
 	msg->format_version = old->format_version;
 	memcpy(msg->format, old->format, sizeof msg->format);
-	memcpy(msg->ticket, s->ticket, sizeof msg->ticket);
 }
 
 static void say_void(struct ph_hub *hub, struct ph_source *s)
@@ -436,18 +435,6 @@ void ph_source_free(struct ph_hub *hub, struct ph_source *s)
 	ph_out_bury(hub, s);
 }
 
-/* A ticket proves the stream: 256 bits out of the node's secret and a counter. */
-static void draw_ticket(struct ph_hub *hub, uint8_t ticket[PH_SECRET_SIZE])
-{
-	hub->secrets++;
-	for (size_t i = 0; i < PH_SECRET_SIZE; i += 8) {
-		uint64_t block = hub->secrets * 4 + i / 8;
-		uint64_t h = ph_hash_bytes(PH_HASH_SEED ^ block, hub->set.secret, PH_SECRET_SIZE);
-		h = ph_mix64(h ^ ph_mix64(block));
-		memcpy(ticket + i, &h, 8);
-	}
-}
-
 static bool can_hand_over(const struct ph_instance *old)
 {
 	return old->spec->handover != PH_HANDOVER_NO && old->connected &&
@@ -467,7 +454,6 @@ struct ph_source *ph_source_start(struct ph_hub *hub, struct ph_move *move)
 	s->overlap = !can_hand_over(old);
 	s->rounds = (old->caps & PH_CAP_ROUNDS) != 0 && !s->overlap;
 	old->source = s;
-	draw_ticket(hub, s->ticket);
 	s->state = PH_SOURCE_ASKING;
 	if (!slot->move_wait_ms) /* else it is one more attempt */
 		(void)emit(hub, s, PH_EMIT_MIGRATION_STARTED);

@@ -336,8 +336,7 @@ struct ph_source {
 	bool streaming;
 	uint64_t ticket_no;   /* journal ticket that is waited for; 0: none */
 	struct ph_id journal; /* of B, from PREPARED */
-	uint8_t ticket[PH_SECRET_SIZE];
-	enum ph_wop told; /* last unanswered message to O */
+	enum ph_wop told;     /* last unanswered message to O */
 	char resume_reason[PH_REASON_SIZE];
 
 	uint32_t round;
@@ -542,7 +541,6 @@ struct ph_hub {
 	uint64_t now_ms;
 	uint64_t rng[2];
 	uint64_t numbers; /* tickets, claim and order numbers, wids */
-	uint64_t secrets;
 
 	/* outbox */
 	struct ph_chunk *arena;

@@ -389,8 +389,8 @@ static void make_hub(struct sim_node *node)
 	set.incarnation = node->incarnation;
 	set.seed = sim_random(sim);
 	memcpy(set.address, node->address, sizeof set.address);
-	for (size_t i = 0; i < sizeof set.secret; i++)
-		set.secret[i] = (uint8_t)sim_random(sim);
+	for (size_t i = 0; i < sizeof node->secret; i++)
+		node->secret[i] = (uint8_t)sim_random(sim);
 	if (node->disk.lost || ph_id_none(&node->disk.id)) {
 		uint64_t words[2] = {sim_random(sim), sim_random(sim)};
 		memcpy(node->disk.id.b, words, sizeof words);

@@ -206,6 +206,7 @@ struct sim_node {
 	int crash_in; /* actions until it crashes; -1: not armed */
 	struct sim_deed crash;
 
+	uint8_t secret[PH_SECRET_SIZE]; /* of its tickets, for the life of one daemon */
 	struct sim_disk disk;
 	struct sim_seen seen[256];
 	size_t n_seen;
@@ -370,6 +371,8 @@ void sim_worker_lost(struct sim_proc *proc); /* its connections are gone */
 
 /* ---- stream.c ---- */
 void sim_stream_act(struct sim_node *node, const struct ph_action *action);
+void sim_stream_ticket(
+	const struct sim_node *node, const struct ph_id *id, uint8_t ret_ticket[PH_SECRET_SIZE]);
 void sim_stream_feed(struct sim_proc *proc, uint32_t round, const uint32_t *items, size_t n);
 void sim_stream_want(struct sim_proc *proc, uint32_t round);
 void sim_stream_node_lost(struct sim_node *node);

@@ -178,6 +178,13 @@ static void open_end(
 	memcpy(end->ticket, order->ticket, sizeof end->ticket);
 }
 
+void sim_stream_ticket(
+	const struct sim_node *node, const struct ph_id *id, uint8_t ret_ticket[PH_SECRET_SIZE])
+{
+	for (size_t i = 0; i < PH_SECRET_SIZE; i++)
+		ret_ticket[i] = node->secret[i] ^ id->b[i % sizeof id->b];
+}
+
 void sim_stream_act(struct sim_node *node, const struct ph_action *action)
 {
 	struct sim *sim = node->sim;
@@ -186,6 +193,7 @@ void sim_stream_act(struct sim_node *node, const struct ph_action *action)
 	if (action->kind == PH_ACT_STREAM_SEND) {
 		s->b.node = s->b.node ? s->b.node : sim_node_named(sim, &order->peer);
 		open_end(node, &s->a, order);
+		sim_stream_ticket(node, &order->id, s->a.ticket);
 		bool cut = !sim_net_passes(sim, node, s->b.node) ||
 			   !sim_net_passes(sim, s->b.node, node);
 		sim_after(sim, cut ? SEC : sim_between(sim, 200, 5 * MS), dial, s, NULL);

@@ -224,6 +224,16 @@ START_TEST(small_things)
 	ck_assert(!ph_seal_equal(out[0], out[1], 32));
 	ck_assert(!ph_seal_equal(out[0], out[2], 32));
 	ck_assert_msg(ph_seal_equal(out[0], out[3], 32), "a stream in the middle of a rotation");
+	struct ph_id id = {{1}}, other = {{2}};
+	struct ph_name peer = ph_name_of("b"), third = ph_name_of("c");
+	ph_seal_ticket(a, &id, &peer, out[0]);
+	ph_seal_ticket(a, &id, &peer, out[1]);
+	ck_assert_msg(ph_seal_equal(out[0], out[1], 32), "PREPARE may be said again");
+	ph_seal_ticket(b, &id, &peer, out[1]);
+	ph_seal_ticket(a, &other, &peer, out[2]);
+	ph_seal_ticket(a, &id, &third, out[3]);
+	for (int i = 1; i < 4; i++)
+		ck_assert(!ph_seal_equal(out[0], out[i], 32));
 	ph_seal_wipe(out[0], 32);
 	ck_assert(ph_seal_equal(out[0], zero, 32));
 	ph_random_bytes(out[0], 32);

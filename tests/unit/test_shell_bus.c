@@ -89,6 +89,13 @@ void ph_spec_free(struct ph_spec *spec)
 	free(spec);
 }
 
+void ph_shell_flow_ticket(struct ph_shell *shell, const struct ph_id *id,
+	const struct ph_name *peer, uint8_t ret_ticket[PH_SECRET_SIZE])
+{
+	(void)shell;
+	memset(ret_ticket, id->b[0] + peer->s[0], PH_SECRET_SIZE);
+}
+
 /* ---- the loop */
 
 static void nothing(evutil_socket_t fd, short what, void *arg)
@@ -233,6 +240,31 @@ START_TEST(cast_and_send)
 	ck_assert_int_eq(b.last.kind, PH_B_SPEC);
 	ck_assert(b.spec_seen);
 	send_to(&a, "nobody", &spec); /* lost, and no harm */
+}
+END_TEST
+
+/* The core knows no secrets: what proves the stream goes into PREPARE on its way out. */
+START_TEST(a_prepare_carries_its_ticket)
+{
+	struct ph_spec_line line = {.child = ph_name_of("room"), .revision = 3, .text = "{}"};
+	struct ph_bmsg prepare = {.kind = PH_B_PREPARE,
+		.id = {{7, 1}},
+		.key = {.child = line.child},
+		.epoch = 1,
+		.seen = 2,
+		.n_specs = 1,
+		.specs = &line};
+	uint8_t want[PH_SECRET_SIZE];
+	link_to(&a, &b);
+	link_to(&b, &a);
+	UNTIL(a.messages && b.messages, (cast(&a), cast(&b)));
+	settle();
+	b.messages = 0;
+	send_to(&a, "b", &prepare);
+	UNTIL(b.messages, (void)0);
+	ck_assert_int_eq(b.last.kind, PH_B_PREPARE);
+	memset(want, 7 + 'b', sizeof want);
+	ck_assert_mem_eq(b.last.ticket, want, sizeof want);
 }
 END_TEST
 
@@ -398,6 +430,7 @@ int main(void)
 	TCase *t = tcase_create("shell_bus");
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, cast_and_send);
+	tcase_add_test(t, a_prepare_carries_its_ticket);
 	tcase_add_test(t, incarnations);
 	tcase_add_test(t, seeds);
 	tcase_add_test(t, another_key);

@@ -236,6 +236,10 @@ void ph_shell_notices_drain(struct ph_shell *shell);
 
 /* ---- shell_signal.c */
 
+/* First of all, and again before the handlers go: what comes waits, or has come too late. */
+void ph_shell_signals_block(void);
+/* The loop runs now and takes them, whatever mask the daemon was started with. */
+void ph_shell_signals_unblock(void);
 int ph_shell_signals_new(struct ph_shell *shell, struct ph_err *err);
 void ph_shell_signals_free(struct ph_shell *shell);
 /* STATUS= to the service manager, where it has changed. */

@@ -55,6 +55,33 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 	ph_sdnotify_watchdog();
 }
 
+static const struct {
+	int signo;
+	event_callback_fn fn;
+} rows[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_hangup}, {SIGUSR2, on_upgrade}};
+
+#define ROWS (sizeof rows / sizeof rows[0])
+
+static void mask(int how)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	for (size_t i = 0; i < ROWS; i++)
+		sigaddset(&set, rows[i].signo);
+	(void)pthread_sigmask(how, &set, NULL);
+}
+
+void ph_shell_signals_block(void)
+{
+	mask(SIG_BLOCK);
+	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+void ph_shell_signals_unblock(void)
+{
+	mask(SIG_UNBLOCK);
+}
+
 static int add(struct ph_shell *shell, struct event *event, const struct timeval *every)
 {
 	if (!event)
@@ -65,15 +92,9 @@ static int add(struct ph_shell *shell, struct event *event, const struct timeval
 
 int ph_shell_signals_new(struct ph_shell *shell, struct ph_err *err)
 {
-	static const struct {
-		int signo;
-		event_callback_fn fn;
-	} rows[] = {
-		{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_hangup}, {SIGUSR2, on_upgrade}};
 	int error = 0;
 	shell->signals = ph_shell_alloc(sizeof *shell->signals);
-	signal(SIGPIPE, SIG_IGN);
-	for (size_t i = 0; !error && i < sizeof rows / sizeof rows[0]; i++)
+	for (size_t i = 0; !error && i < ROWS; i++)
 		error = add(
 			shell, evsignal_new(shell->base, rows[i].signo, rows[i].fn, shell), NULL);
 	uint64_t period_ms = ph_sdnotify_watchdog_ms() / 2;
@@ -90,6 +111,7 @@ void ph_shell_signals_free(struct ph_shell *shell)
 {
 	if (!shell->signals)
 		return;
+	ph_shell_signals_block(); /* without its handler one would end us by its default action */
 	for (size_t i = 0; i < shell->signals->n; i++)
 		event_free(shell->signals->events[i]);
 	free(shell->signals);

@@ -306,6 +306,7 @@ int ph_shell_run(const char *file)
 {
 	struct ph_shell *shell = ph_shell_alloc(sizeof *shell);
 	struct ph_err err = {{0}};
+	ph_shell_signals_block();
 	shell->conf_file = file;
 	shell->lock_fd = shell->state_lock_fd = -1;
 	shell->tail = &shell->head;
@@ -325,6 +326,8 @@ int ph_shell_run(const char *file)
 		take_incarnation(shell);
 		error = start_core(shell, &err);
 	}
+	if (!error)
+		ph_shell_signals_unblock();
 	if (error)
 		fprintf(stderr, "prochubd: %s\n", err.text[0] ? err.text : strerror(-error));
 	else if (event_base_dispatch(shell->base) < 0)

@@ -313,6 +313,8 @@ static void take_spec(struct ph_hub *hub, const struct ph_spec_line *line)
 	if (!line->spec || (child->spec && child->spec->revision >= line->revision))
 		return;
 	ph_child_in_force(hub, child, line->spec, line->revision, true);
+	if (!child->spec->local)
+		make_slots(hub, child->spec); /* so that they count against the limit */
 	ph_plan_soon(hub, 0);
 }
 

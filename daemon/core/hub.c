@@ -336,7 +336,8 @@ static void on_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 		return;
 	if (hub->away && (about_migration || msg->kind == PH_B_CLAIM_ANSWER))
 		return; /* it is repeated when this node is in step again */
-	routes[msg->kind](hub, msg);
+	if (ph_limit_pass(hub, msg))
+		routes[msg->kind](hub, msg);
 }
 
 static void on_stream(struct ph_hub *hub, const struct ph_event *event)

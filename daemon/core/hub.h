@@ -18,6 +18,10 @@
 
 struct ph_hub;
 
+/* README, "Limits". What other nodes name beyond them is dropped (limit.c). */
+#define PH_NODES_MAX 1024   /* of a cluster, this one included; as PH_BMSG_MEMBERS_MAX */
+#define PH_KEYS_MAX 100000u /* children with all their instances; as PH_CONF_INSTANCES_MAX */
+
 struct ph_settings {
 	struct ph_name node;
 	uint32_t slot;	      /* 24 bits */

@@ -224,6 +224,16 @@ static struct ph_member *learn(struct ph_hub *hub, const struct ph_member_info *
 	return member;
 }
 
+void ph_member_forget(struct ph_hub *hub, struct ph_member *member)
+{
+	if (member->linked)
+		ph_out(hub, PH_ACT_UNLINK)->to = member->info.name;
+	HASH_DEL(hub->members, member);
+	free((void *)(uintptr_t)member->info.labels);
+	free(member->reports);
+	ph_out_bury(hub, member);
+}
+
 struct ph_member_info ph_member_self(const struct ph_hub *hub)
 {
 	struct ph_member_info info;

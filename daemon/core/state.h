@@ -87,6 +87,7 @@ struct ph_member {
 	bool restarted;		/* alive under an earlier incarnation a moment ago */
 	uint64_t newcomer_ms;	/* since when children may move to it; 0: they stay where they are */
 	uint32_t children;
+	bool kept; /* limit.c: somebody still needs it */
 	size_t n_reports;
 	struct ph_report *reports;
 	UT_hash_handle hh;
@@ -594,6 +595,8 @@ struct ph_hub {
 	struct ph_wait *waits;
 	struct ph_history *history, *history_by_id; /* newest first */
 	size_t n_history;
+	uint64_t dropped; /* messages that named too much, since that was told ... */
+	uint64_t dropped_told_ms, forgot_ms; /* ... and when; when members were last forgotten */
 };
 
 /* Are these two the same node? */
@@ -629,6 +632,12 @@ void ph_log(struct ph_hub *hub, enum ph_log_level level, const char *format, ...
 uint64_t ph_journal(struct ph_hub *hub, const struct ph_record *record);
 void ph_reason(char to[PH_REASON_SIZE], const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/*
+ * ---- limit.c: does what the message names fit? If not, people and where need be its sender are
+ * told, and it is to be dropped. ----
+ */
+bool ph_limit_pass(struct ph_hub *hub, const struct ph_bmsg *msg);
 
 /* ---- registry.c ---- */
 struct ph_slot *ph_slot_find(
@@ -670,7 +679,8 @@ void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info);
 /* ---- member.c ---- */
 struct ph_member *ph_member_find(const struct ph_hub *hub, const struct ph_name *name);
 bool ph_member_up(const struct ph_hub *hub, const struct ph_name *name); /* or this node */
-bool ph_member_live(const struct ph_member *member); /* joining, alive or suspect */
+bool ph_member_live(const struct ph_member *member);		     /* joining, alive or suspect */
+void ph_member_forget(struct ph_hub *hub, struct ph_member *member); /* frees it */
 void ph_member_start(struct ph_hub *hub);
 void ph_member_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_member_beat(struct ph_hub *hub);

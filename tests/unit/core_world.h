@@ -101,7 +101,7 @@ struct w_node {
 	unsigned sent[PH_BKIND_COUNT], got[PH_BKIND_COUNT], emitted[PH_EMIT_COUNT];
 	struct ph_answer answer; /* the last one; its outcomes below */
 	struct ph_outcome outcomes[128];
-	unsigned answers, bugs;
+	unsigned answers, bugs, drops;
 	char last_text[PH_REASON_SIZE]; /* of the last migration_aborted */
 };
 
@@ -375,6 +375,7 @@ static inline void w_act(struct world *w, unsigned node, const struct ph_action 
 		break;
 	case PH_ACT_LOG:
 		n->bugs += strncmp(a->text, "bug:", 4) == 0;
+		n->drops += strstr(a->text, " was dropped: ") != NULL;
 		break;
 	case PH_ACT_READY:
 		n->ready = true;

@@ -1,0 +1,190 @@
+/* What others may make this node remember: members, children, instances. */
+#include "core_puppet.h"
+
+static const struct w_def *make(struct world *w)
+{
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.nodes = "a";
+	return def;
+}
+
+static struct ph_hub *hub_of(struct world *w)
+{
+	return w->nodes[0].hub;
+}
+
+static void fill(struct world *w, unsigned instances)
+{
+	struct ph_key key = {.child = ph_name_of("junk")};
+	for (; HASH_COUNT(hub_of(w)->slots) < instances; key.instance++)
+		(void)ph_slot_get(hub_of(w), &key, NULL);
+}
+
+static unsigned slots(struct world *w)
+{
+	return HASH_COUNT(hub_of(w)->slots);
+}
+
+/* A piece of b's part of the registry: `n` instances from `first` on. */
+static void registry(struct world *w, const char *child, uint32_t first, size_t n)
+{
+	struct ph_entry *entries = w_alloc(w, n * sizeof *entries);
+	for (size_t i = 0; i < n; i++)
+		entries[i] = (struct ph_entry){
+			.key = {.child = ph_name_of(child), .instance = first + (uint32_t)i},
+			.node = w_name(1),
+			.epoch = ph_epoch_make(5, 2),
+			.version = i + 1,
+			.state = PH_CHILD_RUNNING,
+			.role = PH_ROLE_ACTIVE};
+	struct ph_bmsg *msg = p_msg(w, 1, PH_B_REGISTRY);
+	msg->entries = entries;
+	msg->n_entries = n;
+	w_drain(w);
+}
+
+START_TEST(instances_of_a_registry)
+{
+	struct world *w = p_world(make, true);
+	fill(w, PH_KEYS_MAX - 10);
+	registry(w, "x", 0, 10);
+	ck_assert_uint_eq(slots(w), PH_KEYS_MAX);
+	registry(w, "x", 5, 6); /* one of them is new */
+	ck_assert_uint_eq(slots(w), PH_KEYS_MAX);
+	ck_assert_uint_eq(w->nodes[0].drops, 1);
+	struct ph_slot *slot = w_slot(w, 0, "x", 3);
+	slot->entry.pid = 4711;
+	slot->entry.version = 0;
+	registry(w, "x", 3, 2); /* what is known goes on */
+	ck_assert_uint_ne(slot->entry.pid, 4711);
+	registry(w, "y", 0, 1);
+	ck_assert_uint_eq(w->nodes[0].drops, 1); /* one line a minute */
+	w->mute = NULL;
+	w_run(w, 61000);
+	p_hello(w, 1);
+	w_drain(w);
+	registry(w, "y", 0, 1);
+	ck_assert_uint_eq(w->nodes[0].drops, 2);
+	ck_assert_uint_eq(slots(w), PH_KEYS_MAX);
+	ck_assert_ptr_eq(w_slot(w, 0, "room", 0)->instance->slot, w_slot(w, 0, "room", 0));
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(instances_of_a_text)
+{
+	struct world *w = p_world(make, true);
+	struct w_def *def = w_def(w, "many", "1");
+	struct ph_spec_line line = {.child = def->spec.child, .revision = 1, .text = "1"};
+	def->spec.instances = 100;
+	line.spec = &def->spec;
+	fill(w, PH_KEYS_MAX - 99 - (_i ? 1 : 0));
+	unsigned before = slots(w);
+	struct ph_bmsg *msg = p_msg(w, 1, PH_B_SPEC);
+	msg->specs = w_copy(w, &line, sizeof line);
+	msg->n_specs = 1;
+	w_drain(w);
+	ck_assert_uint_eq(slots(w), _i ? PH_KEYS_MAX : before);
+	ck_assert_uint_eq(w->nodes[0].drops, _i ? 0 : 1);
+	ck_assert(ph_child_find(hub_of(w), &line.child) != NULL || !_i);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(claims)
+{
+	struct world *w = p_world(make, true);
+	struct ph_claim_line line = {
+		.key = {.child = ph_name_of("x")}, .epoch = ph_epoch_make(5, 2)};
+	fill(w, PH_KEYS_MAX);
+	struct ph_bmsg *msg = p_msg(w, 1, PH_B_CLAIM);
+	msg->claims = w_copy(w, &line, sizeof line);
+	msg->n_claims = 1;
+	w_drain(w);
+	ck_assert_uint_eq(slots(w), PH_KEYS_MAX);
+	ck_assert_uint_eq(w->nodes[0].drops, 1);
+	w_free(w);
+}
+END_TEST
+
+/* Its source gives it up by VOID, and waits for the answer to that. */
+START_TEST(migrations_are_voided)
+{
+	static const enum ph_bkind kinds[] = {
+		PH_B_PREPARE, PH_B_ABORT, PH_B_ROUND, PH_B_COMMIT, PH_B_VOID};
+	struct world *w = p_world(make, true);
+	fill(w, PH_KEYS_MAX);
+	struct ph_spec_line line = {.child = ph_name_of("x"), .revision = 1, .text = "1"};
+	struct ph_bmsg *msg = p_msg(w, 1, kinds[_i]);
+	msg->id.b[0] = 7;
+	msg->key.child = line.child;
+	msg->epoch = msg->seen = ph_epoch_make(5, 2);
+	msg->specs = w_copy(w, &line, sizeof line);
+	msg->n_specs = _i == 0;
+	w_drain(w);
+	ck_assert_uint_eq(slots(w), PH_KEYS_MAX);
+	ck_assert_uint_eq(w->nodes[0].drops, 1);
+	ck_assert_ptr_null(hub_of(w)->targets);
+	ck_assert_uint_eq(w->nodes[0].sent[PH_B_VOID_ACK], kinds[_i] == PH_B_VOID);
+	w_free(w);
+}
+END_TEST
+
+/* b says that there are also n1 ... nN. */
+static void welcome(struct world *w, unsigned first, size_t n)
+{
+	struct ph_member_info *list = w_alloc(w, n * sizeof *list);
+	for (size_t i = 0; i < n; i++) {
+		char name[PH_NAME_SIZE];
+		(void)snprintf(name, sizeof name, "n%zu", first + i);
+		list[i] = (struct ph_member_info){.name = ph_name_of(name),
+			.incarnation = 1,
+			.slot = 100 + first + (uint32_t)i,
+			.weight = 1,
+			.state = PH_MEMBER_ALIVE};
+	}
+	struct ph_bmsg *msg = p_msg(w, 1, PH_B_WELCOME);
+	msg->self = ph_member_find(hub_of(w), &msg->from)->info;
+	msg->self.labels = NULL;
+	msg->members = list;
+	msg->n_members = n;
+	w_drain(w);
+}
+
+START_TEST(members)
+{
+	struct world *w = p_world(make, true);
+	unsigned known = HASH_COUNT(hub_of(w)->members);
+	welcome(w, 0, PH_NODES_MAX - known);
+	ck_assert_uint_eq(HASH_COUNT(hub_of(w)->members), known);
+	ck_assert_uint_eq(w->nodes[0].drops, 1);
+	welcome(w, 0, PH_NODES_MAX - known - 1); /* this node is one of them */
+	ck_assert_uint_eq(HASH_COUNT(hub_of(w)->members), PH_NODES_MAX - 1);
+	welcome(w, 0, PH_NODES_MAX - known - 1); /* they are known now */
+	ck_assert_uint_eq(w->nodes[0].drops, 1);
+	welcome(w, 5000, 1);
+	ck_assert_uint_eq(HASH_COUNT(hub_of(w)->members), PH_NODES_MAX - 1);
+	w_run(w, 70000); /* nobody has heard of them: they are dead */
+	p_hello(w, 1);
+	w_drain(w);
+	welcome(w, 5000, 1);
+	struct ph_name name = ph_name_of("n5000"), b = w_name(1), dead = ph_name_of("n7");
+	ck_assert_ptr_nonnull(ph_member_find(hub_of(w), &name));
+	ck_assert_ptr_nonnull(ph_member_find(hub_of(w), &b));
+	ck_assert_ptr_null(ph_member_find(hub_of(w), &dead));
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("core_limit");
+	W_TEST(suite, instances_of_a_registry, 1);
+	W_TEST(suite, instances_of_a_text, 2);
+	W_TEST(suite, claims, 1);
+	W_TEST(suite, migrations_are_voided, 5);
+	W_TEST(suite, members, 1);
+	return w_main(suite);
+}

@@ -94,6 +94,16 @@ void ph_source_blame(struct ph_source *s, const char *reason)
 	ph_reason(s->resume_reason, "%s", s->info.reason);
 }
 
+void ph_source_unfinal(struct ph_hub *hub, struct ph_source *s)
+{
+	struct ph_record record = {.kind = PH_RECORD_FORGET, .id = s->id, .key = s->slot->k.key};
+	if (!s->final_asked || s->final_left || s->claim_asked)
+		return;
+	(void)ph_journal(hub, &record);
+	s->final_asked = s->final_synced = false;
+	s->ticket_no = 0;
+}
+
 /*
  * While the end of the last delta has not left, B cannot be prepared, and O resumes at once. After
  * it O waits, frozen, for B's word (ABORTING), and for no longer than the budget allows goes on
@@ -110,6 +120,7 @@ enum ph_source_state ph_source_abort(struct ph_hub *hub, struct ph_source *s, co
 		ph_source_say(hub, s, PH_B_ABORT);
 		return PH_SOURCE_ABORTING;
 	}
+	ph_source_unfinal(hub, s);
 	enum ph_source_state next = ph_source_resume(hub, s);
 	ph_source_close_with(hub, s, prepared ? PH_B_ABORT : PH_B_NONE);
 	return next;
@@ -123,8 +134,7 @@ enum ph_source_state ph_source_old_died(struct ph_hub *hub, struct ph_source *s)
 	/* B has not got all of it, so N is no copy: O's policy starts it again, here and now. */
 	bool prepared = s->said != PH_B_NONE;
 	ph_source_blame(s, "the old worker ended");
-	if (s->final_asked)
-		ph_source_write(hub, s, PH_RECORD_VOID);
+	ph_source_unfinal(hub, s);
 	enum ph_source_state next = ph_source_finish(hub, s, PH_RESULT_ABORTED);
 	ph_source_close_with(hub, s, prepared ? PH_B_ABORT : PH_B_NONE);
 	return next;
@@ -139,6 +149,7 @@ enum ph_source_state ph_source_peer_died(struct ph_hub *hub, struct ph_source *s
 		ph_claim_drop(hub, s->slot->claim);
 	if (s->final_left || s->claim_asked)
 		return ph_source_void(hub, s);
+	ph_source_unfinal(hub, s);
 	next = ph_source_resume(hub, s);
 	ph_source_close_with(hub, s, s->said == PH_B_NONE ? PH_B_NONE : PH_B_ABORT);
 	return next;

@@ -164,13 +164,10 @@ static void on_refuse(struct ph_hub *hub, struct ph_source *s, const struct ph_w
 	/* It has changed nothing, so it is told nothing. */
 	if (s->old->state == PH_INSTANCE_FROZEN)
 		ph_instance_step(hub, s->old, PH_INSTANCE_IN_THAW);
-	if (s->final_asked && s->round == 0) {
-		struct ph_record record = {
-			.kind = PH_RECORD_FORGET, .id = s->id, .key = s->slot->k.key};
-		(void)ph_journal(hub, &record);
+	if (s->state == PH_SOURCE_COPYING && s->round == 0) {
+		ph_source_unfinal(hub, s);
+		s->told = PH_W_NONE;
 	}
-	if (s->state == PH_SOURCE_COPYING && s->round == 0)
-		s->final_asked = s->final_synced = false, s->told = PH_W_NONE, s->ticket_no = 0;
 	ph_source_step(hub, s, PH_SOURCE_IN_REFUSED);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define SILENT_BEATS 4
+#define STRANGER_MS 1000 /* between two HELLOs that ask who it is that others hear */
 #define LAG_BEATS 4 /* this node's own loop was late by so many: accuse nobody */
 
 /* ---- heartbeats ---- */
@@ -167,6 +168,18 @@ void ph_member_beat(struct ph_hub *hub)
 	ph_registry_journal(hub);
 }
 
+/* It hears somebody of whom this node knows nothing, or nothing so new: its WELCOME tells more. */
+static void hear_of(struct ph_hub *hub, const struct ph_echo *echo)
+{
+	const struct ph_member *other = ph_member_find(hub, &echo->name);
+	if (!echo->sequence || (other && other->info.incarnation >= echo->incarnation))
+		return;
+	hub->strangers = true;
+	uint64_t at = hub->hello_at_ms + STRANGER_MS;
+	if (hub->hello.pos && hub->hello.at_ms > at)
+		ph_timer_set(hub, &hub->hello, at > hub->now_ms ? at : hub->now_ms);
+}
+
 static void take_reports(struct ph_hub *hub, struct ph_member *member, const struct ph_bmsg *msg)
 {
 	if (msg->n_echoes > member->n_reports)
@@ -177,6 +190,8 @@ static void take_reports(struct ph_hub *hub, struct ph_member *member, const str
 		const struct ph_echo *echo = &msg->echoes[i];
 		member->reports[i].name = echo->name;
 		member->reports[i].age_ms = echo->age_ms;
+		if (!ph_is_self(hub, &echo->name))
+			hear_of(hub, echo);
 		if (!ph_is_self(hub, &echo->name) || echo->incarnation != hub->set.incarnation)
 			continue;
 		member->hears_me_have = echo->have;

@@ -416,8 +416,10 @@ void ph_member_hello(struct ph_hub *hub)
 {
 	if (!hub->set.address[0] || hub->exiting)
 		return;
-	bool done = all_greeted(hub);
+	bool done = all_greeted(hub) && !hub->strangers;
+	hub->strangers = false;
 	if (!done) {
+		hub->hello_at_ms = hub->now_ms;
 		struct ph_bmsg *msg = ph_cast(hub, PH_B_HELLO);
 		msg->self = ph_member_self(hub);
 	}

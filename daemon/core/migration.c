@@ -77,8 +77,10 @@ void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot)
 	if (t && epoch > t->epoch && epoch >= t->new_epoch)
 		ph_target_step(hub, t, PH_TARGET_IN_OWNED);
 	if (s && epoch > s->epoch) {
-		s->peer_active = ph_name_equal(&slot->entry.node, &s->peer);
-		if (s->peer_active) /* by this handover, or after a verdict that A was dead */
+		bool decided = s->state >= PH_SOURCE_FINISHING && s->state <= PH_SOURCE_STOPPING;
+		if (!decided)
+			s->peer_active = ph_name_equal(&slot->entry.node, &s->peer);
+		if (!decided && s->peer_active) /* by this, or after a verdict that A was dead */
 			s->new_epoch = epoch;
 		ph_source_step(hub, s, PH_SOURCE_IN_ACTIVE);
 	} else if (!s && slot->instance && epoch > slot->instance->epoch) {

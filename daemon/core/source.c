@@ -307,10 +307,23 @@ static enum ph_source_state active(struct ph_hub *hub, struct ph_source *s)
 	return PH_SOURCE_FINISHING;
 }
 
+/* Somebody else owns the child, and the members know it: O is stale. */
+static enum ph_source_state overtaken(struct ph_hub *hub, struct ph_source *s)
+{
+	s->served = true;
+	return active(hub, s);
+}
+
 /* ---- done ---- */
 
 static enum ph_source_state old_gone(struct ph_hub *hub, struct ph_source *s)
 {
+	if (!s->peer_active) { /* it went another way, and B may still wait for the rest */
+		ph_source_blame(s, "another node owns the child");
+		enum ph_source_state ended = ph_source_finish(hub, s, PH_RESULT_ABORTED);
+		ph_source_close_with(hub, s, s->peer.s[0] ? PH_B_ABORT : PH_B_NONE);
+		return ended;
+	}
 	enum ph_source_state next = ph_source_finish(hub, s, PH_RESULT_DONE);
 	ph_source_close_with(hub, s, PH_B_FORGET);
 	return next;
@@ -357,7 +370,7 @@ static enum ph_source_state retain(struct ph_hub *hub, struct ph_source *s)
 	if (s->overlap && old->spec->ready == PH_READY_NONE)
 		s->handled = true; /* the retention was B's test of the new worker */
 	const struct ph_member *peer = ph_member_find(hub, &s->peer);
-	if (peer && !ph_member_live(peer)) /* it died while `done` was being written */
+	if (peer && !ph_member_live(peer) && !s->served) /* it died while `done` was being written */
 		return peer_died_late(hub, s);
 	return ph_source_stop_if(hub, s);
 }
@@ -513,7 +526,7 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 		IN(B_DEAD) = ignore, IN(CANCEL) = ignore, IN(DEADLINE) = ph_source_void_too_long},
 	[PH_SOURCE_RECLAIMING] = {IN(LOST) = ignore, IN(VOID_HEARD) = ignore,
 		IN(FORGOTTEN) = ignore, IN(GRANTED) = ph_source_taken_back,
-		IN(DENIED) = active /* somebody else is: O is stale */, STREAM_LATE, WORKER_LATE,
+		IN(DENIED) = overtaken, STREAM_LATE, WORKER_LATE,
 		IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = ignore,
 		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
 		IN(RELEASE) = ignore, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,

@@ -61,12 +61,16 @@ static struct ph_source *go_on_blind(struct ph_hub *hub, const struct ph_bmsg *m
 	struct ph_slot *slot = ph_slot_get(hub, &msg->key, NULL);
 	bool others = slot->entered && !ph_is_self(hub, &slot->entry.node) &&
 		      ph_member_up(hub, &slot->entry.node);
-	if (msg->kind != PH_B_PREPARED || !hub->set.journal_lost || others || slot->instance ||
+	if (msg->kind != PH_B_PREPARED || !hub->set.journal_lost || others || ph_slot_busy(slot) ||
 		slot->source || slot->target || hub->self_state != PH_MEMBER_ALIVE)
 		return NULL;
 	if (slot->claim)
 		ph_claim_drop(hub, slot->claim);
 	struct ph_source *s = ph_source_new(hub, &msg->id, slot, &msg->from, msg->epoch - 1);
+	if (slot->instance) { /* it waited for a claim: this is a better one */
+		slot->instance->after = PH_AFTER_DISCARD;
+		ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_STOP);
+	}
 	s->new_epoch = msg->epoch;
 	s->final_asked = s->final_synced = s->final_left = true;
 	s->state = PH_SOURCE_CONFIRMING;
@@ -343,6 +347,18 @@ static void find_old(struct ph_source *s)
 	instance->source = s;
 }
 
+/* Nothing is decided before O has said hello: it may have ended meanwhile. */
+static void restart_frozen(struct ph_hub *hub, struct ph_source *s)
+{
+	if (s->old->state == PH_INSTANCE_RUNNING || s->old->state == PH_INSTANCE_RETIRED)
+		s->old->state = PH_INSTANCE_FROZEN;
+	s->state = PH_SOURCE_ABORTING;
+	s->frozen = s->unheard = true;
+	s->told = PH_W_FREEZE;
+	ph_reason(s->info.reason, "the source's daemon was restarted");
+	ph_source_entered(hub, s, PH_SOURCE_ENDED);
+}
+
 static void restart_one(struct ph_hub *hub, struct ph_source *s)
 {
 	find_old(s);
@@ -360,13 +376,11 @@ static void restart_one(struct ph_hub *hub, struct ph_source *s)
 		ph_source_entered(hub, s, PH_SOURCE_ENDED);
 		return;
 	}
-	if (state == PH_SOURCE_ABORTING) {
-		if (old->state == PH_INSTANCE_RUNNING)
-			old->state = PH_INSTANCE_FROZEN;
-		s->frozen = s->unheard = true;
-		s->told = PH_W_FREEZE;
-		ph_reason(s->info.reason, "the source's daemon was restarted");
-		ph_source_entered(hub, s, PH_SOURCE_ENDED);
+	/* `void` after a claim was asked, and O was not told yet: it is asked for again. */
+	bool untold = s->voided && s->claim_asked && old &&
+		      (old->state == PH_INSTANCE_FROZEN || old->state == PH_INSTANCE_RETIRED);
+	if (state == PH_SOURCE_ABORTING || untold) {
+		restart_frozen(hub, s);
 		return;
 	}
 	if (state == PH_SOURCE_COMMITTED) {

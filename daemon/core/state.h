@@ -332,7 +332,7 @@ struct ph_source {
 	bool back;	      /* rolled back or taken back */
 	bool given_back;      /* B has written that it does not own new_epoch (any more) */
 	bool peer_active;     /* B itself said so, or the registry */
-	bool served;	      /* N has been seen ready: O is stale from then on */
+	bool served;	      /* N, or another one, serves: O is stale from then on */
 	bool handled;	      /* retention_handled, or retention passed in an overlap */
 	bool streaming;
 	uint64_t ticket_no;   /* journal ticket that is waited for; 0: none */
@@ -572,7 +572,8 @@ struct ph_hub {
 	uint64_t sent_ms[PH_SENT_RING];
 	uint64_t last_beat_ms;
 	struct ph_timer beat, hello, plan, flush, moves_timer;
-	uint64_t hello_wait_ms;
+	uint64_t hello_wait_ms, hello_at_ms; /* at: the last one */
+	bool strangers;			     /* others hear somebody whom this node does not know */
 	uint64_t arrivals; /* how often a member became live */
 	bool away;	   /* the loop stood still: in step again only after a fetch */
 

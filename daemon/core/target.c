@@ -465,35 +465,37 @@ static enum ph_target_state release_answered(struct ph_hub *hub, struct ph_targe
 	IN(ROUND_END) = ignore, IN(STREAMED) = ignore, IN(BROKEN) = ignore
 #define NO_CLAIM IN(GRANTED) = ignore, IN(DENIED) = ignore
 #define ORDINARY IN(N_READY) = ignore, IN(FORGET) = ignore, IN(RELEASED) = ignore
+/* FORGET is A's last word on it, however it came about */
+#define UNDECIDED IN(N_READY) = ignore, IN(FORGET) = aborted, IN(RELEASED) = ignore
 
 static cell *const machine[PH_TARGET_STATE_COUNT][PH_TARGET_INPUT_COUNT] = {
-	[PH_TARGET_STARTING] = {NO_CLAIM, ORDINARY, IN(PREPARE) = ignore, IN(STARTED) = started,
+	[PH_TARGET_STARTING] = {NO_CLAIM, UNDECIDED, IN(PREPARE) = ignore, IN(STARTED) = started,
 		IN(N_REJECTED) = rejected, IN(N_LOADED) = ignore, IN(N_DEAD) = fresh_died,
 		IN(ROUND) = ignore, IN(ROUND_END) = ignore, IN(STREAMED) = ignore,
 		IN(BROKEN) = ignore, IN(COMMIT) = cannot_commit, IN(ABORT) = aborted,
 		IN(OWNED) = owned, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
 		IN(A_DEAD) = source_died, IN(A_BACK) = ignore, IN(DEADLINE) = too_late},
-	[PH_TARGET_LOADING] = {NO_CLAIM, ORDINARY, IN(PREPARE) = say_ready, IN(STARTED) = say_ready,
+	[PH_TARGET_LOADING] = {NO_CLAIM, UNDECIDED, IN(PREPARE) = say_ready, IN(STARTED) = say_ready,
 		IN(N_REJECTED) = rejected, IN(N_LOADED) = loaded, IN(N_DEAD) = fresh_died,
 		IN(ROUND) = begin_round, IN(ROUND_END) = try_apply, IN(STREAMED) = try_apply,
 		IN(BROKEN) = broken, IN(COMMIT) = cannot_commit, IN(ABORT) = aborted,
 		IN(OWNED) = owned, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
 		IN(A_DEAD) = source_died, IN(A_BACK) = ignore, IN(DEADLINE) = too_late},
-	[PH_TARGET_SETTLING] = {NO_CLAIM, ORDINARY, LATE_LOAD, IN(PREPARE) = ignore,
+	[PH_TARGET_SETTLING] = {NO_CLAIM, UNDECIDED, LATE_LOAD, IN(PREPARE) = ignore,
 		IN(N_DEAD) = fresh_died, IN(COMMIT) = cannot_commit, IN(ABORT) = aborted,
 		IN(OWNED) = owned, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
 		IN(A_DEAD) = source_died, IN(A_BACK) = ignore, IN(DEADLINE) = settled},
-	[PH_TARGET_PREPARING] = {NO_CLAIM, ORDINARY, LATE_LOAD, IN(PREPARE) = ignore,
+	[PH_TARGET_PREPARING] = {NO_CLAIM, UNDECIDED, LATE_LOAD, IN(PREPARE) = ignore,
 		IN(N_DEAD) = fresh_died, IN(COMMIT) = ignore, IN(ABORT) = aborted,
 		IN(OWNED) = owned, IN(SYNCED) = prepared_synced, IN(UNSYNCED) = unsynced,
 		IN(A_DEAD) = source_died, IN(A_BACK) = ignore, IN(DEADLINE) = ignore},
-	[PH_TARGET_PREPARED] = {NO_CLAIM, ORDINARY, IN(PREPARE) = say_prepared,
+	[PH_TARGET_PREPARED] = {NO_CLAIM, UNDECIDED, IN(PREPARE) = say_prepared,
 		IN(STARTED) = ignore, IN(N_REJECTED) = ignore, IN(N_LOADED) = ignore,
 		IN(N_DEAD) = fresh_died, IN(ROUND) = ignore, IN(ROUND_END) = say_prepared,
 		IN(STREAMED) = ignore, IN(BROKEN) = ignore, IN(COMMIT) = activate,
 		IN(ABORT) = aborted, IN(OWNED) = owned, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
 		IN(A_DEAD) = take_over, IN(A_BACK) = ignore, IN(DEADLINE) = ignore},
-	[PH_TARGET_CLAIMING] = {LATE_LOAD, ORDINARY, IN(PREPARE) = ignore, IN(N_DEAD) = fresh_died,
+	[PH_TARGET_CLAIMING] = {LATE_LOAD, UNDECIDED, IN(PREPARE) = ignore, IN(N_DEAD) = fresh_died,
 		IN(COMMIT) = activate, IN(ABORT) = aborted, IN(OWNED) = owned, IN(SYNCED) = ignore,
 		IN(UNSYNCED) = ignore, IN(GRANTED) = activate, IN(DENIED) = denied,
 		IN(A_DEAD) = ignore, IN(A_BACK) = source_lives, IN(DEADLINE) = ignore},

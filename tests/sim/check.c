@@ -33,11 +33,20 @@ struct sim_mig *sim_mig_of(struct sim *sim, const struct ph_id *id)
 
 /* ---- epochs, owners ---- */
 
+/* Are the journals lost, and those gone, that knew how high the epochs were? */
+static bool nobody_knows(const struct sim *sim)
+{
+	bool gone = false;
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		gone |= sim->nodes[i].gone;
+	return sim->journals_lost > 1 || (sim->journals_lost && gone);
+}
+
 void sim_check_epoch(struct sim_proc *proc)
 {
 	struct sim *sim = proc->sim;
 	struct sim_key *key = proc->key;
-	if (proc->role != PH_ROLE_ACTIVE || !stateful(key) || sim->journals_lost > 1)
+	if (proc->role != PH_ROLE_ACTIVE || !stateful(key) || nobody_knows(sim))
 		return;
 	sim_trace(sim, "%s: pid %u of " KEY_FORMAT " is active at epoch " EPOCH_FORMAT,
 		proc->node->name.s, proc->pid, KEY_ARGS(key), EPOCH_ARGS(proc->epoch));
@@ -97,7 +106,7 @@ void sim_check_serving(struct sim_proc *proc)
 			sim_fail(sim, "pids %u and %u of " KEY_FORMAT " serve at the same time",
 				other->pid, proc->pid, KEY_ARGS(key));
 	}
-	if (proc->epoch < key->max_epoch && !sim->false_verdict && sim->journals_lost < 2)
+	if (proc->epoch < key->max_epoch && !sim->false_verdict && !nobody_knows(sim))
 		sim_fail(sim,
 			"pid %u of " KEY_FORMAT " serves at epoch " EPOCH_FORMAT
 			" after " EPOCH_FORMAT,

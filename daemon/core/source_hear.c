@@ -303,6 +303,8 @@ void ph_source_restore(struct ph_hub *hub, const struct ph_record *record)
 	struct ph_slot *slot = ph_slot_get(hub, &record->key, NULL);
 	if (!s)
 		s = ph_source_new(hub, &record->id, slot, &record->peer, record->epoch);
+	if (record->peer.s[0]) /* the first may have been written before it was known */
+		s->peer = s->info.to = record->peer;
 	s->new_epoch = record->revision;
 	s->final_asked = s->final_synced = s->final_left = true;
 	s->claim_asked = record->asked || record->kind == PH_RECORD_FINAL ||
@@ -410,6 +412,10 @@ static void restart_one(struct ph_hub *hub, struct ph_source *s)
 	}
 	s->old = NULL;
 	s->info.result = PH_RESULT_ABORTED;
+	if (!s->peer.s[0]) { /* there is nobody to tell */
+		ph_source_free(hub, s);
+		return;
+	}
 	ph_source_say(hub, s, PH_B_ABORT);
 	ph_source_entered(hub, s, PH_SOURCE_ENDED);
 }

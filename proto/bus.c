@@ -227,6 +227,7 @@ static const struct ph_field order_rows[] = {
 	{PH_FIELD("target", NAME, wire, m.target)},
 	{PH_FIELD("force", BOOL, wire, m.force)},
 	{PH_FIELD("ok", BOOL, wire, m.ok)},
+	{PH_FIELD("busy", BOOL, wire, m.busy)},
 	{PH_FIELD("id", ID, wire, m.id)},
 	{PH_FIELD("why", STR, wire, m.reason), .max = PH_REASON_SIZE - 1},
 	{0},

@@ -345,7 +345,7 @@ struct ph_bmsg {
 	struct ph_id journal; /* PREPARED, COMMIT: id of B's journal */
 	uint64_t seen;	      /* PREPARED: highest epoch that B knows of the key */
 	bool ok;	      /* RELEASED, ORDER_ACK, READY (state can be taken) */
-	bool busy;	      /* REJECT: try again later */
+	bool busy;	      /* REJECT, ORDER_ACK: try again later */
 	char reason[PH_REASON_SIZE];
 	const char *meta; /* ACTIVE: N's metadata, if known */
 

@@ -348,14 +348,14 @@ static void remove_child(struct ph_hub *hub, struct ph_child *child)
 		struct ph_move *move = ph_move_of(hub, slot);
 		if (move)
 			ph_move_drop(hub, move);
-		if (slot->source)
-			ph_source_step(hub, slot->source, PH_SOURCE_IN_CANCEL);
 		slot->entry.state = PH_CHILD_REMOVED;
 		ph_slot_publish(hub, slot);
 		if (slot->instance) {
 			slot->instance->after = PH_AFTER_DISCARD;
 			ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_STOP);
 		}
+		if (slot->source)
+			ph_source_step(hub, slot->source, PH_SOURCE_IN_CANCEL);
 	}
 	ph_child_gone(hub, &child->name);
 	(void)ph_emit(hub, PH_EMIT_CHILD_REMOVED, &(struct ph_key){.child = child->name});

@@ -367,11 +367,6 @@ static void stop_all(struct ph_hub *hub)
 		if (i->source && i->source->state >= PH_SOURCE_COMMITTING &&
 			i->source->state <= PH_SOURCE_FINISHING)
 			continue; /* an undecided commit is waited for */
-		if (i->source && i->source->state < PH_SOURCE_COMMITTING) {
-			ph_source_step(hub, i->source, PH_SOURCE_IN_CANCEL);
-			if (i->source)
-				continue;
-		}
 		if (i->target && i->target->state < PH_TARGET_ACTIVATING)
 			continue; /* dropped below */
 		if (i->target && (i->activated || i->target->state == PH_TARGET_ACTIVATING)) {
@@ -379,9 +374,12 @@ static void stop_all(struct ph_hub *hub)
 			ph_instance_step(hub, i, PH_INSTANCE_IN_KILL);
 			continue;
 		}
+		struct ph_source *s = i->source;
 		i->after = PH_AFTER_DISCARD;
 		if (i->state < PH_INSTANCE_STOPPING || i->state > PH_INSTANCE_REAPING)
 			ph_instance_step(hub, i, PH_INSTANCE_IN_STOP);
+		if (s && s->slot && s->state < PH_SOURCE_COMMITTING)
+			ph_source_step(hub, s, PH_SOURCE_IN_CANCEL);
 	}
 	struct ph_target *t, *t_next;
 	HASH_ITER (hh, hub->targets, t, t_next)

@@ -121,6 +121,7 @@ static enum ph_instance_state spawn(struct ph_hub *hub, struct ph_instance *inst
 	instance->connected = instance->said_ready = instance->has_state = false;
 	instance->failed_start = instance->adopted = false;
 	instance->resumed_by_ms = 0;
+	instance->never_why[0] = '\0';
 	instance->caps = 0;
 	instance->after = PH_AFTER_POLICY;
 	instance->started_ms = hub->now_ms;

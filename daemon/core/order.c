@@ -43,16 +43,24 @@ static void do_start(struct ph_hub *hub, struct ph_slot *slot)
 	ph_slot_publish(hub, slot);
 }
 
+/* Between `commit` and the new owner's word nobody can carry it out yet. */
+static bool in_flight(const struct ph_slot *slot)
+{
+	return slot->source && slot->source->state >= PH_SOURCE_COMMITTING &&
+	       slot->source->state <= PH_SOURCE_FINISHING;
+}
+
 static void do_stop(struct ph_hub *hub, struct ph_slot *slot)
 {
 	journal_wish(hub, slot, true);
 	struct ph_move *move = ph_move_of(hub, slot);
 	if (move)
 		ph_move_drop(hub, move);
-	if (slot->source)
-		ph_source_step(hub, slot->source, PH_SOURCE_IN_CANCEL);
+	/* In this order, so that it is not told to go on first. */
 	if (slot->instance)
 		ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_STOP);
+	if (slot->source)
+		ph_source_step(hub, slot->source, PH_SOURCE_IN_CANCEL);
 	ph_slot_publish(hub, slot);
 }
 
@@ -91,6 +99,10 @@ static int do_move(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 		ph_reason(why, "a migration of it is running");
 		return -EBUSY;
 	}
+	if (instance && instance->never_why[0] && !force) {
+		ph_reason(why, "%s", instance->never_why);
+		return -EINVAL;
+	}
 	if (!ph_plan_movable(hub, slot) || slot->wish_stopped) {
 		ph_reason(why, !instance || slot->wish_stopped ? "it is not running"
 			       : instance->spec->local	       ? "its placement is local"
@@ -107,8 +119,8 @@ static int do_move(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 static int carry_out(struct ph_hub *hub, struct ph_slot *slot, enum ph_verb verb,
 	const struct ph_name *to, bool force, struct ph_id *ret_id, char why[PH_REASON_SIZE])
 {
-	if (!slot || !ph_slot_mine(hub, slot)) {
-		ph_reason(why, "this node does not own it");
+	if (!slot || !ph_slot_mine(hub, slot) || in_flight(slot)) {
+		ph_reason(why, "this node does not own it, or not for long");
 		return -EAGAIN;
 	}
 	if (verb == PH_VERB_MOVE)
@@ -157,6 +169,7 @@ static struct ph_done_order *done_before(struct ph_hub *hub, const struct ph_bms
 static void on_order(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_done_order *done = done_before(hub, msg);
+	int error = 0;
 	if (!done) {
 		done = &hub->done_orders[hub->next_done_order++ % PH_DONE_ORDERS];
 		memset(done, 0, sizeof *done);
@@ -168,14 +181,18 @@ static void on_order(struct ph_hub *hub, const struct ph_bmsg *msg)
 			done->ok = true;
 		} else {
 			struct ph_slot *slot = ph_slot_find(hub, &msg->key, NULL);
-			done->ok = carry_out(hub, slot, msg->verb, &msg->target, msg->force,
-					   &done->id, done->reason) == 0;
+			error = carry_out(hub, slot, msg->verb, &msg->target, msg->force,
+				&done->id, done->reason);
+			done->ok = error == 0;
+			if (error == -EAGAIN) /* not to be remembered: it is asked again */
+				done->order = 0;
 		}
 	}
 	struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_ORDER_ACK);
 	answer->order = msg->order;
 	answer->key = msg->key;
 	answer->ok = done->ok;
+	answer->busy = error == -EAGAIN;
 	answer->id = done->id;
 	ph_reason(answer->reason, "%s", done->reason);
 }
@@ -189,7 +206,9 @@ static void on_ack(struct ph_hub *hub, const struct ph_bmsg *msg)
 			struct ph_order_line *line = &order->lines[i];
 			if (line->state != PH_LINE_SENT || !ph_key_equal(&line->key, &msg->key))
 				continue;
-			line->state = msg->ok ? PH_LINE_TAKEN : PH_LINE_FAILED;
+			line->state = msg->ok	  ? PH_LINE_TAKEN
+				      : msg->busy ? PH_LINE_OPEN /* somebody else's by now */
+						  : PH_LINE_FAILED;
 			line->id = msg->id;
 			ph_reason(line->text, "%s", msg->reason);
 		}
@@ -328,7 +347,7 @@ static void look_at_move(struct ph_hub *hub, struct ph_order_line *line)
 	}
 	if (!h || h->info.result == PH_RESULT_RUNNING)
 		return;
-	if (h->info.result == PH_RESULT_ABORTED && strstr(h->info.reason, PH_BUSY)) {
+	if (h->info.result == PH_RESULT_ABORTED && ph_plan_tried_again(h->info.reason)) {
 		h = newest_of(hub, &line->key, &h->info.from);
 		line->id = h ? h->info.id : line->id;
 		return;

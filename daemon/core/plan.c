@@ -95,6 +95,7 @@ struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const stru
 	move->order = order;
 	move->force = force;
 	move->added_ms = hub->now_ms;
+	move->not_before_ms = slot->service_until_ms;
 	move->id = ph_random_id(hub);
 	DL_APPEND(hub->moves, move);
 	if (order)
@@ -197,26 +198,31 @@ static uint64_t next_wait(struct ph_hub *hub, struct ph_source *s)
 {
 	struct ph_slot *slot = s->slot;
 	const struct ph_member *member = ph_member_find(hub, &s->peer);
-	if (slot->move_attempt != s->attempt) /* a downtime budget was missed */
+	if (slot->move_attempt != s->attempt) { /* a downtime budget was missed */
+		slot->service_until_ms = hub->now_ms + PH_SERVICE_MS;
 		return PH_SERVICE_MS;
+	}
 	if (s->busy && member && !s->refused) { /* the target said so: it has no slot free */
 		uint64_t again = slot->move_wait_ms ? slot->move_wait_ms * 2 : MOVE_BUSY_MS;
 		slot->move_wait_ms = again > MOVE_BUSY_MAX_MS ? MOVE_BUSY_MAX_MS : again;
 		return ph_jitter(hub, slot->move_wait_ms, 10);
 	}
-	uint64_t wait = slot->move_wait_ms ? slot->move_wait_ms * 2 : MOVE_WAIT_MS;
-	if (s->retry_after_ms > wait)
-		wait = s->retry_after_ms;
-	if (wait > MOVE_WAIT_MAX_MS)
-		wait = MOVE_WAIT_MAX_MS;
-	slot->move_wait_ms = wait;
-	/* A busy worker is asked once more when its time is over. */
+	uint64_t least = s->retry_after_ms > MOVE_WAIT_MS ? s->retry_after_ms : MOVE_WAIT_MS;
+	uint64_t wait = slot->move_wait_ms * 2 < MOVE_WAIT_MAX_MS ? slot->move_wait_ms * 2
+								  : MOVE_WAIT_MAX_MS;
+	slot->move_wait_ms = wait = wait > least ? wait : least;
+	/* A busy worker is asked once more when its time is over, and not before it said. */
 	if (s->busy && slot->busy_since_ms && slot->instance) {
 		uint64_t end = slot->busy_since_ms + slot->instance->spec->defer_max_ms;
 		if (hub->now_ms < end && hub->now_ms + wait > end)
-			wait = end - hub->now_ms;
+			wait = end - hub->now_ms > least ? end - hub->now_ms : least;
 	}
-	return ph_jitter(hub, wait, 10);
+	return wait + ph_random(hub) % (wait / 10 + 1);
+}
+
+bool ph_plan_tried_again(const char *reason)
+{
+	return strstr(reason, PH_BUSY) || strstr(reason, PH_AGAIN);
 }
 
 bool ph_plan_busy_for_good(struct ph_hub *hub, struct ph_source *s)
@@ -243,8 +249,9 @@ void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 	ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
 	const struct ph_spec *spec = slot->instance ? slot->instance->spec : NULL;
 	bool again = spec && ph_slot_mine(hub, slot) && !slot->wish_stopped && !hub->exiting;
-	if (s->order && !s->busy)
-		again = false; /* an operator's order is tried once, a busy worker asked again */
+	/* An operator's order is tried once, but a busy worker asked again, and more time given. */
+	if (s->order && !s->busy && !ph_plan_tried_again(s->info.reason))
+		again = false;
 	if (!again || strcmp(s->info.reason, "cancelled") == 0)
 		return;
 	bool given_up = s->busy && !strstr(s->info.reason, PH_BUSY);
@@ -252,8 +259,8 @@ void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 		return;
 	struct ph_move *move = ph_move_add(hub, slot, &s->peer, s->order, s->force);
 	slot->move_failures += !s->busy;
-	move->pinned =
-		s->never || given_up || (hub->draining && slot->move_failures >= DRAIN_FAILURES);
+	move->pinned = s->never || given_up ||
+		       (!s->order && hub->draining && slot->move_failures >= DRAIN_FAILURES);
 	ph_reason(move->why, "%s", s->info.reason);
 	move->not_before_ms = hub->now_ms + next_wait(hub, s);
 	if (!s->busy || given_up)
@@ -343,7 +350,11 @@ static void plan_own(struct ph_hub *hub, struct ph_slot *slot)
 		return;
 	if (move && (move->order || ph_name_equal(&move->to, to) || move->pinned))
 		return;
-	(void)ph_move_add(hub, slot, to, 0, hub->draining && hub->drain_force);
+	move = ph_move_add(hub, slot, to, 0, hub->draining && hub->drain_force);
+	const char *never = slot->instance->never_why;
+	move->pinned = never[0] && !move->force;
+	if (move->pinned)
+		ph_reason(move->why, "%s", never);
 }
 
 static void plan_local(struct ph_hub *hub, struct ph_child *child)

@@ -201,8 +201,12 @@ static enum ph_source_state over_budget(struct ph_hub *hub, struct ph_source *s)
 		return ph_source_finish(hub, s, PH_RESULT_ABORTED);
 	if (!old_lives(s)) /* N is the only good copy: there is nothing to go back to */
 		return s->state;
-	s->slot->move_attempt++;
-	return ph_source_abort(hub, s, "the downtime budget was used up");
+	char text[PH_REASON_SIZE];
+	s->slot->move_attempt += s->rounds; /* else its budget is the whole time, and does not grow */
+	bool more = s->order && s->rounds && s->slot->move_attempt < PH_ATTEMPTS;
+	ph_reason(text, "%sthe downtime budget of %llu ms was used up", more ? PH_AGAIN : "",
+		(unsigned long long)ph_source_budget(s));
+	return ph_source_abort(hub, s, text);
 }
 
 /* ---- prepared, commit ---- */
@@ -364,6 +368,10 @@ static enum ph_source_state retain(struct ph_hub *hub, struct ph_source *s)
 	s->committed_at_ms = hub->now_ms;
 	if (slot->instance == old)
 		slot->instance = NULL;
+	if (!old && slot->instance && !ph_instance_has_process(slot->instance)) {
+		slot->instance->after = PH_AFTER_DISCARD; /* what is left of a stopped O */
+		ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_STOP);
+	}
 	if (!old)
 		return old_gone(hub, s);
 	s->tell_by_ms = hub->now_ms + TELL_WAIT_MS;
@@ -409,10 +417,10 @@ static enum ph_source_state forgotten(struct ph_hub *hub, struct ph_source *s)
 enum ph_source_state ph_source_copy_is_all(struct ph_hub *hub, struct ph_source *s)
 {
 	(void)hub;
-	if (s->old) {
+	if (s->old && s->old->after != PH_AFTER_STOPPED) /* it stays, stopped, where that was wished */
 		s->old->after = PH_AFTER_DISCARD;
+	if (s->old)
 		s->old->source = NULL;
-	}
 	s->old = NULL;
 	return s->state;
 }

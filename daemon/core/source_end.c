@@ -52,11 +52,19 @@ static void let_old_go_on(struct ph_hub *hub, struct ph_source *s)
 	struct ph_instance *old = s->old;
 	if (!old || !ph_instance_has_process(old))
 		return;
+	bool stops = old->state >= PH_INSTANCE_STOPPING; /* the newer word */
+	if (s->frozen && s->frozen_at_ms) {
+		s->info.has_downtime = true;
+		s->info.downtime_us = (hub->now_ms - s->frozen_at_ms) * 1000;
+	}
+	if (stops)
+		return;
 	if (s->told != PH_W_NONE && s->told != PH_W_HANDOVER_ASK) {
 		struct ph_wmsg *msg = ph_tell(hub, old, PH_W_RESUME);
 		msg->id = s->id;
 		msg->epoch = old->epoch;
-		msg->reason = ph_out_text(hub, s->resume_reason);
+		msg->reason = ph_out_text(
+			hub, s->resume_reason[0] ? s->resume_reason : s->info.reason);
 		ph_instance_await_resumed(hub, old);
 	}
 	if (old->state == PH_INSTANCE_FROZEN || old->state == PH_INSTANCE_RETIRED)
@@ -182,8 +190,8 @@ void ph_source_heard(struct ph_hub *hub, struct ph_source *s)
 {
 	if (s->state != PH_SOURCE_ABORTING || !s->unheard)
 		return;
-	s->state = ph_source_aborting_over(hub, s);
 	s->deadline_ms = hub->now_ms + PH_ABORT_WAIT_MS;
+	s->state = ph_source_aborting_over(hub, s);
 	ph_source_entered(hub, s, PH_SOURCE_ABORTING);
 }
 

@@ -244,6 +244,16 @@ static uint64_t min_ms(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/*
+ * How long each of the two steps of an abort may take after the end of the state has left: B's
+ * word, and `void`. Both are part of the budget, an eighth each.
+ */
+static uint64_t abort_wait(const struct ph_source *s)
+{
+	uint64_t part = s->old ? ph_source_budget(s) / 8 : PH_ABORT_WAIT_MS;
+	return min_ms(part, PH_ABORT_WAIT_MS);
+}
+
 static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_source *s)
 {
 	const struct ph_spec *spec = s->old ? s->old->spec : NULL;
@@ -269,7 +279,8 @@ static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_source *s)
 			return hub->now_ms + PEER_SPEAKS_MS;
 		if (!s->old)
 			return PH_NEVER_MS; /* the claim, B's `never` or B's death decides */
-		return (s->frozen ? s->frozen_at_ms : hub->now_ms) + ph_source_budget(s);
+		return (s->frozen ? s->frozen_at_ms : hub->now_ms) + ph_source_budget(s) -
+		       2 * abort_wait(s);
 	case PH_SOURCE_RETAINING:
 		if (s->told != PH_W_COMMITTED)
 			return s->tell_by_ms;
@@ -277,9 +288,9 @@ static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_source *s)
 			return s->retention_until_ms;
 		return hub->now_ms + hub->set.heartbeat_ms;
 	case PH_SOURCE_ABORTING:
-		return hub->now_ms + (s->unheard ? HELLO_WAIT_MS : PH_ABORT_WAIT_MS);
+		return hub->now_ms + (s->unheard ? HELLO_WAIT_MS : abort_wait(s));
 	case PH_SOURCE_VOIDING:
-		return hub->now_ms + PH_ABORT_WAIT_MS;
+		return hub->now_ms + abort_wait(s);
 	case PH_SOURCE_COMMITTING: /* the journal answers */
 	case PH_SOURCE_FINISHING:
 	case PH_SOURCE_COMMITTED:  /* until B answers or is dead */

@@ -27,7 +27,10 @@
 #define PH_SERVICE_MS 10000    /* between two attempts that missed the downtime budget */
 #define PH_HISTORY_MAX 1000    /* finished migrations kept */
 #define PH_SENT_RING 128       /* heartbeats whose sending time is remembered */
-#define PH_BUSY "busy: " /* in the reason of an abort after which the same move is tried again */
+/* In the reason of an abort after which the same move is tried again. */
+#define PH_BUSY "busy: "
+#define PH_AGAIN "once more: "
+#define PH_ATTEMPTS 4 /* downtime budgets that one order is given */
 #define PH_NO_SLOT PH_BUSY "the target takes migrations_max children already"
 #define PH_LIST_MAX 64 /* lines of a claim, entries of a piece, specs of a fetch */
 
@@ -142,6 +145,7 @@ struct ph_slot {
 	uint32_t move_failures;	      /* of its migrations since the last that went well */
 	uint32_t move_attempt;	      /* downtime budgets missed */
 	uint64_t busy_since_ms;	      /* its worker has said `busy` since */
+	uint64_t service_until_ms;    /* after a missed downtime budget: not moved before */
 	struct ph_id void_id;
 	UT_hash_handle hh;
 };
@@ -232,6 +236,7 @@ struct ph_instance {
 	uint64_t resumed_by_ms; /* `resumed` is due, else it counts as hung; 0: not waited for */
 
 	/* policy */
+	char never_why[PH_REASON_SIZE]; /* this process has said that it is never moved */
 	enum ph_after after;
 	bool failed_start; /* the end that follows counts as a failure */
 	struct ph_exit exit;
@@ -749,6 +754,7 @@ void ph_move_drop(struct ph_hub *hub, struct ph_move *move);
 void ph_plan_migrated(struct ph_hub *hub, struct ph_source *source);
 void ph_plan_drained(struct ph_hub *hub);
 /* Its worker has said `busy` for defer_max: it is not asked again before the next plan. */
+bool ph_plan_tried_again(const char *reason); /* of an abort: an order of it goes on */
 bool ph_plan_busy_for_good(struct ph_hub *hub, struct ph_source *source);
 bool ph_plan_movable(struct ph_hub *hub, const struct ph_slot *slot);
 

@@ -426,7 +426,7 @@ void ph_shutdown_check(struct ph_hub *hub)
 		for (struct ph_target *t = hub->targets; t; t = t->hh.next)
 			if (t->state != PH_TARGET_ACTIVE && t->state != PH_TARGET_NEVER)
 				return;
-	if (hub->n_dirty)
+	if (hub->n_dirty || hub->migrations_version != hub->flushed_migrations)
 		ph_registry_flush(hub);
 	hub->exiting = true;
 	ph_member_leave(hub);

@@ -191,6 +191,14 @@ static void repeat_resume(
 	ph_instance_await_resumed(hub, instance);
 }
 
+static bool given_away(const struct ph_instance *instance)
+{
+	const struct ph_source *s = instance->source;
+	return instance->state == PH_INSTANCE_RETIRED ||
+	       (s && s->old == instance && s->state >= PH_SOURCE_COMMITTING &&
+		       s->state <= PH_SOURCE_STOPPING);
+}
+
 static void say_welcome(struct ph_hub *hub, struct ph_instance *instance)
 {
 	struct ph_wmsg *answer = ph_tell(hub, instance, PH_W_WELCOME);
@@ -200,7 +208,8 @@ static void say_welcome(struct ph_hub *hub, struct ph_instance *instance)
 	answer->has_instance = true;
 	answer->instance = instance->slot->k.key.instance;
 	answer->epoch = instance->epoch;
-	answer->role = instance->role;
+	/* From the commit on O serves nothing, unless it is told to go on. */
+	answer->role = given_away(instance) ? PH_ROLE_STANDBY : instance->role;
 	put_migration(instance, answer);
 }
 
@@ -236,7 +245,7 @@ static void settle_active(
 	struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
 {
 	if (!msg->has_standing || msg->standing_role != PH_ROLE_ACTIVE ||
-		instance->role != PH_ROLE_ACTIVE)
+		instance->role != PH_ROLE_ACTIVE || given_away(instance))
 		return;
 	if (msg->standing_epoch != instance->epoch) {
 		struct ph_wmsg *role = ph_tell(hub, instance, PH_W_ROLE);
@@ -253,6 +262,8 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 	const struct ph_target *target = instance->target;
 	take_hello(instance, msg);
 	claim_back(hub, instance, msg);
+	if (msg->standing == PH_STANDING_COMMITTED && instance->state == PH_INSTANCE_FROZEN)
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_RETIRE); /* an earlier daemon told it */
 	say_welcome(hub, instance);
 	if (instance->source && instance->source->old == instance)
 		ph_source_hello(hub, instance->source);

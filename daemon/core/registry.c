@@ -560,9 +560,12 @@ void ph_history_presume(
 	DL_FOREACH (hub->history, h) {
 		if (h->info.result != PH_RESULT_RUNNING || !ph_name_equal(&h->info.from, source))
 			continue;
-		h->info.result = result;
 		h->presumed = true;
-		ph_reason(h->info.reason, "%s", reason);
+		/* From then on the target owns the child, whatever becomes of the source. */
+		bool decided = h->info.phase >= PH_PHASE_ACTIVE;
+		h->info.result = decided ? PH_RESULT_DONE : result;
+		if (!decided)
+			ph_reason(h->info.reason, "%s", reason);
 	}
 }
 

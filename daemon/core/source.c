@@ -10,8 +10,12 @@
 
 #include <string.h>
 
-/* O is told `committed` once N is ready, so that it can name N's address; after so long anyway. */
-#define TELL_WAIT_MS 2000
+/*
+ * O is told `committed` once N is ready: until then it may have to go on, and it can name N's
+ * address. An N that gets ready neither ends nor is ended by its daemon for longer than this
+ * beyond its start_timeout: then nothing is heard of it.
+ */
+#define TELL_SLACK_MS 5000
 #define WRITE_AGAIN_MS 1000 /* a record that must be written is tried again after so long */
 
 typedef enum ph_source_state cell(struct ph_hub *, struct ph_source *);
@@ -336,7 +340,8 @@ static enum ph_source_state old_gone(struct ph_hub *hub, struct ph_source *s)
 /* B gives the child back: as far as it knows N died before it acknowledged anything. */
 static enum ph_source_state released(struct ph_hub *hub, struct ph_source *s)
 {
-	if (s->served || !s->old || !ph_instance_has_process(s->old)) {
+	bool told = s->told == PH_W_COMMITTED || (s->old && s->old->state == PH_INSTANCE_RETIRED);
+	if (s->served || told || !s->old || !ph_instance_has_process(s->old)) {
 		ph_source_answer_release(hub, s, false);
 		return s->state;
 	}
@@ -349,7 +354,7 @@ static enum ph_source_state released(struct ph_hub *hub, struct ph_source *s)
 /* B has died with an N that nobody has seen ready: what O has is the newest there is. */
 static enum ph_source_state peer_died_late(struct ph_hub *hub, struct ph_source *s)
 {
-	if (s->served || !s->old)
+	if (s->served || !s->old || s->old->state == PH_INSTANCE_RETIRED)
 		return s->state;
 	s->info.result = PH_RESULT_TARGET_DEAD;
 	return released(hub, s);
@@ -374,7 +379,7 @@ static enum ph_source_state retain(struct ph_hub *hub, struct ph_source *s)
 	}
 	if (!old)
 		return old_gone(hub, s);
-	s->tell_by_ms = hub->now_ms + TELL_WAIT_MS;
+	s->tell_by_ms = hub->now_ms + old->spec->start_timeout_ms + TELL_SLACK_MS;
 	if (s->overlap && old->spec->ready == PH_READY_NONE)
 		s->handled = true; /* the retention was B's test of the new worker */
 	const struct ph_member *peer = ph_member_find(hub, &s->peer);

@@ -225,6 +225,9 @@ void ph_source_worker(struct ph_hub *hub, struct ph_source *s, const struct ph_w
 		s->has_dirty = true;
 		s->dirty_bytes = msg->dirty_bytes;
 		ph_source_step(hub, s, PH_SOURCE_IN_PROGRESS);
+	} else if (msg->op == PH_W_RETENTION_HANDLED && s->told != PH_W_COMMITTED &&
+		   !s->old->adopted) {
+		ph_complain(hub, s->old, "too_early", "retention_handled before committed");
 	} else if (msg->op == PH_W_RETENTION_HANDLED) {
 		ph_source_step(hub, s, PH_SOURCE_IN_HANDLED);
 	} else if (msg->op == PH_W_RESUMED) {

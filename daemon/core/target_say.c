@@ -459,6 +459,11 @@ void ph_target_worker(struct ph_hub *hub, struct ph_target *t, const struct ph_w
 {
 	if (!ph_id_equal(&msg->id, &t->id))
 		return;
+	if (msg->op == PH_W_HANDOVER_REJECT && t->state >= PH_TARGET_ACTIVATING &&
+		t->state <= PH_TARGET_ACTIVE) {
+		ph_complain(hub, t->fresh, "too_late", "handover_reject after activate");
+		return;
+	}
 	if (msg->op == PH_W_HANDOVER_REJECT) {
 		ph_reason(t->reason, "the new worker rejected the state: %s%s%s",
 			msg->code ? msg->code : "", msg->text ? ": " : "",
@@ -466,8 +471,13 @@ void ph_target_worker(struct ph_hub *hub, struct ph_target *t, const struct ph_w
 		ph_target_step(hub, t, PH_TARGET_IN_N_REJECTED);
 		return;
 	}
-	if (msg->round != t->round || t->loaded || t->state != PH_TARGET_LOADING)
+	if (msg->round > t->round && t->state == PH_TARGET_LOADING) {
+		ph_complain(hub, t->fresh, "wrong_round",
+			"handover_loaded of round %u, expected %u", msg->round, t->round);
 		return;
+	}
+	if (msg->round != t->round || t->loaded || t->state != PH_TARGET_LOADING)
+		return; /* a repeat */
 	if (!t->told_end) {
 		ph_complain(hub, t->fresh, "too_early", "handover_loaded before state_end");
 		return;

@@ -129,8 +129,11 @@ static bool bound_to_go_on(const struct sim_proc *other, const struct sim_proc *
 	if (other->serving)
 		return true;
 	struct sim_mig *given = sim_mig_of(sim, &other->id);
+	if (other->hand == HAND_COMMITTED)
+		return false;
 	if (other->frozen && given && given->active_synced) /* O is taken back if N never served */
-		return !dead->was_ready && dead->node->up && sim->fired <= 1;
+		return ph_id_equal(&dead->id, &other->id) && !dead->was_ready && dead->node->up &&
+		       sim->fired <= 1;
 	if (other->frozen)
 		return true;
 	if (other->role != PH_ROLE_STANDBY || !mig || sim->lax || mig->abort_sent || mig->voided ||

@@ -215,7 +215,12 @@ static const struct ph_field prepare_rows[] = {
 	{0},
 };
 
-static const struct ph_field step_rows[] = {MIGRATION(false), {0}};
+static const struct ph_field step_rows[] = {
+	MIGRATION(false),
+	{PH_FIELD("format", STR, wire, m.format), .max = PH_VERSION_SIZE - 1}, /* ROUND */
+	{PH_FIELD("format_version", U64, wire, m.format_version)},
+	{0},
+};
 
 static const struct ph_field order_rows[] = {
 	{PH_FIELD("order", HEX64, wire, m.order), .required = true},

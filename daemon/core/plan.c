@@ -234,6 +234,28 @@ bool ph_plan_busy_for_good(struct ph_hub *hub, struct ph_source *s)
 	return hub->now_ms >= s->slot->busy_since_ms + s->old->spec->defer_max_ms;
 }
 
+/* An operator's order is tried once, but a busy worker asked again, and more time given. */
+static bool moved_again(const struct ph_hub *hub, const struct ph_source *s)
+{
+	const struct ph_slot *slot = s->slot;
+	if (!slot->instance || !ph_slot_mine(hub, slot) || slot->wish_stopped || hub->exiting ||
+		strcmp(s->info.reason, "cancelled") == 0)
+		return false;
+	return !s->order || ph_plan_tried_again(s->info.reason);
+}
+
+void ph_plan_last_word(const struct ph_hub *hub, struct ph_source *s)
+{
+	static const char *const marks[] = {PH_BUSY, PH_AGAIN};
+	if (!s->order || moved_again(hub, s))
+		return;
+	for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
+		char *at = strstr(s->info.reason, marks[i]);
+		if (at)
+			memmove(at, at + strlen(marks[i]), strlen(at + strlen(marks[i])) + 1);
+	}
+}
+
 void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 {
 	struct ph_slot *slot = s->slot;
@@ -247,16 +269,9 @@ void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 		return;
 	}
 	ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
-	const struct ph_spec *spec = slot->instance ? slot->instance->spec : NULL;
-	bool again = spec && ph_slot_mine(hub, slot) && !slot->wish_stopped && !hub->exiting;
-	/* An operator's order is tried once, but a busy worker asked again, and more time given. */
-	if (s->order && !s->busy && !ph_plan_tried_again(s->info.reason))
-		again = false;
-	if (!again || strcmp(s->info.reason, "cancelled") == 0)
+	if (!moved_again(hub, s))
 		return;
 	bool given_up = s->busy && !strstr(s->info.reason, PH_BUSY);
-	if (given_up && s->order)
-		return;
 	struct ph_move *move = ph_move_add(hub, slot, &s->peer, s->order, s->force);
 	slot->move_failures += !s->busy;
 	move->pinned = s->never || given_up ||

@@ -438,7 +438,9 @@ static void apply(struct ph_hub *hub, const struct ph_name *author, const struct
 		ph_child_revision(hub, &e->key.child, e->revision, author);
 	if (e->state == PH_CHILD_REMOVED)
 		ph_child_gone(hub, &e->key.child);
-	if (!ph_is_self(hub, &e->node) &&
+	/* Who has released it owns nothing: the old one of a handover may go on. */
+	bool free = e->state == PH_CHILD_RELEASED && slot->source;
+	if (!ph_is_self(hub, &e->node) && !free &&
 		(was_mine || slot->instance || slot->source || slot->target))
 		ph_migration_owned(hub, slot);
 	if (slot->source && slot->source->state == PH_SOURCE_RETAINING)

@@ -95,7 +95,6 @@ static enum ph_source_state copy(struct ph_hub *hub, struct ph_source *s)
 	ph_out(hub, PH_ACT_STREAM_SEND)->stream = order;
 	s->streaming = true;
 	s->copy_at_ms = s->progress_ms = s->round_at_ms = hub->now_ms;
-	ph_source_say(hub, s, PH_B_ROUND);
 	ph_source_tell(hub, s, PH_W_HANDOVER_START);
 	if (!s->rounds) {
 		freeze_old(hub, s);
@@ -129,15 +128,23 @@ static enum ph_source_state try_end(struct ph_hub *hub, struct ph_source *s)
 	return s->end_final ? PH_SOURCE_CONFIRMING : s->state;
 }
 
-static enum ph_source_state progressed(struct ph_hub *hub, struct ph_source *s)
+/* B hears of the first round when O has said in what format it comes, or sends without saying. */
+static void first_round(struct ph_hub *hub, struct ph_source *s)
 {
 	s->progress_ms = hub->now_ms;
+	if (s->said == PH_B_PREPARE)
+		ph_source_say(hub, s, PH_B_ROUND);
+}
+
+static enum ph_source_state progressed(struct ph_hub *hub, struct ph_source *s)
+{
+	first_round(hub, s);
 	return s->state;
 }
 
 static enum ph_source_state round_part(struct ph_hub *hub, struct ph_source *s)
 {
-	s->progress_ms = hub->now_ms;
+	first_round(hub, s);
 	if (s->have_end && s->end_final && !s->frozen) /* it has frozen itself */
 		freeze_old(hub, s);
 	return try_end(hub, s);

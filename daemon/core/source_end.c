@@ -34,6 +34,8 @@ enum ph_source_state ph_source_finish(
 {
 	ph_source_cut_stream(hub, s);
 	s->ended_ms = hub->now_ms;
+	if (result != PH_RESULT_DONE)
+		ph_plan_last_word(hub, s);
 	ph_source_result(hub, s, result);
 	if (s->slot->source == s)
 		s->slot->source = NULL;

@@ -212,6 +212,10 @@ void ph_source_worker(struct ph_hub *hub, struct ph_source *s, const struct ph_w
 	if (!ours(hub, s, msg))
 		return;
 	if (msg->op == PH_W_HANDOVER_ACCEPT) {
+		if (msg->format[0]) {
+			s->format_version = msg->version;
+			memcpy(s->format, msg->format, sizeof s->format);
+		}
 		if (msg->has_bytes_estimate) {
 			s->info.has_total = true;
 			s->info.total = msg->bytes_estimate;
@@ -402,6 +406,9 @@ static void restart_one(struct ph_hub *hub, struct ph_source *s)
 	}
 	if (state == PH_SOURCE_FINISHING) {
 		s->info.result = PH_RESULT_RUNNING;
+		if (old && old->state == PH_INSTANCE_RUNNING)
+			old->state = PH_INSTANCE_FROZEN;
+		s->told = PH_W_FREEZE;
 		ph_source_step(hub, s, PH_SOURCE_IN_SYNCED);
 		if (s->slot && s->state == PH_SOURCE_ENDED)
 			ph_source_say(hub, s, PH_B_FORGET);

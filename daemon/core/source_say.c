@@ -67,6 +67,8 @@ void ph_source_repeat(struct ph_hub *hub, struct ph_source *s)
 	} else if (s->said == PH_B_ROUND) {
 		msg->round = s->round;
 		msg->bytes_estimate = s->info.has_total ? s->info.total : 0;
+		msg->format_version = s->format_version;
+		memcpy(msg->format, s->format, sizeof msg->format);
 	} else if (s->said == PH_B_ROUND_END) {
 		msg->round = s->round;
 		msg->bytes = s->end_bytes;
@@ -459,6 +461,8 @@ struct ph_source *ph_source_start(struct ph_hub *hub, struct ph_move *move)
 	struct ph_source *s = ph_source_new(hub, &move->id, slot, &move->to, slot->entry.epoch);
 	s->new_epoch = ph_next_epoch(hub, slot);
 	s->old = old;
+	s->format_version = old->format_version;
+	memcpy(s->format, old->format, sizeof s->format);
 	s->order = move->order;
 	s->force = move->force;
 	s->attempt = slot->move_attempt;

@@ -345,6 +345,8 @@ struct ph_source {
 	enum ph_wop told;     /* last unanswered message to O */
 	char resume_reason[PH_REASON_SIZE];
 
+	char format[PH_VERSION_SIZE]; /* of O's state, as it last said */
+	uint64_t format_version;
 	uint32_t round;
 	bool have_end, have_read, have_stream, end_sent, end_final;
 	uint64_t end_bytes, read_bytes, stream_bytes, stream_digest;
@@ -754,6 +756,8 @@ void ph_move_drop(struct ph_hub *hub, struct ph_move *move);
 void ph_plan_migrated(struct ph_hub *hub, struct ph_source *source);
 void ph_plan_drained(struct ph_hub *hub);
 /* Its worker has said `busy` for defer_max: it is not asked again before the next plan. */
+/* Whoever follows an order reads in the reason whether it goes on: it must not say so in vain. */
+void ph_plan_last_word(const struct ph_hub *hub, struct ph_source *source);
 bool ph_plan_tried_again(const char *reason); /* of an abort: an order of it goes on */
 bool ph_plan_busy_for_good(struct ph_hub *hub, struct ph_source *source);
 bool ph_plan_movable(struct ph_hub *hub, const struct ph_slot *slot);

@@ -237,8 +237,11 @@ static enum ph_target_state say_ready(struct ph_hub *hub, struct ph_target *t)
 
 static enum ph_target_state begin_round(struct ph_hub *hub, struct ph_target *t)
 {
+	char text[PH_REASON_SIZE];
 	if (t->told_round)
 		return t->state;
+	if (!format_fits(t, text))
+		return drop(hub, t, PH_B_REJECT, text);
 	t->told_round = true;
 	ph_target_tell(hub, t, PH_W_HANDOVER);
 	return t->state;

@@ -360,7 +360,11 @@ static bool take_round(struct ph_target *t, const struct ph_bmsg *msg)
 		t->told_round = t->have_end = t->have_stream = t->told_end = t->loaded = false;
 		t->told_end_ms = 0;
 	}
-	t->bytes_estimate = msg->kind == PH_B_ROUND ? msg->bytes_estimate : t->bytes_estimate;
+	if (msg->kind == PH_B_ROUND) {
+		t->bytes_estimate = msg->bytes_estimate;
+		t->format_version = msg->format_version;
+		memcpy(t->format, msg->format, sizeof t->format);
+	}
 	return true;
 }
 

@@ -195,9 +195,7 @@ static void view_worker(const struct ph_instance *i, struct ph_worker_view *view
 	view->role = i->target && i->target->fresh == i && i->target->state < PH_TARGET_ACTIVATING
 			     ? PH_ROLE_STANDBY
 			     : i->role;
-	view->retired = i->state == PH_INSTANCE_RETIRED ||
-			(i->source && i->source->state >= PH_SOURCE_RETAINING &&
-				i->source->state <= PH_SOURCE_STOPPING);
+	view->retired = i->state == PH_INSTANCE_RETIRED;
 	view->ready = i->said_ready || i->state == PH_INSTANCE_RUNNING;
 	view->active = i->slot->instance == i;
 	view->restarts = i->restarts;

@@ -103,11 +103,9 @@ static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot 
 	struct ph_instance *instance = slot->instance;
 	if (slot->source || slot->target)
 		return; /* its migration goes on with the text that it began with */
-	bool gone = slot->k.key.instance >= child->spec->instances;
-	if (gone) {
-		instance->after = PH_AFTER_DISCARD;
-		slot->entry.state = PH_CHILD_REMOVED;
-		ph_slot_publish(hub, slot);
+	bool other_kind = child->spec->local != (slot->k.local.s[0] != '\0');
+	if (slot->k.key.instance >= child->spec->instances || other_kind) {
+		instance->after = PH_AFTER_DISCARD; /* and nobody claims what is not wanted */
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
 	} else if (instance->spec->process == child->spec->process) {
 		ph_out_bury_spec(hub, instance->spec);

@@ -121,7 +121,7 @@ static enum ph_instance_state spawn(struct ph_hub *hub, struct ph_instance *inst
 	instance->connected = instance->said_ready = instance->has_state = false;
 	instance->failed_start = instance->adopted = false;
 	instance->resumed_by_ms = 0;
-	instance->never_why[0] = '\0';
+	instance->never_why[0] = instance->why[0] = '\0';
 	instance->caps = 0;
 	instance->after = PH_AFTER_POLICY;
 	instance->started_ms = hub->now_ms;
@@ -199,14 +199,17 @@ static enum ph_instance_state by_policy(struct ph_hub *hub, struct ph_instance *
 	const struct ph_key *key = &instance->slot->k.key;
 	if (wait == PH_NEVER_MS || failed) {
 		ph_emit(hub, failed ? PH_EMIT_CHILD_FAILED : PH_EMIT_CHILD_STOPPED, key)->text =
-			failed ? "more restarts than restart.intensity allows"
-			       : "it ended, and its policy does not start it again";
+			instance->why[0] ? ph_out_text(hub, instance->why)
+			: failed	 ? "more restarts than restart.intensity allows"
+					 : "it ended, and its policy does not start it again";
 		ph_timer_set(hub, &instance->timer,
 			wait == PH_NEVER_MS ? PH_NEVER_MS : hub->now_ms + wait);
 		return failed ? PH_INSTANCE_FAILED : PH_INSTANCE_STOPPED;
 	}
 	instance->restarts++;
-	ph_emit(hub, PH_EMIT_CHILD_RESTARTING, key)->delay_ms = wait;
+	struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_RESTARTING, key);
+	emit->delay_ms = wait;
+	emit->text = instance->why[0] ? ph_out_text(hub, instance->why) : NULL;
 	if (must_ask(hub, instance))
 		return PH_INSTANCE_WAITING;
 	if (wait == 0)
@@ -259,7 +262,7 @@ static enum ph_instance_state end(struct ph_hub *hub, struct ph_instance *instan
 static enum ph_instance_state spawn_failed(struct ph_hub *hub, struct ph_instance *instance)
 {
 	instance->failed_start = true;
-	instance->exit = (struct ph_exit){.kind = PH_EXIT_UNKNOWN};
+	instance->exit = (struct ph_exit){.kind = PH_EXIT_NONE};
 	return end(hub, instance);
 }
 

@@ -380,6 +380,8 @@ void ph_instance_event(struct ph_hub *hub, const struct ph_event *event)
 		ph_log(hub, PH_LOG_ERROR, "%s/%u cannot be started: %s",
 			instance->slot->k.key.child.s, instance->slot->k.key.instance,
 			event->text ? event->text : "unknown");
+		ph_reason(instance->why, "it cannot be started: %s",
+			event->text ? event->text : "unknown");
 		if (instance->target)
 			ph_reason(instance->target->reason, "%s", event->text ? event->text : "");
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_SPAWN_FAILED);

@@ -13,6 +13,8 @@
 
 #define HELLO_FIRST_MS 100
 #define HELLO_MAX_MS 1000
+#define REFUSED_MS 5000	     /* since the last refusal: not joined; it is repeated each HELLO */
+#define REFUSED_SAY_MS 60000 /* between two lines of the log about it */
 
 struct ph_member *ph_member_find(const struct ph_hub *hub, const struct ph_name *name)
 {
@@ -346,7 +348,12 @@ static void on_welcome(struct ph_hub *hub, const struct ph_bmsg *msg)
 
 static void on_refused(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
-	ph_log(hub, PH_LOG_ERROR, "node %s refuses this node: %s", msg->from.s, msg->reason);
+	if (!hub->refused_said_ms || hub->now_ms >= hub->refused_said_ms + REFUSED_SAY_MS) {
+		ph_log(hub, PH_LOG_ERROR, "node %s refuses this node: %s", msg->from.s,
+			msg->reason);
+		hub->refused_said_ms = hub->now_ms;
+	}
+	hub->refused_ms = hub->now_ms;
 }
 
 /* A seed that has answered: some live member stands at that address. */
@@ -397,7 +404,9 @@ void ph_member_try_join(struct ph_hub *hub)
 		return;
 	bool time_over = hub->now_ms >= hub->join_until_ms;
 	bool settled = hub->now_ms >= hub->started_ms + hub->set.settle_ms;
-	if ((time_over || (settled && seeds_answered(hub))) && in_step(hub)) {
+	/* A node that the others refuse must not act as if it were alone. */
+	bool refused = hub->refused_ms && hub->now_ms < hub->refused_ms + REFUSED_MS;
+	if (!refused && (time_over || (settled && seeds_answered(hub))) && in_step(hub)) {
 		hub->blind = !seeds_answered(hub);
 		become_alive(hub);
 		ph_member_heartbeat_now(hub);

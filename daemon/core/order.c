@@ -4,7 +4,7 @@
  * An order for a child goes to its owner (ORDER, repeated until ORDER_ACK); whether it is done is
  * read from the registry and from the list of migrations, which every node has.
  */
-#include "core/state.h"
+#include "core/order.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,190 +12,14 @@
 
 #define ORDER_AGAIN_MS 500
 #define ORDER_TRIES 20	     /* ORDER without an answer, or without an owner to send it to */
+#define ORDER_TRIES_HASTY 3  /* ... where the operator does not want to wait */
 #define ORDER_MAX_MS 3600000 /* an order that is followed for longer is let go */
 #define UNDRAINED_MS 2000    /* its heartbeat has had time to say that it drains */
 #define UNHEARD_MS 10000     /* the list of migrations has had time to come here */
 #define STIR_MS 5	     /* changes are gathered for so long before an order is looked at */
 #define LOOK_MS 200	     /* its state is looked at again, whatever happened */
 
-/* ---- the owner: carry it out ---- */
-
-static void journal_wish(struct ph_hub *hub, struct ph_slot *slot, bool stopped)
-{
-	slot->wish_stopped = stopped;
-	struct ph_record record = {.kind = PH_RECORD_SEEN,
-		.key = slot->k.key,
-		.peer = slot->k.local,
-		.epoch = slot->seen,
-		.stopped_by_wish = stopped};
-	(void)ph_journal(hub, &record);
-}
-
-static void do_start(struct ph_hub *hub, struct ph_slot *slot)
-{
-	journal_wish(hub, slot, false);
-	if (ph_slot_busy(slot))
-		ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_START);
-	else if (slot->instance)
-		ph_plan_soon(hub, 0); /* it is asked for first */
-	else
-		ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD);
-	ph_slot_publish(hub, slot);
-}
-
-/* Between `commit` and the new owner's word nobody can carry it out yet. */
-static bool in_flight(const struct ph_slot *slot)
-{
-	return slot->source && slot->source->state >= PH_SOURCE_COMMITTING &&
-	       slot->source->state <= PH_SOURCE_FINISHING;
-}
-
-static void do_stop(struct ph_hub *hub, struct ph_slot *slot)
-{
-	journal_wish(hub, slot, true);
-	struct ph_move *move = ph_move_of(hub, slot);
-	if (move)
-		ph_move_drop(hub, move);
-	/* In this order, so that it is not told to go on first. */
-	if (slot->instance)
-		ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_STOP);
-	if (slot->source)
-		ph_source_step(hub, slot->source, PH_SOURCE_IN_CANCEL);
-	ph_slot_publish(hub, slot);
-}
-
-static int do_restart(struct ph_hub *hub, struct ph_slot *slot, char why[PH_REASON_SIZE])
-{
-	if (slot->source) {
-		ph_reason(why, "a migration of it is running");
-		return -EBUSY;
-	}
-	journal_wish(hub, slot, false);
-	if (slot->instance)
-		ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_RESTART);
-	else
-		ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD);
-	return 0;
-}
-
-static int do_move(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to, bool force,
-	uint64_t order, struct ph_id *ret_id, char why[PH_REASON_SIZE])
-{
-	const struct ph_member *member = ph_member_find(hub, to);
-	const struct ph_instance *instance = slot->instance;
-	if (!member || member->state != PH_MEMBER_ALIVE) {
-		ph_reason(why, "node %s is not alive", to->s);
-		return -EINVAL;
-	}
-	if (member->info.draining) {
-		ph_reason(why, "node %s is being drained", to->s);
-		return -EINVAL;
-	}
-	if (!force && instance && !ph_place_allows(hub, instance->spec, to)) {
-		ph_reason(why, "its placement does not allow node %s", to->s);
-		return -EINVAL;
-	}
-	if (slot->source) {
-		ph_reason(why, "a migration of it is running");
-		return -EBUSY;
-	}
-	if (instance && instance->never_why[0] && !force) {
-		ph_reason(why, "%s", instance->never_why);
-		return -EINVAL;
-	}
-	if (!ph_plan_movable(hub, slot) || slot->wish_stopped) {
-		ph_reason(why, !instance || slot->wish_stopped ? "it is not running"
-			       : instance->spec->local	       ? "its placement is local"
-			       : !instance->spec->swap
-				       ? "its migration.strategy is none"
-				       : "its worker cannot hand over its state, and "
-					 "migration.handover is true");
-		return -EINVAL;
-	}
-	*ret_id = ph_move_add(hub, slot, to, order, force)->id;
-	return 0;
-}
-
-static int carry_out(struct ph_hub *hub, struct ph_slot *slot, enum ph_verb verb,
-	const struct ph_name *to, bool force, struct ph_id *ret_id, char why[PH_REASON_SIZE])
-{
-	if (!slot || !ph_slot_mine(hub, slot) || in_flight(slot)) {
-		ph_reason(why, "this node does not own it, or not for long");
-		return -EAGAIN;
-	}
-	if (verb == PH_VERB_MOVE)
-		return do_move(hub, slot, to, force, ++hub->numbers, ret_id, why);
-	if (verb == PH_VERB_RESTART)
-		return do_restart(hub, slot, why);
-	if (verb == PH_VERB_START)
-		do_start(hub, slot);
-	else
-		do_stop(hub, slot);
-	return 0;
-}
-
-static void set_draining(struct ph_hub *hub, bool draining, bool force)
-{
-	struct ph_move *move, *next;
-	hub->drain_force = force;
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
-		slot->move_failures = 0;
-	if (hub->draining == draining)
-		return;
-	hub->draining = hub->drain_wish = draining;
-	hub->drained = hub->drain_planned = false;
-	struct ph_record record = {.kind = PH_RECORD_DRAINING, .ok = draining};
-	(void)ph_journal(hub, &record);
-	DL_FOREACH_SAFE(hub->moves, move, next)
-	if (!move->order)
-		ph_move_drop(hub, move);
-	ph_plan_soon(hub, 0);
-	ph_member_heartbeat_now(hub);
-}
-
-/* ---- an order of another node ---- */
-
-static struct ph_done_order *done_before(struct ph_hub *hub, const struct ph_bmsg *msg)
-{
-	for (size_t i = 0; i < PH_DONE_ORDERS; i++) {
-		struct ph_done_order *done = &hub->done_orders[i];
-		if (done->order == msg->order && ph_name_equal(&done->from, &msg->from) &&
-			ph_key_equal(&done->key, &msg->key))
-			return done;
-	}
-	return NULL;
-}
-
-static void on_order(struct ph_hub *hub, const struct ph_bmsg *msg)
-{
-	struct ph_done_order *done = done_before(hub, msg);
-	int error = 0;
-	if (!done) {
-		done = &hub->done_orders[hub->next_done_order++ % PH_DONE_ORDERS];
-		memset(done, 0, sizeof *done);
-		done->from = msg->from;
-		done->order = msg->order;
-		done->key = msg->key;
-		if (msg->verb == PH_VERB_DRAIN || msg->verb == PH_VERB_UNDRAIN) {
-			set_draining(hub, msg->verb == PH_VERB_DRAIN, msg->force);
-			done->ok = true;
-		} else {
-			struct ph_slot *slot = ph_slot_find(hub, &msg->key, NULL);
-			error = carry_out(hub, slot, msg->verb, &msg->target, msg->force,
-				&done->id, done->reason);
-			done->ok = error == 0;
-			if (error == -EAGAIN) /* not to be remembered: it is asked again */
-				done->order = 0;
-		}
-	}
-	struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_ORDER_ACK);
-	answer->order = msg->order;
-	answer->key = msg->key;
-	answer->ok = done->ok;
-	answer->busy = error == -EAGAIN;
-	answer->id = done->id;
-	ph_reason(answer->reason, "%s", done->reason);
-}
+/* ---- what the owner answers ---- */
 
 static void on_ack(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
@@ -218,7 +42,7 @@ static void on_ack(struct ph_hub *hub, const struct ph_bmsg *msg)
 void ph_order_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	if (msg->kind == PH_B_ORDER)
-		on_order(hub, msg);
+		ph_order_taken(hub, msg);
 	else
 		on_ack(hub, msg);
 	ph_order_stir(hub);
@@ -234,19 +58,27 @@ static void add_line(struct ph_order *order, const struct ph_slot *slot)
 	if (!slot)
 		return;
 	line->key = slot->k.key;
-	line->owner = slot->k.local; /* until it is sent */
+	line->local = slot->k.local;
 	line->pid = slot->entered ? slot->entry.pid : 0;
 }
 
-static bool meant(const struct ph_hub *hub, const struct ph_command *c, const struct ph_slot *slot)
+static struct ph_slot *slot_of(struct ph_hub *hub, const struct ph_order_line *line)
 {
-	if (!ph_name_equal(&slot->k.key.child, &c->child))
+	return ph_slot_find(hub, &line->key, line->local.s[0] ? &line->local : NULL);
+}
+
+static bool meant(const struct ph_hub *hub, const struct ph_command *c, const struct ph_slot *slot,
+	const struct ph_spec *spec)
+{
+	bool local = slot->k.local.s[0] != '\0';
+	if (!ph_name_equal(&slot->k.key.child, &c->child) || local != spec->local ||
+		slot->k.key.instance >= spec->instances)
 		return false;
 	if (!c->all_instances && slot->k.key.instance != c->instance)
 		return false;
 	if (slot->entered && slot->entry.state == PH_CHILD_REMOVED)
 		return false;
-	return !slot->k.local.s[0] || ph_is_self(hub, &slot->k.local);
+	return !local || ph_member_up(hub, &slot->k.local);
 }
 
 static void finish(struct ph_hub *hub, struct ph_order *order, int error, const char *text)
@@ -282,19 +114,32 @@ static void refuse(struct ph_hub *hub, const struct ph_command *c, int error, co
 	ph_out(hub, PH_ACT_ANSWER)->answer = answer;
 }
 
+/* Nobody owns it (yet): whoever claims it asks this node, and is told what is wished. */
+static void wish_for(struct ph_hub *hub, const struct ph_command *c, struct ph_slot *slot,
+	struct ph_order_line *line)
+{
+	line->state = PH_LINE_OPEN; /* looked at again: it may be claimed any moment */
+	if (!slot || (c->verb != PH_VERB_STOP && c->verb != PH_VERB_START))
+		return;
+	ph_order_wish(hub, slot, c->verb == PH_VERB_STOP);
+	if (c->verb == PH_VERB_STOP)
+		line->state = PH_LINE_DONE;
+}
+
 /* Sends the line's order to whoever owns the key now, or carries it out here. */
 static void send_line(struct ph_hub *hub, struct ph_order *order, struct ph_order_line *line)
 {
 	const struct ph_command *c = &order->command;
-	struct ph_slot *slot = ph_slot_find(hub, &line->key,
-		line->owner.s[0] && ph_is_self(hub, &line->owner) ? &line->owner : NULL);
+	struct ph_slot *slot = slot_of(hub, line);
 	bool node_order = c->verb == PH_VERB_DRAIN || c->verb == PH_VERB_UNDRAIN;
 	struct ph_name to = node_order ? c->node : hub->set.node;
 	line->sent_ms = hub->now_ms;
 	line->tries++;
 	if (!node_order) {
-		if (!slot || !slot->entered || slot->entry.state == PH_CHILD_RELEASED)
-			return; /* nobody's yet: looked at again */
+		if (!slot || !slot->entered || slot->entry.state == PH_CHILD_RELEASED) {
+			wish_for(hub, c, slot, line);
+			return;
+		}
 		to = slot->entry.node;
 	}
 	if (!ph_is_self(hub, &to)) {
@@ -308,11 +153,11 @@ static void send_line(struct ph_hub *hub, struct ph_order *order, struct ph_orde
 		return;
 	}
 	if (node_order) {
-		set_draining(hub, c->verb == PH_VERB_DRAIN, c->force);
+		ph_order_set_draining(hub, c->verb == PH_VERB_DRAIN, c->force);
 		line->state = PH_LINE_TAKEN;
 		return;
 	}
-	int r = carry_out(hub, slot, c->verb, &c->node, c->force, &line->id, line->text);
+	int r = ph_order_carry_out(hub, slot, c->verb, &c->node, c->force, &line->id, line->text);
 	line->state = r == 0 ? PH_LINE_TAKEN : r == -EAGAIN ? PH_LINE_OPEN : PH_LINE_FAILED;
 }
 
@@ -371,12 +216,32 @@ static bool undrained(const struct ph_hub *hub, const struct ph_name *node)
 	return ph_is_self(hub, node) ? !hub->draining : member && !member->info.draining;
 }
 
+/* It was to run, and has come to an end since: a job that is done, or one that failed. */
+static void look_at_end(
+	const struct ph_order *order, struct ph_order_line *line, const struct ph_slot *slot)
+{
+	const struct ph_entry *e = slot && slot->entered ? &slot->entry : NULL;
+	bool since = slot && slot->since_ms >= order->started_ms;
+	if (!e || (e->state != PH_CHILD_FAILED && !(e->state == PH_CHILD_STOPPED && since)))
+		return;
+	const char *why = slot->instance ? slot->instance->why : "";
+	bool good = e->state == PH_CHILD_STOPPED && e->exit.kind == PH_EXIT_CODE && !e->exit.value;
+	line->state = good ? PH_LINE_DONE : PH_LINE_FAILED;
+	if (why[0])
+		ph_reason(line->text, "%s", why);
+	else if (e->exit.kind == PH_EXIT_CODE)
+		ph_reason(line->text, "it ended with exit code %u", e->exit.value);
+	else if (e->exit.kind == PH_EXIT_SIGNAL || e->exit.kind == PH_EXIT_CORE)
+		ph_reason(line->text, "it was ended by signal %u", e->exit.value);
+	else
+		ph_reason(line->text, e->state == PH_CHILD_FAILED ? "it failed" : "it ended");
+}
+
 /* Is what the line asked for so? */
 static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_line *line)
 {
 	const struct ph_command *c = &order->command;
-	const struct ph_slot *slot = ph_slot_find(hub, &line->key,
-		line->owner.s[0] && ph_is_self(hub, &line->owner) ? &line->owner : NULL);
+	const struct ph_slot *slot = slot_of(hub, line);
 	const struct ph_entry *e = slot && slot->entered ? &slot->entry : NULL;
 	bool ready = e && e->state == PH_CHILD_RUNNING && e->ready;
 	bool down = e && (e->state == PH_CHILD_STOPPED || e->state == PH_CHILD_FAILED);
@@ -384,8 +249,8 @@ static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_lin
 	case PH_VERB_START:
 		if (ready)
 			line->state = PH_LINE_DONE;
-		else if (e && e->state == PH_CHILD_FAILED)
-			line->state = PH_LINE_FAILED, ph_reason(line->text, "it failed");
+		else
+			look_at_end(order, line, slot);
 		break;
 	case PH_VERB_STOP:
 		line->state = down ? PH_LINE_DONE : line->state;
@@ -393,8 +258,8 @@ static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_lin
 	case PH_VERB_RESTART:
 		if (ready && e->pid != line->pid)
 			line->state = PH_LINE_DONE;
-		else if (e && e->state == PH_CHILD_FAILED)
-			line->state = PH_LINE_FAILED, ph_reason(line->text, "it failed");
+		else
+			look_at_end(order, line, slot);
 		break;
 	case PH_VERB_MOVE:
 		look_at_move(hub, line);
@@ -451,7 +316,8 @@ static void advance(struct ph_hub *hub, struct ph_order *order)
 		struct ph_order_line *line = &order->lines[i];
 		bool again = hub->now_ms >= line->sent_ms + ORDER_AGAIN_MS || !line->tries;
 		bool unheard = line->state == PH_LINE_OPEN || line->state == PH_LINE_SENT;
-		if (!waits && unheard && again && line->tries >= ORDER_TRIES)
+		bool tired = line->tries >= (c->no_wait ? ORDER_TRIES_HASTY : ORDER_TRIES);
+		if (!waits && unheard && again && tired)
 			give_up(line);
 		else if (!waits && unheard && again)
 			send_line(hub, order, line);
@@ -580,7 +446,7 @@ static bool open_lines(struct ph_hub *hub, struct ph_order *order)
 	const struct ph_child *child = ph_child_find(hub, &c->child);
 	const struct ph_spec *spec = child ? ph_child_spec(child) : NULL;
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
-		if (meant(hub, c, slot) && spec && slot->k.key.instance < spec->instances)
+		if (spec && meant(hub, c, slot, spec))
 			add_line(order, slot);
 	return order->n_lines > 0;
 }
@@ -595,7 +461,7 @@ void ph_order_command(struct ph_hub *hub, const struct ph_command *c)
 		refuse(hub, c, ENOENT, text);
 		return;
 	}
-	if (node_order && names_node && !ph_member_up(hub, &c->node)) {
+	if (names_node && !ph_member_up(hub, &c->node)) {
 		ph_reason(text, "node %s is not alive", c->node.s);
 		refuse(hub, c, EBUSY, text);
 		return;

@@ -299,7 +299,7 @@ static bool wanted(struct ph_hub *hub, const struct ph_slot *slot)
 {
 	const struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
 	const struct ph_spec *spec = child ? ph_child_spec(child) : NULL;
-	return spec && slot->k.key.instance < spec->instances;
+	return spec && !spec->local && slot->k.key.instance < spec->instances;
 }
 
 static void offer_spec(struct ph_hub *hub, struct ph_slot *slot)
@@ -330,9 +330,13 @@ static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of
 	}
 	if (!slot->unowned_ms)
 		slot->unowned_ms = hub->now_ms;
+	if (!slot->place.s[0] || !slot->placed_ms)
+		slot->placed_ms = hub->now_ms;
 	bool mine = ph_is_self(hub, &slot->place) || slot->instance; /* ... or waits for this */
-	bool stray =
-		child->own && slot->place.s[0] && hub->now_ms >= slot->unowned_ms + ADOPT_STRAY_MS;
+	/* Whoever placement names has had time: another one that may have it takes it. */
+	bool stray = child->own && slot->place.s[0] &&
+		     hub->now_ms >= slot->placed_ms + ADOPT_STRAY_MS &&
+		     ph_place_allows(hub, ph_child_spec(child), &hub->set.node);
 	if (mine || (stray && !hub->draining)) {
 		(void)ph_claim_start(hub, slot, PH_CLAIM_COLD, &hub->set.node, NULL, 0);
 		return;
@@ -358,7 +362,9 @@ static void plan_own(struct ph_hub *hub, struct ph_slot *slot)
 	const struct ph_name *to = &slot->place;
 	if (!to->s[0] || ph_is_self(hub, to) || slot->wish_stopped)
 		return;
-	if (!hub->draining && !newcomer(hub, slot))
+	const struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
+	bool forbidden = child && child->spec && !ph_place_allows(hub, child->spec, &hub->set.node);
+	if (!hub->draining && !newcomer(hub, slot) && !forbidden)
 		return;
 	struct ph_move *move = ph_move_of(hub, slot);
 	if (slot->source || !ph_plan_movable(hub, slot))
@@ -410,7 +416,7 @@ void ph_plan_run(struct ph_hub *hub)
 		if (slot->k.local.s[0] || !wanted(hub, slot))
 			continue;
 		if (!unowned(hub, slot)) {
-			slot->unowned_ms = 0;
+			slot->unowned_ms = slot->placed_ms = 0;
 			if (ph_slot_mine(hub, slot))
 				plan_own(hub, slot);
 			if (!wait && !slot->source)

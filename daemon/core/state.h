@@ -141,6 +141,7 @@ struct ph_slot {
 	struct ph_name place;	      /* where placement wants it; empty: nowhere */
 	uint64_t planned_ms;	      /* its owner, here, last asked whether it is to follow */
 	uint64_t unowned_ms;	      /* since when nobody owns it, as far as is known; 0: owned */
+	uint64_t placed_ms;	      /* ... and placement names somebody who may have it */
 	uint64_t move_wait_ms;	      /* back-off of its failed migrations */
 	uint32_t move_failures;	      /* of its migrations since the last that went well */
 	uint32_t move_attempt;	      /* downtime budgets missed */
@@ -236,6 +237,7 @@ struct ph_instance {
 	uint64_t resumed_by_ms; /* `resumed` is due, else it counts as hung; 0: not waited for */
 
 	/* policy */
+	char why[PH_REASON_SIZE];	/* the last start failed; empty: it did not */
 	char never_why[PH_REASON_SIZE]; /* this process has said that it is never moved */
 	enum ph_after after;
 	bool failed_start; /* the end that follows counts as a failure */
@@ -496,7 +498,7 @@ enum ph_order_line_state {
 
 struct ph_order_line {
 	struct ph_key key;
-	struct ph_name owner; /* whom it was sent to */
+	struct ph_name local; /* placement local: whose it is; else empty */
 	enum ph_order_line_state state;
 	struct ph_id id;
 	uint32_t pid; /* before a restart */
@@ -582,6 +584,7 @@ struct ph_hub {
 	uint64_t hello_wait_ms, hello_at_ms; /* at: the last one */
 	bool strangers;			     /* others hear somebody whom this node does not know */
 	uint64_t arrivals; /* how often a member became live */
+	uint64_t refused_ms, refused_said_ms; /* by another node; 0: never */
 	bool away;	   /* the loop stood still: in step again only after a fetch */
 
 	uint64_t version, digest, migrations_version; /* of this node's part */

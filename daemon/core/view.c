@@ -99,6 +99,9 @@ static bool shown(const struct ph_hub *hub, const struct ph_slot *slot, const st
 {
 	if (slot->entered && slot->entry.state == PH_CHILD_REMOVED)
 		return false;
+	/* One a node: where the node is gone there is none to be. */
+	if (slot->k.local.s[0] && !ph_member_up(hub, &slot->k.local))
+		return false;
 	if (slot->entered && slot->entry.state != PH_CHILD_RELEASED)
 		return true;
 	bool local = slot->k.local.s[0] != '\0';
@@ -118,6 +121,8 @@ static void view_slot(const struct ph_hub *hub, const struct ph_slot *slot, uint
 		memset(&view->entry, 0, sizeof view->entry);
 		view->entry.key = slot->k.key;
 		view->entry.state = slot->wish_stopped ? PH_CHILD_STOPPED : PH_CHILD_WAITING;
+		if (slot->unowned_ms && now_ms > slot->unowned_ms)
+			view->entry.age_ms = now_ms - slot->unowned_ms;
 	} else {
 		view->entry.age_ms = now_ms > slot->since_ms ? now_ms - slot->since_ms : 0;
 	}

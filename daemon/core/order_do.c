@@ -1,0 +1,189 @@
+/* order_do.c - an order where it is carried out: by the owner of the child, or the node itself. */
+#include "core/order.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- the owner: carry it out ---- */
+
+void ph_order_wish(struct ph_hub *hub, struct ph_slot *slot, bool stopped)
+{
+	slot->wish_stopped = stopped;
+	struct ph_record record = {.kind = PH_RECORD_SEEN,
+		.key = slot->k.key,
+		.peer = slot->k.local,
+		.epoch = slot->seen,
+		.stopped_by_wish = stopped};
+	(void)ph_journal(hub, &record);
+}
+
+static void do_start(struct ph_hub *hub, struct ph_slot *slot)
+{
+	ph_order_wish(hub, slot, false);
+	if (ph_slot_busy(slot))
+		ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_START);
+	else if (slot->instance)
+		ph_plan_soon(hub, 0); /* it is asked for first */
+	else
+		ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD);
+	ph_slot_publish(hub, slot);
+}
+
+/* Between `commit` and the new owner's word nobody can carry it out yet. */
+static bool in_flight(const struct ph_slot *slot)
+{
+	return slot->source && slot->source->state >= PH_SOURCE_COMMITTING &&
+	       slot->source->state <= PH_SOURCE_FINISHING;
+}
+
+static void do_stop(struct ph_hub *hub, struct ph_slot *slot)
+{
+	ph_order_wish(hub, slot, true);
+	struct ph_move *move = ph_move_of(hub, slot);
+	if (move)
+		ph_move_drop(hub, move);
+	/* In this order, so that it is not told to go on first. */
+	if (slot->instance)
+		ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_STOP);
+	if (slot->source)
+		ph_source_step(hub, slot->source, PH_SOURCE_IN_CANCEL);
+	ph_slot_publish(hub, slot);
+}
+
+static int do_restart(struct ph_hub *hub, struct ph_slot *slot, char why[PH_REASON_SIZE])
+{
+	if (slot->source) {
+		ph_reason(why, "a migration of it is running");
+		return -EBUSY;
+	}
+	ph_order_wish(hub, slot, false);
+	if (slot->instance)
+		ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_RESTART);
+	else
+		ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD);
+	return 0;
+}
+
+static int do_move(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to, bool force,
+	uint64_t order, struct ph_id *ret_id, char why[PH_REASON_SIZE])
+{
+	const struct ph_member *member = ph_member_find(hub, to);
+	const struct ph_instance *instance = slot->instance;
+	if (instance && instance->spec->local) {
+		ph_reason(why, "its placement is local");
+		return -EINVAL;
+	}
+	if (!member || member->state != PH_MEMBER_ALIVE) {
+		ph_reason(why, "node %s is not alive", to->s);
+		return -EINVAL;
+	}
+	if (member->info.draining) {
+		ph_reason(why, "node %s is being drained", to->s);
+		return -EINVAL;
+	}
+	if (!force && instance && !ph_place_allows(hub, instance->spec, to)) {
+		ph_reason(why, "its placement does not allow node %s", to->s);
+		return -EINVAL;
+	}
+	if (slot->source) {
+		ph_reason(why, "a migration of it is running");
+		return -EBUSY;
+	}
+	if (instance && instance->never_why[0] && !force) {
+		ph_reason(why, "%s", instance->never_why);
+		return -EINVAL;
+	}
+	if (!ph_plan_movable(hub, slot) || slot->wish_stopped) {
+		ph_reason(why, !instance || slot->wish_stopped ? "it is not running"
+			       : !instance->spec->swap
+				       ? "its migration.strategy is none"
+				       : "its worker cannot hand over its state, and "
+					 "migration.handover is true");
+		return -EINVAL;
+	}
+	*ret_id = ph_move_add(hub, slot, to, order, force)->id;
+	return 0;
+}
+
+int ph_order_carry_out(struct ph_hub *hub, struct ph_slot *slot, enum ph_verb verb,
+	const struct ph_name *to, bool force, struct ph_id *ret_id, char why[PH_REASON_SIZE])
+{
+	if (!slot || !ph_slot_mine(hub, slot) || in_flight(slot)) {
+		ph_reason(why, "this node does not own it, or not for long");
+		return -EAGAIN;
+	}
+	if (verb == PH_VERB_MOVE)
+		return do_move(hub, slot, to, force, ++hub->numbers, ret_id, why);
+	if (verb == PH_VERB_RESTART)
+		return do_restart(hub, slot, why);
+	if (verb == PH_VERB_START)
+		do_start(hub, slot);
+	else
+		do_stop(hub, slot);
+	return 0;
+}
+
+void ph_order_set_draining(struct ph_hub *hub, bool draining, bool force)
+{
+	struct ph_move *move, *next;
+	hub->drain_force = force;
+	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+		slot->move_failures = 0;
+	if (hub->draining == draining)
+		return;
+	hub->draining = hub->drain_wish = draining;
+	hub->drained = hub->drain_planned = false;
+	struct ph_record record = {.kind = PH_RECORD_DRAINING, .ok = draining};
+	(void)ph_journal(hub, &record);
+	DL_FOREACH_SAFE(hub->moves, move, next)
+	if (!move->order)
+		ph_move_drop(hub, move);
+	ph_plan_soon(hub, 0);
+	ph_member_heartbeat_now(hub);
+}
+
+/* ---- an order of another node ---- */
+
+static struct ph_done_order *done_before(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	for (size_t i = 0; i < PH_DONE_ORDERS; i++) {
+		struct ph_done_order *done = &hub->done_orders[i];
+		if (done->order == msg->order && ph_name_equal(&done->from, &msg->from) &&
+			ph_key_equal(&done->key, &msg->key))
+			return done;
+	}
+	return NULL;
+}
+
+void ph_order_taken(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	struct ph_done_order *done = done_before(hub, msg);
+	int error = 0;
+	if (!done) {
+		done = &hub->done_orders[hub->next_done_order++ % PH_DONE_ORDERS];
+		memset(done, 0, sizeof *done);
+		done->from = msg->from;
+		done->order = msg->order;
+		done->key = msg->key;
+		if (msg->verb == PH_VERB_DRAIN || msg->verb == PH_VERB_UNDRAIN) {
+			ph_order_set_draining(hub, msg->verb == PH_VERB_DRAIN, msg->force);
+			done->ok = true;
+		} else {
+			struct ph_slot *slot = ph_slot_find(hub, &msg->key, NULL);
+			if (!slot || !ph_slot_mine(hub, slot)) /* one a node: this node's */
+				slot = ph_slot_find(hub, &msg->key, &hub->set.node);
+			error = ph_order_carry_out(hub, slot, msg->verb, &msg->target, msg->force,
+				&done->id, done->reason);
+			done->ok = error == 0;
+			if (error == -EAGAIN) /* not to be remembered: it is asked again */
+				done->order = 0;
+		}
+	}
+	struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_ORDER_ACK);
+	answer->order = msg->order;
+	answer->key = msg->key;
+	answer->ok = done->ok;
+	answer->busy = error == -EAGAIN;
+	answer->id = done->id;
+	ph_reason(answer->reason, "%s", done->reason);
+}

@@ -59,6 +59,7 @@ static const struct ph_field *const tables[PH_RECORD_COUNT] = {
 	[PH_RECORD_SEEN] = seen_rows,
 	[PH_RECORD_SPEC] = spec_rows,
 	[PH_RECORD_DECLARED] = declared_rows,
+	[PH_RECORD_BEGUN] = step_rows,
 	[PH_RECORD_FINAL] = step_rows,
 	[PH_RECORD_VOID] = step_rows,
 	[PH_RECORD_COMMIT] = step_rows,

@@ -15,6 +15,7 @@
 	X(SEEN, "seen")		/* highest epoch known of a key, and the operator's wish */ \
 	X(SPEC, "spec")		/* a spec in force that this node made or runs */ \
 	X(DECLARED, "declared") /* hash of this node's own text of a child, and its revision */ \
+	X(BEGUN, "begun")	/* A: so that a restart knows its outcome; nothing waits for it */ \
 	X(FINAL, "final")	/* A: the last delta may have left */ \
 	X(VOID, "void")		/* A: O was resumed */ \
 	X(COMMIT, "commit")	/* A: B may activate; A does not resume by itself */ \

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ASK_AGAIN_MS 400 /* a member that has not answered is asked again */
+#define ASK_AGAIN_MS 150 /* a member that has not answered is asked again: within any budget */
 #define WAIT_MS 500	 /* somebody goes before: ask again after so long */
 
 /* ---- the claimant ---- */

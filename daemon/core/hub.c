@@ -240,6 +240,7 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 	case PH_RECORD_DRAINING:
 		hub->draining = hub->drain_wish = record->ok;
 		break;
+	case PH_RECORD_BEGUN:
 	case PH_RECORD_FINAL:
 	case PH_RECORD_VOID:
 	case PH_RECORD_COMMIT:

@@ -89,8 +89,8 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 		return;
 	}
 	if (instance->state == PH_INSTANCE_RUNNING || instance->state == PH_INSTANCE_STARTING) {
-		if (!slot->instance) {
-			slot->instance = instance;
+		if (!slot->instance || slot->instance->epoch < adopted->epoch) {
+			slot->instance = instance; /* another one is a stray, and ended */
 			ph_slot_own(hub, slot, adopted->epoch, PH_LINEAGE_CONTINUED);
 			ph_slot_publish(hub, slot);
 		}

@@ -87,6 +87,9 @@ static void ask_final(struct ph_hub *hub, struct ph_source *s)
 
 static enum ph_source_state copy(struct ph_hub *hub, struct ph_source *s)
 {
+	struct ph_record begun = {
+		.kind = PH_RECORD_BEGUN, .id = s->id, .key = s->slot->k.key, .peer = s->peer};
+	(void)ph_journal(hub, &begun);
 	struct ph_stream_order *order = ph_out_alloc(hub, sizeof *order);
 	order->id = s->id;
 	order->peer = s->peer;

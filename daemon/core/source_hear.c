@@ -39,6 +39,7 @@ static void answer_stranger(struct ph_hub *hub, const struct ph_bmsg *msg)
 		answer = ph_send(hub, &msg->from, PH_B_FORGET);
 	} else if (msg->kind == PH_B_RELEASE) {
 		answer = ph_send(hub, &msg->from, PH_B_RELEASED);
+		answer->ok = slot && ph_slot_mine(hub, slot); /* by a claim, meanwhile */
 	} else if ((msg->kind == PH_B_QUERY || msg->kind == PH_B_PREPARED ||
 			   msg->kind == PH_B_READY) &&
 		   (!hub->set.journal_lost || serves)) {
@@ -294,6 +295,33 @@ static bool of_source(enum ph_record_kind kind)
 	       kind == PH_RECORD_DONE;
 }
 
+/* The list of migrations as the journal knows it: what it does not tell as done was not. */
+static void remember(struct ph_hub *hub, const struct ph_record *record)
+{
+	struct ph_history *h;
+	HASH_FIND(hh, hub->history_by_id, record->id.b, sizeof record->id.b, h);
+	bool over = record->kind == PH_RECORD_DONE || record->kind == PH_RECORD_VOID;
+	if (record->kind != PH_RECORD_BEGUN && !(h && over))
+		return;
+	struct ph_migration_info info = {.id = record->id,
+		.key = record->key,
+		.from = hub->set.node,
+		.to = record->peer,
+		.version = ++hub->migrations_version,
+		.phase = PH_PHASE_PREPARE,
+		.result = PH_RESULT_ABORTED};
+	if (record->kind == PH_RECORD_DONE) {
+		info.phase = PH_PHASE_RETENTION;
+		info.result = PH_RESULT_DONE;
+	} else {
+		ph_reason(info.reason, "the source's daemon was restarted");
+	}
+	ph_history_put(hub, &info);
+	HASH_FIND(hh, hub->history_by_id, record->id.b, sizeof record->id.b, h);
+	if (h)
+		h->presumed = true; /* a handover that goes on says more */
+}
+
 void ph_source_restore(struct ph_hub *hub, const struct ph_record *record)
 {
 	struct ph_source *s;
@@ -307,6 +335,7 @@ void ph_source_restore(struct ph_hub *hub, const struct ph_record *record)
 		ph_out_bury(hub, s);
 		return;
 	}
+	remember(hub, record);
 	if (!of_source(record->kind))
 		return;
 	struct ph_slot *slot = ph_slot_get(hub, &record->key, NULL);
@@ -387,9 +416,8 @@ static void restart_one(struct ph_hub *hub, struct ph_source *s)
 		ph_source_entered(hub, s, PH_SOURCE_ENDED);
 		return;
 	}
-	/* `void` after a claim was asked, and O was not told yet: it is asked for again. */
-	bool untold = s->voided && s->claim_asked && old &&
-		      (old->state == PH_INSTANCE_FROZEN || old->state == PH_INSTANCE_RETIRED);
+	/* `void` after a claim was asked, and O has no new epoch: it is asked for again. */
+	bool untold = s->voided && s->claim_asked && old && old->epoch <= s->epoch;
 	if (state == PH_SOURCE_ABORTING || untold) {
 		restart_frozen(hub, s);
 		return;

@@ -10,6 +10,8 @@
 	15000		   /* members that have not confirmed by then are named, not waited for \
 			    */
 #define HELLO_WAIT_MS 3000 /* an adopted O that lives says hello within this */
+#define LAG_MS 100	     /* a deadline that is seen so late: what came meanwhile is heard first */
+#define HEAR_FIRST_MS 20
 #define PEER_SPEAKS_MS 15000 /* a B that is known to nobody repeats its last word within this */
 #define PEER_SLACK_MS 2000 /* B's own deadline comes first */
 
@@ -339,7 +341,9 @@ void ph_source_deadline(struct ph_hub *hub, struct ph_source *s)
 {
 	if (s->resend_ms <= hub->now_ms)
 		resend(hub, s);
-	if (s->deadline_ms <= hub->now_ms) {
+	if (s->deadline_ms + LAG_MS <= hub->now_ms) { /* this loop stood still */
+		s->deadline_ms = hub->now_ms + HEAR_FIRST_MS;
+	} else if (s->deadline_ms <= hub->now_ms) {
 		s->deadline_ms = PH_NEVER_MS; /* it has passed; the step may set another one */
 		ph_source_step(hub, s, PH_SOURCE_IN_DEADLINE);
 		/* Where it changed nothing O may be gone meanwhile, and the state has another bound. */

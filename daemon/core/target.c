@@ -344,8 +344,8 @@ void ph_target_give_back(struct ph_hub *hub, struct ph_target *t)
 }
 
 /*
- * There is nobody to give it back to: it starts again here, from its spec. After a restart somebody
- * may have owned it meanwhile, so it is asked for like anything that nobody has.
+ * There is nobody to give it back to: it starts again here, from its spec. Where somebody may have
+ * owned it meanwhile, it is asked for like anything that nobody has.
  */
 static enum ph_target_state start_again(struct ph_hub *hub, struct ph_target *t)
 {
@@ -357,7 +357,7 @@ static enum ph_target_state start_again(struct ph_hub *hub, struct ph_target *t)
 	t->resend_ms = PH_NEVER_MS;
 	if (t->slot->target == t)
 		t->slot->target = NULL;
-	if (t->restored)
+	if (t->restored || t->slot->seen > t->new_epoch)
 		ph_plan_soon(hub, 0);
 	else if (!t->slot->instance && ph_is_self(hub, &t->slot->entry.node))
 		ph_own_start(hub, t->slot, t->new_epoch, PH_LINEAGE_COLD);

@@ -200,7 +200,9 @@ static void view_worker(const struct ph_instance *i, struct ph_worker_view *view
 	view->role = i->target && i->target->fresh == i && i->target->state < PH_TARGET_ACTIVATING
 			     ? PH_ROLE_STANDBY
 			     : i->role;
-	view->retired = i->state == PH_INSTANCE_RETIRED;
+	view->retired = i->state == PH_INSTANCE_RETIRED ||
+			(i->source && i->source->told == PH_W_COMMITTED &&
+				i->source->state <= PH_SOURCE_STOPPING);
 	view->ready = i->said_ready || i->state == PH_INSTANCE_RUNNING;
 	view->active = i->slot->instance == i;
 	view->restarts = i->restarts;
@@ -254,14 +256,16 @@ static enum ph_record_kind source_record(const struct ph_source *s)
 		return s->info.result == PH_RESULT_DONE ? PH_RECORD_DONE : PH_RECORD_VOID;
 	if (s->state == PH_SOURCE_COMMITTED || s->reclaim)
 		return PH_RECORD_COMMIT;
-	return s->voided ? PH_RECORD_VOID : s->final_synced ? PH_RECORD_FINAL : PH_RECORD_NONE;
+	return s->voided ? PH_RECORD_VOID : s->final_synced ? PH_RECORD_FINAL : PH_RECORD_BEGUN;
 }
 
 static void migration_records(const struct ph_hub *hub, record_fn *each, void *arg)
 {
 	for (const struct ph_source *s = hub->sources; s; s = s->hh.next) {
 		enum ph_record_kind kind = source_record(s);
-		if (kind == PH_RECORD_NONE || !(s->final_asked || s->claim_asked || s->voided))
+		if (!(s->final_asked || s->claim_asked || s->voided))
+			kind = PH_RECORD_BEGUN;
+		if (kind == PH_RECORD_BEGUN && (!s->copy_at_ms || s->state == PH_SOURCE_ENDED))
 			continue;
 		each(arg, &(struct ph_record){.kind = kind,
 				  .id = s->id,

@@ -19,7 +19,7 @@
 			  pid, token and connection -> GONE when nothing is left */ \
 	X(TELL)	       /* `wid`, `worker`: on its control connection; dropped without one */ \
 	X(COMPLAIN)    /* `wid`, `worker` (op ERROR, code, text): tell, close the connection */ \
-	X(SEND)	       /* `to`, `message`: directed; into PREPARE goes the ticket of its id */ \
+	X(SEND)	       /* `to`, `message`, `via`: directed; into PREPARE goes the ticket of its id */ \
 	X(CAST)	       /* `message`: to all linked members and, for HELLO, to `peers` */ \
 	X(LINK)	       /* `to`, `address`: dial a member; again with another address: redial */ \
 	X(UNLINK)      /* `to` */ \
@@ -145,6 +145,7 @@ struct ph_action {
 	enum ph_log_level level;
 	uint64_t ticket;
 	struct ph_name to;
+	struct ph_name via; /* SEND: a copy by way of this member, sealed for `to`; or empty */
 	const char *address;
 	const char *text;
 	struct ph_key key;

@@ -88,6 +88,29 @@ void ph_member_woke(struct ph_hub *hub)
 		ph_member_beat(hub);
 }
 
+/* How long ago `by` had an echo of that member, as far as is known; UINT64_MAX: never. */
+static uint64_t heard_by(
+	const struct ph_hub *hub, const struct ph_member *by, const struct ph_name *name)
+{
+	for (size_t i = 0; i < by->n_reports; i++)
+		if (ph_name_equal(&by->reports[i].name, name))
+			return by->reports[i].age_ms + (hub->now_ms - by->heard_at_ms);
+	return UINT64_MAX;
+}
+
+const struct ph_member *ph_member_relay(const struct ph_hub *hub, const struct ph_name *to)
+{
+	const uint64_t fresh = (SILENT_BEATS + 1) * hub->set.heartbeat_ms;
+	const struct ph_member *suspect = ph_member_find(hub, to);
+	if (!suspect || suspect->state != PH_MEMBER_SUSPECT)
+		return NULL;
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (m->state == PH_MEMBER_ALIVE && echo_age(hub, m) <= fresh &&
+			heard_by(hub, m, to) <= fresh)
+			return m;
+	return NULL;
+}
+
 static bool nobody_hears(const struct ph_hub *hub, const struct ph_member *mute)
 {
 	uint64_t limit = hub->set.failure_timeout_ms;
@@ -96,10 +119,8 @@ static bool nobody_hears(const struct ph_hub *hub, const struct ph_member *mute)
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
 		if (m == mute || m->state != PH_MEMBER_ALIVE || echo_age(hub, m) >= limit)
 			continue;
-		for (size_t i = 0; i < m->n_reports; i++)
-			if (ph_name_equal(&m->reports[i].name, &mute->info.name) &&
-				m->reports[i].age_ms + (hub->now_ms - m->heard_at_ms) < limit)
-				return false;
+		if (heard_by(hub, m, &mute->info.name) < limit)
+			return false;
 	}
 	return true;
 }

@@ -245,10 +245,20 @@ static struct ph_bmsg *new_message(struct ph_hub *hub, struct ph_action *action,
 	return msg;
 }
 
+/* What decides who owns a child; all of it may arrive twice, and is small. */
+static bool relayed(enum ph_bkind kind)
+{
+	return (kind > PH_B_PREPARE && kind <= PH_B_FORGOTTEN) || kind == PH_B_CLAIM ||
+	       kind == PH_B_CLAIM_ANSWER;
+}
+
 struct ph_bmsg *ph_send(struct ph_hub *hub, const struct ph_name *to, enum ph_bkind kind)
 {
 	struct ph_action *action = ph_out(hub, PH_ACT_SEND);
+	const struct ph_member *via = relayed(kind) ? ph_member_relay(hub, to) : NULL;
 	action->to = *to;
+	if (via)
+		action->via = via->info.name;
 	return new_message(hub, action, kind);
 }
 

@@ -691,6 +691,8 @@ void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info);
 struct ph_member *ph_member_find(const struct ph_hub *hub, const struct ph_name *name);
 bool ph_member_up(const struct ph_hub *hub, const struct ph_name *name); /* or this node */
 bool ph_member_live(const struct ph_member *member);		     /* joining, alive or suspect */
+/* Of one that is suspect here: a member that hears it, and is heard; NULL: none, or no need. */
+const struct ph_member *ph_member_relay(const struct ph_hub *hub, const struct ph_name *to);
 void ph_member_forget(struct ph_hub *hub, struct ph_member *member); /* frees it */
 void ph_member_start(struct ph_hub *hub);
 void ph_member_message(struct ph_hub *hub, const struct ph_bmsg *msg);

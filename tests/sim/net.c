@@ -10,9 +10,10 @@
 #include <string.h>
 
 struct flight {
-	struct sim_node *from, *to;
+	struct sim_node *from, *via, *to; /* via: on its first leg, or NULL */
 	uint32_t bus_from, bus_to, gen_to;
 	uint64_t to_incarnation, left_us; /* 0: any */
+	bool relayed;			  /* the link that counts is not that of its sender */
 	struct sim_letter *letter;
 };
 
@@ -37,7 +38,7 @@ static void arrive(struct sim *sim, void *arg)
 	struct sim_node *to = flight->to;
 	const struct ph_bmsg *msg = sim_letter_of(flight->letter);
 	bool fits = to->hub && to->bus_up && flight->bus_to == to->bus_gen &&
-		    sim_net_passes(sim, flight->from, to) && sim->now_us - flight->left_us < TTL_US;
+		    (flight->relayed || sim_net_passes(sim, flight->from, to)) && sim->now_us - flight->left_us < TTL_US;
 	if (fits && flight->to_incarnation && flight->to_incarnation != to->incarnation)
 		fits = false;
 	if (fits) {
@@ -49,6 +50,26 @@ static void arrive(struct sim *sim, void *arg)
 	flight_drop(flight);
 }
 
+static uint64_t leg_us(struct sim *sim)
+{
+	return sim_chance(sim, 90) ? sim_between(sim, 100, 2 * MS) : sim_between(sim, 100, 20 * MS);
+}
+
+/* At the node that passes it on: its daemon must run, and reach the receiver. */
+static void pass_on(struct sim *sim, void *arg)
+{
+	struct flight *flight = arg;
+	struct sim_node *via = flight->via;
+	bool runs = via->hub && via->bus_up && via->suspended_us <= sim->now_us &&
+		    sim_net_passes(sim, flight->from, via) && sim_net_passes(sim, via, flight->to);
+	if (!runs || sim_chance(sim, sim->loss_percent)) {
+		flight_drop(flight);
+		return;
+	}
+	flight->via = NULL;
+	sim_after(sim, leg_us(sim), arrive, flight, flight_drop);
+}
+
 static void launch(
 	struct sim_node *from, struct sim_node *to, struct sim_letter *letter, uint64_t incarnation)
 {
@@ -58,8 +79,7 @@ static void launch(
 		return;
 	while (copies--) {
 		struct flight *flight = sim_alloc(sizeof *flight);
-		uint64_t delay = sim_chance(sim, 90) ? sim_between(sim, 100, 2 * MS)
-						     : sim_between(sim, 100, 20 * MS);
+		uint64_t delay = leg_us(sim);
 		flight->from = from;
 		flight->to = to;
 		flight->bus_to = to->bus_gen;
@@ -70,13 +90,35 @@ static void launch(
 	}
 }
 
-void sim_net_send(struct sim_node *from, const struct ph_name *to, const struct ph_bmsg *msg)
+static void relay(struct sim_node *from, struct sim_node *via, struct sim_node *to,
+	struct sim_letter *letter)
+{
+	struct sim *sim = from->sim;
+	if (!from->bus_up || !sim_net_passes(sim, from, via) || sim_chance(sim, sim->loss_percent))
+		return;
+	struct flight *flight = sim_alloc(sizeof *flight);
+	flight->from = from;
+	flight->via = via;
+	flight->to = to;
+	flight->bus_to = to->bus_gen;
+	flight->to_incarnation = from->peer_incarnation[to->no];
+	flight->left_us = sim->now_us;
+	flight->relayed = true;
+	flight->letter = sim_letter_keep(letter);
+	sim_after(sim, leg_us(sim), pass_on, flight, flight_drop);
+}
+
+void sim_net_send(struct sim_node *from, const struct ph_name *to, const struct ph_name *via,
+	const struct ph_bmsg *msg)
 {
 	struct sim_node *node = sim_node_named(from->sim, to);
+	struct sim_node *by = via->s[0] ? sim_node_named(from->sim, via) : NULL;
 	if (!node || !from->linked[node->no])
 		return;
 	struct sim_letter *letter = sim_letter_new(from->sim, msg);
 	launch(from, node, letter, from->peer_incarnation[node->no]);
+	if (by && from->linked[by->no])
+		relay(from, by, node, letter);
 	sim_letter_drop(letter);
 }
 

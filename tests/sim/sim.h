@@ -336,7 +336,9 @@ void sim_disk_fini(struct sim_node *node);
 
 /* ---- net.c ---- */
 bool sim_net_passes(const struct sim *sim, const struct sim_node *from, const struct sim_node *to);
-void sim_net_send(struct sim_node *from, const struct ph_name *to, const struct ph_bmsg *msg);
+/* Directed; `via` non-empty: a copy by way of that node, too. */
+void sim_net_send(struct sim_node *from, const struct ph_name *to, const struct ph_name *via,
+	const struct ph_bmsg *msg);
 void sim_net_cast(struct sim_node *from, const struct ph_bmsg *msg);
 void sim_net_link(struct sim_node *from, const struct ph_name *to, const char *address);
 void sim_net_unlink(struct sim_node *from, const struct ph_name *to);

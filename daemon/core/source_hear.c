@@ -161,7 +161,7 @@ static void on_refuse(struct ph_hub *hub, struct ph_source *s, const struct ph_w
 	/* What is incompatible today stays so until the worker or its spec changes. */
 	s->never = !s->busy;
 	(void)snprintf(s->refusal, sizeof s->refusal, "%s", msg->code ? msg->code : "");
-	if (s->never)
+	if (strcmp(s->refusal, "never") == 0) /* the process means it, whatever the target */
 		ph_reason(s->old->never_why, "the worker refused: %s", s->refusal);
 	s->retry_after_ms = msg->retry_after_ms;
 	if (s->state == PH_SOURCE_ASKING && s->force) {

@@ -16,7 +16,6 @@
 #define READ_BYTES 65536
 #define OUT_MAX (1024 * 1024) /* bytes that a worker may leave unread */
 #define DRAIN_READS 64
-#define LINES_A_SECOND 10 /* of the log, about connections that are nobody's */
 
 static const struct timeval patience = {10, 0}; /* for the first line */
 
@@ -25,8 +24,6 @@ struct ph_shell_conns {
 	struct ph_shell_conn *all; /* oldest first; closed ones until the end of the turn, so that
 				      a walk may close any of them */
 	unsigned n_new, n_closed;
-	uint64_t quiet_from_ms; /* lines on strangers are bounded: any user can connect */
-	unsigned n_lines;
 };
 
 /* ---- the end of a connection */
@@ -89,16 +86,6 @@ void ph_shell_conns_turn_end(struct ph_shell *shell)
 		free(conn);
 	}
 	conns->n_closed = 0;
-}
-
-bool ph_shell_conns_may_log(struct ph_shell *shell)
-{
-	struct ph_shell_conns *conns = shell->conns;
-	if (shell->now_ms >= conns->quiet_from_ms + 1000) {
-		conns->quiet_from_ms = shell->now_ms;
-		conns->n_lines = 0;
-	}
-	return conns->n_lines++ < LINES_A_SECOND;
 }
 
 void ph_shell_conn_adopt(struct ph_shell_conn *conn, uint64_t wid)

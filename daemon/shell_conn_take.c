@@ -21,20 +21,32 @@ void ph_shell_conn_error(
 	ph_shell_conn_send(conn, &msg);
 }
 
+/* Whose connection it is: by what it has proved, else by its process; NULL: none of ours. */
+static struct ph_shell_worker *owner(const struct ph_shell_conn *conn)
+{
+	if (conn->state == PH_CONN_CONTROL || conn->state == PH_CONN_PARKED)
+		return ph_shell_worker_by_wid(conn->shell, conn->wid);
+	return ph_shell_worker_of_process(conn->shell, conn->pid);
+}
+
+/* `worker` NULL: nobody's. */
+static void tell_people(const struct ph_shell_conn *conn, const struct ph_shell_worker *worker,
+	const char *code, const char *text)
+{
+	char who[64] = "", line[PH_ERR_MAX + 128];
+	if (!worker || worker->uid != conn->uid)
+		snprintf(
+			who, sizeof who, "pid %d of uid %u: ", (int)conn->pid, (unsigned)conn->uid);
+	snprintf(line, sizeof line, "%s%s: %s", who, code, text);
+	ph_shell_tell_people(
+		conn->shell, PH_EMIT_WORKER_PROTOCOL_ERROR, worker ? &worker->key : NULL, line);
+}
+
 void ph_shell_conn_violation(struct ph_shell_conn *conn, const char *code, const char *text)
 {
-	char line[PH_ERR_MAX + 64];
-	struct ph_shell *shell = conn->shell;
-	const struct ph_shell_worker *worker =
-		conn->state == PH_CONN_CONTROL ? ph_shell_worker_by_wid(shell, conn->wid) : NULL;
 	if (conn->state == PH_CONN_CLOSED)
 		return;
-	snprintf(line, sizeof line, "%s%s%s", code, text ? ": " : "", text ? text : "");
-	if (worker)
-		ph_shell_tell_people(shell, PH_EMIT_WORKER_PROTOCOL_ERROR, &worker->key, line);
-	else if (ph_shell_conns_may_log(shell))
-		ph_shell_log(shell, PH_LOG_WARNING, "worker.sock: pid %d of uid %u: %s",
-			(int)conn->pid, (unsigned)conn->uid, line);
+	tell_people(conn, owner(conn), code, text);
 	ph_shell_conn_error(conn, NULL, code, text);
 	ph_shell_conn_end(conn);
 }
@@ -88,15 +100,15 @@ static void push(struct ph_shell_conn *conn, const struct ph_wmsg *msg, struct p
 
 /* ---- data connections: never an answer on them */
 
+/* `worker` NULL: it has not proved whose it is. */
 static void refuse_data(struct ph_shell_conn *conn, struct ph_shell_worker *worker,
 	const char *code, const char *text)
 {
+	char line[PH_ERR_MAX + 32];
+	snprintf(line, sizeof line, "data connection: %s", text);
+	tell_people(conn, worker ? worker : owner(conn), code, line);
 	if (worker && worker->control)
-		ph_shell_conn_error(worker->control, NULL, code, text);
-	else if (ph_shell_conns_may_log(conn->shell))
-		ph_shell_log(conn->shell, PH_LOG_WARNING,
-			"worker.sock: data connection of pid %d: %s: %s", (int)conn->pid, code,
-			text);
+		ph_shell_conn_error(worker->control, NULL, code, line);
 	ph_shell_conn_close(conn);
 }
 

@@ -12,10 +12,18 @@
 #include "shell_view.h"
 
 #define LINE_MAX_BYTES 1024
+#define VIOLATIONS_A_SECOND 10
 
 struct held {
 	uint64_t wall_ms;
 	json_t *event;
+};
+
+/* Whoever can connect can violate a protocol as often as it likes. */
+struct violations {
+	uint64_t from_ms;
+	unsigned n;	      /* since then */
+	unsigned long untold; /* since the last one that was told */
 };
 
 struct ph_shell_emit {
@@ -23,6 +31,7 @@ struct ph_shell_emit {
 	bool journal; /* stderr is the journal's: prefixes instead of words */
 	uint64_t seq; /* of the newest event; number n is at ring[n % PH_EMIT_RING] */
 	struct held ring[PH_EMIT_RING];
+	struct violations violations[2]; /* of nobody; of children, which nobody can hide */
 	ph_emit_listener_fn *listener;
 	void *listener_arg;
 };
@@ -152,18 +161,47 @@ static void keep(struct ph_shell_emit *emit, const struct ph_emit *event)
 		emit->listener(emit->listener_arg, object);
 }
 
-void ph_shell_emit_act(struct ph_shell_emit *emit, const struct ph_action *action)
+static void tell(struct ph_shell_emit *emit, const struct ph_emit *event)
 {
 	char line[LINE_MAX_BYTES];
-	if (!emit)
-		return;
-	if (action->kind == PH_ACT_LOG) {
-		write_line(emit, action->level, action->text ? action->text : "");
+	ph_emit_line(event, line, sizeof line);
+	write_line(emit, event_level(event->kind), line);
+	keep(emit, event);
+}
+
+static void tell_violation(struct ph_shell_emit *emit, const struct ph_emit *event)
+{
+	struct violations *v = &emit->violations[event->has_key];
+	struct ph_emit more = *event;
+	char text[LINE_MAX_BYTES];
+	if (emit->shell->now_ms >= v->from_ms + 1000) {
+		v->from_ms = emit->shell->now_ms;
+		v->n = 0;
+	}
+	if (v->n >= VIOLATIONS_A_SECOND) {
+		v->untold++;
 		return;
 	}
-	ph_emit_line(action->emit, line, sizeof line);
-	write_line(emit, event_level(action->emit->kind), line);
-	keep(emit, action->emit);
+	v->n++;
+	if (v->untold) {
+		(void)snprintf(text, sizeof text, "%.900s (and %lu before it that were not told)",
+			event->text ? event->text : "", v->untold);
+		more.text = text;
+	}
+	v->untold = 0;
+	tell(emit, &more);
+}
+
+void ph_shell_emit_act(struct ph_shell_emit *emit, const struct ph_action *action)
+{
+	if (!emit)
+		return;
+	if (action->kind == PH_ACT_LOG)
+		write_line(emit, action->level, action->text ? action->text : "");
+	else if (action->emit->kind == PH_EMIT_WORKER_PROTOCOL_ERROR)
+		tell_violation(emit, action->emit);
+	else
+		tell(emit, action->emit);
 }
 
 void ph_shell_emit_listen(struct ph_shell_emit *emit, ph_emit_listener_fn *fn, void *arg)

@@ -3,7 +3,8 @@
  *
  * Decides how an event looks as JSON (INTERFACE.md) and as a line. It must not know why one
  * happened. Always holds: the last PH_EMIT_RING events are kept, numbered without gaps from 1;
- * nothing here blocks the loop for longer than a write to standard error.
+ * nothing here blocks the loop for longer than a write to standard error; of worker_protocol_error
+ * at most 10 a second of children and 10 of nobody's are told, the rest is counted in the next one.
  * Tested by tests/unit/test_view.c.
  */
 #ifndef PH_SHELL_EMIT_H

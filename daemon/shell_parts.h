@@ -111,8 +111,6 @@ void ph_shell_conn_drain(struct ph_shell_conn *conn);
 void ph_shell_conns_each(
 	struct ph_shell *shell, void (*each)(void *arg, struct ph_shell_conn *conn), void *arg);
 void ph_shell_conns_turn_end(struct ph_shell *shell);
-/* May one more line about a connection that is nobody's go to the log? */
-bool ph_shell_conns_may_log(struct ph_shell *shell);
 
 /* ---- shell_conn_take.c: connections to worker.sock, as messages */
 

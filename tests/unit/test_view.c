@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shell.h"
 #include "shell_emit.h"
 #include "shell_view.h"
 
@@ -221,6 +222,56 @@ START_TEST(test_event_of_a_migration)
 }
 END_TEST
 
+/* The texts of the events after number `after`; the caller's. */
+static char *texts_after(const struct ph_shell_emit *emit, uint64_t after, size_t *ret_n)
+{
+	json_t *held = ph_shell_emit_held(emit, after, 0);
+	*ret_n = json_array_size(held);
+	json_t *last = json_array_get(held, *ret_n - 1);
+	char *text = strdup(*ret_n ? json_string_value(json_object_get(last, "text")) : "");
+	json_decref(held);
+	return text;
+}
+
+/* A flood of violations fills no ring; what is left out is counted; strangers hide no child. */
+START_TEST(test_violations_are_bounded)
+{
+	struct ph_shell shell = {.now_ms = 5000};
+	struct ph_emit e = {.kind = PH_EMIT_WORKER_PROTOCOL_ERROR, .text = "bad_token: x"};
+	struct ph_action action = {.kind = PH_ACT_EMIT, .emit = &e};
+	struct ph_shell_emit *emit;
+	size_t n;
+	ck_assert_int_eq(ph_shell_emit_new(&shell, &emit), 0);
+	for (int i = 0; i < 2000; i++)
+		ph_shell_emit_act(emit, &action);
+	e.has_key = true;
+	e.key.child = ph_name_of("web");
+	ph_shell_emit_act(emit, &action);
+	char *text = texts_after(emit, 0, &n);
+	ck_assert_uint_eq(n, 11);
+	ck_assert_str_eq(text, "bad_token: x");
+	free(text);
+	e.has_key = false;
+	shell.now_ms += 1000;
+	ph_shell_emit_act(emit, &action);
+	text = texts_after(emit, 11, &n);
+	ck_assert_uint_eq(n, 1);
+	ck_assert_str_eq(text, "bad_token: x (and 1990 before it that were not told)");
+	free(text);
+	ph_shell_emit_act(emit, &action);
+	text = texts_after(emit, 12, &n);
+	ck_assert_str_eq(text, "bad_token: x");
+	free(text);
+	e.kind = PH_EMIT_NODE_DEAD;
+	for (int i = 0; i < 50; i++)
+		ph_shell_emit_act(emit, &action);
+	text = texts_after(emit, 13, &n);
+	ck_assert_uint_eq(n, 50);
+	free(text);
+	ph_shell_emit_free(emit);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("view");
@@ -233,6 +284,7 @@ int main(void)
 	tcase_add_test(t, test_times);
 	tcase_add_test(t, test_event);
 	tcase_add_test(t, test_event_of_a_migration);
+	tcase_add_test(t, test_violations_are_bounded);
 	suite_add_tcase(s, t);
 	SRunner *sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);

@@ -17,7 +17,8 @@
 #define OUT_MAX (1024 * 1024) /* bytes that a worker may leave unread */
 #define DRAIN_READS 64
 
-static const struct timeval patience = {10, 0}; /* for the first line */
+static const struct timeval patience = {10, 0};		   /* for the first line */
+static const struct timeval parked_patience = {1, 500000}; /* for a stream */
 
 struct ph_shell_conns {
 	struct ph_unixsock *sock;
@@ -96,6 +97,14 @@ void ph_shell_conn_adopt(struct ph_shell_conn *conn, uint64_t wid)
 	}
 	conn->state = PH_CONN_CONTROL;
 	conn->wid = wid;
+}
+
+void ph_shell_conn_park(struct ph_shell_conn *conn, uint64_t wid)
+{
+	conn->state = PH_CONN_PARKED;
+	conn->wid = wid;
+	event_del(conn->readable);
+	event_add(conn->deadline, &parked_patience);
 }
 
 /* ---- writing */

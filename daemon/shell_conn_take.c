@@ -100,25 +100,38 @@ static void push(struct ph_shell_conn *conn, const struct ph_wmsg *msg, struct p
 
 /* ---- data connections: never an answer on them */
 
-/* `worker` NULL: it has not proved whose it is. */
-static void refuse_data(struct ph_shell_conn *conn, struct ph_shell_worker *worker,
+/* Told on the control connection, which has done nothing wrong and goes on. `worker` NULL: whose
+ * it is the process alone says. `ordinary`: too late, or once more, as happens after an abort or a
+ * reconnection; no event then. */
+static void refuse_data(struct ph_shell_conn *conn, struct ph_shell_worker *worker, bool ordinary,
 	const char *code, const char *text)
 {
 	char line[PH_ERR_MAX + 32];
+	if (!worker)
+		worker = owner(conn);
 	snprintf(line, sizeof line, "data connection: %s", text);
-	tell_people(conn, worker ? worker : owner(conn), code, line);
-	if (worker && worker->control)
+	if (!ordinary)
+		tell_people(conn, worker, code, line);
+	if (worker && worker->control && worker->uid == conn->uid)
 		ph_shell_conn_error(worker->control, NULL, code, line);
 	ph_shell_conn_close(conn);
+}
+
+static void unknown_id(struct ph_shell_conn *conn, struct ph_shell_worker *worker, bool ordinary)
+{
+	char id[PH_ID_TEXT_SIZE], text[96];
+	snprintf(text, sizeof text, "no state of this worker goes by the id %s",
+		ph_id_text(&conn->id, id));
+	refuse_data(conn, worker, ordinary, "unknown_id", text);
 }
 
 static const char *why_not(int error)
 {
 	switch (-error) {
 	case EEXIST:
-		return "the round has its data connection already";
+		return "the round is over, or has its data connection already";
 	case EINVAL:
-		return "the round is over, or not the next one";
+		return "the round is not the next one";
 	case ECANCELED:
 		return "the stream has failed";
 	default:
@@ -137,22 +150,28 @@ static void give_away(struct ph_shell_conn *conn, struct ph_shell_worker *worker
 	conn->fd = -1;
 	int error = ph_shell_flow_take(conn->shell, &conn->id, conn->round, incoming, fd, bytes, n);
 	if (error)
-		refuse_data(conn, worker, "bad_round", why_not(error));
+		refuse_data(conn, worker, error != -EINVAL, "bad_round", why_not(error));
 	else
 		ph_shell_conn_close(conn);
+}
+
+/* Core opens a stream before it tells the worker to connect. Only a worker that was asked about it
+ * or that has lost its daemon can know of one that is not there yet. */
+static bool may_come(const struct ph_shell_conn *conn, const struct ph_shell_worker *worker)
+{
+	return !worker->control || (ph_id_equal(&conn->id, &worker->asked_id) &&
+					   !ph_id_equal(&conn->id, &worker->stream_id));
 }
 
 static void try_data(struct ph_shell_conn *conn, struct ph_shell_worker *worker)
 {
 	bool incoming = false;
-	if (!ph_shell_flow_find(conn->shell, &conn->id, worker->wid, &incoming)) {
+	if (!ph_shell_flow_find(conn->shell, &conn->id, worker->wid, &incoming))
 		give_away(conn, worker, incoming);
-		return;
-	}
-	/* it may be ahead of core's order to open the stream */
-	conn->state = PH_CONN_PARKED;
-	conn->wid = worker->wid;
-	event_del(conn->readable);
+	else if (may_come(conn, worker))
+		ph_shell_conn_park(conn, worker->wid);
+	else
+		unknown_id(conn, worker, ph_id_equal(&conn->id, &worker->stream_id));
 }
 
 static void take_data(struct ph_shell_conn *conn, const struct ph_wmsg *msg)
@@ -160,7 +179,7 @@ static void take_data(struct ph_shell_conn *conn, const struct ph_wmsg *msg)
 	const char *text = NULL;
 	struct ph_shell_worker *worker = who(conn, msg->token, &text);
 	if (!worker) {
-		refuse_data(conn, NULL, "bad_token", text);
+		refuse_data(conn, NULL, false, "bad_token", text);
 		return;
 	}
 	conn->id = msg->id;
@@ -170,8 +189,7 @@ static void take_data(struct ph_shell_conn *conn, const struct ph_wmsg *msg)
 
 void ph_shell_conn_unparked(struct ph_shell_conn *conn)
 {
-	struct ph_shell_worker *worker = ph_shell_worker_by_wid(conn->shell, conn->wid);
-	refuse_data(conn, worker, "unknown_id", "no such migration of this child");
+	unknown_id(conn, NULL, true);
 }
 
 static void unpark_one(void *arg, struct ph_shell_conn *conn)
@@ -265,7 +283,7 @@ void ph_shell_conn_take(struct ph_shell_conn *conn, const char *line, size_t n)
 	memset(&msg, 0, sizeof msg);
 	int error = ph_wmsg_decode(line, n, PH_FROM_WORKER, &msg, &doc, &err);
 	if (error && looks_like_data(conn, line, n)) {
-		refuse_data(conn, NULL, "malformed", err.text);
+		refuse_data(conn, NULL, false, "malformed", err.text);
 	} else if (error) {
 		take_error(conn, error, &msg, &err);
 	} else if (msg.op == PH_W_HELLO) {

@@ -43,6 +43,8 @@ struct ph_shell_worker {
 	struct ph_child *main;	/* another one of the session, by MAINPID=; NULL: it is `child` */
 	bool exited;		/* the main process */
 	struct ph_shell_conn *control; /* or NULL */
+	struct ph_id stream_id;	       /* its newest one, which may be over */
+	struct ph_id asked_id;	       /* of its newest handover_ask */
 	UT_hash_handle by_wid, by_token, by_pid;
 };
 
@@ -75,7 +77,7 @@ struct ph_shell_watch {
 enum ph_conn_state {
 	PH_CONN_NEW,	 /* has to say hello or data, soon */
 	PH_CONN_CONTROL, /* of the worker `wid` */
-	PH_CONN_PARKED,	 /* a data connection that waits for its stream, not for ever */
+	PH_CONN_PARKED,	 /* a data connection of `wid` that waits for its stream, briefly */
 	PH_CONN_CLOSED,	 /* freed at the end of the turn */
 };
 
@@ -100,6 +102,8 @@ int ph_shell_conns_new(struct ph_shell *shell, struct ph_err *err);
 void ph_shell_conns_free(struct ph_shell *shell);
 /* It is the control connection of that worker from now on. */
 void ph_shell_conn_adopt(struct ph_shell_conn *conn, uint64_t wid);
+/* It is a data connection of that worker, and waits for its stream. */
+void ph_shell_conn_park(struct ph_shell_conn *conn, uint64_t wid);
 /* Encodes and queues. A connection that does not take it is ended. */
 void ph_shell_conn_send(struct ph_shell_conn *conn, const struct ph_wmsg *msg);
 /* Closes without an event; the memory goes at the end of the turn. */

@@ -204,8 +204,11 @@ static void open_flow(struct ph_shell *shell, const struct ph_stream_order *orde
 {
 	struct ph_streams *streams = shell->flows->streams;
 	struct ph_stream_report flat = {.id = order->id};
+	struct ph_shell_worker *worker = ph_shell_worker_by_wid(shell, order->wid);
 	char address[PH_ADDRESS_SIZE];
 	int error;
+	if (worker)
+		worker->stream_id = order->id;
 	peer_address(shell, &order->peer, address);
 	if (incoming)
 		error = ph_stream_expect(streams, &order->id, order->ticket, order->max_bytes);

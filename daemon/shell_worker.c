@@ -107,6 +107,8 @@ void ph_shell_worker_act(struct ph_shell *shell, const struct ph_action *action)
 	if (!worker || !worker->control)
 		return;
 	if (action->kind == PH_ACT_TELL) {
+		if (action->worker->op == PH_W_HANDOVER_ASK)
+			worker->asked_id = action->worker->id;
 		ph_shell_conn_send(worker->control, action->worker);
 		return;
 	}

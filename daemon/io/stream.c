@@ -270,9 +270,9 @@ static int round_check(const struct ph_stream *s, enum ph_stream_role role, uint
 		return -EINVAL;
 	if (s->failed)
 		return -ECANCELED;
-	if (round != s->round && round != s->round + 1)
+	if (round > s->round + 1)
 		return -EINVAL;
-	if (s->fds[round & 1] >= 0 || (round == s->round && s->eof))
+	if (round < s->round || s->fds[round & 1] >= 0 || (round == s->round && s->eof))
 		return -EEXIST;
 	return 0;
 }

@@ -126,7 +126,7 @@ PH_MUST_CHECK int ph_stream_send(struct ph_streams *streams, const struct ph_id 
  * PH_STREAM_BLOCK_BYTES). Rounds come in order; that of the next one may come before the present
  * one is confirmed, and then waits. May come before the TCP connection stands.
  * Returns 0, or with `fd` closed: -ENOENT (no such id), -EINVAL (not a source, `n` too large, or a
- * round that is over or more than one ahead), -EEXIST (the round has its connection already),
+ * round that is more than one ahead), -EEXIST (the round has its connection already, or is over),
  * -ECANCELED (the stream has failed), -ENOMEM.
  */
 PH_MUST_CHECK int ph_stream_feed(struct ph_streams *streams, const struct ph_id *id, uint32_t round,

@@ -1,5 +1,7 @@
 """Connections to worker.sock that do wrong: who is told, and what goes on."""
 
+import time
+
 import harness
 import pytest
 from puppets import CLOSED, Puppets
@@ -47,7 +49,10 @@ def test_event_names_the_child_whose_process_did_wrong(room, kind):
     at = puppet.connect()
     say(at)
     told = at.hear()
-    assert told is CLOSED if kind.startswith("data") else told["code"] == code
+    if kind.startswith("data"):
+        assert told is CLOSED
+        told = puppet.control.hear()
+    assert told["code"] == code
     event, = violations(node)
     assert (event["child"], event["instance"]) == ("room", 0)
     assert event["text"].startswith(code + ": ")
@@ -81,3 +86,122 @@ def test_flood_of_strangers_fills_no_ring_and_hides_no_child(room):
         stranger(node)
         return "not told" in violations(node)[-1]["text"]
     harness.wait(counted, "the next one says how many were not told", pause=0.3)
+
+
+# ---- data connections
+
+NO_ID = "ab" * 16
+
+
+def refused(data, puppet, code):
+    """Closed at once without a word; the control connection says why, and goes on."""
+    start = time.monotonic()
+    assert data.hear() is CLOSED
+    told = puppet.control.hear()
+    assert time.monotonic() - start < 1
+    assert (told["op"], told["code"]) == ("error", code) and told["text"]
+    assert "re" not in told and puppet.control.is_calm()
+
+
+def test_data_of_no_migration(room):
+    node, puppet = room
+    refused(puppet.data(NO_ID), puppet, "unknown_id")
+    event, = violations(node)
+    assert event["child"] == "room" and NO_ID in event["text"]
+
+
+@pytest.mark.parametrize("first", ["data", "hello"])
+def test_data_around_the_hello_after_a_restart(room, first):
+    """Whether it waits for the hello or not, it is closed soon and harms nobody."""
+    node, puppet = room
+    node.kill()
+    node.start()
+    data = puppet.data(NO_ID) if first == "data" else None
+    puppet.up()
+    data = data or puppet.data(NO_ID)
+    assert data.hear() is CLOSED
+    assert puppet.control.hear()["code"] == "unknown_id"
+    assert len(violations(node)) == (0 if first == "data" else 1)
+
+
+class Pair:
+    """A move of `room` between two nodes, whose old and new worker are puppets."""
+
+    def __init__(self, cluster, puppets, caps):
+        cluster.start("a", "b", children={"room": puppets.child()})
+        self.puppets, self.caps = puppets, caps
+        self.old = puppets.next().up(*caps)
+        entry = cluster.wait_everywhere("room")
+        self.source = cluster.nodes[entry["node"]]
+        self.target = next(n for n in cluster.live if n is not self.source)
+        self.orders = self.source.control()
+        self.orders.send("move", child="room", node=self.target.name)
+
+    def start_new(self):
+        self.new = self.puppets.next()
+        self.new.hello(*self.caps)
+
+    def begin(self):
+        """Up to handover_start; the id of the migration."""
+        self.start_new()
+        return self.old.control.wait("handover_start")["id"]
+
+    def accept(self, id):
+        self.old.control.say("handover_accept", id=id, format="f", version=1)
+
+    def finish(self, id, state):
+        """The old worker has sent its state."""
+        self.old.control.say("state_end", id=id, bytes=len(state), final=True)
+        self.new.control.wait("handover")
+        assert self.new.data(id).to_the_end() == state
+        self.new.control.wait("state_end")
+        self.new.control.say("handover_loaded", id=id, bytes=len(state))
+        self.new.control.wait("activate")
+        self.new.control.say("ready", meta={})
+        self.old.control.wait("committed")
+        assert self.source.wait_migration("room")["result"] == "done"
+
+
+def test_wrong_data_connections_of_a_handover_do_not_end_it(cluster, puppets):
+    pair = Pair(cluster, puppets, ["handover"])
+    id = pair.begin()
+    pair.accept(id)
+    refused(pair.old.data(NO_ID), pair.old, "unknown_id")
+    refused(pair.old.data(id, 3), pair.old, "bad_round")
+    assert len(violations(pair.source)) == 2
+    data = pair.old.data(id)
+    data.write(b"state")
+    refused(pair.old.data(id), pair.old, "bad_round")  # the second one
+    data.close()
+    pair.finish(id, b"state")
+    refused(pair.new.data(id), pair.new, "unknown_id")  # late
+    assert len(violations(pair.source)) == 2 and not violations(pair.target)
+
+
+def test_data_connection_that_is_later_than_the_abort(cluster, puppets):
+    pair = Pair(cluster, puppets, ["handover"])
+    id = pair.begin()
+    pair.accept(id)
+    pair.new.control.wait("handover")
+    pair.new.control.say("handover_reject", id=id, code="format", text="x")
+    pair.old.control.wait("resume")
+    pair.old.control.say("resumed", id=id)
+    refused(pair.old.data(id), pair.old, "unknown_id")
+    assert not violations(pair.source)
+    assert pair.source.wait_migration("room")["result"] == "aborted"
+    assert pair.source.child("room")["pid"] == pair.old.pid
+
+
+def test_data_connection_that_is_earlier_than_the_stream(cluster, puppets):
+    """The worker said yes to handover_ask, and does not wait for handover_start."""
+    pair = Pair(cluster, puppets, ["handover", "ask"])
+    id = pair.old.control.wait("handover_ask")["id"]
+    pair.accept(id)
+    data = pair.old.data(id)
+    data.write(b"state")
+    data.close()
+    pair.start_new()
+    pair.old.control.wait("handover_start")
+    pair.accept(id)
+    pair.finish(id, b"state")
+    assert not violations(pair.source)

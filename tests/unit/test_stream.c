@@ -51,6 +51,11 @@ START_TEST(test_rounds)
 	o[1] = writer_start(w, 0, 1, totals[1]);
 	n[1] = reader_start(w, 0, 1, 0);
 	ck_assert(world_run(w, rounds_over, 2, 5000));
+	/* again, of one that is over; and of one too far ahead */
+	struct ph_id id = id_of(0);
+	ck_assert_int_eq(ph_stream_feed(w->side[0], &id, 0, dup(0), NULL, 0), -EEXIST);
+	ck_assert_int_eq(ph_stream_drain(w->side[1], &id, 0, dup(0)), -EEXIST);
+	ck_assert_int_eq(ph_stream_feed(w->side[0], &id, 4, dup(0), NULL, 0), -EINVAL);
 	o[2] = writer_start(w, 0, 2, totals[2]);
 	n[2] = reader_start(w, 0, 2, 0);
 	ck_assert(world_run(w, rounds_over, 3, 5000));

@@ -11,13 +11,11 @@
 /* ---- words to the worker */
 
 void ph_shell_conn_error(
-	struct ph_shell_conn *conn, const uint64_t *re, const char *code, const char *text)
+	struct ph_shell_conn *conn, const struct ph_ref *re, const char *code, const char *text)
 {
-	struct ph_wmsg msg = {.op = PH_W_ERROR,
-		.has_re = re != NULL,
-		.re = re ? *re : 0,
-		.code = code,
-		.text = text};
+	struct ph_wmsg msg = {.op = PH_W_ERROR, .has_re = re != NULL, .code = code, .text = text};
+	if (re)
+		msg.re = *re;
 	ph_shell_conn_send(conn, &msg);
 }
 

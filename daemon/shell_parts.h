@@ -69,7 +69,7 @@ void ph_shell_worker_act(struct ph_shell *shell, const struct ph_action *action)
 
 struct ph_shell_watch {
 	struct ph_shell_watch *next;
-	uint64_t req;
+	struct ph_ref req;
 	struct ph_name child; /* empty: by prefix */
 	char prefix[PH_NAME_SIZE];
 };
@@ -122,7 +122,7 @@ void ph_shell_conns_turn_end(struct ph_shell *shell);
 void ph_shell_conn_take(struct ph_shell_conn *conn, const char *line, size_t n);
 /* Sends `error`; `re` NULL: not an answer; `text` may be NULL. */
 void ph_shell_conn_error(
-	struct ph_shell_conn *conn, const uint64_t *re, const char *code, const char *text);
+	struct ph_shell_conn *conn, const struct ph_ref *re, const char *code, const char *text);
 /* A violation of the protocol: told to the worker and to people; the connection is ended. */
 void ph_shell_conn_violation(struct ph_shell_conn *conn, const char *code, const char *text);
 /* The parked connection waited too long. */

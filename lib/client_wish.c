@@ -169,7 +169,7 @@ static int do_found(struct prochub *p, const struct ph_wish *w)
 {
 	const struct ph_wmsg *m = w->msg;
 	if (p->cb.found)
-		p->cb.found(p, p->arg, m->re, m->child.s, m->instances, m->more);
+		p->cb.found(p, p->arg, m->re.n, m->child.s, m->instances, m->more);
 	return 0;
 }
 

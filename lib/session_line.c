@@ -31,7 +31,8 @@ static void on_role(struct ph_session *s)
 static struct ph_pending *answered(struct ph_session *s)
 {
 	for (size_t i = 0; i < PH_PENDING_MAX && s->msg.has_re; i++) {
-		if (s->pending[i].op != PH_W_NONE && s->pending[i].req == s->msg.re)
+		if (s->pending[i].op != PH_W_NONE && !s->msg.re.json[0] &&
+			s->pending[i].req == s->msg.re.n)
 			return &s->pending[i];
 	}
 	return NULL;

@@ -146,7 +146,7 @@ static void say_pending(struct ph_session *s, const struct ph_pending *p, enum p
 {
 	struct ph_wmsg m = {.op = op,
 		.has_req = true,
-		.req = p->req,
+		.req = {.n = p->req},
 		.child = p->child,
 		.prefix = p->by_prefix ? p->prefix : NULL};
 	ph_session_must_say(s, &m);

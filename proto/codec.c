@@ -200,6 +200,23 @@ static int read_json(struct reading *r, const struct ph_field *f, const json_t *
 	return 0;
 }
 
+static int read_ref(struct reading *r, const struct ph_field *f, const json_t *value, char *at)
+{
+	struct ph_ref ref = {0};
+	json_int_t v = json_integer_value(value);
+	size_t n = 1;
+	if (json_is_integer(value) && v >= 0 && (uint64_t)v <= PH_CODEC_WHOLE_MAX)
+		ref.n = (uint64_t)v;
+	else if (json_is_number(value) || json_is_string(value))
+		n = json_dumpb(value, ref.json, PH_REF_MAX, JSON_COMPACT | JSON_ENCODE_ANY);
+	else
+		n = 0;
+	if (!n || n > PH_REF_MAX)
+		return wrong(r, f, value, "a number or a text, of at most 64 bytes as JSON");
+	memcpy(at, &ref, sizeof ref);
+	return 0;
+}
+
 static int read_id(struct reading *r, const struct ph_field *f, const json_t *value, char *at)
 {
 	struct ph_id id;
@@ -374,6 +391,7 @@ static read_fn *const readers[] = {
 	[PH_F_TEXT] = read_text,
 	[PH_F_JSON_OBJ] = read_json,
 	[PH_F_JSON_LIST] = read_json,
+	[PH_F_REF] = read_ref,
 	[PH_F_ID] = read_id,
 	[PH_F_HEX64] = read_hex64,
 	[PH_F_ENUM] = read_enum,

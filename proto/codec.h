@@ -45,6 +45,7 @@ enum ph_ftype {
 			  Encoding cuts a text of more than `max` bytes at a character's end */
 	PH_F_JSON_OBJ, /* const char *: an object carried as compact text; NULL means absent */
 	PH_F_JSON_LIST, /* const char *: a list carried as compact text; NULL means absent */
+	PH_F_REF,	/* struct ph_ref: any number, or a text; at most PH_REF_MAX bytes of JSON */
 	PH_F_ID,	/* struct ph_id, 32 hex digits; all zero means absent */
 	PH_F_HEX64,	/* uint64_t as 16 hex digits */
 	PH_F_ENUM,	/* a word of `words` into its index: int, enum or (two words) bool.
@@ -113,8 +114,6 @@ void *ph_doc_alloc(struct ph_doc *doc, size_t size);
 
 /* The text of a top-level field, for dispatch by "op"; NULL where it is absent or no text. */
 const char *ph_doc_text(const struct ph_doc *doc, const char *name);
-/* A top-level whole number from 0 to 2^53-1; false where it is absent or something else. */
-bool ph_doc_whole(const struct ph_doc *doc, const char *name, uint64_t *ret);
 
 /*
  * Fills the members that `table` names. The caller zeroes `ret` first; texts and lists in it

@@ -228,6 +228,19 @@ static void write_json(struct writing *w, const struct ph_field *f, const char *
 	put(w, s, n);
 }
 
+static void write_ref(struct writing *w, const struct ph_field *f, const char *at)
+{
+	(void)f;
+	struct ph_ref ref;
+	memcpy(&ref, at, sizeof ref);
+	if (ref.n > PH_CODEC_WHOLE_MAX)
+		fail(w, EINVAL);
+	if (ref.json[0])
+		put_text(w, ref.json); /* as it was read */
+	else
+		put_whole(w, ref.n);
+}
+
 static void write_id(struct writing *w, const struct ph_field *f, const char *at)
 {
 	(void)f;
@@ -351,6 +364,7 @@ static write_fn *const writers[] = {
 	[PH_F_TEXT] = write_text,
 	[PH_F_JSON_OBJ] = write_json,
 	[PH_F_JSON_LIST] = write_json,
+	[PH_F_REF] = write_ref,
 	[PH_F_ID] = write_id,
 	[PH_F_HEX64] = write_hex64,
 	[PH_F_ENUM] = write_enum,
@@ -418,6 +432,7 @@ static bool has_zero(const struct ph_field *f, const char *base)
 	case PH_F_I64:
 	case PH_F_NUM:
 	case PH_F_STR:
+	case PH_F_REF:
 	case PH_F_HEX64:
 	case PH_F_FLAGS:
 	case PH_F_LISTS:

@@ -84,13 +84,3 @@ const char *ph_doc_text(const struct ph_doc *doc, const char *name)
 {
 	return json_string_value(json_object_get(doc->root, name));
 }
-
-bool ph_doc_whole(const struct ph_doc *doc, const char *name, uint64_t *ret)
-{
-	const json_t *value = json_object_get(doc->root, name);
-	json_int_t v = json_integer_value(value);
-	if (!json_is_integer(value) || v < 0 || (uint64_t)v > PH_CODEC_WHOLE_MAX)
-		return false;
-	*ret = (uint64_t)v;
-	return true;
-}

@@ -30,8 +30,8 @@ static const char *const reject_words[] = {"format", "version", "too_large", "no
 #define R_MIGRATION_OF_DAEMON \
 	{F("id", ID, id), .required = true}, {F("epoch", U64, epoch), .required = true}
 #define R_ROUND {F("round", U32, round), .always = true}
-#define R_REQ {F("req", U64, req), .required = true, HAS(has_req)}
-#define R_RE {F("re", U64, re), .required = true, HAS(has_re)}
+#define R_REQ {F("req", REF, req), .required = true, HAS(has_req)}
+#define R_RE {F("re", REF, re), .required = true, HAS(has_re)}
 #define R_CHILD {F("child", NAME, child), .required = true}
 #define R_FORMAT {F("format", STR, format), .required = true}
 #define R_VERSION {F("version", U64, version), .required = true}
@@ -126,11 +126,11 @@ FIELDS(found, R_RE, R_CHILD, R_INSTANCES, R_MORE, R_STALE);
 FIELDS(watch, R_REQ,
 	{F("child", NAME, child)}, {F("prefix", TEXT, prefix), .max = PREFIX_MAX});
 FIELDS(changed,
-	{F("re", U64, re), HAS(has_re)}, R_CHILD, R_INSTANCES, R_MORE, R_STALE);
+	{F("re", REF, re), HAS(has_re)}, R_CHILD, R_INSTANCES, R_MORE, R_STALE);
 FIELDS(stop,
 	{F("grace_ms", U64, grace_ms), .required = true}, R_REASON);
 FIELDS(error,
-	{F("re", U64, re), HAS(has_re)},
+	{F("re", REF, re), HAS(has_re)},
 	{F("code", TEXT, code), .required = true, .max = CODE_MAX}, R_TEXT);
 FIELDS(data, R_TOKEN, {F("id", ID, id), .required = true}, R_ROUND);
 FIELDS(handover_ask, R_MIGRATION_OF_DAEMON,
@@ -271,6 +271,13 @@ static int find_op(
 	return 0;
 }
 
+/* The number of a request that is not understood: to be answered. */
+static int read_req(struct ph_doc *doc, struct ph_wmsg *ret, struct ph_err *err)
+{
+	static const struct ph_field req_fields[] = {{F("req", REF, req), HAS(has_req)}, R_END};
+	return ph_codec_decode(doc, req_fields, ret, err);
+}
+
 int ph_wmsg_decode(const char *line, size_t n, enum ph_wdir from, struct ph_wmsg *ret,
 	struct ph_doc **ret_doc, struct ph_err *err)
 {
@@ -281,10 +288,10 @@ int ph_wmsg_decode(const char *line, size_t n, enum ph_wdir from, struct ph_wmsg
 	if (error)
 		return error;
 	error = find_op(doc, from, &m.op, err);
-	if (error == -ENOMSG || error == -EPROTO) {
-		m.has_req = ph_doc_whole(doc, "req", &m.req);
+	if (error == -ENOMSG && read_req(doc, &m, err))
+		error = -EBADMSG;
+	else if (error == -ENOMSG || error == -EPROTO)
 		*ret = m;
-	}
 	if (!error) {
 		error = ph_codec_decode(doc, ops[m.op].fields, &m, err);
 		if (!error)

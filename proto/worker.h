@@ -32,10 +32,11 @@ const struct ph_field *ph_wmsg_fields(enum ph_wop op);
  * A line without its newline. On success *ret is filled (what the op does not list is zero) and
  * its texts live in *ret_doc, which the caller frees with ph_doc_free().
  * Errors, each with a sentence that begins with the op where there is one:
- * -EBADMSG  not JSON, no `op`, a required field missing, a wrong type or value;
+ * -EBADMSG  not JSON, no `op`, a required field missing, a wrong type or value (of an unknown op:
+ *           of `req`);
  * -ENOMSG   an op that does not exist: *ret is zero but for has_req and req, so that
  *           `unknown_op` can be answered (no document is returned);
- * -EPROTO   an op that `from` does not send; *ret as with -ENOMSG, with op;
+ * -EPROTO   an op that `from` does not send; *ret is zero but for op;
  * -ENOMEM.
  * After -EBADMSG and -ENOMEM *ret is untouched.
  */

@@ -54,6 +54,13 @@ char *ph_id_text(const struct ph_id *id, char text[PH_ID_TEXT_SIZE]);
 /* 0, or -EINVAL where `text` is not exactly 32 lower-case hex digits (then *ret is untouched). */
 int ph_id_parse(const char *text, struct ph_id *ret);
 
+/* What a request is known by to who made it: a whole number below 2^53, or else what it is. */
+#define PH_REF_MAX 64
+struct ph_ref {
+	uint64_t n;
+	char json[PH_REF_MAX + 1]; /* another number or a text, as compact JSON; empty: `n` */
+};
+
 enum ph_role {
 	PH_ROLE_NONE,
 	PH_ROLE_ACTIVE,

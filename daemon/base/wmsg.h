@@ -87,7 +87,7 @@ struct ph_accepts {
 struct ph_wmsg {
 	enum ph_wop op;
 	bool has_req, has_re;
-	uint64_t req, re;
+	struct ph_ref req, re;
 
 	char token[PH_TOKEN_SIZE]; /* hello, data */
 	bool v1;		   /* hello: `v` lists 1 */

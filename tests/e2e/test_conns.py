@@ -88,6 +88,30 @@ def test_flood_of_strangers_fills_no_ring_and_hides_no_child(room):
     harness.wait(counted, "the next one says how many were not told", pause=0.3)
 
 
+@pytest.mark.parametrize("req", [7, -7, 1.5, "abc", "\u00e4\n"])
+def test_req_comes_back_as_it_was(room, req):
+    node, puppet = room
+    control = puppet.control
+    control.say("frobnicate", req=req)
+    assert control.hear() == {"op": "error", "re": req, "code": "unknown_op"}
+    control.say("ping", req=req)
+    assert control.hear() == {"op": "pong", "re": req}
+    control.say("lookup", req=req, child="nobody")
+    told = control.hear()
+    assert (told["op"], told["re"], told["code"]) == ("error", req, "not_found")
+    control.say("watch", req=req, child="room")
+    assert control.hear()["re"] == req
+    assert not violations(node)
+
+
+def test_req_that_is_none(room):
+    node, puppet = room
+    puppet.control.say("frobnicate", req=["abc"])
+    assert puppet.control.wait("error")["code"] == "malformed"
+    assert puppet.control.hear() is CLOSED
+    puppet.up()
+
+
 # ---- data connections
 
 NO_ID = "ab" * 16

@@ -324,6 +324,8 @@ def test_unknown_and_malformed(worker):
     assert old.control.get("error") == {"op": "error", "re": 9, "code": "unknown_op"}
     old.control.put(op="ping", req=5)
     assert old.control.get("pong")["re"] == 5
+    old.control.put(op="ping", req="a b")
+    assert old.control.get("pong")["re"] == "a b"
     old.control.sock.sendall(b"{nonsense\n")
     assert old.control.get("error")["code"] == "malformed"
     assert old.welcome()["standing"]["role"] == "active"

@@ -22,8 +22,8 @@ static struct ph_wmsg full_message(enum ph_wop op)
 	m.has_req = m.has_re = m.has_state = m.has_standing = m.has_instance = true;
 	m.has_migration = m.has_bytes_estimate = m.has_digest = m.v1 = true;
 	m.final = m.overlap = m.startup_ok = m.more = m.stale = true;
-	m.req = 7;
-	m.re = PH_CODEC_WHOLE_MAX;
+	m.req = (struct ph_ref){.json = "\"a\\n7\""};
+	m.re.n = PH_CODEC_WHOLE_MAX;
 	memcpy(m.token, token, sizeof token);
 	m.caps = PH_CAP_HANDOVER | PH_CAP_ROUNDS;
 	strcpy(m.format, "counter");
@@ -125,7 +125,9 @@ static void spoil(json_t *whole, json_t *level, const struct ph_field *table, en
 			bool text = f->type == PH_F_TEXT && !f->words && json_is_string(bad[i]);
 			bool empty_list = f->type == PH_F_LISTS || f->type == PH_F_ARRAY ||
 					  f->type == PH_F_FLAGS || f->type == PH_F_JSON_LIST;
-			bool fits = text || (empty_list && json_is_array(bad[i])) ||
+			bool ref = f->type == PH_F_REF &&
+				   (json_is_number(bad[i]) || json_is_string(bad[i]));
+			bool fits = text || ref || (empty_list && json_is_array(bad[i])) ||
 				    (f->type == PH_F_BOOL && json_is_true(bad[i])) ||
 				    (f->type == PH_F_JSON_OBJ && json_is_object(bad[i])) ||
 				    (f->type == PH_F_IS && json_is_integer(bad[i])) ||
@@ -175,6 +177,10 @@ static const struct {
 	{"{\"op\":\"ready\",\"op\":\"meta\"}", PH_FROM_WORKER, -EBADMSG, "duplicate"},
 	{"{\"op\":\"\"}", PH_FROM_WORKER, -ENOMSG, "unknown op \"\""},
 	{"{\"op\":\"dance\",\"req\":9}", PH_FROM_WORKER, -ENOMSG, "unknown op \"dance\""},
+	{"{\"op\":\"dance\",\"req\":null}", PH_FROM_WORKER, -EBADMSG, "req: expected a number"},
+	{"{\"op\":\"dance\",\"req\":[1]}", PH_FROM_WORKER, -EBADMSG, "req: expected a number"},
+	{"{\"op\":\"ping\",\"req\":true}", PH_FROM_WORKER, -EBADMSG, "ping: req: expected"},
+	{"{\"op\":\"welcome\",\"req\":null}", PH_FROM_WORKER, -EPROTO, "not a message that"},
 	{"{\"op\":\"welcome\"}", PH_FROM_WORKER, -EPROTO, "not a message that a worker sends"},
 	{"{\"op\":\"ready\"}", PH_FROM_DAEMON, -EPROTO, "not a message that a daemon sends"},
 	{"{\"op\":\"ready\"}\r", PH_FROM_WORKER, 0, ""},
@@ -210,16 +216,49 @@ START_TEST(test_lines)
 }
 END_TEST
 
-START_TEST(test_unknown_op_keeps_its_number)
+/* What a request may be known by; it comes back as it was. */
+static const char *const refs[] = {"0", "9", "9007199254740991", "9007199254740992",
+	"-9223372036854775808", "1.5", "-2.0", "\"\"", "\"abc\"", "\"a\\n\\\"\"", "\"\xc3\xa4\"",
+	"\"12345678901234567890123456789012345678901234567890123456789012\""};
+
+/* The answer to the unknown op `op` with that req; the caller frees it. */
+static char *answered(const char *op, const char *req, int want)
 {
-	static const char line[] = "{\"op\":\"dance\",\"req\":9}";
-	struct ph_wmsg m;
+	char line[256];
+	struct ph_wmsg m, answer = {.op = PH_W_ERROR, .has_re = true, .code = "unknown_op"};
 	struct ph_doc *doc = NULL;
+	struct ph_err err;
+	size_t n = (size_t)snprintf(line, sizeof line, "{\"op\":\"%s\",\"req\":%s}", op, req);
 	memset(&m, 0xff, sizeof m);
-	ck_assert_int_eq(
-		ph_wmsg_decode(line, sizeof line - 1, PH_FROM_WORKER, &m, &doc, NULL), -ENOMSG);
-	ck_assert(m.has_req && m.req == 9 && m.op == PH_W_NONE);
-	ck_assert_ptr_null(doc);
+	ck_assert_int_eq(ph_wmsg_decode(line, n, PH_FROM_WORKER, &m, &doc, &err), want);
+	ck_assert(m.has_req == true && m.op == (want ? PH_W_NONE : PH_W_PING));
+	ck_assert(!doc == (want != 0));
+	ph_doc_free(doc);
+	answer.re = m.req;
+	return ph_wmsg_encode(&answer, &n);
+}
+
+START_TEST(test_req_comes_back_as_it_was)
+{
+	char want[256];
+	for (int known = 0; known < 2; known++) {
+		char *line = answered(known ? "ping" : "dance", refs[_i], known ? 0 : -ENOMSG);
+		(void)snprintf(want, sizeof want,
+			"{\"op\":\"error\",\"re\":%s,\"code\":\"unknown_op\"}\n", refs[_i]);
+		ck_assert_str_eq(line, want);
+		free(line);
+	}
+}
+END_TEST
+
+START_TEST(test_req_that_is_too_long)
+{
+	char line[128];
+	struct ph_err err;
+	int n = snprintf(line, sizeof line, "{\"op\":\"dance\",\"req\":\"%063d\"}", 1);
+	ck_assert_int_eq(decode(line, (size_t)n, PH_FROM_WORKER, &err), -EBADMSG);
+	n = snprintf(line, sizeof line, "{\"op\":\"ping\",\"req\":\"%063d\"}", 1);
+	ck_assert_int_eq(decode(line, (size_t)n, PH_FROM_WORKER, &err), -EBADMSG);
 }
 END_TEST
 
@@ -339,7 +378,8 @@ int main(void)
 	tcase_add_loop_test(t, test_round_trip, 1, PH_WOP_COUNT);
 	tcase_add_loop_test(t, test_each_field, 1, PH_WOP_COUNT);
 	tcase_add_loop_test(t, test_lines, 0, sizeof lines / sizeof *lines);
-	tcase_add_test(t, test_unknown_op_keeps_its_number);
+	tcase_add_loop_test(t, test_req_comes_back_as_it_was, 0, sizeof refs / sizeof *refs);
+	tcase_add_test(t, test_req_that_is_too_long);
 	tcase_add_test(t, test_too_long);
 	tcase_add_loop_test(t, test_mutations, 1, PH_WOP_COUNT);
 	tcase_add_test(t, test_requests);

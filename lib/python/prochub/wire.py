@@ -1,10 +1,11 @@
 """What a daemon may say: the shape of its messages."""
 
 # what a daemon's messages must have, by op: path of a field and its type
+_REQ = (int, float, str)
 _OF_HANDOVER = (("id", str), ("epoch", int))
 FIELDS = {
     "welcome": (("node", str), ("child", str), ("instance", int), ("epoch", int), ("role", str)),
-    "ping": (("req", int),),
+    "ping": (("req", _REQ),),
     "pong": (),
     "role": (("role", str), ("epoch", int)),
     "found": (("re", int), ("child", str), ("instances", list)),
@@ -36,5 +37,5 @@ def check(message):
         for name in path.split("."):
             value = value.get(name) if isinstance(value, dict) else None
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise ValueError(f"{message['op']}: {path}: expected {kind.__name__}")
+            raise ValueError(f"{message['op']}: {path}: expected {getattr(kind, '__name__', 'number or text')}")
     return fields is not None

@@ -159,11 +159,35 @@ static bool was_ready(struct ph_shell *shell, const struct ph_spec *spec, uint64
 	return spec->ready == PH_READY_NONE || shell->now_ms > started_ms + spec->start_timeout_ms;
 }
 
-static void adopt_scanned(void *arg, const struct ph_proc_worker *p)
+static void adopt_process(struct ph_shell *shell, const struct ph_proc_worker *p,
+	struct ph_adopted *what, const struct ph_spec *spec)
+{
+	struct ph_err err;
+	struct ph_shell_worker *worker = ph_shell_alloc(sizeof *worker);
+	int error = p->pid == p->session
+			    ? ph_child_adopt(shell->base, p->pid, p->start_time, ph_shell_exited,
+				      shell, &worker->child, &err)
+			    : ph_child_adopt(shell->base, p->pid, p->start_time,
+				      ph_shell_main_exited, worker, &worker->main, &err);
+	if (error) {
+		free(worker);
+		return;
+	}
+	snprintf(worker->token, sizeof worker->token, "%s", p->token);
+	worker->pid = p->session;
+	worker->start_time = p->start_time;
+	worker->uid = p->uid;
+	what->revision = spec->revision;
+	what->ready = what->role == PH_ROLE_ACTIVE && was_ready(shell, spec, p->start_time);
+	ph_shell_log(shell, PH_LOG_INFO, "%s/%u: adopted pid %d, which the state file misses",
+		what->key.child.s, what->key.instance, (int)p->pid);
+	push(shell, worker, what, ph_spec_clone(spec));
+}
+
+static void adopt_leader(void *arg, const struct ph_proc_worker *p)
 {
 	struct ph_shell *shell = arg;
 	struct ph_adopted what;
-	struct ph_err err;
 	if (ph_shell_worker_by_pid(shell, p->pid))
 		return;
 	const struct ph_spec *spec = NULL;
@@ -176,21 +200,34 @@ static void adopt_scanned(void *arg, const struct ph_proc_worker *p)
 		kill(-p->pid, SIGKILL);
 		return;
 	}
-	struct ph_shell_worker *worker = ph_shell_alloc(sizeof *worker);
-	if (ph_child_adopt(shell->base, p->pid, p->start_time, ph_shell_exited, shell,
-		    &worker->child, &err)) {
-		free(worker);
+	adopt_process(shell, p, &what, spec);
+}
+
+struct key_search {
+	const struct ph_key *key;
+	bool found;
+};
+
+static void compare_key(void *arg, struct ph_shell_worker *worker)
+{
+	struct key_search *search = arg;
+	search->found |= ph_key_compare(&worker->key, search->key) == 0;
+}
+
+/* Where there is no worker else it is the main one (MAINPID=), the oldest as a rule: nobody knows
+ * better, and a second copy would be worse. What a worker has left in sessions of its own making
+ * looks the same. */
+static void adopt_orphan(void *arg, const struct ph_proc_worker *p)
+{
+	struct ph_shell *shell = arg;
+	struct ph_adopted what;
+	if (!understand(p, &what))
 		return;
-	}
-	snprintf(worker->token, sizeof worker->token, "%s", p->token);
-	worker->pid = p->pid;
-	worker->start_time = p->start_time;
-	worker->uid = p->uid;
-	what.revision = spec->revision;
-	what.ready = what.role == PH_ROLE_ACTIVE && was_ready(shell, spec, p->start_time);
-	ph_shell_log(shell, PH_LOG_INFO, "%s/%u: adopted pid %d, which the state file misses",
-		what.key.child.s, what.key.instance, (int)p->pid);
-	push(shell, worker, &what, ph_spec_clone(spec));
+	const struct ph_spec *spec = ph_hub_spec(shell->hub, &what.key.child);
+	struct key_search search = {&what.key, false};
+	ph_shell_workers_each(shell, compare_key, &search);
+	if (spec && !search.found)
+		adopt_process(shell, p, &what, spec);
 }
 
 size_t ph_shell_adopt(struct ph_shell *shell, const struct ph_shell_found *found)
@@ -198,7 +235,9 @@ size_t ph_shell_adopt(struct ph_shell *shell, const struct ph_shell_found *found
 	size_t ended = 0;
 	for (size_t i = 0; found && i < found->n_workers; i++)
 		ended += !adopt_found(shell, found, &found->workers[i]);
-	int error = ph_proc_find_workers(shell->worker_path, adopt_scanned, shell);
+	int error = ph_proc_find_workers(shell->worker_path, false, adopt_leader, shell);
+	if (!error && !found) /* a state file names main processes */
+		error = ph_proc_find_workers(shell->worker_path, true, adopt_orphan, shell);
 	if (error)
 		ph_shell_log(shell, PH_LOG_ERROR, "cannot search for workers in /proc: %s",
 			strerror(-error));

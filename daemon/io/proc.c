@@ -92,6 +92,7 @@ int ph_proc_each(ph_proc_each_fn *fn, void *arg)
 
 struct search {
 	const char *socket_path;
+	bool orphans;
 	ph_proc_worker_fn *fn;
 	void *arg;
 	char *environment;
@@ -121,17 +122,31 @@ static bool read_variables(const struct search *search, size_t n, struct ph_proc
 	return ours;
 }
 
+static bool runs(pid_t pid, struct ph_proc_stat *ret)
+{
+	return !ph_proc_stat(pid, ret) && ret->state != 'Z' && ret->state != 'X';
+}
+
+static bool is_wanted(const struct search *search, pid_t pid, pid_t session)
+{
+	struct ph_proc_stat leader;
+	if (!search->orphans)
+		return session == pid;
+	return session > 0 && session != pid && !runs(session, &leader);
+}
+
 static int visit(void *arg, pid_t pid)
 {
 	struct search *search = arg;
 	struct ph_proc_stat before, after;
 	struct stat owner;
 	char path[32];
-	if (getsid(pid) != pid || pid == getpid() || ph_proc_stat(pid, &before) ||
-		before.state == 'Z' || before.state == 'X')
+	pid_t session = getsid(pid);
+	if (pid == getpid() || !is_wanted(search, pid, session) || !runs(pid, &before))
 		return 0;
 	ssize_t n = read_proc(pid, "environ", search->environment, ENVIRON_BYTES_MAX);
-	struct ph_proc_worker worker = {.pid = pid, .start_time = before.start_time};
+	struct ph_proc_worker worker = {
+		.pid = pid, .session = session, .start_time = before.start_time};
 	if (n <= 0 || !read_variables(search, (size_t)n, &worker))
 		return 0;
 	(void)snprintf(path, sizeof path, "/proc/%d", (int)pid);
@@ -144,9 +159,9 @@ static int visit(void *arg, pid_t pid)
 	return 0;
 }
 
-int ph_proc_find_workers(const char *socket_path, ph_proc_worker_fn *fn, void *arg)
+int ph_proc_find_workers(const char *socket_path, bool orphans, ph_proc_worker_fn *fn, void *arg)
 {
-	struct search search = {socket_path, fn, arg, malloc(ENVIRON_BYTES_MAX)};
+	struct search search = {socket_path, orphans, fn, arg, malloc(ENVIRON_BYTES_MAX)};
 	if (!search.environment)
 		return -ENOMEM;
 	int r = ph_proc_each(visit, &search);

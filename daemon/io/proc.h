@@ -34,6 +34,7 @@ int ph_proc_each(ph_proc_each_fn *fn, void *arg);
  * call. */
 struct ph_proc_worker {
 	pid_t pid;
+	pid_t session; /* `pid`, or that of a leader that has ended */
 	uint64_t start_time;
 	uid_t uid;
 	const char *token;    /* PROCHUB_TOKEN */
@@ -48,12 +49,14 @@ struct ph_proc_worker {
 typedef void ph_proc_worker_fn(void *arg, const struct ph_proc_worker *worker);
 
 /*
- * Finds the living session leaders whose environment carries PROCHUB_SOCKET=`socket_path`; the
+ * Finds the living session leaders (`orphans`: instead, the living members of sessions whose leader
+ * has ended) whose environment carries PROCHUB_SOCKET=`socket_path`; the
  * start time is read before and after, so that it belongs to that environment. Processes that end
  * meanwhile or may not be read are passed over. The environment is that of the start; of what the
  * program has written over it nothing is believed but names that fit. 0, or -ENOMEM, or -errno of
  * reading /proc.
  */
-PH_MUST_CHECK int ph_proc_find_workers(const char *socket_path, ph_proc_worker_fn *fn, void *arg);
+PH_MUST_CHECK int ph_proc_find_workers(
+	const char *socket_path, bool orphans, ph_proc_worker_fn *fn, void *arg);
 
 #endif

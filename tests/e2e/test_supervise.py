@@ -275,6 +275,44 @@ def test_main_pid(solo, cluster, child):
     assert not cluster.workers(child)
 
 
+@pytest.mark.parametrize("child", ["ends", "stays"])
+def test_main_pid_without_a_state_file(solo, cluster, child):
+    """The process is found by its environment where its session's leader has ended."""
+    node = solo({child: {**main_children(cluster)[child], "start_timeout": "500ms"}})
+    main = running_pid(node, child)
+    left = 2 if child == "stays" else 1
+    harness.wait(lambda: len(cluster.workers(child)) == left, "the first one has ended, or not")
+    before = sessions(cluster, child)
+    node.wait_child(child, since_ms=lambda ms: ms > 700)  # it counts as ready then
+    node.kill()
+    os.unlink(node.run_dir + "/state")
+    node.start()
+    entry = node.wait_running(child)
+    assert entry["pid"] == (main if child == "ends" else before[main])
+    assert sessions(cluster, child) == before and entry["restarts"] == 0
+    os.kill(entry["pid"], signal.SIGKILL)
+    node.wait_running(child, pid=lambda p: p not in before)
+    harness.wait(lambda: not set(before) & set(cluster.workers(child)), "nothing is left")
+
+
+def test_daemon_of_a_worker_is_no_worker(solo, cluster):
+    """It has a session of its own whose leader has ended; that does not make it the worker."""
+    text = "if os.fork() == 0:\n os.setsid()\n if os.fork(): os._exit(0)\ntime.sleep(1000)"
+    node = solo({"web": python(text)})
+    pid = running_pid(node, "web")
+    harness.wait(lambda: set(sessions(cluster, "web").values()) - {*cluster.workers("web")},
+                 "its session has lost its leader")
+    before = sessions(cluster, "web")
+    for lost in (False, True):
+        node.kill()
+        if lost:
+            os.unlink(node.run_dir + "/state")
+        node.start()
+        assert node.wait_running("web")["pid"] == pid and sessions(cluster, "web") == before
+    for other in set(before) - {pid}:
+        harness.kill(other)
+
+
 def test_main_process_that_died_meanwhile(solo, cluster):
     node = solo({"stays": main_children(cluster)["stays"]})
     main = running_pid(node, "stays")

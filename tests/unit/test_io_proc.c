@@ -84,7 +84,7 @@ START_TEST(finds_its_workers_and_no_others)
 	const char *const others[] = {"PROCHUB_SOCKET=" SOCKET "2", "PROCHUB_TOKEN=cafe", NULL};
 	const char *const near[] = {"PROCHUB_SOCKETS=" SOCKET, "PROCHUB_TOKEN=cafe", NULL};
 	found = 0;
-	ck_assert_int_eq(ph_proc_find_workers(SOCKET, on_worker, NULL), 0);
+	ck_assert_int_eq(ph_proc_find_workers(SOCKET, false, on_worker, NULL), 0);
 	ck_assert_int_eq(found, 0);
 	/* its own children have its environment, but lead no session */
 	struct ph_spawned a = start(ours, "sleep 100 & exec sleep 100");
@@ -94,7 +94,7 @@ START_TEST(finds_its_workers_and_no_others)
 	siginfo_t info;
 	ck_assert_int_eq(waitid(P_PID, (id_t)dead.pid, &info, WEXITED | WNOWAIT), 0);
 	usleep(50000);
-	ck_assert_int_eq(ph_proc_find_workers(SOCKET, on_worker, NULL), 0);
+	ck_assert_int_eq(ph_proc_find_workers(SOCKET, false, on_worker, NULL), 0);
 	ck_assert_int_eq(found, 1);
 	ck_assert_int_eq(last.pid, a.pid);
 	ck_assert_uint_eq(last.start_time, a.start_time);
@@ -109,6 +109,30 @@ START_TEST(finds_its_workers_and_no_others)
 }
 END_TEST
 
+/* What a leader that has ended left in its session, and only that. */
+START_TEST(finds_orphans)
+{
+	const char *const ours[] = {"PROCHUB_SOCKET=" SOCKET, "PROCHUB_TOKEN=cafe", NULL};
+	const char *const others[] = {"PROCHUB_SOCKET=" SOCKET "2", "PROCHUB_TOKEN=cafe", NULL};
+	siginfo_t info;
+	found = 0;
+	struct ph_spawned whole = start(ours, "sleep 100 & exec sleep 100");
+	struct ph_spawned a = start(ours, "sleep 100 & exit 0");
+	struct ph_spawned b = start(others, "sleep 100 & exit 0");
+	ck_assert_int_eq(waitid(P_PID, (id_t)a.pid, &info, WEXITED | WNOWAIT), 0);
+	ck_assert_int_eq(waitid(P_PID, (id_t)b.pid, &info, WEXITED | WNOWAIT), 0);
+	ck_assert_int_eq(ph_proc_find_workers(SOCKET, true, on_worker, NULL), 0);
+	ck_assert_int_eq(found, 1);
+	ck_assert_int_eq(last.session, a.pid);
+	ck_assert_int_ne(last.pid, a.pid);
+	ck_assert_int_eq(ph_proc_session(last.pid), a.pid);
+	ck_assert_str_eq(token, "cafe");
+	finish(&whole);
+	finish(&a);
+	finish(&b);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("io_proc");
@@ -117,6 +141,7 @@ int main(void)
 	tcase_add_test(tc, stat_of_myself);
 	tcase_add_test(tc, a_name_that_looks_like_the_rest);
 	tcase_add_test(tc, finds_its_workers_and_no_others);
+	tcase_add_test(tc, finds_orphans);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

@@ -184,11 +184,32 @@ static void adopt_process(struct ph_shell *shell, const struct ph_proc_worker *p
 	push(shell, worker, what, ph_spec_clone(spec));
 }
 
+struct token_search {
+	const char *token;
+	bool found;
+};
+
+static void compare_token(void *arg, struct ph_shell_worker *worker)
+{
+	struct token_search *search = arg;
+	search->found |= strcmp(worker->token, search->token) == 0;
+}
+
+/* Each start has a token of its own: what has that of a known worker was started by that one, as
+ * was what has none; neither is for us to keep or to end. */
+static bool of_a_worker(struct ph_shell *shell, const struct ph_proc_worker *p)
+{
+	struct token_search search = {p->token, !p->token};
+	if (p->token)
+		ph_shell_workers_each(shell, compare_token, &search);
+	return search.found;
+}
+
 static void adopt_leader(void *arg, const struct ph_proc_worker *p)
 {
 	struct ph_shell *shell = arg;
 	struct ph_adopted what;
-	if (ph_shell_worker_by_pid(shell, p->pid))
+	if (ph_shell_worker_by_pid(shell, p->pid) || of_a_worker(shell, p))
 		return;
 	const struct ph_spec *spec = NULL;
 	if (understand(p, &what))

@@ -348,3 +348,22 @@ def test_triggered_watchdog_and_longer_times(solo):
     assert node.wait_running("slow")["restarts"] == 0
     assert node.ctl("stop", "slow").returncode == 0
     assert node.wait_child("slow", state="stopped")["exit"] == {"code": 5}
+
+
+def test_helper_in_a_session_of_its_own_is_left_alone(solo, cluster):
+    """What a worker starts for itself is neither adopted nor ended by the next daemon."""
+    pidfile = f"{cluster.dir}/helper"
+    node = solo({"web": {"command": [
+        "/bin/sh", "-c", f"setsid sleep 1000 & echo $! >{pidfile}; exec sleep 1000"]}})
+    worker = node.wait_running("web")["pid"]
+    helper = int(harness.wait(lambda: os.path.exists(pidfile) and open(pidfile).read().strip(),
+                              "the helper's pid"))
+    try:
+        node.kill()
+        node.start()
+        assert node.wait_running("web")["pid"] == worker
+        harness.wait(lambda: node.call("status")["children"][0]["since_ms"] > 300, "some time")
+        assert harness.alive(helper) and harness.alive(worker)
+        assert len(node.call("status")["children"]) == 1
+    finally:
+        os.kill(helper, signal.SIGKILL)

@@ -196,7 +196,7 @@ static void act_send(struct ph_shell_bus *bus, const struct ph_action *action)
 {
 	size_t n;
 	struct ph_bus_peer *peer = ph_bus_peer(bus, &action->to, false);
-	if (!peer || !peer->dialled) {
+	if (!peer || !(peer->dialled || action->via.s[0])) {
 		ph_shell_log(bus->shell, PH_LOG_DEBUG, "%s to %s: no link",
 			ph_bkind_word(action->message->kind), action->to.s);
 		return;
@@ -209,8 +209,10 @@ static void act_send(struct ph_shell_bus *bus, const struct ph_action *action)
 	if (message.kind == PH_B_PREPARE)
 		ph_shell_flow_ticket(bus->shell, &message.id, &action->to, message.ticket);
 	uint8_t *bytes = seal(bus, &header, &message, &n);
-	if (bytes)
+	if (bytes && peer->dialled)
 		(void)ph_buslink_send(bus->link, peer->id, bytes, n, SEND_TTL_MS);
+	if (bytes && action->via.s[0])
+		ph_bus_relay(bus, &action->via, &action->to, bytes, n);
 	free(bytes);
 }
 

@@ -166,6 +166,11 @@ void ph_bus_got(void *arg, enum ph_plane plane, uint8_t *bytes, size_t n)
 		got_free(got);
 		return;
 	}
+	if (got->message.kind == PH_B_RELAY) {
+		ph_bus_relay_got(bus, &got->message);
+		got_free(got);
+		return;
+	}
 	struct ph_event event = {.kind = PH_EV_MESSAGE, .message = &got->message};
 	ph_shell_push(bus->shell, &event, got_free, got);
 }

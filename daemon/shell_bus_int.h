@@ -1,8 +1,8 @@
 /*
- * shell_bus_int.h - what the three files of shell_bus share; for nobody else.
+ * shell_bus_int.h - what the four files of shell_bus share; for nobody else.
  *
  * shell_bus.c: start, addresses, actions; shell_bus_peers.c: who is known and dialled;
- * shell_bus_got.c: what comes in. What always holds: of all peers and seeds with one address at
+ * shell_bus_got.c: what comes in; shell_bus_relay.c: by way of a third member. What always holds: of all peers and seeds with one address at
  * most one is dialled, so that no cast arrives twice.
  */
 #ifndef PH_SHELL_BUS_INT_H
@@ -59,6 +59,7 @@ struct ph_shell_bus {
 	uint64_t linked_no;
 	uint32_t last_id;
 	bool seeds_on, was_up;
+	bool in_relay; /* what is being opened has come inside a RELAY */
 	char why_down[PH_REASON_SIZE];
 	struct ph_bus_peer *peers; /* hash by name, the one longest silent first */
 	size_t n_seeds;
@@ -82,5 +83,13 @@ void ph_bus_seeds(struct ph_shell_bus *bus, bool on);
 void ph_bus_got(void *arg, enum ph_plane plane, uint8_t *bytes, size_t n);
 /* Counts one; true, and *ret_n of them, where it is time to tell of them. */
 bool ph_bus_count_tell(struct ph_bus_count *count, uint64_t every_ms, uint64_t *ret_n);
+
+/* ---- shell_bus_relay.c */
+
+/* Sends `bytes`, sealed for `to`, to `via`; too large or no memory: not sent. */
+void ph_bus_relay(struct ph_shell_bus *bus, const struct ph_name *via, const struct ph_name *to,
+	const uint8_t *bytes, size_t n);
+/* Passes it on, or opens it where it is for this node. */
+void ph_bus_relay_got(struct ph_shell_bus *bus, const struct ph_bmsg *message);
 
 #endif

@@ -238,6 +238,13 @@ static const struct ph_field order_rows[] = {
 	{0},
 };
 
+static const struct ph_field relay_rows[] = {
+	{PH_FIELD("target", NAME, wire, m.target), .required = true},
+	{PH_FIELD("on", BOOL, wire, m.passed_on)},
+	{PH_FIELD("frame", TEXT, wire, m.frame), .required = true, .max = PH_BMSG_FRAME_MAX},
+	{0},
+};
+
 static const struct ph_field *const tables[PH_BKIND_COUNT] = {
 	[PH_B_HELLO] = hello_rows,
 	[PH_B_WELCOME] = hello_rows,
@@ -275,6 +282,7 @@ static const struct ph_field *const tables[PH_BKIND_COUNT] = {
 	[PH_B_DECLARED] = specs_rows,
 	[PH_B_ORDER] = order_rows,
 	[PH_B_ORDER_ACK] = order_rows,
+	[PH_B_RELAY] = relay_rows,
 };
 
 const char *ph_bkind_word(enum ph_bkind kind)

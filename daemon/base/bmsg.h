@@ -49,7 +49,8 @@
 	X(DROPPED, "dropped")	/* asks who declares the children named in `specs` */ \
 	X(DECLARED, "declared") /* answer: those of them that this node declares */ \
 	X(ORDER, "order")	/* an operator's order for the receiver's children */ \
-	X(ORDER_ACK, "order_ack")
+	X(ORDER_ACK, "order_ack") \
+	X(RELAY, "relay") /* the shell's: a message for `target`, sealed, to be passed on */
 
 enum ph_bkind {
 #define X(name, word) PH_B_##name,
@@ -353,8 +354,12 @@ struct ph_bmsg {
 	uint64_t order; /* number of the sender's, repeated in the answer */
 	enum ph_verb verb;
 	bool all_instances;
-	struct ph_name target; /* MOVE: the node */
+	struct ph_name target; /* MOVE: the node; RELAY: for whom it is */
 	bool force;
+
+	/* RELAY */
+	const char *frame; /* the whole sealed message, in hex */
+	bool passed_on;	   /* by the one in between */
 };
 
 #endif

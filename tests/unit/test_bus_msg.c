@@ -125,6 +125,8 @@ static struct ph_bmsg full(enum ph_bkind kind)
 		.format = "json",
 		.format_version = 3,
 		.age_ms = 1234,
+		.frame = "00ff",
+		.passed_on = true,
 		.bytes_estimate = 4096,
 		.round = 2,
 		.bytes = 64u << 20,

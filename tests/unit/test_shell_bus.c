@@ -25,6 +25,7 @@ struct node {
 	unsigned ups, messages, auth_failed, restarted;
 	struct ph_bmsg last; /* texts are gone */
 	bool spec_seen;
+	unsigned kinds[PH_BKIND_COUNT]; /* of the messages */
 };
 
 static struct event_base *base;
@@ -47,6 +48,7 @@ void ph_shell_push(
 		node->ups++;
 	if (event->kind == PH_EV_MESSAGE) {
 		node->messages++;
+		node->kinds[event->message->kind]++;
 		node->last = *event->message;
 		node->spec_seen = node->last.n_specs && node->last.specs[0].spec;
 	}
@@ -268,6 +270,56 @@ START_TEST(a_prepare_carries_its_ticket)
 }
 END_TEST
 
+/* a cannot reach b, c reaches both: the message comes as if straight from a, and once. */
+START_TEST(by_way_of_a_third)
+{
+	struct ph_bmsg m = {.kind = PH_B_COMMIT, .id = {{9}}, .key = {.child = {"room"}}, .epoch = 3};
+	struct ph_action send = {.kind = PH_ACT_SEND,
+		.to = ph_name_of("b"),
+		.via = ph_name_of("c"),
+		.message = &m};
+	start(&c, "c", ring, NULL);
+	link_to(&a, &c), link_to(&c, &a), link_to(&b, &c), link_to(&c, &b), link_to(&b, &a);
+	UNTIL(a.messages && b.messages && c.messages, (cast(&a), cast(&b), cast(&c)));
+	settle();
+	ph_shell_bus_act(a.shell.bus, &send);
+	UNTIL(b.kinds[PH_B_COMMIT], (void)0);
+	ck_assert_str_eq(b.last.from.s, "a");
+	ck_assert_uint_eq(b.last.incarnation, 100);
+	ck_assert_uint_eq(c.kinds[PH_B_COMMIT], 0); /* who passes it on has no part in it */
+	/* straight and by way of c: the second copy is a repeat */
+	link_to(&a, &b);
+	settle();
+	unsigned before = b.kinds[PH_B_COMMIT];
+	ph_shell_bus_act(a.shell.bus, &send);
+	UNTIL(b.kinds[PH_B_COMMIT] > before, (void)0);
+	settle();
+	ck_assert_uint_eq(b.kinds[PH_B_COMMIT], before + 1);
+}
+END_TEST
+
+/* What was passed on is not passed on again, and what is no hex is dropped. */
+START_TEST(relays_end)
+{
+	struct ph_bmsg m = {
+		.kind = PH_B_RELAY, .target = ph_name_of("a"), .frame = "00", .passed_on = true};
+	start(&c, "c", ring, NULL);
+	link_to(&a, &c), link_to(&c, &a), link_to(&b, &c), link_to(&c, &b);
+	UNTIL(a.messages && b.messages && c.messages, (cast(&a), cast(&b), cast(&c)));
+	settle();
+	uint64_t sent = c.shell.bus->send_no;
+	send_to(&b, "c", &m);
+	settle();
+	ck_assert_uint_eq(c.shell.bus->send_no, sent);
+	m.passed_on = false;
+	m.target = ph_name_of("c");
+	m.frame = "0g";
+	send_to(&b, "c", &m);
+	settle();
+	ck_assert_uint_eq(c.messages, c.kinds[PH_B_HEARTBEAT]);
+}
+END_TEST
+
 /* What was meant for an earlier incarnation is not for the one that came after it. */
 START_TEST(incarnations)
 {
@@ -431,6 +483,8 @@ int main(void)
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, cast_and_send);
 	tcase_add_test(t, a_prepare_carries_its_ticket);
+	tcase_add_test(t, by_way_of_a_third);
+	tcase_add_test(t, relays_end);
 	tcase_add_test(t, incarnations);
 	tcase_add_test(t, seeds);
 	tcase_add_test(t, another_key);

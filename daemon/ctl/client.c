@@ -13,6 +13,7 @@
 #include "ctl/address.h"
 #include "ctl/commands.h"
 #include "ctl/text.h"
+#include "ctl/view.h"
 #include "proto/control.h"
 #include "proto/line.h"
 
@@ -180,7 +181,7 @@ static enum ph_exit client_fail(const struct client *client, int r)
 	X(bad_request, USAGE) \
 	X(partly, PARTLY)
 
-static enum ph_exit client_refused(const struct client *client, const struct ph_answer *answer)
+static enum ph_exit client_status(const char *code)
 {
 	static const struct {
 		const char *code;
@@ -190,13 +191,26 @@ static enum ph_exit client_refused(const struct client *client, const struct ph_
 		CODES(X)
 #undef X
 	};
-	const char *code = answer->code ? answer->code : "failed";
-	enum ph_exit status = PH_EXIT_FAILED;
 
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
 		if (!strcmp(codes[i].code, code))
-			status = codes[i].status;
+			return codes[i].status;
 	}
+	return PH_EXIT_FAILED;
+}
+
+static enum ph_exit client_refused(const struct client *client, const struct ph_answer *answer)
+{
+	const struct ph_ask *ask = client->ask;
+	const char *code = answer->code ? answer->code : "failed";
+	enum ph_exit status = client_status(code);
+
+	(void)json_object_del(answer->body, "re");
+	(void)json_object_del(answer->body, "more");
+	if (client->ctl->json)
+		ph_view_print_json(answer->body);
+	if (ask->on_refused && ask->on_refused(ask->user, answer->body, status))
+		return status;
 	if (answer->text && *answer->text)
 		return ph_ctl_fail(status, "%s", answer->text);
 	return ph_ctl_fail(

@@ -3,7 +3,8 @@
  *
  * Decides where the socket is, how long to wait, what a lost or silent daemon and an error answer
  * mean for the exit status, and says so. Must not know what a verb's answer looks like.
- * Always holds: one connection, one request; an answer line over PH_CTL_ANSWER_MAX is refused.
+ * Always holds: one connection, one request; an answer line over PH_CTL_ANSWER_MAX is refused; with
+ * --json an answer that says no is printed as one object too, with ok, code and text.
  * Tested by tests/e2e/test_ctl_fake.py.
  */
 #ifndef PH_CTL_CLIENT_H
@@ -21,6 +22,9 @@ struct ph_ask {
 	bool (*on_more)(void *user, const json_t *line);
 	/* before a message about an interruption or a failure is told; NULL: nothing */
 	void (*on_end)(void *user);
+	/* an answer that says no (without re and more); borrowed; true: it is told, the sentence of
+	 * the answer need not be. NULL: it always is */
+	bool (*on_refused)(void *user, const json_t *answer, enum ph_exit status);
 	void *user;
 	bool detachable;      /* SIGINT ends the waiting, not the work, and is told so */
 	bool endless;	      /* there is no last answer: time and SIGINT end it as they should */

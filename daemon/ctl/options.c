@@ -30,7 +30,7 @@ static const struct option_row option_rows[] = {
 	{"socket", 0, "PATH", OPTION_TEXT, offsetof(struct ph_ctl, socket), 0,
 		"control socket (else $PROCHUB_CONTROL, else the default)"},
 	{"json", 0, NULL, OPTION_FLAG, offsetof(struct ph_ctl, json), 0,
-		"print the daemon's answer as one line of JSON"},
+		"print the daemon's answer as one line of JSON, a refusal too"},
 	{"no-legend", 0, NULL, OPTION_FLAG, offsetof(struct ph_ctl, no_legend), 0,
 		"rows only: no headings, no summary"},
 	{"color", 0, "auto|always|never", OPTION_WORD, offsetof(struct ph_ctl, color), 0,

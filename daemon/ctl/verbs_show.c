@@ -404,11 +404,11 @@ enum ph_exit ph_verb_migrations(const struct ph_ctl *ctl)
 	list = json_object_get(answer, "migrations");
 	ph_view_init(&view, ctl);
 	ph_view_number(&view, list);
+	if (ctl->json)
+		ph_view_print_json(answer);
 	if (id && json_array_size(list) == 0)
 		status = ph_ctl_fail(PH_EXIT_UNREACHABLE, "no migration '%s'", id);
-	else if (ctl->json)
-		ph_view_print_json(answer);
-	else
+	else if (!ctl->json)
 		print_list(
 			&view, migration_columns, COUNT(migration_columns), list, "no migrations");
 	ph_view_fini(&view);

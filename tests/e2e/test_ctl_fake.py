@@ -563,9 +563,26 @@ def test_json_of_all(daemon, words):
     assert (done.returncode, done.stdout) == (0, '{"x":{"y":[1,null]}}\n')
 
 
-def test_json_of_errors_is_empty(daemon):
-    done = ask(daemon, "show", "a", "--json", answer={"code": "not_found", "text": "no child"})
-    assert (done.returncode, done.stdout) == (4, "")
+REFUSALS = [(["show", "a"], {"code": "not_found", "text": "no child"}, 4),
+            (["move", "a", "b"], {"code": "failed", "text": "busy", "moved": [], "left": [
+                {"child": "a", "instance": 0, "text": "busy"}], "result": "aborted"}, 1),
+            (["drain"], {"code": "partly", "text": "drain: 0 moved, 1 left", "moved": [],
+                         "left": [{"child": "c", "instance": 0, "text": "never"}],
+                         "result": "partly", "reason": "some children are left"}, 5),
+            (["stop", "a"], {"code": "not_found", "text": "no child 'a'"}, 4),
+            (["reload"], {"code": "failed", "text": "x:1:1: a", "errors": ["x:1:1: a"]}, 1),
+            (["wait", "a", "--for=ready"], {"code": "timeout", "text": "not within 1s"}, 1)]
+
+
+@pytest.mark.parametrize("words,answer,exit_status", REFUSALS, ids=lambda v: str(v)[:20])
+def test_json_of_refusals(daemon, words, answer, exit_status):
+    """Programs get the whole of the last line, people the sentence."""
+    done = ask(daemon, *words, "--json", answer=answer)
+    assert done.returncode == exit_status and done.stdout.count("\n") == 1
+    assert json.loads(done.stdout) == {"ok": False, **answer}
+    assert done.stderr.startswith("prochubctl: ")
+    assert ask(daemon, "migrations", "abc", "--json", answer={"migrations": []}).stdout == \
+        '{"migrations":[]}\n'
 
 
 def test_large_answer(daemon):

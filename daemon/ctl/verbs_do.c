@@ -29,7 +29,38 @@ static bool is_failure(const char *result)
 	return false;
 }
 
-/* "web: started", or on standard error "prochubctl: web: failed: reason" */
+/* What an order that is done, or was taken, has made of the child. */
+static const char *outcome_word(const struct ph_ctl *ctl, const char *result)
+{
+	static const struct {
+		const char *verb, *done, *taken;
+	} words[] = {
+		{"start", "running", "is being started"},
+		{"stop", "stopped", "is being stopped"},
+		{"restart", "restarted", "is being restarted"},
+	};
+
+	if (result && strcmp(result, "done") != 0)
+		return result;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (!strcmp(words[i].verb, ctl->command->verb))
+			return ctl->no_wait ? words[i].taken : words[i].done;
+	}
+	return "done";
+}
+
+/* "prochubctl: web: failed: no such file"; codes are no words for people where a sentence is */
+static void tell_failure(const char *name, const char *result, const char *why)
+{
+	if (!why)
+		(void)ph_ctl_fail(PH_EXIT_FAILED, "%s%s", name, result);
+	else if (!strcmp(result, "failed"))
+		(void)ph_ctl_fail(PH_EXIT_FAILED, "%sfailed: %s", name, why);
+	else
+		(void)ph_ctl_fail(PH_EXIT_FAILED, "%s%s", name, why);
+}
+
+/* "web: running", or what went wrong on standard error, where --json leaves it too */
 static void tell_child(const struct ph_view *view, const json_t *entry)
 {
 	const char *result = ph_client_string(entry, "result");
@@ -39,14 +70,14 @@ static void tell_child(const struct ph_view *view, const json_t *entry)
 	ph_view_add_child(view, &text, entry);
 	ph_text_addf(&text, ": ");
 	if (is_failure(result)) {
-		(void)ph_ctl_fail(PH_EXIT_FAILED, "%s%s%s%s", text.s, result, why ? ": " : "",
-			why ? why : "");
-	} else {
-		ph_text_addf(&text, "%s", ph_view_paint(view->ctl, ph_view_state_color(result)));
-		ph_text_add_escaped(&text, result ? result : "done", false);
-		ph_text_addf(&text, "%s",
-			*ph_view_paint(view->ctl, ph_view_state_color(result)) ? PH_COLOR_NONE
-									       : "");
+		tell_failure(text.s, result, why);
+	} else if (!view->ctl->json) {
+		const char *word = outcome_word(view->ctl, result);
+		const char *color = ph_view_paint(view->ctl, ph_view_state_color(word));
+
+		ph_text_addf(&text, "%s", color);
+		ph_text_add_escaped(&text, word, false);
+		ph_text_addf(&text, "%s", *color ? PH_COLOR_NONE : "");
 		if (why) {
 			ph_text_addf(&text, ": ");
 			ph_text_add_escaped(&text, why, false);
@@ -68,8 +99,7 @@ static enum ph_exit children_done(const struct ph_ctl *ctl, const json_t *list)
 	{
 		if (is_failure(ph_client_string(entry, "result")))
 			failures++;
-		if (!ctl->json)
-			tell_child(&view, entry);
+		tell_child(&view, entry);
 	}
 	ph_view_fini(&view);
 	if (failures == 0)

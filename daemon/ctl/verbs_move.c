@@ -27,11 +27,28 @@ static void on_end(void *user)
 	ph_progress_clear(user);
 }
 
+/* Of a child that did not have to move the daemon only says why. */
+static bool is_unmoved(const json_t *entry)
+{
+	return json_object_get(entry, "text") && !json_object_get(entry, "id") &&
+	       !json_object_get(entry, "to");
+}
+
+static size_t count_moved(const json_t *answer)
+{
+	const json_t *moved = json_object_get(answer, "moved"), *entry;
+	size_t n = 0, i;
+
+	json_array_foreach(moved, i, entry) n += !is_unmoved(entry);
+	return n;
+}
+
 /* "web: a -> b, 12.3M in 1.2s, down for 3ms", of which only the name is sure to be there */
 static void tell_moved(const struct ph_view *view, const json_t *entry)
 {
 	struct ph_cell cell = {0};
 	const json_t *from = json_object_get(entry, "from"), *to = json_object_get(entry, "to");
+	const json_t *what = is_unmoved(entry) ? json_object_get(entry, "text") : to;
 
 	if (json_is_string(entry))
 		ph_text_add_value(&cell.text, entry);
@@ -43,9 +60,9 @@ static void tell_moved(const struct ph_view *view, const json_t *entry)
 		ph_text_add_value(&cell.text, from);
 		ph_text_addf(&cell.text, " ->");
 	}
-	ph_text_addf(&cell.text, " %s", to ? "" : "moved");
-	if (to)
-		ph_text_add_value(&cell.text, to);
+	ph_text_addf(&cell.text, " %s", what ? "" : "moved");
+	if (what)
+		ph_text_add_value(&cell.text, what);
 	if (json_object_get(entry, "bytes")) {
 		ph_text_addf(&cell.text, ", ");
 		ph_cell_size(view, entry, "bytes", &cell);
@@ -82,36 +99,74 @@ static enum ph_exit outcome(const struct ph_ctl *ctl, const json_t *answer)
 	const char *result = ph_client_string(answer, "result");
 	const char *reason = ph_client_string(answer, "reason");
 	size_t left = json_array_size(json_object_get(answer, "left"));
-	size_t moved = json_array_size(json_object_get(answer, "moved"));
 
 	if (result && !strcmp(result, "aborted"))
 		return ph_ctl_fail(PH_EXIT_FAILED, "%s: aborted%s%s", ctl->command->verb,
 			reason ? ": " : "", reason ? reason : "");
 	if ((result && !strcmp(result, "partly")) || (!result && left && !ctl->no_wait))
 		return ph_ctl_fail(PH_EXIT_PARTLY, "%s: %zu moved, %zu left%s%s",
-			ctl->command->verb, moved, left, reason ? ": " : "", reason ? reason : "");
+			ctl->command->verb, count_moved(answer), left, reason ? ": " : "",
+			reason ? reason : "");
 	return PH_EXIT_DONE;
+}
+
+static void number(struct ph_progress *progress, const json_t *answer)
+{
+	ph_view_number(&progress->view, json_object_get(answer, "moved"));
+	ph_view_number(&progress->view, json_object_get(answer, "left"));
+}
+
+/* With --no-wait what was taken has not moved yet. */
+static void tell_lists(const struct ph_progress *progress, const json_t *answer)
+{
+	const json_t *moved = json_object_get(answer, "moved"), *entry;
+	bool no_wait = progress->view.ctl->no_wait;
+	size_t i;
+
+	json_array_foreach(moved, i, entry)
+	{
+		if (!no_wait || is_unmoved(entry))
+			tell_moved(&progress->view, entry);
+	}
+	json_array_foreach(json_object_get(answer, "left"), i, entry)
+	{
+		if (!no_wait || ph_client_string(entry, "text"))
+			tell_left(&progress->view, entry);
+	}
 }
 
 static void tell_outcome(const struct ph_progress *progress, const json_t *answer)
 {
 	const struct ph_ctl *ctl = progress->view.ctl;
-	const json_t *moved = json_object_get(answer, "moved"), *entry;
-	const json_t *left = json_object_get(answer, "left");
-	size_t i;
+	size_t moved = json_array_size(json_object_get(answer, "moved"));
 
-	if (ctl->no_wait) { /* nothing has moved yet */
+	tell_lists(progress, answer);
+	if (ctl->no_wait && (!moved || count_moved(answer)))
 		printf("%s: under way; see 'prochubctl migrations'\n", ctl->command->verb);
+	else if (moved || json_array_size(json_object_get(answer, "left")))
 		return;
-	}
-	json_array_foreach(moved, i, entry) tell_moved(&progress->view, entry);
-	if (json_array_size(moved) == 0 && json_array_size(left) == 0) {
-		if (!strcmp(ctl->command->verb, "drain"))
-			puts("drain: done, nothing had to move");
-		else
-			printf("%s: done\n", ctl->command->verb);
-	}
-	json_array_foreach(left, i, entry) tell_left(&progress->view, entry);
+	else if (!strcmp(ctl->command->verb, "drain"))
+		puts("drain: done, nothing had to move");
+	else
+		printf("%s: done\n", ctl->command->verb);
+}
+
+/* Each child that is left with its reason, rather than the one that the sentence names. */
+static bool on_refused(void *user, const json_t *answer, enum ph_exit status)
+{
+	struct ph_progress *progress = user;
+	const struct ph_ctl *ctl = progress->view.ctl;
+	size_t left = json_array_size(json_object_get(answer, "left"));
+	size_t moved = json_array_size(json_object_get(answer, "moved"));
+
+	if (ctl->json || !left)
+		return false;
+	number(progress, answer);
+	tell_lists(progress, answer);
+	if (status == PH_EXIT_PARTLY || moved + left > 1)
+		(void)ph_ctl_fail(status, "%s: %zu moved, %zu left", ctl->command->verb,
+			count_moved(answer), left);
+	return true;
 }
 
 /* `fields` is taken. */
@@ -121,6 +176,7 @@ static enum ph_exit follow(const struct ph_ctl *ctl, json_t *fields)
 	struct ph_ask ask = {
 		.on_more = on_progress,
 		.on_end = on_end,
+		.on_refused = on_refused,
 		.user = &progress,
 		.detachable = true,
 		.patience_ms = ph_client_patience_ms(ctl),
@@ -135,8 +191,7 @@ static enum ph_exit follow(const struct ph_ctl *ctl, json_t *fields)
 	ph_progress_init(&progress, ctl);
 	status = ph_client_ask(ctl, fields, &ask, &answer);
 	if (status == PH_EXIT_DONE) {
-		ph_view_number(&progress.view, json_object_get(answer, "moved"));
-		ph_view_number(&progress.view, json_object_get(answer, "left"));
+		number(&progress, answer);
 		if (ctl->json)
 			ph_view_print_json(answer);
 		else

@@ -606,8 +606,26 @@ def test_start_stop(daemon):
     assert (done.returncode, done.stdout) == (5, "room/1: started\n")
     assert done.stderr == "prochubctl: web: failed: no such file\n"
     assert ask(daemon, "stop", "web", answer={"children": [bad]}).returncode == 1
-    done = ask(daemon, "stop", "web", "--json", answer={"children": [bad]})
-    assert (done.returncode, done.stderr) == (1, "")
+    done = ask(daemon, "stop", "web", "--json", answer={"children": [ok, bad]})
+    assert done.returncode == 5 and json.loads(done.stdout) == {"children": [ok, bad]}
+    assert done.stderr == "prochubctl: web: failed: no such file\n"
+
+
+@pytest.mark.parametrize("verb,done_word,taken", [
+    ("start", "running", "is being started"), ("stop", "stopped", "is being stopped"),
+    ("restart", "restarted", "is being restarted")])
+def test_start_stop_in_plain_words(daemon, verb, done_word, taken):
+    rows = [{"child": "web", "instance": 0, "result": "done"},
+            {"child": "room", "instance": 0, "result": "done"},
+            {"child": "room", "instance": 1, "result": "failed", "text": "x" * 300},
+            {"child": "nope", "instance": None, "result": "not_found", "text": "no child 'nope'"}]
+    done = ask(daemon, verb, "web", "room", "nope", answer={"children": rows})
+    assert done.returncode == 5
+    assert done.stdout == f"web: {done_word}\nroom/0: {done_word}\n"
+    assert done.stderr == "prochubctl: room/1: failed: " + "x" * 300 + "\n" \
+        "prochubctl: nope: no child 'nope'\n"
+    done = ask(daemon, verb, "--no-wait", "web", answer={"children": rows[:1]})
+    assert (done.returncode, done.stdout) == (0, f"web: {taken}\n")
 
 
 def test_wait(daemon):
@@ -668,6 +686,36 @@ def test_drain_partly_and_aborted(daemon):
                                                    "reason": "refused: busy"})
     assert (done.returncode, done.stderr) == (1, "prochubctl: move: aborted: refused: busy\n")
     assert ask(daemon, "drain", "--json", answer=final).returncode == 5
+
+
+def test_all_that_are_left_are_named(daemon):
+    left = [{"child": "web", "instance": 0, "text": "says never"},
+            {"child": "room", "instance": 7, "text": "busy"}]
+    no = {"code": "partly", "text": "drain: 1 moved, 2 left: web/0: says never", "left": left,
+          "moved": [MOVED], "result": "partly", "reason": "some children are left"}
+    done = ask(daemon, "drain", answer=[progress("copy", 1), no])
+    assert done.returncode == 5
+    assert done.stdout.splitlines()[1:] == ["room/3: a -> b, 64.0M in 2.1s, down for 3ms"]
+    assert done.stderr == "prochubctl: web: left where it is: says never\n" \
+        "prochubctl: room/7: left where it is: busy\n" \
+        "prochubctl: drain: 1 moved, 2 left\n"
+    done = ask(daemon, "move", "web", "b", answer={**no, "code": "failed", "moved": [],
+                                                   "left": left[:1]})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "prochubctl: web: left where it is: says never\n"
+
+
+def test_nothing_moved_where_it_is_there_already(daemon):
+    there = [{"child": "room", "instance": i, "text": "it is there already"} for i in (0, 5)]
+    answer = {"moved": there, "left": [], "result": "done"}
+    done = ask(daemon, "move", "room", "a", answer=answer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "room/0: it is there already\nroom/5: it is there already\n"
+    assert ask(daemon, "move", "room", "a", "--no-wait", answer=answer).stdout == done.stdout
+    done = ask(daemon, "move", "room", "b", answer={
+        **answer, "code": "failed", "text": "busy", "moved": [*there, MOVED],
+        "left": [{"child": "room", "instance": 4, "text": "busy"}]})
+    assert done.stderr.endswith("prochubctl: move: 1 moved, 1 left\n")
 
 
 def test_no_wait_and_nothing_to_do(daemon):

@@ -1,5 +1,6 @@
 """One migration: refusals, rejects, limits, big states, retention, and workers that misbehave."""
 
+import json
 import os
 import signal
 import time
@@ -380,7 +381,11 @@ def test_busy_then_never_under_a_drain(cluster):
     room.set("refuse_never")
     result = target.ctl("drain")
     assert result.returncode == 5, result
-    assert "room" in result.stderr + result.stdout
+    assert "prochubctl: room: left where it is: " in result.stderr, result
+    result = target.ctl("drain", "--json")
+    answer = json.loads(result.stdout)
+    assert result.returncode == 5 and not answer["ok"] and answer["code"] == "partly", result
+    assert [(c["child"], c["instance"]) for c in answer["left"]] == [("room", 0)]
     client.acks(10)
     assert target.child("room")["node"] == target.name
     room.clear()

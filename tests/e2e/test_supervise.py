@@ -180,6 +180,11 @@ def one():
     made.close(orderly=True)
 
 
+def test_move_to_where_it_is(one):
+    result = one.ctl("move", "web", "a")
+    assert (result.returncode, result.stdout) == (0, "web: it is there already\n"), result
+
+
 def test_status_is_what_people_were_promised(one):
     status = one.status()
     assert status["node"] == "a" and status["quorum"] is None and status["migrations"] == []

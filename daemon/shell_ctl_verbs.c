@@ -164,7 +164,7 @@ static const struct ph_ctl_verb verbs[] = {
 	CHILDREN_ORDER("restart", RESTART),
 	MOVE_ORDER("move", MOVE, ONE | MOVES, BIT(CHILD) | BIT(NODE)),
 	MOVE_ORDER("drain", DRAIN, MOVES, 0),
-	MOVE_ORDER("undrain", UNDRAIN, MOVES, 0),
+	MOVE_ORDER("undrain", UNDRAIN, BIT(NODE) | BIT(NO_WAIT), 0),
 	{"wait", ONE | BIT(FOR) | BIT(TIMEOUT), BIT(CHILD) | BIT(FOR), ph_ctl_run_wait,
 		ph_ctl_answered_move, ph_ctl_done_wait, PH_VERB_WAIT},
 };

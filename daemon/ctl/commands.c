@@ -19,7 +19,6 @@ enum {
 #define WAITING PH_OPTION_NO_WAIT
 #define MOVING (PH_OPTION_NO_WAIT | PH_OPTION_FORCE)
 #define EVENTS (PH_OPTION_FOLLOW | PH_OPTION_SINCE)
-#define RELOAD (PH_OPTION_DRY_RUN | PH_OPTION_CLUSTER)
 
 /* kinds: c child, n node, i migration id, w anything */
 static const struct ph_command command_rows[] = {
@@ -45,7 +44,7 @@ static const struct ph_command command_rows[] = {
 		ph_verb_move},
 	{"drain", "[NODE]", "n", 0, 1, MOVING, 0, "move all children away from a node",
 		ph_verb_drain},
-	{"undrain", "[NODE]", "n", 0, 1, MOVING, 0, "let a drained node have children again",
+	{"undrain", "[NODE]", "n", 0, 1, WAITING, 0, "let a drained node have children again",
 		ph_verb_drain},
 	{"rebalance", "", "w", 0, ANY, 0, 0, "even out the load", NULL},
 	{"cancel", "MIGRATION", "w", 0, ANY, 0, 0, "abort a migration", NULL},
@@ -55,7 +54,8 @@ static const struct ph_command command_rows[] = {
 		ph_verb_wait},
 	{"logs", "CHILD", "w", 0, ANY, PH_OPTION_FOLLOW, 0, "the output of a child", NULL},
 	{"events", "", "", 0, 0, EVENTS, READ_MS, "what happened, as JSON lines", ph_verb_events},
-	{"reload", "", "", 0, 0, RELOAD, 0, "read the configuration again", ph_verb_reload},
+	{"reload", "", "", 0, 0, PH_OPTION_DRY_RUN, 0, "read the configuration again",
+		ph_verb_reload},
 	{"check", "[FILE]", "w", 0, 1, 0, 0, "check a configuration, change nothing",
 		ph_verb_check},
 	{"keygen", "[FILE]", "w", 0, 1, 0, 0, "make a cluster key; never over a file",
@@ -174,6 +174,7 @@ static void help_all(void)
 		printf("%s %s", separator, command_rows[i].verb);
 		separator = "";
 	}
+	ph_options_later();
 	printf("%s\nA child is named room (all its instances) or room/17 (one).\n\nExit status:\n",
 		*separator ? "" : "\n");
 #define X(name, number, meaning) printf("  %3d  %s\n", number, meaning);

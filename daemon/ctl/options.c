@@ -21,9 +21,9 @@ struct option_row {
 	char letter;	   /* short form, 0: none */
 	const char *value; /* what the help calls the value; OPTION_WORD: the words, with bars */
 	enum option_type type;
-	size_t offset; /* of the field in struct ph_ctl */
-	unsigned bit;  /* 0: goes with every verb */
-	const char *help;
+	size_t offset;	  /* of the field in struct ph_ctl */
+	unsigned bit;	  /* 0: goes with every verb */
+	const char *help; /* NULL: not available in this version */
 };
 
 static const struct option_row option_rows[] = {
@@ -44,7 +44,7 @@ static const struct option_row option_rows[] = {
 	{"no-wait", 0, NULL, OPTION_FLAG, offsetof(struct ph_ctl, no_wait), PH_OPTION_NO_WAIT,
 		"return as soon as the daemon has taken the order"},
 	{"force", 0, NULL, OPTION_FLAG, offsetof(struct ph_ctl, force), PH_OPTION_FORCE,
-		"also move workers that say busy or never"},
+		"even if the worker says busy or never; move: or placement says no"},
 	{"for", 0, "ready|stopped|moved", OPTION_WORD, offsetof(struct ph_ctl, wait_for),
 		PH_OPTION_FOR, "what to wait for"},
 	{"since", 0, "WHEN", OPTION_TEXT, offsetof(struct ph_ctl, since), PH_OPTION_SINCE,
@@ -53,8 +53,7 @@ static const struct option_row option_rows[] = {
 		"go on with what happens from now on"},
 	{"dry-run", 0, NULL, OPTION_FLAG, offsetof(struct ph_ctl, dry_run), PH_OPTION_DRY_RUN,
 		"say what would change, and change nothing"},
-	{"cluster", 0, NULL, OPTION_FLAG, offsetof(struct ph_ctl, cluster), PH_OPTION_CLUSTER,
-		"spread the new configuration to all nodes"},
+	{"cluster", 0, NULL, OPTION_FLAG, 0, 0, NULL},
 };
 
 enum {
@@ -73,7 +72,8 @@ static const struct option_row *option_find(const char *word, size_t n, struct p
 	for (size_t i = 0; i < OPTION_COUNT && !found; i++) {
 		if (!strcmp(option_rows[i].name, name))
 			found = &option_rows[i];
-		ph_nearest_offer(&nearest, option_rows[i].name);
+		if (option_rows[i].help)
+			ph_nearest_offer(&nearest, option_rows[i].name);
 	}
 	if (!found && nearest.best)
 		(void)ph_err_set(err, EINVAL, "unknown option '--%s', did you mean '--%s'?", name,
@@ -188,6 +188,9 @@ static int option_take(
 	}
 	if (!row)
 		return -EINVAL;
+	if (!row->help)
+		return ph_err_set(
+			err, ENOSYS, "'--%s' is not available in this version", row->name);
 	if (row->type == OPTION_FLAG && value)
 		return ph_err_set(err, EINVAL, "--%s takes no value", row->name);
 	if (row->type != OPTION_FLAG && !value) {
@@ -250,13 +253,21 @@ void ph_options_help(unsigned bits)
 		const struct option_row *row = &option_rows[i];
 		char letter[8] = "    ", left[64];
 
-		if (bits ? !(row->bit & bits) : row->bit)
+		if (!row->help || (bits ? !(row->bit & bits) : row->bit))
 			continue;
 		if (row->letter)
 			(void)snprintf(letter, sizeof(letter), "-%c, ", row->letter);
 		(void)snprintf(left, sizeof(left), "%s--%s%s%s", letter, row->name,
 			row->value ? "=" : "", row->value ? row->value : "");
 		printf("  %-31s %s\n", left, row->help);
+	}
+}
+
+void ph_options_later(void)
+{
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
+		if (!option_rows[i].help)
+			printf(" --%s", option_rows[i].name);
 	}
 }
 

@@ -19,13 +19,13 @@ enum ph_option_bit {
 	PH_OPTION_SINCE = 1 << 3,
 	PH_OPTION_FOLLOW = 1 << 4,
 	PH_OPTION_DRY_RUN = 1 << 5,
-	PH_OPTION_CLUSTER = 1 << 6,
 };
 
 /*
  * Sorts argv (borrowed) into `ret`: options into their fields, the first other word as verb into
  * *ret_verb (NULL: none), the rest into ret->args, which the caller frees. *ret_given gets the bits
- * of the options that were there. Errors: -EINVAL unknown option, bad or missing value.
+ * of the options that were there. Errors: -EINVAL unknown option, bad or missing value; -ENOSYS one
+ * of a later version.
  */
 PH_MUST_CHECK int ph_options_parse(int argc, char **argv, struct ph_ctl *ret, const char **ret_verb,
 	unsigned *ret_given, struct ph_err *err);
@@ -42,6 +42,8 @@ PH_MUST_CHECK int ph_options_duration(const char *text, uint64_t *ret_ms);
 
 /* Prints help lines: the options with a bit of `bits`, or with bits 0 those that go with all. */
 void ph_options_help(unsigned bits);
+/* Prints " --cluster" and so on: those of later versions. */
+void ph_options_later(void);
 /* Prints " [--no-wait]" and so on for the options of `bits`. */
 void ph_options_synopsis(unsigned bits);
 

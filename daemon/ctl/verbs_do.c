@@ -212,8 +212,6 @@ enum ph_exit ph_verb_reload(const struct ph_ctl *ctl)
 
 	if (ctl->dry_run)
 		(void)json_object_set_new(fields, "dry_run", json_true());
-	if (ctl->cluster)
-		(void)json_object_set_new(fields, "cluster", json_true());
 	status = ph_client_ask_once(ctl, fields, &answer);
 	if (status != PH_EXIT_DONE)
 		return status;

@@ -173,6 +173,11 @@ WRONG = [
     (["wait", "web", "--for=done"], "--for: expected ready|stopped|moved, not 'done'"),
     (["events", "--since=yesterday"], "--since: 'yesterday' is no duration (10m), no time "
      "(2026-01-31T12:00:00Z), and no sequence number"),
+    (["undrain", "--force"],
+     "--force does not go with 'undrain'; see 'prochubctl undrain --help'"),
+    (["reload", "--cluster"], "'--cluster' is not available in this version"),
+    (["--cluster", "reload", "--help"], "'--cluster' is not available in this version"),
+    (["reload", "--clustre"], "unknown option '--clustre'; see 'prochubctl --help'"),
     (["reload", "now"], "'reload': one word too many: 'now'"),
     (["check", "a", "b"], "'check': one word too many: 'b'"),
     (["keygen", "a", "b"], "'keygen': one word too many: 'b'"),
@@ -200,7 +205,7 @@ def test_help_and_version():
     done = ctl("--help")
     assert done.returncode == 0 and done.stderr == ""
     for word in ("status [CHILD...]", "move CHILD NODE", "--socket=PATH", "-f, --follow",
-                 "Not in this version: top signal", "  130  "):
+                 "Not in this version: top signal", " --cluster\n", "  130  "):
         assert word in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
     assert ctl("-h").stdout == done.stdout
@@ -217,8 +222,12 @@ def test_help_of_verbs(verb):
     assert "--json" in done.stdout and f"  {verb}" in ctl("--help").stdout
 
 
-def test_help_of_wait_names_its_option():
+def test_help_names_the_options_of_a_verb():
     assert "[--for=ready|stopped|moved]" in ctl("--help", "wait").stdout
+    assert "--cluster" not in ctl("reload", "--help").stdout
+    assert "--force" not in ctl("undrain", "--help").stdout
+    assert "busy or never" in ctl("move", "--help").stdout
+    assert "placement" in ctl("move", "--help").stdout
 
 
 # ---- requests
@@ -248,7 +257,7 @@ REQUESTS = [
     (["events", "-f", "--since=2026-01-31T12:00:00.5+01:00"],
      {"op": "events", "follow": True, "since": "2026-01-31T12:00:00.5+01:00"}),
     (["reload"], {"op": "reload"}),
-    (["reload", "--dry-run", "--cluster"], {"op": "reload", "dry_run": True, "cluster": True}),
+    (["reload", "--dry-run"], {"op": "reload", "dry_run": True}),
 ]
 
 

@@ -889,7 +889,40 @@ def test_check(ctl_copy, tmp_path, exit_status):
                 (exit_status, f"{place}: {args}\n", "wrong\n")
 
 
+@pytest.mark.parametrize("exit_status", [0, 2])
+def test_check_json(ctl_copy, exit_status):
+    lines = 'for i in 1 2; do echo "prochubd: a.yaml:$i:1: wrong: x" >&2; done\n'
+    script(ctl_copy.parent / "prochubd", f"echo said\n{lines if exit_status else ''}"
+           f"exit {exit_status}\n")
+    for words in ([], ["a.yaml"], [b"\xff.yaml"]):
+        done = subprocess.run([ctl_copy, "check", "--json", "--", *words], env=environment(),
+                              text=True, capture_output=True, timeout=20)
+        errors = ["a.yaml:1:1: wrong: x", "a.yaml:2:1: wrong: x"]
+        assert done.returncode == exit_status
+        assert done.stderr == "".join(f"prochubd: {e}\n" for e in errors if exit_status)
+        file = words[0] if words and words[0] == "a.yaml" else "\\xff.yaml" if words else None
+        assert json.loads(done.stdout) == (
+            {"ok": False, "file": file, "code": "failed", "text": errors[0], "errors": errors}
+            if exit_status else {"ok": True, "file": file})
+
+
+def test_keygen_json(tmp_path):
+    made = json.loads(ctl("keygen", "--json").stdout)
+    assert made["ok"] and re.fullmatch("[0-9a-f]{64}", made["key"])
+    path = tmp_path / "k"
+    done = ctl("keygen", path, "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"ok": True, "file": str(path)})
+    done = ctl("keygen", path, "--json")
+    text = f"keygen: {path} exists and is left as it is"
+    assert (done.returncode, done.stderr) == (1, f"prochubctl: {text}\n")
+    assert json.loads(done.stdout) == {
+        "ok": False, "file": str(path), "code": "failed", "text": text}
+
+
 def test_check_without_daemon(ctl_copy):
+    done = subprocess.run([ctl_copy, "check", "--json"], env=environment(PATH="/nonexistent"),
+                          text=True, capture_output=True, timeout=20)
+    assert done.returncode == 1 and "cannot run prochubd" in json.loads(done.stdout)["text"]
     done = subprocess.run([ctl_copy, "check"], env=environment(PATH="/nonexistent"), text=True,
                           capture_output=True, timeout=20)
     assert done.returncode == 1

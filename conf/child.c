@@ -74,7 +74,7 @@ static int load_options(
 		.where = where,
 	};
 	int rc = ph_conf_load_section(ld, &scope, value, "");
-	bool nothing = value->kind != PH_CONF_MAPPING && !ph_conf_node_null(value);
+	bool nothing = value->kind != PH_CONF_MAPPING && !ph_conf_node_empty(value);
 	return rc < 0 || nothing ? rc : ph_conf_check_child(ld, child);
 }
 

@@ -164,11 +164,12 @@ static int load_defaults(struct ph_conf_loader *ld, struct ph_conf *conf, struct
 
 static int gather(struct ph_conf_loader *ld, struct documents *docs, const struct ph_conf_node *map)
 {
-	if (ph_conf_node_null(map))
+	if (ph_conf_node_empty(map))
 		return 0;
 	if (map->kind != PH_CONF_MAPPING) {
 		ph_conf_errors_add(ld->errors, ph_conf_node_place(ld, map),
-			"children: expected a mapping (name: options)");
+			"children: expected a mapping (name: options)%s",
+			ph_conf_node_null(map) ? ", found null" : "");
 		return 0;
 	}
 	int rc = ph_conf_node_twice(ld->file, map, "children", ld->errors);

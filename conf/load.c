@@ -281,10 +281,12 @@ int ph_conf_load_section(struct ph_conf_loader *ld, struct ph_conf_scope *scope,
 {
 	char at[PH_CONF_WHERE_SIZE], full[PH_CONF_WHERE_SIZE];
 	(void)snprintf(at, sizeof at, "%.*s", (int)(strlen(section) - (*section != '\0')), section);
-	if (ph_conf_node_null(node))
+	if (ph_conf_node_empty(node))
 		return 0;
 	if (node->kind != PH_CONF_MAPPING) {
-		complain(ld, scope, at, node, "expected a mapping (name: value)");
+		complain(ld, scope, at, node,
+			ph_conf_node_null(node) ? "expected a mapping (name: value), found null"
+						: "expected a mapping (name: value)");
 		return 0;
 	}
 	int rc = ph_conf_node_twice(ld->file, node, full_path(scope, at, full), ld->errors);

@@ -34,7 +34,8 @@ struct ph_conf_scope {
 
 #define PH_CONF_WHERE_SIZE 160
 
-/* Loads a mapping; `section` is "" at the top. A null section is an empty one. */
+/* Loads a mapping; `section` is "" at the top. Where nothing is written it is empty; a
+ * null that is written is refused: it may have been meant for an option. */
 PH_MUST_CHECK int ph_conf_load_section(struct ph_conf_loader *ld, struct ph_conf_scope *scope,
 	const struct ph_conf_node *node, const char *section);
 /* Sets what no file has set to the default of its row. */

@@ -12,6 +12,8 @@
 static int unexpected(const struct ph_conf_option *o, const char *text, struct ph_err *err)
 {
 	char shown[PH_CONF_SHOWN_SIZE];
+	if (o->type == PH_CONF_TEXT) /* which takes every other one */
+		return ph_err_set(err, EINVAL, "expected a name, found an empty text");
 	return ph_err_set(err, EINVAL, "'%s' is not %s", ph_conf_shown(text, shown),
 		ph_conf_type_words(o->type));
 }

@@ -302,6 +302,11 @@ bool ph_conf_node_null(const struct ph_conf_node *node)
 	return false;
 }
 
+bool ph_conf_node_empty(const struct ph_conf_node *node)
+{
+	return node->kind == PH_CONF_SCALAR && node->plain && node->text[0] == '\0';
+}
+
 static int by_key(const void *a, const void *b)
 {
 	struct ph_conf_item *const *x = a, *const *y = b;

@@ -53,6 +53,8 @@ void ph_conf_tree_free(struct ph_conf_tree *tree);
 
 /* YAML's null: a plain ~, null or nothing. */
 bool ph_conf_node_null(const struct ph_conf_node *node);
+/* Only that nothing: a section of which all options are comments. */
+bool ph_conf_node_empty(const struct ph_conf_node *node);
 
 /* Marks the keys of a mapping that stand twice (`again`) and adds an error for each. */
 PH_MUST_CHECK int ph_conf_node_twice(const char *file, const struct ph_conf_node *map,

@@ -89,6 +89,23 @@ START_TEST(test_all_of_a_child)
 }
 END_TEST
 
+START_TEST(test_word_null)
+{
+	static const char *const texts[] = {"null", "\"null\"", "'null'"};
+	for (size_t i = 0; i < LENGTH(texts); i++) {
+		char text[128];
+		(void)snprintf(text, sizeof text, "children: {w: {command: [a], log: {to: %s}}}",
+			texts[i]);
+		struct ph_conf *conf = load_good(text);
+		ck_assert_int_eq(conf->children[0]->log.to, PH_CONF_LOG_NULL);
+		ph_conf_free(conf);
+	}
+	struct ph_conf *conf = load_good("children:\n  w:\n    command: [a]\n    log:\n");
+	ck_assert_int_eq(conf->children[0]->log.to, PH_CONF_LOG_INHERIT);
+	ph_conf_free(conf);
+}
+END_TEST
+
 /* One mistake, its place, its sentence. */
 START_TEST(test_sentences)
 {
@@ -165,6 +182,20 @@ START_TEST(test_sentences)
 			"1:43: children.web.instances: '0' is out of range (1 to 100000)"},
 		{"children: {web: {}}", "1:12: children.web: 'command' is missing"},
 		{"children: {web: }", "1:12: children.web: 'command' is missing"},
+		{"children: {web: {command: [a], log: null}}",
+			"1:37: children.web.log: expected a mapping (name: value), found null"},
+		{"children: {web: {command: [a], log: {to: ~}}}",
+			"1:42: children.web.log.to: expected a value, not null (quote it if it is "
+			"a text)"},
+		{"children: {web: null}",
+			"1:17: children.web: expected a mapping (name: value), found null"},
+		{"children: ~", "1:11: children: expected a mapping (name: options), found null"},
+		{"node: Null", "1:7: node: expected a mapping (name: value), found null"},
+		{"null", "1:1: expected a mapping (name: value), found null"},
+		{"children: {web: {command: [a], user: ''}}",
+			"1:38: children.web.user: expected a name, found an empty text"},
+		{"control: {group: \"\"}",
+			"1:18: control.group: expected a name, found an empty text"},
 		{"children: {web: [a]}", "1:17: children.web: expected a mapping (name: value)"},
 		{"children: [web]", "1:11: children: expected a mapping (name: options)"},
 		{"children: {.web: {}}",
@@ -482,9 +513,9 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {test_empty_is_a_configuration, test_child_defaults,
-		test_all_of_a_child, test_sentences, test_cluster_sentences, test_cluster_fields,
-		test_many_peers, test_errors_in_order_and_bounded, test_defaults,
-		test_standard_files, test_not_root, test_accounts, test_socket_path,
+		test_all_of_a_child, test_word_null, test_sentences, test_cluster_sentences,
+		test_cluster_fields, test_many_peers, test_errors_in_order_and_bounded,
+		test_defaults, test_standard_files, test_not_root, test_accounts, test_socket_path,
 		test_children_at_run_time, test_system_environment};
 	return run_suite("conf", tests, LENGTH(tests));
 }

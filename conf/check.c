@@ -83,6 +83,67 @@ static int default_state_dir(struct ph_conf_loader *ld, struct ph_conf *conf)
 	return 0;
 }
 
+#define PATH_SIZE 4096
+
+/* "/a/b" of "//a/./c/../b/", "" of "/"; links are not followed, the folders need not exist yet. */
+static void normal_path(const char *path, char ret[PATH_SIZE])
+{
+	size_t n = 0;
+	while (*(path += strspn(path, "/"))) {
+		size_t length = strcspn(path, "/");
+		bool dots = length <= 2 && strspn(path, ".") >= length;
+		if (dots && length == 2)
+			while (n > 0 && ret[--n] != '/')
+				;
+		if (!dots && n + 1 + length < PATH_SIZE) {
+			ret[n++] = '/';
+			memcpy(ret + n, path, length);
+			n += length;
+		}
+		path += length;
+	}
+	ret[n] = '\0';
+}
+
+/* What the daemon makes in the two folders, beside hidden files that it renames to these. */
+#define RUN_NAMES "|control.sock|worker.sock|notify.sock|state|lock|"
+#define STATE_NAMES "|incarnation|journal|lock|"
+
+/* Where `path` is inside `dir` with a first name that is one of `names`, that name. */
+static bool taken_name(const char *dir, const char *path, const char *names, char ret[32])
+{
+	char from[PATH_SIZE], to[PATH_SIZE], word[32];
+	normal_path(dir, from);
+	normal_path(path, to);
+	size_t n = strlen(from);
+	if (strncmp(from, to, n) != 0 || to[n] != '/')
+		return false;
+	int length = (int)strcspn(to + n + 1, "/");
+	int written = snprintf(word, sizeof word, "|%.*s|", length, to + n + 1);
+	if (written < 0 || (size_t)written >= sizeof word || !strstr(names, word))
+		return false;
+	(void)snprintf(ret, 32, "%.*s", length, to + n + 1);
+	return true;
+}
+
+static void check_dirs(struct ph_conf_loader *ld, const struct ph_conf *conf)
+{
+	const char *run = conf->node.run_dir, *state = conf->node.state_dir;
+	const char *at = is_set(conf, "node.state_dir") ? "node.state_dir" : "node.run_dir";
+	char from[PATH_SIZE], to[PATH_SIZE], name[32];
+	if (!run || !state)
+		return;
+	normal_path(run, from);
+	normal_path(state, to);
+	if (strcmp(from, to) == 0)
+		complain(ld, conf, at, "node.run_dir and node.state_dir must be two folders");
+	else if (taken_name(run, state, RUN_NAMES, name))
+		complain(ld, conf, at, "'%s' in node.run_dir is a file of the daemon's own", name);
+	else if (taken_name(state, run, STATE_NAMES, name))
+		complain(
+			ld, conf, at, "'%s' in node.state_dir is a file of the daemon's own", name);
+}
+
 static int check_node(struct ph_conf_loader *ld, struct ph_conf *conf)
 {
 	int rc = 0;
@@ -93,6 +154,7 @@ static int check_node(struct ph_conf_loader *ld, struct ph_conf *conf)
 		rc = default_state_dir(ld, conf);
 	if (rc < 0 || !conf->node.run_dir)
 		return rc;
+	check_dirs(ld, conf);
 	size_t n = strlen(conf->node.run_dir) + strlen("/" LONGEST_SOCKET);
 	if (n > SOCKET_PATH_MAX)
 		complain(ld, conf, "node.run_dir",

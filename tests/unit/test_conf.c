@@ -477,6 +477,50 @@ START_TEST(test_socket_path)
 }
 END_TEST
 
+START_TEST(test_dirs_apart)
+{
+	static const struct {
+		const char *dirs, *sentence; /* NULL: accepted */
+	} rows[] = {
+		{"run_dir: /x, state_dir: /x/s", NULL},
+		{"run_dir: /x, state_dir: /x/statement", NULL},
+		{"run_dir: /x, state_dir: /x/a/state", NULL},
+		{"run_dir: /x, state_dir: /xstate", NULL},
+		{"run_dir: /x/run, state_dir: /x", NULL},
+		{"run_dir: /, state_dir: /s", NULL},
+		{"run_dir: /x, state_dir: /x", "1:21: node.state_dir: node.run_dir and "
+					       "node.state_dir must be two folders"},
+		{"run_dir: /x/y, state_dir: //x/./z/../y/",
+			"1:23: node.state_dir: node.run_dir and node.state_dir must be two "
+			"folders"},
+		{"run_dir: /x, state_dir: /x/state",
+			"1:21: node.state_dir: 'state' in node.run_dir is a file of the daemon's "
+			"own"},
+		{"run_dir: /x, state_dir: /x//state/below",
+			"1:21: node.state_dir: 'state' in node.run_dir is a file of the daemon's "
+			"own"},
+		{"run_dir: /x, state_dir: /x/control.sock",
+			"1:21: node.state_dir: 'control.sock' in node.run_dir is a file of the "
+			"daemon's own"},
+		{"run_dir: /var/lib/prochub/journal",
+			"1:8: node.run_dir: 'journal' in node.state_dir is a file of the daemon's "
+			"own"},
+		{"state_dir: /run/prochub/lock",
+			"1:8: node.state_dir: 'lock' in node.run_dir is a file of the daemon's "
+			"own"},
+	};
+	for (size_t i = 0; i < LENGTH(rows); i++) {
+		char text[256], sentence[256];
+		(void)snprintf(text, sizeof text, "node: {%s}", rows[i].dirs);
+		(void)snprintf(sentence, sizeof sentence, "prochub.yaml:%s", rows[i].sentence);
+		if (rows[i].sentence)
+			refuse(text, sentence);
+		else
+			ph_conf_free(load_good(text));
+	}
+}
+END_TEST
+
 START_TEST(test_children_at_run_time)
 {
 	struct ph_conf_env env = env_root();
@@ -516,6 +560,6 @@ int main(void)
 		test_all_of_a_child, test_word_null, test_sentences, test_cluster_sentences,
 		test_cluster_fields, test_many_peers, test_errors_in_order_and_bounded,
 		test_defaults, test_standard_files, test_not_root, test_accounts, test_socket_path,
-		test_children_at_run_time, test_system_environment};
+		test_dirs_apart, test_children_at_run_time, test_system_environment};
 	return run_suite("conf", tests, LENGTH(tests));
 }

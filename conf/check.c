@@ -248,6 +248,21 @@ static void check_seal(struct ph_conf_loader *ld, struct ph_conf *conf)
 			"only 'none' is possible without cluster.key_file");
 }
 
+/* The place is that of the value: it is the file that is bad, not the option. */
+static void check_key_file(struct ph_conf_loader *ld, const struct ph_conf *conf)
+{
+	size_t row = ph_conf_option_index(&ph_conf_daemon_table, "cluster.key_file");
+	const struct ph_conf_node *value = ld->values[row];
+	struct ph_err err = {""};
+	if (!conf->cluster.key_file || !value || !ld->env->check_key)
+		return;
+	if (ld->env->check_key(ld->env->arg, conf->cluster.key_file, conf->cluster.name.s, &err) <
+		0)
+		ph_conf_errors_add(ld->errors,
+			(struct ph_conf_place){conf->origin[row].file, value->line, value->column},
+			"cluster.key_file: %s", err.text);
+}
+
 static void check_control(struct ph_conf_loader *ld, const struct ph_conf *conf)
 {
 	const struct ph_conf_option *o =
@@ -268,6 +283,7 @@ int ph_conf_check_daemon(struct ph_conf_loader *ld, struct ph_conf *conf)
 		return rc;
 	check_fence(ld, conf);
 	check_seal(ld, conf);
+	check_key_file(ld, conf);
 	check_control(ld, conf);
 	return 0;
 }

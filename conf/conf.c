@@ -125,6 +125,7 @@ static int load_daemon(struct ph_conf_loader *ld, struct ph_conf *conf, struct d
 		.table = &ph_conf_daemon_table,
 		.holder = conf,
 		.origin = conf->origin,
+		.values = ld->values,
 		.where = "",
 		.only = "|defaults|children|",
 	};
@@ -260,13 +261,16 @@ static int load_children(struct ph_conf_loader *ld, struct ph_conf *conf, struct
 
 static int load_all(struct ph_conf_loader *ld, struct ph_conf *conf, struct documents *docs)
 {
-	int rc = load_daemon(ld, conf, docs);
+	ld->values = calloc(ph_conf_daemon_table.n, sizeof *ld->values);
+	int rc = ld->values ? load_daemon(ld, conf, docs) : -ENOMEM;
 	if (rc == 0)
 		rc = load_defaults(ld, conf, docs);
 	if (rc == 0)
 		rc = load_children(ld, conf, docs);
 	if (rc == 0 && !docs->children_only)
 		rc = ph_conf_check_daemon(ld, conf);
+	free(ld->values);
+	ld->values = NULL;
 	return rc;
 }
 

@@ -3,7 +3,7 @@
  *
  * Decides what a legal configuration is and what every option means; all options stand in one
  * table (conf/options.h). Must not know how a child is run, what a socket is, or what a key file
- * holds: paths are only text here.
+ * holds: paths are only text here, and who knows it is asked (struct ph_conf_env).
  * Always: a struct ph_conf that a function returned is complete and has passed all checks; a bad
  * file returns none, and the sentences in struct ph_conf_errors name its every mistake (the first
  * 20) with file, line and column. Work and memory are bounded whatever a file holds.
@@ -210,6 +210,10 @@ struct ph_conf_env {
 	const char *etc;	    /* where no file is named: etc/prochub.yaml, etc/conf.d */
 	uint32_t uid;		    /* effective; 0 may set user and group of children */
 	bool check_users;	    /* look users and groups up (only uid 0 does) */
+	/* Is cluster.key_file good? Negative with a sentence, which gets the place of the value;
+	 * NULL: nobody looks. Called at most once a load, with the name of the cluster. */
+	int (*check_key)(void *arg, const char *path, const char *cluster, struct ph_err *err);
+	void *arg;
 };
 void ph_conf_env_system(struct ph_conf_env *ret);
 

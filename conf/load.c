@@ -230,6 +230,8 @@ static int load_option(struct ph_conf_loader *ld, const struct leaf *leaf)
 	}
 	*origin = (struct ph_conf_origin){
 		PH_CONF_FROM_FILE, ld->file, leaf->key->line, leaf->key->column};
+	if (scope->values)
+		scope->values[leaf->o - scope->table->rows] = leaf->value;
 	switch (ph_conf_shape(leaf->o->type)) {
 	case PH_CONF_SHAPE_LIST:
 		return load_list(ld, leaf);

@@ -18,18 +18,20 @@
 struct ph_conf_loader {
 	const struct ph_conf_env *env; /* NULL: a text of ours, nothing is expanded or looked up */
 	struct ph_conf_errors *errors;
-	const char *file;	  /* of the nodes at hand; lives as long as the configuration */
-	size_t spent;		  /* of the budget */
-	char user[64], group[64]; /* the last ones that exist: most children share one */
+	const char *file; /* of the nodes at hand; lives as long as the configuration */
+	size_t spent;	  /* of the budget */
+	const struct ph_conf_node **values; /* of the daemon's options, one a row; NULL: not set */
+	char user[64], group[64];	    /* the last ones that exist: most children share one */
 };
 
 /* Where options go. */
 struct ph_conf_scope {
 	const struct ph_conf_table *table;
 	void *holder;
-	struct ph_conf_origin *origin; /* one a row */
-	const char *where;	       /* before the path in errors: "children.web", or "" */
-	const char *only;	       /* keys at the top that belong to others, "|a|b|", or NULL */
+	struct ph_conf_origin *origin;	    /* one a row */
+	const struct ph_conf_node **values; /* one a row, filled with what is written; or NULL */
+	const char *where;		    /* before the path in errors: "children.web", or "" */
+	const char *only; /* keys at the top that belong to others, "|a|b|", or NULL */
 };
 
 #define PH_CONF_WHERE_SIZE 160

@@ -174,6 +174,12 @@ void ph_shell_specs_free(struct ph_shell_specs *specs);
 void ph_shell_configure(struct ph_shell *shell, const struct ph_conf *conf);
 
 /*
+ * ph_conf_load() for this process, with the keys of cluster.key_file (NULL: there is none), whose
+ * errors are among `errors`. With an error neither result is touched.
+ */
+PH_MUST_CHECK int ph_shell_load(const char *file, struct ph_conf **ret_conf,
+	struct ph_keyring **ret_ring, struct ph_conf_errors *errors);
+/*
  * Reads the configuration again. `dry_run`: only what would change. 0, and *ret_diff (where not
  * NULL) is the caller's: {"children":[{"child","change":"added|removed|changed","restart",
  * "options":[...]}],"options":[{"option","reloadable"}]}. -EINVAL and others: refused, the old one

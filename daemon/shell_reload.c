@@ -3,8 +3,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/sdnotify.h"
+#include "proto/seal.h"
 #include "shell_parts.h"
+
+static int take_key(void *arg, const char *path, const char *cluster, struct ph_err *err)
+{
+	struct ph_keyring **ring = arg;
+	ph_keyring_free(*ring);
+	*ring = NULL;
+	return ph_keyring_load(path, cluster, ring, err);
+}
+
+int ph_shell_load(const char *file, struct ph_conf **ret_conf, struct ph_keyring **ret_ring,
+	struct ph_conf_errors *errors)
+{
+	struct ph_keyring *ring = NULL;
+	struct ph_conf_env env;
+	ph_conf_env_system(&env);
+	env.check_key = take_key;
+	env.arg = &ring;
+	int error = ph_conf_load(file, &env, ret_conf, errors);
+	if (error)
+		ph_keyring_free(ring);
+	else
+		*ret_ring = ring;
+	return error;
+}
 
 static const char *const change_words[] = {
 	[PH_CONF_ADDED] = "added",
@@ -78,7 +102,9 @@ int ph_shell_reload(struct ph_shell *shell, bool dry_run, json_t **ret_diff, str
 	struct ph_conf_errors *errors = ph_shell_alloc(sizeof *errors);
 	struct ph_conf_diff *diff = NULL;
 	struct ph_conf *conf = NULL;
-	int error = ph_conf_load(shell->conf_file, NULL, &conf, errors);
+	struct ph_keyring *ring = NULL;
+	int error = ph_shell_load(shell->conf_file, &conf, &ring, errors);
+	ph_keyring_free(ring); /* the one of the start stays; this one was to be good */
 	if (error)
 		error = refuse(shell, errors, error, dry_run, err);
 	free(errors);

@@ -34,27 +34,13 @@ enum {
 static int load(const char *file, struct ph_conf **ret_conf, struct ph_keyring **ret_ring)
 {
 	struct ph_conf_errors *errors = ph_shell_alloc(sizeof *errors);
-	struct ph_conf *conf = NULL;
-	struct ph_err err;
-	int error = ph_conf_load(file, NULL, &conf, errors);
+	int error = ph_shell_load(file, ret_conf, ret_ring, errors);
 	for (size_t i = 0; error && i < errors->n; i++)
 		fprintf(stderr, "prochubd: %s\n", errors->v[i].text.text);
 	if (error && errors->more)
 		fprintf(stderr, "prochubd: and %zu more errors\n", errors->more);
 	free(errors);
-	if (error)
-		return error;
-	if (conf->cluster.key_file) {
-		error = ph_keyring_load(
-			conf->cluster.key_file, conf->cluster.name.s, ret_ring, &err);
-		if (error) {
-			fprintf(stderr, "prochubd: cluster.key_file: %s\n", err.text);
-			ph_conf_free(conf);
-			return error;
-		}
-	}
-	*ret_conf = conf;
-	return 0;
+	return error;
 }
 
 int ph_shell_check(const char *file)

@@ -59,6 +59,8 @@ BAD = {
     "later: swap": ("children:\n  web:\n    command: [a]\n    migration: {strategy: cold-swap}\n",
                     r":4:.*not available in this version"),
     "no key": ("cluster: {listen: tcp://10.0.0.1:7400}\n", r":1:.*key"),
+    "key file": ("cluster:\n  name: x\n  listen: tcp://10.0.0.1:7400\n  key_file: /nonexistent\n",
+                 r":4:13: cluster\.key_file: /nonexistent: No such file or directory"),
     "long path": ("node: {run_dir: /tmp/" + "x" * 120 + "}\n", r"107"),
 }
 
@@ -90,9 +92,10 @@ def test_daemon_refuses_what_check_refuses(cluster):
 
 
 def test_all_errors_in_one_run(check):
-    result = check("node: {nam: x}\ncluster: {setle: 1s}\nchildren:\n  web: {command: 3}\n")
+    result = check("node: {nam: x}\ncluster: {setle: 1s, key_file: /nonexistent}\n"
+                   "children:\n  web: {command: 3}\n")
     assert result.returncode == 2
-    for place in (":1:8:", ":2:11:", ":4:"):
+    for place in (":1:8:", ":2:11:", ":2:32: cluster.key_file: /nonexistent: ", ":4:"):
         assert place in result.stderr + result.stdout
 
 

@@ -288,6 +288,40 @@ START_TEST(test_cluster_sentences)
 }
 END_TEST
 
+static int no_key(void *arg, const char *path, const char *cluster, struct ph_err *err)
+{
+	++*(int *)arg;
+	ck_assert_str_eq(cluster, "main");
+	return strcmp(path, "/good") == 0 ? 0 : ph_err_set(err, ENOENT, "%s: no such key", path);
+}
+
+START_TEST(test_key_file)
+{
+	static const char *const texts[] = {
+		"cluster:\n  listen: tcp://10.0.0.1:7400\n  key_file: /good\n",
+		"node: {weight: x}\ncluster:\n  name: main\n  key_file: /bad\n  setle: 1s\n",
+		"cluster: {key_file: bad}\n",
+		"node: {}\n",
+	};
+	static const struct {
+		size_t errors;
+		int calls;
+	} want[] = {{0, 1}, {3, 1}, {1, 0}, {0, 0}};
+	for (size_t i = 0; i < LENGTH(texts); i++) {
+		int calls = 0;
+		struct ph_conf_env env = env_root();
+		env.check_key = no_key;
+		env.arg = &calls;
+		ph_conf_free(load_with(texts[i], strlen(texts[i]), &env));
+		ck_assert_uint_eq(errors.n, want[i].errors);
+		ck_assert_int_eq(calls, want[i].calls);
+		if (errors.n == 3)
+			ck_assert_str_eq(errors.v[1].text.text,
+				"prochub.yaml:4:13: cluster.key_file: /bad: no such key");
+	}
+}
+END_TEST
+
 START_TEST(test_cluster_fields)
 {
 	struct ph_conf *conf = load_good(
@@ -558,8 +592,9 @@ int main(void)
 {
 	const TTest *const tests[] = {test_empty_is_a_configuration, test_child_defaults,
 		test_all_of_a_child, test_word_null, test_sentences, test_cluster_sentences,
-		test_cluster_fields, test_many_peers, test_errors_in_order_and_bounded,
-		test_defaults, test_standard_files, test_not_root, test_accounts, test_socket_path,
-		test_dirs_apart, test_children_at_run_time, test_system_environment};
+		test_key_file, test_cluster_fields, test_many_peers,
+		test_errors_in_order_and_bounded, test_defaults, test_standard_files, test_not_root,
+		test_accounts, test_socket_path, test_dirs_apart, test_children_at_run_time,
+		test_system_environment};
 	return run_suite("conf", tests, LENGTH(tests));
 }

@@ -180,12 +180,13 @@ void ph_shell_configure(struct ph_shell *shell, const struct ph_conf *conf);
 PH_MUST_CHECK int ph_shell_load(const char *file, struct ph_conf **ret_conf,
 	struct ph_keyring **ret_ring, struct ph_conf_errors *errors);
 /*
- * Reads the configuration again. `dry_run`: only what would change. 0, and *ret_diff (where not
- * NULL) is the caller's: {"children":[{"child","change":"added|removed|changed","restart",
- * "options":[...]}],"options":[{"option","reloadable"}]}. -EINVAL and others: refused, the old one
- * stays, `err` has the first sentence and all are in the log.
+ * Reads the configuration again. `dry_run`: only what would change, nothing is logged. 0, and
+ * *ret_json (where not NULL) is the caller's: {"children":[{"child","change":
+ * "added|removed|changed","restart","options":[...]}],"options":[{"option","reloadable"}]}.
+ * -EINVAL and others: refused, the old one stays; `err` has the first sentence and how many there
+ * are more, and *ret_json is {"errors":[...]} with all of them, or untouched (out of memory).
  */
 PH_MUST_CHECK int ph_shell_reload(
-	struct ph_shell *shell, bool dry_run, json_t **ret_diff, struct ph_err *err);
+	struct ph_shell *shell, bool dry_run, json_t **ret_json, struct ph_err *err);
 
 #endif

@@ -115,17 +115,18 @@ static json_t *by_kind(const json_t *diff)
 static void run_reload(struct ph_ctl_request *request, const struct ph_ctl_args *args)
 {
 	struct ph_err err = {""};
-	json_t *diff = NULL;
+	json_t *result = NULL;
 	if (args->cluster) {
 		ph_ctl_refuse(request, "not_available",
 			"'reload' of the cluster is not available in this version", NULL);
 		return;
 	}
-	if (ph_shell_reload(ph_ctl_shell(request), args->dry_run, &diff, &err))
-		ph_ctl_refuse(request, "failed", err.text, NULL);
-	else
-		ph_ctl_answer(request, by_kind(diff));
-	json_decref(diff);
+	if (ph_shell_reload(ph_ctl_shell(request), args->dry_run, &result, &err)) {
+		ph_ctl_refuse(request, "failed", err.text, result);
+	} else {
+		ph_ctl_answer(request, by_kind(result));
+		json_decref(result);
+	}
 }
 
 /* ---- the table */

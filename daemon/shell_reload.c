@@ -5,6 +5,7 @@
 
 #include "proto/seal.h"
 #include "shell_parts.h"
+#include "shell_view_text.h"
 
 static int take_key(void *arg, const char *path, const char *cluster, struct ph_err *err)
 {
@@ -76,15 +77,35 @@ static void log_diff(struct ph_shell *shell, const struct ph_conf_diff *diff)
 		ph_shell_log(shell, PH_LOG_INFO, "reload: nothing changed");
 }
 
-static int refuse(struct ph_shell *shell, const struct ph_conf_errors *errors, int error,
-	bool dry_run, struct ph_err *err)
+static json_t *errors_json(const struct ph_conf_errors *errors)
 {
+	json_t *list = json_array();
+	for (size_t i = 0; i < errors->n; i++)
+		json_array_append_new(list, ph_view_text(errors->v[i].text.text));
+	if (errors->more)
+		json_array_append_new(list, json_sprintf("and %zu more errors", errors->more));
+	return json_pack("{s:o}", "errors", list);
+}
+
+/* "FIRST (and 2 more)" */
+static void sum_up(const struct ph_conf_errors *errors, int error, struct ph_err *ret)
+{
+	size_t more = errors->n ? errors->n - 1 + errors->more : 0;
 	const char *first = errors->n ? errors->v[0].text.text : strerror(-error);
-	for (size_t i = 0; !dry_run && i < errors->n; i++)
+	if (more)
+		(void)ph_err_set(ret, -error, "%.*s (and %zu more)", PH_ERR_MAX - 32, first, more);
+	else
+		(void)ph_err_set(ret, -error, "%s", first);
+}
+
+static void tell_rejected(
+	struct ph_shell *shell, const struct ph_conf_errors *errors, const struct ph_err *sum)
+{
+	for (size_t i = 0; i < errors->n; i++)
 		ph_shell_log(shell, PH_LOG_ERROR, "%s", errors->v[i].text.text);
-	if (!dry_run)
-		ph_shell_tell_people(shell, PH_EMIT_CONFIG_REJECTED, NULL, first);
-	return ph_err_set(err, -error, "%s", first);
+	if (errors->more)
+		ph_shell_log(shell, PH_LOG_ERROR, "and %zu more errors", errors->more);
+	ph_shell_tell_people(shell, PH_EMIT_CONFIG_REJECTED, NULL, sum->text);
 }
 
 static void put_in_force(struct ph_shell *shell, struct ph_conf *conf)
@@ -97,17 +118,30 @@ static void put_in_force(struct ph_shell *shell, struct ph_conf *conf)
 	ph_shell_tell_people(shell, PH_EMIT_CONFIG_RELOADED, NULL, NULL);
 }
 
-int ph_shell_reload(struct ph_shell *shell, bool dry_run, json_t **ret_diff, struct ph_err *err)
+/* The new configuration, or all that is wrong with it. */
+static int load_again(struct ph_shell *shell, bool dry_run, struct ph_conf **ret, json_t **ret_json,
+	struct ph_err *err)
 {
 	struct ph_conf_errors *errors = ph_shell_alloc(sizeof *errors);
+	struct ph_keyring *ring = NULL;
+	int error = ph_shell_load(shell->conf_file, ret, &ring, errors);
+	ph_keyring_free(ring); /* the one of the start stays; this one was to be good */
+	if (error) {
+		sum_up(errors, error, err);
+		if (!dry_run)
+			tell_rejected(shell, errors, err);
+		if (ret_json)
+			*ret_json = errors_json(errors);
+	}
+	free(errors);
+	return error;
+}
+
+int ph_shell_reload(struct ph_shell *shell, bool dry_run, json_t **ret_json, struct ph_err *err)
+{
 	struct ph_conf_diff *diff = NULL;
 	struct ph_conf *conf = NULL;
-	struct ph_keyring *ring = NULL;
-	int error = ph_shell_load(shell->conf_file, &conf, &ring, errors);
-	ph_keyring_free(ring); /* the one of the start stays; this one was to be good */
-	if (error)
-		error = refuse(shell, errors, error, dry_run, err);
-	free(errors);
+	int error = load_again(shell, dry_run, &conf, ret_json, err);
 	if (error)
 		return error;
 	error = ph_conf_diff(shell->conf, conf, &diff);
@@ -115,8 +149,8 @@ int ph_shell_reload(struct ph_shell *shell, bool dry_run, json_t **ret_diff, str
 		ph_conf_free(conf);
 		return ph_err_set(err, -error, "%s", strerror(-error));
 	}
-	if (ret_diff)
-		*ret_diff = diff_json(diff);
+	if (ret_json)
+		*ret_json = diff_json(diff);
 	if (dry_run) {
 		ph_conf_free(conf);
 	} else {

@@ -199,6 +199,23 @@ static enum ph_exit client_status(const char *code)
 	return PH_EXIT_FAILED;
 }
 
+/* One line each; the sentence of the answer is then the first of them. False: there are none. */
+static bool client_tell_errors(const json_t *errors, enum ph_exit status)
+{
+	const json_t *error;
+	bool any = false;
+	size_t i;
+
+	json_array_foreach(errors, i, error)
+	{
+		if (!json_is_string(error))
+			continue;
+		(void)ph_ctl_fail(status, "%s", json_string_value(error));
+		any = true;
+	}
+	return any;
+}
+
 static enum ph_exit client_refused(const struct client *client, const struct ph_answer *answer)
 {
 	const struct ph_ask *ask = client->ask;
@@ -210,6 +227,8 @@ static enum ph_exit client_refused(const struct client *client, const struct ph_
 	if (client->ctl->json)
 		ph_view_print_json(answer->body);
 	if (ask->on_refused && ask->on_refused(ask->user, answer->body, status))
+		return status;
+	if (client_tell_errors(json_object_get(answer->body, "errors"), status))
 		return status;
 	if (answer->text && *answer->text)
 		return ph_ctl_fail(status, "%s", answer->text);

@@ -1,5 +1,6 @@
 """The configuration as people meet it: -t, -T, errors with places, reload, lock, key, no file."""
 
+import json
 import os
 import re
 import signal
@@ -198,13 +199,25 @@ def test_reload(solo):
 def test_bad_reload_changes_nothing(solo):
     node = solo({"same": sleeper()})
     pid = node.wait_running("same")["pid"]
-    node.write("children:\n  same: {command: [a]}\n  x: {comand: [b]}\n")
-    result = node.ctl("reload")
-    assert result.returncode == 1 and ":3:" in result.stderr and "command" in result.stderr
+    node.write("children:\n  same: {command: [a]}\n  x: {comand: [b]}\n"
+               "cluster: {key_file: /nonexistent}\n")
+    for words in (["reload", "--dry-run"], ["reload"], ["reload", "--json"]):
+        assert bool(node.events("config_rejected")) == (words[-1] == "--json")
+        result = node.ctl(*words)
+        assert result.returncode == 1, result
+        errors = result.stderr.splitlines()
+        if words[-1] == "--json":
+            answer = json.loads(result.stdout)
+            assert answer["text"] == answer["errors"][0] + " (and 2 more)"
+            errors = ["prochubctl: " + e for e in answer["errors"]]
+        assert len(errors) == 3 and all(e.startswith("prochubctl: " + node.file) for e in errors)
+        for error, place in zip(errors, (":3:3: ", ":3:7: ", ":4:21: cluster.key_file: ")):
+            assert place in error, errors
     node.process.send_signal(signal.SIGHUP)
-    node.wait_event("config_rejected")
+    harness.wait(lambda: len(node.events("config_rejected")) == 3, "the third")
+    assert node.events("config_rejected")[0]["text"].endswith(" (and 2 more)")
+    assert all(e[12:] in node.log() for e in errors)
     assert node.wait_running("same")["pid"] == pid and node.child("x") is None
-    assert node.ctl("reload", "--dry-run").returncode == 1
 
 
 def test_reload_reads_commands_of_instances(solo):

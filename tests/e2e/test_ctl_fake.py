@@ -370,10 +370,13 @@ def test_error_without_text_or_number(daemon):
     assert done.stderr == "prochubctl: nodes: the daemon answered 'busy'\n"
 
 
-def test_error_of_many_lines(daemon):
-    done = ask(daemon, "reload", answer={"code": "failed", "text": "x.yaml:1:1: a\nx.yaml:2:1: b"})
+def test_errors_of_many_lines(daemon):
+    done = ask(daemon, "reload", answer={"code": "failed", "text": "x.yaml:1:1: a (and 1 more)",
+                                         "errors": ["x.yaml:1:1: a", "x.yaml:2:1: b"]})
     assert (done.returncode, done.stderr) == \
-        (1, "prochubctl: x.yaml:1:1: a\nx.yaml:2:1: b\n")
+        (1, "prochubctl: x.yaml:1:1: a\nprochubctl: x.yaml:2:1: b\n")
+    done = ask(daemon, "reload", answer={"code": "failed", "text": "a\nb", "errors": [1]})
+    assert (done.returncode, done.stderr) == (1, "prochubctl: a\nb\n")
 
 
 @pytest.mark.parametrize("line", [b"nonsense\n", b"[]\n", b"{}\n", b'{"re":1}\n', b"\xff\n"])

@@ -56,12 +56,14 @@ void *ph_shell_alloc(size_t size)
 	return at;
 }
 
-int ph_shell_reload(struct ph_shell *s, bool dry_run, json_t **ret_diff, struct ph_err *err)
+int ph_shell_reload(struct ph_shell *s, bool dry_run, json_t **ret_json, struct ph_err *err)
 {
 	ck_assert_ptr_eq(s, &shell);
-	if (!dry_run)
-		return ph_err_set(err, EINVAL, "prochub.yaml:1:1: no good");
-	*ret_diff = json_pack("{s:[{s:s,s:s,s:[]}],s:[]}", "children", "child", "web", "change",
+	if (!dry_run) {
+		*ret_json = json_pack("{s:[s,s]}", "errors", "a:1:1: no good", "a:2:1: nor that");
+		return ph_err_set(err, EINVAL, "a:1:1: no good (and 1 more)");
+	}
+	*ret_json = json_pack("{s:[{s:s,s:s,s:[]}],s:[]}", "children", "child", "web", "change",
 		"changed", "options", "options");
 	return 0;
 }
@@ -280,7 +282,8 @@ static const struct {
 	{"{\"op\":\"migrations\",\"req\":1,\"id\":\"x\"}", "id: expected 32"},
 	{"{\"op\":\"reload\",\"req\":1,\"dry_run\":true}",
 		"\"added\":[],\"removed\":[],\"changed\":[{\"child\":\"web\""},
-	{"{\"op\":\"reload\",\"req\":1}", "\"failed\",\"text\":\"prochub.yaml:1:1: no good\""},
+	{"{\"op\":\"reload\",\"req\":1}", "\"failed\",\"text\":\"a:1:1: no good (and 1 more)\","
+					  "\"errors\":[\"a:1:1: no good\",\"a:2:1: nor that\"]}"},
 	{"{\"op\":\"reload\",\"req\":1,\"cluster\":true}", "\"code\":\"not_available\""},
 	{"{\"op\":\"reload\",\"req\":1,\"cluster\":\"yes\"}", "cluster: expected true or false"},
 	{"{\"op\":\"events\",\"req\":1}", "{\"re\":1,\"ok\":true}"},

@@ -317,6 +317,12 @@ struct ph_conf_diff {
 PH_MUST_CHECK int ph_conf_diff(
 	const struct ph_conf *before, const struct ph_conf *after, struct ph_conf_diff **ret);
 void ph_conf_diff_free(struct ph_conf_diff *diff); /* NULL is fine */
+/*
+ * Gives the options of node, cluster, control and log that only a restart brings, with what is
+ * worked out from them, the values of `in_force`: then `conf` is what a reload brings, and the next
+ * difference is one against what runs. 0, or -ENOMEM and `conf` is good for ph_conf_free only.
+ */
+PH_MUST_CHECK int ph_conf_hold(struct ph_conf *conf, const struct ph_conf *in_force);
 /* True where the two have the same options (names and origins do not count). */
 bool ph_conf_child_equal(const struct ph_conf_child *a, const struct ph_conf_child *b);
 

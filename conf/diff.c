@@ -37,6 +37,27 @@ static int diff_daemon(
 	return 0;
 }
 
+int ph_conf_hold(struct ph_conf *conf, const struct ph_conf *in_force)
+{
+	const struct ph_conf_table *table = &ph_conf_daemon_table;
+	char *host = in_force->cluster.host ? strdup(in_force->cluster.host) : NULL;
+	if (in_force->cluster.host && !host)
+		return -ENOMEM;
+	free(conf->cluster.host);
+	conf->cluster.host = host;
+	conf->cluster.port = in_force->cluster.port;
+	conf->node.has_slot = in_force->node.has_slot;
+	for (size_t i = 0; i < table->n; i++) {
+		const struct ph_conf_option *o = &table->rows[i];
+		if (o->here != PH_CONF_YES || (o->flags & PH_CONF_LIVE))
+			continue;
+		int rc = ph_conf_value_copy(o, conf, in_force);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
 static int diff_child(const struct ph_conf_child *before, const struct ph_conf_child *after,
 	struct ph_conf_diff *diff)
 {

@@ -67,7 +67,9 @@ struct ph_shell_leaving; /* shell_exit.c: a group that is to be gone */
 
 struct ph_shell {
 	struct event_base *base;
-	struct ph_conf *conf;  /* in force; replaced by a reload, so never keep pointers into it */
+	/* in force: options that a reload does not bring have the values of the start; replaced by
+	 * a reload, so never keep pointers into it */
+	struct ph_conf *conf;
 	const char *conf_file; /* -c, or NULL */
 	char node[PH_NAME_SIZE];
 	char *run_dir, *state_dir; /* of the start: a reload does not move them */

@@ -209,7 +209,6 @@ size_t ph_shell_kill_session(pid_t session, const char *token);
 int ph_shell_flows_new(struct ph_shell *shell);
 void ph_shell_flows_free(struct ph_shell *shell);
 void ph_shell_flow_act(struct ph_shell *shell, const struct ph_action *action);
-void ph_shell_flows_set_seal(struct ph_shell *shell);
 /* Which way the stream of `id` goes through that worker: -ENOENT there is none (yet). */
 PH_MUST_CHECK int ph_shell_flow_find(
 	struct ph_shell *shell, const struct ph_id *id, uint64_t wid, bool *ret_incoming);

@@ -113,7 +113,6 @@ static void put_in_force(struct ph_shell *shell, struct ph_conf *conf)
 	struct ph_conf *before = shell->conf;
 	shell->conf = conf;
 	ph_shell_configure(shell, conf);
-	ph_shell_flows_set_seal(shell);
 	ph_conf_free(before);
 	ph_shell_tell_people(shell, PH_EMIT_CONFIG_RELOADED, NULL, NULL);
 }
@@ -145,18 +144,16 @@ int ph_shell_reload(struct ph_shell *shell, bool dry_run, json_t **ret_json, str
 	if (error)
 		return error;
 	error = ph_conf_diff(shell->conf, conf, &diff);
-	if (error) {
-		ph_conf_free(conf);
-		return ph_err_set(err, -error, "%s", strerror(-error));
-	}
-	if (ret_json)
-		*ret_json = diff_json(diff);
-	if (dry_run) {
+	if (!error && !dry_run)
+		error = ph_conf_hold(conf, shell->conf);
+	if (error || dry_run) {
 		ph_conf_free(conf);
 	} else {
 		log_diff(shell, diff);
 		put_in_force(shell, conf);
 	}
+	if (!error && ret_json)
+		*ret_json = diff_json(diff);
 	ph_conf_diff_free(diff);
-	return 0;
+	return error ? ph_err_set(err, -error, "%s", strerror(-error)) : 0;
 }

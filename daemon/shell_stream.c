@@ -146,11 +146,6 @@ void ph_shell_flows_free(struct ph_shell *shell)
 	shell->flows = NULL;
 }
 
-void ph_shell_flows_set_seal(struct ph_shell *shell)
-{
-	ph_streams_set_seal(shell->flows->streams, seal_of(shell->conf));
-}
-
 /* ---- orders */
 
 struct peer_search {

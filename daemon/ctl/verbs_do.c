@@ -186,6 +186,26 @@ static bool print_changes(const struct ph_view *view, const char *title, const j
 	return true;
 }
 
+/* Those of the options of node, cluster, control and log that a reload brings, or does not. */
+static bool print_options(const char *title, const json_t *list, bool reloadable)
+{
+	struct ph_text text = {0};
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach(list, i, entry)
+	{
+		if (json_is_true(json_object_get(entry, "reloadable")) != reloadable)
+			continue;
+		ph_text_addf(&text, "%s", text.n ? ", " : "");
+		ph_text_add_value(&text, json_object_get(entry, "option"));
+	}
+	if (text.n)
+		printf("%s: %s\n", title, text.s);
+	ph_text_fini(&text);
+	return i > 0;
+}
+
 static void print_reload(const struct ph_ctl *ctl, const json_t *answer)
 {
 	static const char *const lists[] = {"added", "removed", "changed", "differs"};
@@ -193,6 +213,7 @@ static void print_reload(const struct ph_ctl *ctl, const json_t *answer)
 		"added", "removed", "changed", "differs from the cluster"};
 	static const char *const dry_titles[] = {
 		"would be added", "would be removed", "would change", "differs from the cluster"};
+	const json_t *options = json_object_get(answer, "options");
 	struct ph_view view;
 	bool any = false;
 
@@ -201,8 +222,11 @@ static void print_reload(const struct ph_ctl *ctl, const json_t *answer)
 		any |= print_changes(&view, (ctl->dry_run ? dry_titles : titles)[i],
 			json_object_get(answer, lists[i]));
 	ph_view_fini(&view);
+	any |= print_options(
+		ctl->dry_run ? "options that would change" : "options changed", options, true);
+	any |= print_options("not in force before a restart of the daemon", options, false);
 	if (!any)
-		puts("nothing changed");
+		puts(ctl->dry_run ? "nothing would change" : "nothing changed");
 }
 
 enum ph_exit ph_verb_reload(const struct ph_ctl *ctl)

@@ -196,6 +196,31 @@ def test_reload(solo):
     assert kinds["child_changed"] == "new-args"
 
 
+def test_reload_tells_what_only_a_restart_brings(solo):
+    node = solo({"same": sleeper()}, cluster={"settle": "1s"})
+    node.wait_running("same")
+    assert node.ctl("reload").stdout == "nothing changed\n"
+    node.config["node"]["weight"] = 2.5
+    node.config["log"]["level"] = "debug"
+    node.config["children"]["fresh"] = sleeper()
+    node.write()
+    restart = "not in force before a restart of the daemon: node.weight\n"
+    result = node.ctl("reload", "--dry-run")
+    assert result.stdout == "would be added: fresh\noptions that would change: log.level\n" + restart
+    result = node.ctl("reload")
+    assert result.stdout == "added: fresh\noptions changed: log.level\n" + restart, result
+    assert "reload: node.weight changed: only a restart of the daemon brings it" in node.log()
+    for _ in range(2):  # against what is in force, not against the last file
+        answer = node.call("reload")
+        assert answer["options"] == [{"option": "node.weight", "reloadable": False}]
+        assert answer["added"] == answer["removed"] == answer["changed"] == []
+        assert node.ctl("reload").stdout == restart
+    assert node.status()["nodes"][0]["weight"] == 1.0
+    del node.config["node"]["weight"]
+    node.write()
+    assert node.ctl("reload").stdout == "nothing changed\n"
+
+
 def test_bad_reload_changes_nothing(solo):
     node = solo({"same": sleeper()})
     pid = node.wait_running("same")["pid"]

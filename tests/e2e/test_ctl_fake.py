@@ -656,6 +656,16 @@ def test_reload(daemon):
     done = ask(daemon, "reload", "--dry-run", answer=answer)
     assert done.stdout.startswith("would be added: a, b\n")
     assert ask(daemon, "reload", answer={"added": []}).stdout == "nothing changed\n"
+    assert ask(daemon, "reload", "--dry-run").stdout == "nothing would change\n"
+    answer = {"added": ["a"], "options": [{"option": "cluster.listen", "reloadable": False},
+                                          {"option": "log.level", "reloadable": True},
+                                          {"option": "node.weight", "reloadable": False}]}
+    restart = "not in force before a restart of the daemon: cluster.listen, node.weight\n"
+    done = ask(daemon, "reload", answer=answer)
+    assert done.stdout == "added: a\noptions changed: log.level\n" + restart
+    done = ask(daemon, "reload", "--dry-run", answer={"options": answer["options"][1:]})
+    assert done.stdout == "options that would change: log.level\n" + \
+        restart.replace("cluster.listen, ", "")
 
 
 # ---- what is followed

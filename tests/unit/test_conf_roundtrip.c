@@ -273,11 +273,39 @@ START_TEST(test_diff_sees_every_option)
 		ck_assert_str_eq(diff->options[0].path, rows[i].path);
 		const struct ph_conf_option *o =
 			ph_conf_option_find(&ph_conf_daemon_table, rows[i].path);
-		ck_assert(diff->options[0].reloadable == ((o->flags & PH_CONF_LIVE) != 0));
+		bool live = (o->flags & PH_CONF_LIVE) != 0;
+		ck_assert(diff->options[0].reloadable == live);
+		ph_conf_diff_free(diff);
+		ck_assert_int_eq(ph_conf_hold(after, before), 0); /* what is in force then */
+		ck_assert_int_eq(ph_conf_diff(before, after, &diff), 0);
+		ck_assert_uint_eq(diff->n_options, live);
 		ph_conf_diff_free(diff);
 		ph_conf_free(after);
 	}
 	ph_conf_free(before);
+}
+END_TEST
+
+START_TEST(test_hold)
+{
+	struct ph_conf *before = load_good("cluster: {listen: tcp://127.0.0.1:7400, settle: 2s}");
+	struct ph_conf *after = load_good("cluster: {listen: tcp://127.0.0.2:7500, settle: 3s}\n"
+					  "node: {slot: 7}\nchildren: {a: {command: [a]}}");
+	ck_assert_int_eq(ph_conf_hold(after, before), 0);
+	ck_assert_str_eq(after->cluster.listen, "tcp://127.0.0.1:7400");
+	ck_assert_str_eq(after->cluster.host, "127.0.0.1");
+	ck_assert_str_eq(after->cluster.advertise, "127.0.0.1");
+	ck_assert_uint_eq(after->cluster.port, 7400);
+	ck_assert_uint_eq(after->cluster.settle_ms, 3000);
+	ck_assert(!after->node.has_slot);
+	ck_assert_uint_eq(after->n_children, 1);
+	ph_conf_free(before);
+	before = load_good("");
+	ck_assert_int_eq(ph_conf_hold(after, before), 0);
+	ck_assert_ptr_null(after->cluster.listen);
+	ck_assert_ptr_null(after->cluster.host);
+	ph_conf_free(before);
+	ph_conf_free(after);
 }
 END_TEST
 
@@ -330,6 +358,6 @@ int main(void)
 {
 	const TTest *const tests[] = {test_print_loads_again, test_print_says_where_from,
 		test_child_text, test_child_text_is_canonical, test_child_parse_refuses,
-		test_diff_sees_every_option, test_diff_of_children, test_many_children};
+		test_diff_sees_every_option, test_hold, test_diff_of_children, test_many_children};
 	return run_suite("conf_roundtrip", tests, LENGTH(tests));
 }

@@ -34,16 +34,26 @@ static void link_down(void *arg, const char *why)
 static void link_bound(void *arg)
 {
 	struct ph_shell_bus *bus = arg;
+	bus->unbound[0] = '\0';
 	ph_shell_log(bus->shell, PH_LOG_INFO, "listening on %s and port %u", bus->listen,
 		bus->port + 1u);
 }
 
+/* `text` is "ADDRESS: REASON" of the first of the two that cannot be bound. One event an address,
+ * until both are bound. */
 static void link_bind_failed(void *arg, int code, const char *text)
 {
 	struct ph_shell_bus *bus = arg;
-	ph_shell_log(bus->shell, PH_LOG_ERROR,
-		"cannot listen on %s and port %u: %s; trying again every second", bus->listen,
-		bus->port + 1u, text && *text ? text : strerror(code));
+	char address[PH_ADDRESS_SIZE], sentence[PH_ERR_MAX];
+	const char *end = strstr(text, ": ");
+	(void)snprintf(address, sizeof address, "%.*s",
+		end ? (int)(end - text) : (int)strlen(bus->listen), end ? text : bus->listen);
+	if (strcmp(address, bus->unbound) == 0)
+		return;
+	memcpy(bus->unbound, address, sizeof address);
+	(void)snprintf(sentence, sizeof sentence, "%s: %s; tried again every second", address,
+		end ? end + 2 : strerror(code));
+	ph_shell_tell_people(bus->shell, PH_EMIT_BIND_FAILED, NULL, sentence);
 }
 
 static void link_dropped(void *arg, uint32_t peer, uint64_t count)

@@ -25,9 +25,9 @@ struct ph_shell_bus;
 /*
  * Starts the bus process and binds the addresses of shell->conf->cluster, which has a `listen`;
  * also reads node, incarnation, ring and peers there. Names in `peers` are resolved here, once; one
- * that cannot be is a log line. An address that cannot be bound yet is retried every second.
- * Errors with a sentence: what ph_buslink_new() and ph_buslink_bind() say; -ENOENT no prochub-bus
- * was found; -ENOMEM.
+ * that cannot be is a log line. An address that cannot be bound yet is retried every second, with
+ * one event. Errors with a sentence: what ph_buslink_new() and ph_buslink_bind() say; -ENOENT no
+ * prochub-bus was found; -ENOMEM.
  */
 PH_MUST_CHECK int ph_shell_bus_new(
 	struct ph_shell *shell, struct ph_shell_bus **ret, struct ph_err *err);

@@ -54,6 +54,7 @@ struct ph_shell_bus {
 	struct ph_windows *windows;
 	uint64_t cluster; /* hash of its name */
 	char listen[PH_ADDRESS_SIZE];
+	char unbound[PH_ADDRESS_SIZE]; /* the address that people know cannot be bound yet */
 	uint16_t port;
 	uint64_t cast_no, send_no; /* sequences */
 	uint64_t linked_no;

@@ -123,6 +123,7 @@ static enum ph_log_level event_level(enum ph_emit_kind kind)
 	case PH_EMIT_MIGRATION_ABORTED:
 	case PH_EMIT_BUS_AUTH_FAILED:
 	case PH_EMIT_BUS_RESTARTED:
+	case PH_EMIT_BIND_FAILED:
 	case PH_EMIT_WORKER_PROTOCOL_ERROR:
 		return PH_LOG_WARNING;
 	case PH_EMIT_MIGRATION_PHASE:

@@ -92,11 +92,12 @@ static void try_bind(struct ph_shell *shell)
 {
 	struct ph_shell_flows *flows = shell->flows;
 	struct ph_err err;
+	char text[PH_ERR_MAX];
 	int error = ph_streams_listen(flows->streams, flows->address, &err);
+	(void)snprintf(text, sizeof text, "%s: %s; tried again every second", flows->address,
+		strerror(-error));
 	if (error && !flows->told)
-		ph_shell_log(shell, PH_LOG_WARNING,
-			"%s cannot be bound yet (%s): tried again every second", flows->address,
-			err.text);
+		ph_shell_tell_people(shell, PH_EMIT_BIND_FAILED, NULL, text);
 	else if (!error && flows->told)
 		ph_shell_log(shell, PH_LOG_INFO, "%s is bound", flows->address);
 	flows->told = error != 0;

@@ -103,6 +103,7 @@ struct ph_answer {
 	X(CONFIG_REJECTED, "config_rejected") \
 	X(BUS_AUTH_FAILED, "bus_auth_failed") \
 	X(BUS_RESTARTED, "bus_restarted") \
+	X(BIND_FAILED, "bind_failed") \
 	X(WORKER_PROTOCOL_ERROR, "worker_protocol_error") \
 	X(JOURNAL_FAILED, "journal_failed")
 

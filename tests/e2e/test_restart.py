@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 
 import harness
 import pytest
@@ -102,6 +103,22 @@ def test_bus_killed(cluster):
     source, target = ends(cluster, "room")
     harness.wait(lambda: source.ctl("move", "room", target.name).returncode == 0, "a move", 15)
     client.finish()
+
+
+@pytest.mark.parametrize("plane", [0, 1, 2], ids=["broadcast", "directed", "stream"])
+def test_address_that_cannot_be_bound_yet(cluster, plane):
+    """One event for all the tries, one line when it is bound at last."""
+    address = f"127.0.0.1:{cluster.port + plane}"
+    with socket.create_server(("127.0.0.1", cluster.port + plane)):
+        node = cluster.node("a", {"web": sleeper()}).start()
+        event = node.wait_event("bind_failed")
+        assert event["text"] == f"tcp://{address}: Address already in use; tried again every second"
+        node.wait_running("web")
+        harness.wait(lambda: harness.age_s(event["time"]) > 2.5, "two more tries")
+    line = f"tcp://{address} is bound" if plane == 2 else f"listening on tcp://127.0.0.1:{cluster.port} "
+    harness.wait(lambda: line in node.log(), lambda: node.log())
+    assert len(node.events("bind_failed")) == 1 and node.log().count(line) == 1
+    assert node.log().count("Address already in use") == 1
 
 
 def test_daemon_killed_in_a_cluster(cluster):

@@ -1,3 +1,4 @@
+#include "conf/surrogate.h"
 #include "conf/tree.h"
 
 #include <errno.h>
@@ -7,8 +8,9 @@
 
 /* What is open while the events come in. */
 struct reader {
-	const char *file, *text;
+	const char *file, *text; /* that libyaml reads */
 	size_t size;
+	struct ph_conf_joined joined; /* what it lacks against the file */
 	struct ph_conf_tree tree;
 	struct ph_conf_node *open[PH_CONF_DEPTH];
 	struct ph_conf_node *key[PH_CONF_DEPTH]; /* waits for its value */
@@ -24,8 +26,9 @@ struct reader {
 
 static struct ph_conf_place place(const struct reader *r, const yaml_mark_t *mark)
 {
-	return (struct ph_conf_place){
-		r->file, (uint32_t)mark->line + 1, (uint32_t)mark->column + 1};
+	return (struct ph_conf_place){r->file, (uint32_t)mark->line + 1,
+		(uint32_t)mark->column + 1 +
+			ph_conf_joined_shift(&r->joined, mark->index, mark->column)};
 }
 
 static int refuse(struct reader *r, const yaml_mark_t *mark, const char *why)
@@ -37,16 +40,39 @@ static int refuse(struct reader *r, const yaml_mark_t *mark, const char *why)
 /* libyaml gives no line for a bad byte, only how many bytes came before. */
 static struct ph_conf_place place_of_offset(const struct reader *r, size_t offset)
 {
-	struct ph_conf_place at = {r->file, 1, 1};
+	yaml_mark_t at = {0};
 	for (size_t i = 0; i < offset && i < r->size; i++) {
-		if (r->text[i] == '\n') {
-			at.line++;
-			at.column = 1;
-		} else if (((unsigned char)r->text[i] & 0xc0) != 0x80) {
-			at.column++;
-		}
+		bool begins = ((unsigned char)r->text[i] & 0xc0) != 0x80;
+		at.index += begins;
+		at.column = r->text[i] == '\n' ? 0 : at.column + begins;
+		at.line += r->text[i] == '\n';
 	}
-	return at;
+	return place(r, &at);
+}
+
+/* Its mark is behind "\u". Half a pair is what JSON leaves of a text that was cut. */
+static bool bad_escape(struct reader *r, const yaml_parser_t *p)
+{
+	size_t at = 0;
+	if (!p->problem || !strstr(p->problem, "invalid Unicode character escape"))
+		return false;
+	for (size_t n = 0; at < r->size; at++) {
+		n += ((unsigned char)r->text[at] & 0xc0) != 0x80;
+		if (n > p->problem_mark.index)
+			break;
+	}
+	if (at < 2 || r->size - at < 4)
+		return false;
+	const char *escape = r->text + at - 2;
+	int digits = escape[1] == 'U' ? 8 : escape[1] == 'x' ? 2 : 4;
+	struct ph_conf_place from = place(r, &p->problem_mark);
+	from.column -= 2;
+	bool half = ph_conf_surrogate(escape) != 0;
+	bool pair = half && r->size - at >= 10 && ph_conf_surrogate(escape + 6) != 0;
+	ph_conf_errors_add(r->errors, from, "not YAML: '%.*s' is %s%s", digits + 2, escape,
+		half ? "half a character" : "no character",
+		pair ? " (pairs are JSON's; as YAML it is \\U and 8 digits)" : "");
+	return true;
 }
 
 /* The commonest slip of all: [${HOME}] ends a plain text at its '{'. */
@@ -65,6 +91,8 @@ static int syntax(struct reader *r, const yaml_parser_t *p)
 {
 	if (p->error == YAML_MEMORY_ERROR)
 		return -ENOMEM;
+	if (bad_escape(r, p))
+		return -EINVAL;
 	struct ph_conf_place at = p->error == YAML_READER_ERROR
 					  ? place_of_offset(r, p->problem_offset)
 					  : place(r, &p->problem_mark);
@@ -84,9 +112,10 @@ static struct ph_conf_node *node_new(
 	struct ph_conf_node *node = calloc(1, sizeof *node);
 	if (!node)
 		return NULL;
+	struct ph_conf_place at = place(r, mark);
 	node->kind = kind;
-	node->line = (uint32_t)mark->line + 1;
-	node->column = (uint32_t)mark->column + 1;
+	node->line = at.line;
+	node->column = at.column;
 	node->cost = 16; /* so that empty texts count too */
 	node->next = r->tree.all;
 	r->tree.all = node;
@@ -263,13 +292,23 @@ int ph_conf_tree_read(const char *file, const char *text, size_t n, struct ph_co
 {
 	struct reader r = {.file = file, .text = text, .size = n, .errors = errors};
 	yaml_parser_t parser;
-	if (!yaml_parser_initialize(&parser))
-		return -ENOMEM;
+	int rc = ph_conf_join(text, n, &r.joined);
+	if (rc == 0 && !yaml_parser_initialize(&parser))
+		rc = -ENOMEM;
+	if (rc < 0) {
+		ph_conf_joined_fini(&r.joined);
+		return rc;
+	}
+	if (r.joined.text) {
+		r.text = r.joined.text;
+		r.size = r.joined.n;
+	}
 	/* said, not guessed: else two bytes at the start make it UTF-16 */
 	yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&parser, (const unsigned char *)text, n);
-	int rc = read_events(&r, &parser);
+	yaml_parser_set_input_string(&parser, (const unsigned char *)r.text, r.size);
+	rc = read_events(&r, &parser);
 	yaml_parser_delete(&parser);
+	ph_conf_joined_fini(&r.joined);
 	for (size_t i = 0; i < r.n_anchors; i++)
 		free(r.anchors[i].name);
 	free(r.anchors);

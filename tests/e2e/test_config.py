@@ -100,6 +100,18 @@ def test_all_errors_in_one_run(check):
         assert place in result.stderr + result.stdout
 
 
+def test_json_as_programs_write_it(check):
+    """json.dumps writes a character beyond \\uffff as two escapes."""
+    config = {"children": {"w": {"command": ["/bin/echo", "\U0001f600 \u00e9"]}}}
+    for indent in (None, 1):
+        printed = check(json.dumps(config, indent=indent), "-T")
+        assert printed.returncode == 0 and "\U0001f600 \u00e9" in printed.stdout, printed
+    text = json.dumps(config).replace("\\ude00", "")
+    result = check(text)
+    place = f":1:{text.index('ud83d')}: not YAML: "
+    assert result.returncode == 2 and place in result.stderr, result
+
+
 def test_effective_configuration_reads_again(check):
     printed = check(GOOD, "-T")
     assert printed.returncode == 0

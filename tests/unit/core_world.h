@@ -298,14 +298,26 @@ static inline struct ph_event *w_push(struct world *w, unsigned node, enum ph_ev
 	return &item->event;
 }
 
-static inline void w_post(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+static inline void w_arrive(struct world *w, unsigned to, const struct ph_bmsg *msg)
 {
 	struct w_node *n = &w->nodes[to];
-	if (!n->up || w->cut[from][to] || (w->pass && !w->pass(w, from, to, msg)))
-		return;
 	n->got[msg->kind]++;
 	if (n->hub)
 		w_push(w, to, PH_EV_MESSAGE)->message = w_letter(w, msg);
+}
+
+static inline void w_post(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	if (w->nodes[to].up && !w->cut[from][to] && !(w->pass && !w->pass(w, from, to, msg)))
+		w_arrive(w, to, msg);
+}
+
+/* By way of a third one, whose daemon must run. */
+static inline void w_relay(
+	struct world *w, unsigned from, unsigned via, unsigned to, const struct ph_bmsg *msg)
+{
+	if (w->nodes[via].hub && w->nodes[to].up && !w->cut[from][via] && !w->cut[via][to])
+		w_arrive(w, to, msg);
 }
 
 #include "core_rules.h"
@@ -355,6 +367,8 @@ static inline void w_act(struct world *w, unsigned node, const struct ph_action 
 		to = w_node_of(&a->to);
 		if (to < w->n_nodes)
 			w_post(w, node, to, a->message);
+		if (to < w->n_nodes && a->via.s[0])
+			w_relay(w, node, w_node_of(&a->via), to, a->message);
 		break;
 	case PH_ACT_CAST:
 		n->sent[a->message->kind]++;

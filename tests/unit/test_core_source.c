@@ -256,6 +256,35 @@ START_TEST(source_daemon_is_back_soon)
 }
 END_TEST
 
+static void cut_link(struct world *w)
+{
+	struct h_run *run = w->arg;
+	w->cut[run->from][run->to] = w->cut[run->to][run->from] = true;
+}
+
+/*
+ * The link between A and B breaks for good, C hears both: nobody is dead, and the handover comes to
+ * its end by way of C, wherever it was.
+ */
+START_TEST(cut_off_from_the_target)
+{
+	struct h_run run = h_begin(4 * _i, cut_link); /* three nodes, without rounds */
+	h_go(&run, 60000);
+	if (h_happened(&run)) {
+		struct w_proc *p = w_only(run.w, "room", 0);
+		ck_assert_uint_eq(p->value, VALUE);
+		for (unsigned i = 0; i < 3; i++)
+			ck_assert_uint_eq(run.w->nodes[i].emitted[PH_EMIT_NODE_DEAD], 0);
+		struct ph_hub_counts counts;
+		ph_hub_count(run.w->nodes[run.from].hub, &counts);
+		ck_assert_uint_eq(counts.sources, 0);
+		ph_hub_count(run.w->nodes[run.to].hub, &counts);
+		ck_assert_uint_eq(counts.targets, 0);
+	}
+	w_free(run.w);
+}
+END_TEST
+
 static void fill_disks(struct world *w)
 {
 	struct h_run *run = w->arg;
@@ -313,6 +342,7 @@ int main(void)
 	W_TEST(suite, old_worker_dies, n);
 	W_TEST(suite, source_daemon_is_back_soon, n);
 	W_TEST(suite, both_disks_fill_up, n);
+	W_TEST(suite, cut_off_from_the_target, H_MOMENTS);
 	W_TEST(suite, source_machine_dies, n);
 	return w_main(suite);
 }

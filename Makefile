@@ -116,6 +116,7 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@$(RUN_UNIT)
 	@$(PYTEST) tests/unit tests/demo
 	@$(RUN_SIM)
+	@$(B)/sim --list tests/sim/seeds.txt
 	@tests/check/static.sh $(B)
 	@MAKE='$(MAKE)' tests/check/install.sh
 	@$(PYTEST) tests/e2e

@@ -89,7 +89,10 @@ static void finish(struct ph_hub *hub, struct ph_order *order, int error, const 
 	for (size_t i = 0; keyed && i < order->n_lines; i++) {
 		list[i].key = order->lines[i].key;
 		list[i].ok = order->lines[i].state == PH_LINE_DONE ||
-			     order->lines[i].state == PH_LINE_TAKEN;
+			     (order->lines[i].state == PH_LINE_TAKEN && order->command.no_wait);
+		if (order->lines[i].state != PH_LINE_DONE && error == ETIMEDOUT &&
+			!order->lines[i].text[0])
+			ph_reason(order->lines[i].text, "it is still under way");
 		list[i].id = order->lines[i].id;
 		ph_reason(list[i].text, "%s", order->lines[i].text);
 	}

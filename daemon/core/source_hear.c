@@ -339,6 +339,12 @@ void ph_source_restore(struct ph_hub *hub, const struct ph_record *record)
 	if (!of_source(record->kind))
 		return;
 	struct ph_slot *slot = ph_slot_get(hub, &record->key, NULL);
+	struct ph_source *before = slot->source;
+	if (!s && before && before->state == PH_SOURCE_ABORTING) {
+		before->state = PH_SOURCE_ENDED; /* O went on from there, or there were no next one */
+		before->voided = true;
+		before->claim_asked = false;
+	}
 	if (!s)
 		s = ph_source_new(hub, &record->id, slot, &record->peer, record->epoch);
 	if (record->peer.s[0]) /* the first may have been written before it was known */

@@ -13,7 +13,7 @@
 #define SEED_SECONDS 20 /* of the real clock; a seed takes milliseconds */
 
 static const char usage[] =
-	"usage: sim [--seed N | --seeds FIRST..LAST] [--nodes 2..5] [--children N] [--trace]\n"
+	"usage: sim [--seed N | --seeds FIRST..LAST | --list FILE] [--nodes 2..5] [--children N] [--trace]\n"
 	"           [--story join|cold|drain|move|crash|mixed] [--faults MASK] [--shrink] "
 	"[--twice]\n"
 	"  --faults MASK  only those faults of the plan whose bit is set (hexadecimal)\n"
@@ -22,7 +22,8 @@ static const char usage[] =
 
 struct args {
 	struct sim_options opt;
-	uint64_t first, last;
+	uint64_t first, last, failed;
+	const char *list;
 	bool shrink, twice;
 };
 
@@ -207,6 +208,34 @@ static bool range(const char *text, struct args *args)
 	return number(end + 2, args->first, UINT64_MAX - 1, &args->last);
 }
 
+/* One seed a line; what follows a `#` is for people. */
+static int run_list(struct args *args)
+{
+	char line[256];
+	uint64_t passed = 0;
+	FILE *file = fopen(args->list, "r");
+	if (!file) {
+		perror(args->list);
+		return 2;
+	}
+	while (fgets(line, sizeof line, file)) {
+		struct result result;
+		char *end;
+		uint64_t seed = strtoull(line, &end, 10);
+		if (end == line)
+			continue;
+		watch(seed);
+		run(&args->opt, seed, false, &result);
+		passed += !result.failed;
+		args->failed += result.failed;
+		if (result.failed)
+			report(args, seed, &result);
+	}
+	fclose(file);
+	printf("%s: %" PRIu64 " passed, %" PRIu64 " failed\n", args->list, passed, args->failed);
+	return args->failed ? 1 : 0;
+}
+
 static bool story(const char *text, struct args *args)
 {
 	for (int i = 0; i < STORY_COUNT; i++)
@@ -244,6 +273,9 @@ static bool take(struct args *args, int c)
 		return end != optarg && !*end;
 	case 't':
 		return args->opt.trace = true;
+	case 'l':
+		args->list = optarg;
+		return true;
 	case 'k':
 		return args->shrink = true;
 	case '2':
@@ -258,7 +290,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {{"seed", 1, NULL, 's'}, {"seeds", 1, NULL, 'r'},
 		{"nodes", 1, NULL, 'n'}, {"children", 1, NULL, 'c'}, {"trace", 0, NULL, 't'},
 		{"story", 1, NULL, 'y'}, {"faults", 1, NULL, 'f'}, {"shrink", 0, NULL, 'k'},
-		{"twice", 0, NULL, '2'}, {NULL, 0, NULL, 0}};
+		{"list", 1, NULL, 'l'}, {"twice", 0, NULL, '2'}, {NULL, 0, NULL, 0}};
 	struct args args = {
 		.opt = {.story = -1, .fault_mask = UINT64_MAX}, .first = 1, .last = 100};
 	int c;
@@ -272,5 +304,5 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return 2;
 	}
-	return run_all(&args);
+	return args.list ? run_list(&args) : run_all(&args);
 }

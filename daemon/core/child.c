@@ -343,7 +343,7 @@ static void remove_child(struct ph_hub *hub, struct ph_child *child)
 		next = slot->hh.next;
 		if (!ph_name_equal(&slot->k.key.child, &child->name) || !ph_slot_mine(hub, slot))
 			continue;
-		struct ph_move *move = ph_move_of(hub, slot);
+		struct ph_move *move = slot->move;
 		if (move)
 			ph_move_drop(hub, move);
 		slot->entry.state = PH_CHILD_REMOVED;

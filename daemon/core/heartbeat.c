@@ -47,10 +47,9 @@ void ph_member_heartbeat_now(struct ph_hub *hub)
 	msg->self = ph_member_self(hub);
 	msg->drained = hub->drained;
 	msg->registry_version = hub->flushed_version;
-	msg->registry_digest = hub->n_dirty ? 0 : hub->digest;
+	msg->registry_digest = hub->dirty ? 0 : hub->digest;
 	msg->migrations_version = hub->flushed_migrations;
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
-		msg->children += ph_slot_mine(hub, slot);
+	msg->children = ph_registry_mine(hub);
 	put_echoes(hub, msg);
 }
 

@@ -25,6 +25,7 @@ struct ph_hub *ph_hub_new(const struct ph_settings *settings)
 	hub->rng[1] = ph_mix64(settings->seed ^ PH_HASH_SEED) | 1;
 	hub->done_orders = ph_must(calloc(PH_DONE_ORDERS, sizeof *hub->done_orders));
 	hub->digest = PH_HASH_SEED;
+	hub->mine_version = UINT64_MAX;
 	hub->beat.kind = PH_TIMER_HEARTBEAT;
 	hub->hello.kind = PH_TIMER_HELLO;
 	hub->plan.kind = PH_TIMER_PLAN;
@@ -427,7 +428,7 @@ void ph_shutdown_check(struct ph_hub *hub)
 		for (struct ph_target *t = hub->targets; t; t = t->hh.next)
 			if (t->state != PH_TARGET_ACTIVE && t->state != PH_TARGET_NEVER)
 				return;
-	if (hub->n_dirty || hub->migrations_version != hub->flushed_migrations)
+	if (hub->dirty || hub->migrations_version != hub->flushed_migrations)
 		ph_registry_flush(hub);
 	hub->exiting = true;
 	ph_member_leave(hub);

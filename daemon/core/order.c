@@ -344,7 +344,7 @@ static size_t list_left(struct ph_hub *hub, struct ph_order *order)
 			continue;
 		add_line(order, slot);
 		struct ph_order_line *line = &order->lines[order->n_lines - 1];
-		struct ph_move *move = ph_move_of(hub, slot);
+		struct ph_move *move = slot->move;
 		line->state = PH_LINE_FAILED;
 		ph_reason(
 			line->text, "%s", move && move->why[0] ? move->why : "it cannot be moved");

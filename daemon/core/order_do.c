@@ -39,7 +39,7 @@ static bool in_flight(const struct ph_slot *slot)
 static void do_stop(struct ph_hub *hub, struct ph_slot *slot)
 {
 	ph_order_wish(hub, slot, true);
-	struct ph_move *move = ph_move_of(hub, slot);
+	struct ph_move *move = slot->move;
 	if (move)
 		ph_move_drop(hub, move);
 	/* In this order, so that it is not told to go on first. */

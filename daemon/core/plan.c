@@ -50,15 +50,6 @@ static bool out_of_reach(const struct ph_hub *hub, const struct ph_move *move)
 	       hub->now_ms >= move->added_ms + PH_RECONNECT_MS;
 }
 
-struct ph_move *ph_move_of(struct ph_hub *hub, const struct ph_slot *slot)
-{
-	struct ph_move *move;
-	DL_FOREACH (hub->moves, move)
-		if (move->slot == slot)
-			return move;
-	return NULL;
-}
-
 /* An ordered move is in the list of migrations from the start, so that it can be followed. */
 static void show_waiting(struct ph_hub *hub, const struct ph_move *move, enum ph_result result)
 {
@@ -79,6 +70,7 @@ void ph_move_drop(struct ph_hub *hub, struct ph_move *move)
 {
 	if (move->order && !move->started)
 		show_waiting(hub, move, PH_RESULT_ABORTED);
+	move->slot->move = NULL;
 	DL_DELETE(hub->moves, move);
 	free(move);
 }
@@ -86,7 +78,7 @@ void ph_move_drop(struct ph_hub *hub, struct ph_move *move)
 struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to,
 	uint64_t order, bool force)
 {
-	struct ph_move *old = ph_move_of(hub, slot);
+	struct ph_move *old = slot->move;
 	if (old)
 		ph_move_drop(hub, old);
 	struct ph_move *move = ph_must(calloc(1, sizeof *move));
@@ -97,6 +89,7 @@ struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const stru
 	move->added_ms = hub->now_ms;
 	move->not_before_ms = slot->service_until_ms;
 	move->id = ph_random_id(hub);
+	slot->move = move;
 	DL_APPEND(hub->moves, move);
 	if (order)
 		show_waiting(hub, move, PH_RESULT_RUNNING);
@@ -366,7 +359,7 @@ static void plan_own(struct ph_hub *hub, struct ph_slot *slot)
 	bool forbidden = child && child->spec && !ph_place_allows(hub, child->spec, &hub->set.node);
 	if (!hub->draining && !newcomer(hub, slot) && !forbidden)
 		return;
-	struct ph_move *move = ph_move_of(hub, slot);
+	struct ph_move *move = slot->move;
 	if (slot->source || !ph_plan_movable(hub, slot))
 		return;
 	if (move && (move->order || ph_name_equal(&move->to, to) || move->pinned))
@@ -451,7 +444,7 @@ void ph_plan_drained(struct ph_hub *hub)
 			return;
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
 		if (ph_plan_movable(hub, slot) && slot->place.s[0] && !slot->wish_stopped &&
-			!ph_is_self(hub, &slot->place) && !ph_move_of(hub, slot) &&
+			!ph_is_self(hub, &slot->place) && !slot->move &&
 			slot->instance->state < PH_INSTANCE_STOPPED) {
 			/* An order's migration of it failed, say: the plan gives it a move. */
 			ph_plan_soon(hub, LOOK_AGAIN_MS);

@@ -49,15 +49,23 @@ struct ph_slot *ph_slot_get(
 	return slot;
 }
 
+/* To be journalled with the next batch. */
+static void seen_changed(struct ph_hub *hub, struct ph_slot *slot)
+{
+	if (slot->seen_dirty)
+		return;
+	slot->seen_dirty = true;
+	slot->seen_next = hub->seen_dirty;
+	hub->seen_dirty = slot;
+}
+
 void ph_slot_seen(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch)
 {
 	if (epoch <= slot->seen)
 		return;
 	slot->seen = epoch;
 	slot->restored = !hub->started;
-	if (!slot->seen_dirty)
-		hub->n_seen_dirty++;
-	slot->seen_dirty = true;
+	seen_changed(hub, slot);
 }
 
 bool ph_slot_busy(const struct ph_slot *slot)
@@ -127,8 +135,14 @@ static void changed(struct ph_hub *hub, const struct ph_slot *slot)
 /* To be cast: at once where the owner changed, else gathered for a moment. */
 static void touch(struct ph_hub *hub, struct ph_slot *slot, bool now)
 {
-	if (!slot->dirty)
-		hub->n_dirty++;
+	if (!slot->dirty) {
+		slot->dirty_next = NULL;
+		if (hub->dirty)
+			hub->dirty_last->dirty_next = slot;
+		else
+			hub->dirty = slot;
+		hub->dirty_last = slot;
+	}
 	slot->dirty = true;
 	if (now)
 		hub->flush_now = true;
@@ -275,43 +289,7 @@ static bool alone(const struct ph_hub *hub)
 	return true;
 }
 
-/* Sends pieces of PH_LIST_MAX of the slots that `pick` takes; `to` NULL: cast. */
-static void send_part(struct ph_hub *hub, const struct ph_name *to, uint64_t since, bool whole,
-	uint64_t migrations_since,
-	bool (*pick)(const struct ph_hub *, const struct ph_slot *, uint64_t))
-{
-	struct ph_slot *slot = hub->slots;
-	bool first = true;
-	do {
-		struct ph_bmsg *msg =
-			to ? ph_send(hub, to, PH_B_REGISTRY) : ph_cast(hub, PH_B_REGISTRY);
-		struct ph_entry *list = ph_out_alloc(hub, PH_LIST_MAX * sizeof *list);
-		size_t n = 0;
-		for (; slot && n < PH_LIST_MAX; slot = slot->hh.next)
-			if (pick(hub, slot, since))
-				put_entry(hub, &list[n++], slot);
-		while (slot && !pick(hub, slot, since))
-			slot = slot->hh.next;
-		msg->entries = list;
-		msg->n_entries = n;
-		msg->since = since;
-		msg->until = hub->version;
-		msg->whole = whole && first;
-		msg->last = !slot;
-		msg->sequence = msg->migrations_version = hub->migrations_version;
-		if (msg->last)
-			put_migrations(hub, msg, migrations_since);
-		first = false;
-	} while (slot);
-}
-
-static bool pick_dirty(const struct ph_hub *hub, const struct ph_slot *slot, uint64_t since)
-{
-	(void)hub, (void)since;
-	return slot->dirty;
-}
-
-static bool pick_since(const struct ph_hub *hub, const struct ph_slot *slot, uint64_t since)
+static bool is_since(const struct ph_hub *hub, const struct ph_slot *slot, uint64_t since)
 {
 	if (!slot->entered)
 		return false;
@@ -320,20 +298,74 @@ static bool pick_since(const struct ph_hub *hub, const struct ph_slot *slot, uin
 	return slot->given_version > since; /* its new owner may have died before it was heard */
 }
 
+/* What is asked for after `since`, or, without an asker, what is dirty; each may be skipped. */
+struct part {
+	const struct ph_name *to; /* NULL: cast what is dirty */
+	uint64_t since, migrations_since;
+	bool whole;
+};
+
+static struct ph_slot *next_of(
+	const struct ph_hub *hub, const struct part *part, struct ph_slot *slot)
+{
+	if (!part->to)
+		return slot;
+	while (slot && !is_since(hub, slot, part->since))
+		slot = slot->hh.next;
+	return slot;
+}
+
+/* In pieces of PH_LIST_MAX. */
+static void send_part(struct ph_hub *hub, const struct part *part)
+{
+	struct ph_slot *slot = next_of(hub, part, part->to ? hub->slots : hub->dirty);
+	bool first = true;
+	do {
+		struct ph_bmsg *msg = part->to ? ph_send(hub, part->to, PH_B_REGISTRY)
+					       : ph_cast(hub, PH_B_REGISTRY);
+		struct ph_entry *list = ph_out_alloc(hub, PH_LIST_MAX * sizeof *list);
+		size_t n = 0;
+		while (slot && n < PH_LIST_MAX) {
+			put_entry(hub, &list[n++], slot);
+			slot = next_of(hub, part, part->to ? slot->hh.next : slot->dirty_next);
+		}
+		msg->entries = list;
+		msg->n_entries = n;
+		msg->since = part->since;
+		msg->until = hub->version;
+		msg->whole = part->whole && first;
+		msg->last = !slot;
+		msg->sequence = msg->migrations_version = hub->migrations_version;
+		if (msg->last)
+			put_migrations(hub, msg, part->migrations_since);
+		first = false;
+	} while (slot);
+}
+
 void ph_registry_flush(struct ph_hub *hub)
 {
+	struct part part = {
+		.since = hub->flushed_version, .migrations_since = hub->flushed_migrations};
 	ph_timer_set(hub, &hub->flush, PH_NEVER_MS);
 	hub->flush_now = false;
 	if (!alone(hub))
-		send_part(hub, NULL, hub->flushed_version, false, hub->flushed_migrations,
-			pick_dirty);
-	for (struct ph_slot *slot = hub->slots; slot && hub->n_dirty; slot = slot->hh.next) {
-		if (slot->dirty)
-			hub->n_dirty--;
+		send_part(hub, &part);
+	for (struct ph_slot *slot = hub->dirty; slot; slot = slot->dirty_next)
 		slot->dirty = false;
-	}
+	hub->dirty = NULL;
 	hub->flushed_version = hub->version;
 	hub->flushed_migrations = hub->migrations_version;
+}
+
+uint32_t ph_registry_mine(struct ph_hub *hub)
+{
+	if (hub->mine_version == hub->version)
+		return hub->n_mine;
+	hub->mine_version = hub->version;
+	hub->n_mine = 0;
+	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+		hub->n_mine += ph_slot_mine(hub, slot);
+	return hub->n_mine;
 }
 
 void ph_registry_tell(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to)
@@ -350,8 +382,11 @@ void ph_registry_tell(struct ph_hub *hub, struct ph_slot *slot, const struct ph_
 void ph_registry_fetch_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	bool whole = msg->since == 0 || msg->since > hub->version;
-	send_part(hub, &msg->from, whole ? 0 : msg->since, whole, msg->migrations_version,
-		pick_since);
+	struct part part = {.to = &msg->from,
+		.since = whole ? 0 : msg->since,
+		.whole = whole,
+		.migrations_since = msg->migrations_version};
+	send_part(hub, &part);
 }
 
 bool ph_registry_in_step(const struct ph_hub *hub, const struct ph_member *member)
@@ -418,6 +453,8 @@ static void apply(struct ph_hub *hub, const struct ph_name *author, const struct
 	if (!is_news(slot, e, author) || (ours && ph_is_self(hub, &e->node)))
 		return;
 	bool was_mine = ph_slot_mine(hub, slot);
+	if (was_mine)
+		hub->mine_version = UINT64_MAX; /* to be counted anew */
 	digest_toggle(hub, slot);
 	const char *meta = slot->entry.meta;
 	slot->entry = *e;
@@ -429,9 +466,7 @@ static void apply(struct ph_hub *hub, const struct ph_name *author, const struct
 	digest_toggle(hub, slot);
 	if (slot->wish_stopped != e->stopped_by_wish) {
 		slot->wish_stopped = e->stopped_by_wish;
-		if (!slot->seen_dirty)
-			hub->n_seen_dirty++;
-		slot->seen_dirty = true;
+		seen_changed(hub, slot);
 	}
 	changed(hub, slot);
 	if (e->revision && e->state != PH_CHILD_REMOVED)
@@ -575,19 +610,15 @@ void ph_history_presume(
 
 void ph_registry_journal(struct ph_hub *hub)
 {
-	size_t n = 0;
-	for (struct ph_slot *slot = hub->slots; slot && hub->n_seen_dirty && n < SEEN_BATCH;
-		slot = slot->hh.next) {
-		if (!slot->seen_dirty)
-			continue;
+	for (size_t n = 0; hub->seen_dirty && n < SEEN_BATCH; n++) {
+		struct ph_slot *slot = hub->seen_dirty;
 		struct ph_record record = {.kind = PH_RECORD_SEEN,
 			.key = slot->k.key,
 			.peer = slot->k.local,
 			.epoch = slot->seen,
 			.stopped_by_wish = slot->wish_stopped};
 		(void)ph_journal(hub, &record);
+		hub->seen_dirty = slot->seen_next;
 		slot->seen_dirty = false;
-		hub->n_seen_dirty--;
-		n++;
 	}
 }

@@ -138,6 +138,9 @@ struct ph_slot {
 	struct ph_source *source;     /* this node gives it away */
 	struct ph_target *target;     /* this node takes it */
 	struct ph_claim *claim;	      /* this node asks for it */
+	struct ph_move *move;	      /* it is to go, and does not yet */
+	struct ph_slot *dirty_next;   /* while `dirty`; the list ends with NULL */
+	struct ph_slot *seen_next;    /* while `seen_dirty` */
 	struct ph_name place;	      /* where placement wants it; empty: nowhere */
 	uint64_t planned_ms;	      /* its owner, here, last asked whether it is to follow */
 	uint64_t unowned_ms;	      /* since when nobody owns it, as far as is known; 0: owned */
@@ -590,7 +593,10 @@ struct ph_hub {
 	uint64_t version, digest, migrations_version; /* of this node's part */
 	struct ph_child *children;
 	struct ph_slot *slots;
-	size_t n_dirty, n_seen_dirty;
+	struct ph_slot *dirty, *dirty_last; /* whose entries are to be cast, in order */
+	struct ph_slot *seen_dirty;	    /* whose epochs are to be journalled */
+	uint32_t n_mine;		    /* entries that this node owns, at `mine_version` */
+	uint64_t mine_version;
 	uint64_t flushed_version, flushed_migrations; /* what was cast */
 	bool flush_now;
 	struct ph_instance *instances; /* all */
@@ -671,6 +677,7 @@ void ph_slot_release(struct ph_hub *hub, struct ph_slot *slot);
 /* The entry follows the instance; cast with the next flush. */
 void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot);
 void ph_registry_flush(struct ph_hub *hub);
+uint32_t ph_registry_mine(struct ph_hub *hub); /* entries that this node owns */
 void ph_registry_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_registry_fetch_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_registry_step(struct ph_hub *hub, struct ph_member *member); /* fetch what is missing */
@@ -755,7 +762,6 @@ void ph_plan_run(struct ph_hub *hub);
 void ph_moves_run(struct ph_hub *hub);
 struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to,
 	uint64_t order, bool force);
-struct ph_move *ph_move_of(struct ph_hub *hub, const struct ph_slot *slot);
 void ph_move_drop(struct ph_hub *hub, struct ph_move *move);
 /* A migration ended: what was wanted is wanted again later, or done. */
 void ph_plan_migrated(struct ph_hub *hub, struct ph_source *source);

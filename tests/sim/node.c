@@ -219,6 +219,10 @@ void sim_node_crash(struct sim_node *node)
 	end_daemon(node);
 	node->disk.lost = node->crash.kind == DEED_JOURNAL_LOST;
 	node->sim->journals_lost += node->disk.lost;
+	/* What a new worker has, and no record any more: nobody is bound to make it active. */
+	for (struct sim_proc *p = node->sim->procs; p && node->disk.lost; p = p->next)
+		if (p->node == node && p->alive && p->role == PH_ROLE_STANDBY)
+			sim_check_death(p, DEATH_FAULT);
 	if (machine)
 		node->up = false;
 	if (machine)

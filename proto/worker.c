@@ -142,7 +142,9 @@ FIELDS(handover_start, R_MIGRATION_OF_DAEMON,
 	{F("timeout_ms", U64, timeout_ms), .required = true},
 	{F("downtime_ms", U64, downtime_ms), .required = true},
 	{F("rounds_max", U32, rounds_max), .required = true});
-FIELDS(handover_accept, R_MIGRATION_OF_WORKER, R_BYTES_ESTIMATE, R_FORMAT, R_VERSION);
+/* without a format: that of its hello */
+FIELDS(handover_accept, R_MIGRATION_OF_WORKER, R_BYTES_ESTIMATE, {F("format", STR, format)},
+	{F("version", U64, version)});
 FIELDS(handover_refuse, R_MIGRATION_OF_WORKER,
 	{F("code", TEXT, code), .words = refuse_words, .required = true},
 	{F("retry_after_ms", U64, retry_after_ms)});

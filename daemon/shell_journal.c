@@ -102,7 +102,8 @@ void ph_shell_records_settings(struct ph_shell *shell, struct ph_settings *setti
 	const struct ph_shell_records *records = shell->records;
 	settings->journal = ph_journal_id(records->journal);
 	settings->journal_lost = records->found.found == PH_JOURNAL_UNREADABLE || records->damaged;
-	settings->journal_writable = !records->found.failed;
+	settings->journal_writable =
+		!records->found.failed && !ph_journal_low(records->journal);
 }
 
 /* ---- writing */
@@ -262,12 +263,33 @@ static void on_failed(void *arg, int result)
 	evtimer_add(shell->records->retry, &again);
 }
 
+/* It is written to as before, but nothing begins that might not find room for its end. */
+static void on_low(void *arg, bool low)
+{
+	struct ph_shell *shell = arg;
+	struct ph_shell_records *records = shell->records;
+	struct ph_event event = {.kind = PH_EV_JOURNAL_BACK, .id = ph_journal_id(records->journal)};
+	if (low) {
+		event = (struct ph_event){.kind = PH_EV_JOURNALLED,
+			.error = ENOSPC,
+			.text = "no room is left in reserve: no migration begins"};
+		evtimer_add(records->retry, &again);
+	}
+	ph_shell_push(shell, &event, NULL, NULL);
+}
+
 static void on_retry(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
 	struct ph_shell *shell = arg;
-	shell->records->due = true;
+	struct ph_shell_records *records = shell->records;
+	if (ph_journal_low(records->journal)) {
+		ph_journal_probe(records->journal);
+		evtimer_add(records->retry, &again);
+		return;
+	}
+	records->due = ph_journal_failed(records->journal);
 	ph_shell_wake(shell);
 }
 
@@ -299,6 +321,7 @@ int ph_shell_records_new(struct ph_shell *shell, const struct ph_id *known_id, s
 		.done = on_done,
 		.failed = on_failed,
 		.rewritten = on_rewritten,
+		.low = on_low,
 		.arg = shell,
 	};
 	records->tail = &records->head;
@@ -314,6 +337,8 @@ int ph_shell_records_new(struct ph_shell *shell, const struct ph_id *known_id, s
 			ph_journal_found_word(records->found.found), records->found.why.text);
 	if (records->found.failed)
 		on_failed(shell, records->found.failed);
+	else if (ph_journal_low(records->journal))
+		on_low(shell, true);
 	return 0;
 }
 

@@ -35,7 +35,7 @@
 	X(STREAM_FAILED)   /* `stream`, `text` */ \
 	X(STREAM_NO_DIAL)  /* `stream`: the peer's stream address cannot be dialled */ \
 	X(JOURNALLED)	   /* `ticket`, `error` 0: that record is synced; \
-			      else nothing is known of it */ \
+			      else nothing is known of it. `ticket` 0: there is no room, `text` */ \
 	X(JOURNAL_BACK)	   /* a new journal is in place, `id` its id: records count again */ \
 	X(COMMAND)	   /* `command` */ \
 	X(DETACHED)	   /* `ticket`: the client of that command is gone */ \

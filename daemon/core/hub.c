@@ -180,7 +180,7 @@ static void on_journalled(struct ph_hub *hub, const struct ph_event *event)
 	struct ph_wait *wait;
 	if (event->error && hub->set.journal_writable) {
 		hub->set.journal_writable = false;
-		(void)ph_emit(hub, PH_EMIT_JOURNAL_FAILED, NULL);
+		ph_emit(hub, PH_EMIT_JOURNAL_FAILED, NULL)->text = ph_out_text(hub, event->text);
 	}
 	HASH_FIND(hh, hub->waits, &event->ticket, sizeof event->ticket, wait);
 	if (!wait)

@@ -50,6 +50,14 @@ static bool out_of_reach(const struct ph_hub *hub, const struct ph_move *move)
 	       hub->now_ms >= move->added_ms + PH_RECONNECT_MS;
 }
 
+/* Why an order is given up before it begins, or NULL; what placement wants waits. */
+static const char *hopeless(const struct ph_hub *hub, const struct ph_move *move)
+{
+	if (out_of_reach(hub, move))
+		return "its worker has no connection to hand over its state";
+	return hub->set.journal_writable ? NULL : "the journal of this node cannot be written";
+}
+
 /* An ordered move is in the list of migrations from the start, so that it can be followed. */
 static void show_waiting(struct ph_hub *hub, const struct ph_move *move, enum ph_result result)
 {
@@ -59,7 +67,7 @@ static void show_waiting(struct ph_hub *hub, const struct ph_move *move, enum ph
 		.to = move->to,
 		.result = result,
 		.version = ++hub->migrations_version};
-	bool reasoned = result == PH_RESULT_RUNNING || out_of_reach(hub, move);
+	bool reasoned = result == PH_RESULT_RUNNING || hopeless(hub, move);
 	ph_reason(info.reason, "%s", reasoned ? move->why : "it cannot be moved any more");
 	ph_history_put(hub, &info);
 	if (!hub->flush.pos)
@@ -160,8 +168,9 @@ void ph_moves_run(struct ph_hub *hub)
 		}
 		if (move->pinned)
 			continue;
-		if (out_of_reach(hub, move)) {
-			ph_reason(move->why, "its worker has no connection to hand over its state");
+		const char *why = hopeless(hub, move);
+		if (why) {
+			ph_reason(move->why, "%s", why);
 			if (move->order) {
 				ph_move_drop(hub, move);
 				continue;

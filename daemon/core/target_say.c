@@ -212,13 +212,13 @@ static const char *objection(
 		return "this node is being drained";
 	if (hub->self_state != PH_MEMBER_ALIVE)
 		return "this node has not joined yet";
-	if (!hub->set.journal_writable)
-		return "the journal of this node cannot be written";
 	if (ph_migrations_in(hub) >= hub->set.migrations_max)
 		return &PH_NO_SLOT[sizeof PH_BUSY - 1]; /* A puts PH_BUSY in front */
 	if (slot->target || slot->instance)
 		return "this node still has a worker of that child";
 	*busy = false;
+	if (!hub->set.journal_writable)
+		return "the journal of this node cannot be written";
 	if (!hub->set.accept_any && (!child || !child->own))
 		return "this node accepts only children that it declares";
 	if (msg->n_specs != 1 || !msg->specs[0].spec)

@@ -31,7 +31,9 @@ struct ph_journal {
 	void (*done)(void *arg, uint64_t ticket, int result);
 	void (*failed)(void *arg, int result);
 	void (*rewritten)(void *arg, int result);
+	void (*told_low)(void *arg, bool low);
 	void *arg;
+	bool low, probing;
 };
 
 const char *ph_journal_found_word(enum ph_journal_found found)
@@ -52,6 +54,15 @@ static void handle_answer(struct ph_journal *journal, const struct ph_journal_it
 	if (item->broken) {
 		journal->phase = FAILED;
 		journal->failed(journal->arg, item->broken);
+	}
+	if (item->low != journal->low) {
+		journal->low = item->low;
+		if (journal->told_low)
+			journal->told_low(journal->arg, item->low);
+	}
+	if (item->kind == PH_JOURNAL_PROBE) {
+		journal->probing = false;
+		return;
 	}
 	if (item->kind == PH_JOURNAL_RECORD) {
 		journal->queued_bytes -= item->n;
@@ -83,7 +94,12 @@ static void answered(evutil_socket_t fd, short what, void *arg)
 
 /* ---- open */
 
-static const struct ph_journal_ops real_ops = {write, fdatasync, fsync, rename};
+static int reserve(int fd, off_t at, off_t n)
+{
+	return fallocate(fd, FALLOC_FL_KEEP_SIZE, at, n);
+}
+
+static const struct ph_journal_ops real_ops = {write, fdatasync, fsync, rename, reserve};
 
 /* Opens what is there. 0, or -errno; *ret_writable 0 or why only reading was possible. */
 static int open_file(const char *path, int *ret_fd, int *ret_writable)
@@ -225,6 +241,7 @@ int ph_journal_open(struct event_base *base, const struct ph_journal_config *con
 	journal->done = config->done;
 	journal->failed = config->failed;
 	journal->rewritten = config->rewritten;
+	journal->told_low = config->low;
 	journal->arg = config->arg;
 	int r = ph_journal_thread_init(
 		&journal->thread, config->dir, config->ops ? config->ops : &real_ops);
@@ -235,8 +252,11 @@ int ph_journal_open(struct event_base *base, const struct ph_journal_config *con
 	}
 	if (!r)
 		r = load(journal, config, &report);
-	if (!r)
+	if (!r) {
+		ph_journal_thread_reserve(&journal->thread);
+		journal->low = journal->thread.low;
 		r = ph_journal_thread_start(&journal->thread);
+	}
 	if (r) {
 		ph_journal_close(journal);
 		return ph_err_set(
@@ -265,6 +285,21 @@ struct ph_id ph_journal_id(const struct ph_journal *journal)
 bool ph_journal_failed(const struct ph_journal *journal)
 {
 	return journal->phase != WORKING;
+}
+
+bool ph_journal_low(const struct ph_journal *journal)
+{
+	return journal->low;
+}
+
+void ph_journal_probe(struct ph_journal *journal)
+{
+	struct ph_journal_item *item = journal->probing ? NULL : calloc(1, sizeof *item);
+	if (!item)
+		return; /* one is on its way; or the next probe finds memory */
+	item->kind = PH_JOURNAL_PROBE;
+	journal->probing = true;
+	ph_journal_thread_put(&journal->thread, item);
 }
 
 uint64_t ph_journal_bytes(const struct ph_journal *journal)

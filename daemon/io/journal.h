@@ -13,7 +13,10 @@
  * the journal UNREADABLE, and none of its records is delivered;
  * - after a failed write or sync nothing more is written to that file. What it carried is
  * undecided: a later open may find those records or not. Everything queued fails, and appends are
- * refused, until ph_journal_reopen() has made a new file with a new id.
+ * refused, until ph_journal_reopen() has made a new file with a new id;
+ * - room for what is under way is reserved behind the end of the file, where the file system can.
+ * Where it cannot be reserved any more the journal is LOW: it can still be written, and whoever
+ * uses it begins nothing new until there is room again.
  *
  * Not detected: damage inside the last batch of a file looks like a torn end.
  * Tested in tests/unit/test_journal.c and test_journal_disk.c.
@@ -34,6 +37,8 @@
 #define PH_JOURNAL_QUEUE_RECORDS 16384u
 #define PH_JOURNAL_SNAPSHOT_BYTES (64u << 20) /* of one rewrite */
 #define PH_JOURNAL_DAMAGED_KEPT 3
+/* In reserve: three records of 0.5 KiB for each of 16 migrations at once, and some to spare. */
+#define PH_JOURNAL_RESERVE_BYTES (64u << 10)
 
 struct event_base;
 struct ph_journal;
@@ -69,6 +74,7 @@ struct ph_journal_ops {
 	int (*datasync)(int fd);
 	int (*sync)(int fd); /* of a new file, and of the directory */
 	int (*rename)(const char *from, const char *to);
+	int (*reserve)(int fd, off_t at, off_t n); /* blocks behind the end; NULL: it cannot */
 };
 
 struct ph_journal_config {
@@ -85,6 +91,8 @@ struct ph_journal_config {
 	void (*failed)(void *arg, int result);
 	/* a compaction or reopening has ended: 0, or -errno */
 	void (*rewritten)(void *arg, int result);
+	/* it has become low, or is not any more; may be NULL */
+	void (*low)(void *arg, bool low);
 	void *arg;
 };
 
@@ -102,6 +110,10 @@ PH_MUST_CHECK int ph_journal_open(struct event_base *base, const struct ph_journ
 struct ph_id ph_journal_id(const struct ph_journal *journal);
 
 bool ph_journal_failed(const struct ph_journal *journal);
+
+/* Is there no room in reserve? ph_journal_probe() looks again; `low` tells if that has changed. */
+bool ph_journal_low(const struct ph_journal *journal);
+void ph_journal_probe(struct ph_journal *journal);
 
 /* Bytes of the file as far as answered for: when to compact is the caller's decision. */
 uint64_t ph_journal_bytes(const struct ph_journal *journal);

@@ -57,10 +57,26 @@ static void answer(struct ph_journal_thread *t, struct ph_journal_list *items)
 static int break_down(struct ph_journal_thread *t, int code)
 {
 	t->broken = code;
+	t->low = false;
 	if (t->file.fd >= 0)
 		close(t->file.fd);
 	t->file.fd = -1;
 	return code;
+}
+
+/* Half of the reserve is always there; a file system that has no such thing is taken at its word. */
+void ph_journal_thread_reserve(struct ph_journal_thread *t)
+{
+	t->low = false;
+	if (t->broken || t->reserved >= t->file.bytes + PH_JOURNAL_RESERVE_BYTES / 2)
+		return;
+	if (!t->ops.reserve ||
+		t->ops.reserve(t->file.fd, (off_t)t->file.bytes, PH_JOURNAL_RESERVE_BYTES) == 0)
+		t->reserved = t->ops.reserve ? t->file.bytes + PH_JOURNAL_RESERVE_BYTES : UINT64_MAX;
+	else if (errno == ENOSPC || errno == EDQUOT)
+		t->low = true;
+	else
+		t->reserved = UINT64_MAX;
 }
 
 static int write_batch(struct ph_journal_thread *t, const struct ph_journal_item *first)
@@ -79,6 +95,7 @@ static int write_batch(struct ph_journal_thread *t, const struct ph_journal_item
 		return r;
 	t->file.seq = seq;
 	t->file.bytes += used;
+	ph_journal_thread_reserve(t);
 	return 0;
 }
 
@@ -105,6 +122,7 @@ static struct ph_journal_item *handle_records(
 		next = each->next;
 		each->result = r;
 		each->bytes = t->file.bytes;
+		each->low = t->low;
 		list_add(&done, each);
 	}
 	answer(t, &done);
@@ -127,6 +145,8 @@ static int rewrite(struct ph_journal_thread *t, struct ph_journal_item *item)
 			close(t->file.fd);
 		t->file = made;
 		t->broken = 0;
+		t->reserved = 0;
+		ph_journal_thread_reserve(t);
 	} else if (replaced && !t->broken) {
 		/* nobody knows which of the two files the next open will find */
 		item->broken = break_down(t, r);
@@ -143,11 +163,15 @@ static void handle_all(struct ph_journal_thread *t, struct ph_journal_item *item
 		}
 		struct ph_journal_item *next = item->next;
 		struct ph_journal_list done;
-		item->result = rewrite(t, item);
+		if (item->kind == PH_JOURNAL_PROBE)
+			ph_journal_thread_reserve(t);
+		else
+			item->result = rewrite(t, item);
 		ph_journal_snapshot_free(item->snapshot);
 		item->snapshot = NULL;
 		item->id = t->file.id;
 		item->bytes = t->file.bytes;
+		item->low = t->low;
 		list_init(&done);
 		list_add(&done, item);
 		answer(t, &done);

@@ -15,7 +15,8 @@
 enum ph_journal_kind {
 	PH_JOURNAL_RECORD,
 	PH_JOURNAL_COMPACT,
-	PH_JOURNAL_REOPEN
+	PH_JOURNAL_REOPEN,
+	PH_JOURNAL_PROBE
 };
 
 struct ph_journal_item {
@@ -29,6 +30,7 @@ struct ph_journal_item {
 	int broken; /* -errno where the journal failed with this item, else 0 */
 	struct ph_id id;
 	uint64_t bytes; /* of the file */
+	bool low;
 
 	size_t n;
 	char payload[];
@@ -54,11 +56,15 @@ struct ph_journal_thread {
 	char *dir;
 	char *buffer; /* PH_JOURNAL_BUFFER_BYTES */
 	int broken;   /* 0, or the -errno with which everything but a reopening is answered */
+	uint64_t reserved; /* blocks are there up to this offset; UINT64_MAX: it cannot be told */
+	bool low;
 };
 
 /* `dir` is copied. Errors: -ENOMEM, -errno of eventfd. fini() after any of them, too. */
 PH_MUST_CHECK int ph_journal_thread_init(
 	struct ph_journal_thread *t, const char *dir, const struct ph_journal_ops *ops);
+/* Sees to the reserve, and sets `low`; before the start, else in the thread. */
+void ph_journal_thread_reserve(struct ph_journal_thread *t);
 /* With file and broken set. Errors: -errno of pthread_create. */
 PH_MUST_CHECK int ph_journal_thread_start(struct ph_journal_thread *t);
 /* Works off the queue, joins, closes the file and frees all items. */

@@ -18,7 +18,7 @@ struct seen {
 	struct event_base *base;
 	struct ph_journal *journal;
 	struct ph_journal_report report;
-	int n_records, n_done, n_good, n_failed, n_rewritten;
+	int n_records, n_done, n_good, n_failed, n_rewritten, n_low, n_enough;
 	int last_result, failed_result, rewritten_result;
 	bool in_order;
 	uint64_t last_ticket;
@@ -60,6 +60,12 @@ static inline void on_rewritten(void *arg, int result)
 	s->rewritten_result = result;
 }
 
+static inline void on_low(void *arg, bool low)
+{
+	struct seen *s = arg;
+	*(low ? &s->n_low : &s->n_enough) += 1;
+}
+
 static inline int try_open(const struct ph_id *known, const struct ph_journal_ops *ops)
 {
 	struct event_base *base = seen.base;
@@ -68,7 +74,7 @@ static inline int try_open(const struct ph_id *known, const struct ph_journal_op
 	seen.base = base;
 	seen.in_order = true;
 	const struct ph_journal_config config = {
-		dir, known, ops, on_record, on_done, on_failed, on_rewritten, &seen};
+		dir, known, ops, on_record, on_done, on_failed, on_rewritten, on_low, &seen};
 	return ph_journal_open(base, &config, &seen.journal, &seen.report, &err);
 }
 

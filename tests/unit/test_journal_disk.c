@@ -9,6 +9,7 @@
 /* ---- failing disks */
 
 static int fail_writes, fail_syncs, fail_renames, fail_file_syncs, short_writes, slow_syncs;
+static int fail_reserves; /* the errno */
 
 static ssize_t test_write(int fd, const void *bytes, size_t n)
 {
@@ -42,7 +43,67 @@ static int test_rename(const char *from, const char *to)
 	return __atomic_load_n(&fail_renames, __ATOMIC_SEQ_CST) ? -1 : rename(from, to);
 }
 
-static const struct ph_journal_ops test_ops = {test_write, test_datasync, test_sync, test_rename};
+static int test_reserve(int fd, off_t at, off_t n)
+{
+	if (__atomic_load_n(&fail_reserves, __ATOMIC_SEQ_CST)) {
+		errno = fail_reserves;
+		return -1;
+	}
+	return fallocate(fd, FALLOC_FL_KEEP_SIZE, at, n);
+}
+
+static const struct ph_journal_ops test_ops = {
+	test_write, test_datasync, test_sync, test_rename, test_reserve};
+
+/* Half of the reserve is gone before it is filled up again. */
+START_TEST(low_reserve_is_told_and_written_to)
+{
+	open_journal(NULL, &test_ops, PH_JOURNAL_NEW);
+	ck_assert(!ph_journal_low(seen.journal));
+	__atomic_store_n(&fail_reserves, ENOSPC, __ATOMIC_SEQ_CST);
+	append_batch(1, 100);
+	ck_assert_int_eq(seen.n_low, 0);
+	append_batch(101, 1400);
+	ck_assert_int_eq(seen.n_low, 1);
+	ck_assert(ph_journal_low(seen.journal));
+	ck_assert_int_eq(seen.n_good, 1500);
+	ck_assert_int_eq(seen.n_failed, 0);
+	ph_journal_probe(seen.journal);
+	append_batch(1501, 1);
+	ck_assert(ph_journal_low(seen.journal));
+	__atomic_store_n(&fail_reserves, 0, __ATOMIC_SEQ_CST);
+	ph_journal_probe(seen.journal);
+	help_run_until(seen.base, &seen.n_enough, 1);
+	ck_assert(!ph_journal_low(seen.journal));
+	close_journal();
+	open_journal(NULL, NULL, PH_JOURNAL_OK);
+	expect_records(1501);
+}
+END_TEST
+
+START_TEST(low_from_the_start)
+{
+	fail_reserves = EDQUOT;
+	open_journal(NULL, &test_ops, PH_JOURNAL_NEW);
+	ck_assert(ph_journal_low(seen.journal));
+	append_batch(1, 5);
+	ck_assert_int_eq(seen.n_good, 5);
+	close_journal();
+	fail_reserves = 0;
+}
+END_TEST
+
+START_TEST(no_reserve_on_this_file_system)
+{
+	fail_reserves = EOPNOTSUPP;
+	open_journal(NULL, &test_ops, PH_JOURNAL_NEW);
+	append_batch(1, 1500);
+	ck_assert(!ph_journal_low(seen.journal));
+	ck_assert_int_eq(seen.n_low, 0);
+	close_journal();
+	fail_reserves = 0;
+}
+END_TEST
 
 START_TEST(short_writes_are_continued)
 {
@@ -300,6 +361,9 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, short_writes_are_continued);
+	tcase_add_test(tc, low_reserve_is_told_and_written_to);
+	tcase_add_test(tc, low_from_the_start);
+	tcase_add_test(tc, no_reserve_on_this_file_system);
 	tcase_add_test(tc, a_failing_sync);
 	tcase_add_test(tc, a_full_disk);
 	tcase_add_test(tc, reopening_may_fail_again);

@@ -2,8 +2,8 @@
  * shell_bus_int.h - what the four files of shell_bus share; for nobody else.
  *
  * shell_bus.c: start, addresses, actions; shell_bus_peers.c: who is known and dialled;
- * shell_bus_got.c: what comes in; shell_bus_relay.c: by way of a third member. What always holds: of all peers and seeds with one address at
- * most one is dialled, so that no cast arrives twice.
+ * shell_bus_got.c: what comes in; shell_bus_relay.c: by way of a third member. What always holds:
+ * of all peers and seeds with one address at most one is dialled, so that no cast arrives twice.
  */
 #ifndef PH_SHELL_BUS_INT_H
 #define PH_SHELL_BUS_INT_H

@@ -65,6 +65,8 @@ void ph_bus_relay(struct ph_shell_bus *bus, const struct ph_name *via, const str
 void ph_bus_relay_got(struct ph_shell_bus *bus, const struct ph_bmsg *message)
 {
 	size_t n;
+	if (bus->in_relay)
+		return; /* nothing is wrapped twice */
 	if (strcmp(message->target.s, bus->shell->node) != 0) {
 		struct ph_bmsg on = *message;
 		struct ph_action action = {
@@ -75,8 +77,8 @@ void ph_bus_relay_got(struct ph_shell_bus *bus, const struct ph_bmsg *message)
 		return;
 	}
 	uint8_t *bytes = message->frame ? of_hex(message->frame, &n) : NULL;
-	if (bytes && !bus->in_relay) {
-		bus->in_relay = true; /* nothing is wrapped twice */
+	if (bytes) {
+		bus->in_relay = true;
 		ph_bus_got(bus, PH_PLANE_DIRECTED, bytes, n);
 		bus->in_relay = false;
 	}

@@ -102,8 +102,7 @@ void ph_shell_records_settings(struct ph_shell *shell, struct ph_settings *setti
 	const struct ph_shell_records *records = shell->records;
 	settings->journal = ph_journal_id(records->journal);
 	settings->journal_lost = records->found.found == PH_JOURNAL_UNREADABLE || records->damaged;
-	settings->journal_writable =
-		!records->found.failed && !ph_journal_low(records->journal);
+	settings->journal_writable = !records->found.failed && !ph_journal_low(records->journal);
 }
 
 /* ---- writing */

@@ -66,8 +66,7 @@ static int take_token(char token[PH_TOKEN_SIZE])
 	return 0;
 }
 
-/* The callbacks that a program knows, by the size of its options: they grow, and arg is the last.
- */
+/* Those callbacks that a program knows, by the size of its options: arg comes after them. */
 static int copy_callbacks(struct prochub *p, const struct prochub_options *o)
 {
 	const size_t before = offsetof(struct prochub_options, callbacks);
@@ -75,6 +74,8 @@ static int copy_callbacks(struct prochub *p, const struct prochub_options *o)
 	if (o->size < least + sizeof o->arg || o->size > sizeof *o)
 		return -EINVAL;
 	size_t n = o->size - before - sizeof o->arg;
+	if (n % sizeof o->callbacks.estimate)
+		return -EINVAL;
 	memcpy(&p->cb, &o->callbacks, n);
 	memcpy(&p->arg, (const char *)&o->callbacks + n, sizeof p->arg);
 	return 0;

@@ -333,7 +333,7 @@ struct ph_bmsg {
 	struct ph_id id;
 	struct ph_key key;
 	uint64_t epoch;
-	bool overlap; /* PREPARE: no handover, both may serve */
+	bool overlap;		      /* PREPARE: no handover, both may serve */
 	char format[PH_VERSION_SIZE]; /* PREPARE: as O's hello says; ROUND: as O hands it over */
 	uint64_t format_version;
 	uint64_t age_ms; /* PREPARE: since A last decided where the child is to be */

@@ -281,8 +281,10 @@ static bool owned_by_other(struct ph_hub *hub, const struct ph_slot *slot,
 	case PH_CLAIM_COLD:
 		return ph_member_up(hub, &e->node);
 	case PH_CLAIM_TAKEOVER:
-	case PH_CLAIM_TAKEBACK:
 		return e->epoch > line->seen;
+	case PH_CLAIM_TAKEBACK:
+		/* One that has served is no loser, whoever gives it up. */
+		return e->epoch > line->seen || (e->epoch == line->seen && e->ready && line->seen);
 	case PH_CLAIM_BASIS_COUNT:
 		break;
 	}

@@ -8,7 +8,7 @@
 
 #define SILENT_BEATS 4
 #define STRANGER_MS 1000 /* between two HELLOs that ask who it is that others hear */
-#define LAG_BEATS 4 /* this node's own loop was late by so many: accuse nobody */
+#define LAG_BEATS 4	 /* this node's own loop was late by so many: accuse nobody */
 
 /* ---- heartbeats ---- */
 
@@ -192,7 +192,8 @@ void ph_member_beat(struct ph_hub *hub)
 static void hear_of(struct ph_hub *hub, const struct ph_echo *echo)
 {
 	const struct ph_member *other = ph_member_find(hub, &echo->name);
-	if (!echo->sequence || (other && other->info.incarnation >= echo->incarnation))
+	bool heard_now = echo->sequence && echo->age_ms < hub->set.failure_timeout_ms;
+	if (!heard_now || (other && other->info.incarnation >= echo->incarnation))
 		return;
 	hub->strangers = true;
 	uint64_t at = hub->hello_at_ms + STRANGER_MS;

@@ -223,7 +223,9 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 	switch (record->kind) {
 	case PH_RECORD_SEEN:
 		slot = ph_slot_get(hub, &record->key, record->peer.s[0] ? &record->peer : NULL);
-		ph_slot_seen(hub, slot, record->epoch);
+		/* It stands in the journal already. */
+		slot->seen = record->epoch > slot->seen ? record->epoch : slot->seen;
+		slot->restored = true;
 		slot->wish_stopped = record->stopped_by_wish;
 		break;
 	case PH_RECORD_SPEC:

@@ -45,11 +45,6 @@ enum ph_child_state ph_instance_shown(const struct ph_instance *instance)
 
 /* ---- what each state waits for ---- */
 
-static uint64_t min_ms(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 void ph_instance_arm(struct ph_hub *hub, struct ph_instance *instance)
 {
 	uint64_t at = PH_NEVER_MS;

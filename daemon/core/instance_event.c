@@ -175,6 +175,7 @@ void ph_instance_await_resumed(struct ph_hub *hub, struct ph_instance *instance)
 	if (!instance->connected && wait < PH_RECONNECT_MS)
 		wait = PH_RECONNECT_MS;
 	instance->resumed_by_ms = hub->now_ms + wait;
+	ph_instance_arm(hub, instance);
 }
 
 /* It may not have heard `resume`; what it says of itself tells whether it needs to. */
@@ -195,8 +196,9 @@ static bool given_away(const struct ph_instance *instance)
 {
 	const struct ph_source *s = instance->source;
 	return instance->state == PH_INSTANCE_RETIRED ||
-	       (s && s->old == instance && s->state >= PH_SOURCE_COMMITTING &&
-		       s->state <= PH_SOURCE_STOPPING);
+	       (s && s->old == instance &&
+		       ((s->state >= PH_SOURCE_COMMITTING && s->state <= PH_SOURCE_STOPPING) ||
+			       s->state == PH_SOURCE_RECLAIMING));
 }
 
 static void say_welcome(struct ph_hub *hub, struct ph_instance *instance)
@@ -263,7 +265,8 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 	take_hello(instance, msg);
 	claim_back(hub, instance, msg);
 	if (msg->standing == PH_STANDING_COMMITTED && instance->state == PH_INSTANCE_FROZEN)
-		ph_instance_step(hub, instance, PH_INSTANCE_IN_RETIRE); /* an earlier daemon told it */
+		ph_instance_step(
+			hub, instance, PH_INSTANCE_IN_RETIRE); /* an earlier daemon told it */
 	say_welcome(hub, instance);
 	if (instance->source && instance->source->old == instance)
 		ph_source_hello(hub, instance->source);

@@ -65,12 +65,12 @@ static size_t new_instances(struct ph_hub *hub, const struct ph_spec *spec)
 	return n;
 }
 
-/* Of a migration that this node would be the target of, and remembered by its key. */
-static bool to_target(enum ph_bkind kind)
+/* Of a migration that would be remembered by its key. */
+static bool remembered(enum ph_bkind kind)
 {
 	return kind == PH_B_PREPARE || kind == PH_B_ROUND || kind == PH_B_ROUND_END ||
 	       kind == PH_B_COMMIT || kind == PH_B_ABORT || kind == PH_B_VOID ||
-	       kind == PH_B_DIAL_BACK;
+	       kind == PH_B_DIAL_BACK || kind == PH_B_PREPARED; /* which may be all that is left */
 }
 
 static size_t new_slots(struct ph_hub *hub, const struct ph_bmsg *msg)
@@ -85,7 +85,7 @@ static size_t new_slots(struct ph_hub *hub, const struct ph_bmsg *msg)
 		n += !ph_slot_find(hub, &msg->claims[i].key, NULL);
 	for (size_t i = 0; texts && i < msg->n_specs; i++)
 		n += new_instances(hub, msg->specs[i].spec);
-	return n + (to_target(msg->kind) && !ph_slot_find(hub, &msg->key, NULL));
+	return n + (remembered(msg->kind) && !ph_slot_find(hub, &msg->key, NULL));
 }
 
 static size_t new_children(struct ph_hub *hub, const struct ph_bmsg *msg)

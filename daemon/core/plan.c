@@ -222,9 +222,14 @@ static uint64_t next_wait(struct ph_hub *hub, struct ph_source *s)
 	return wait + ph_random(hub) % (wait / 10 + 1);
 }
 
+static bool starts(const char *reason, const char *mark)
+{
+	return strncmp(reason, mark, strlen(mark)) == 0;
+}
+
 bool ph_plan_tried_again(const char *reason)
 {
-	return strstr(reason, PH_BUSY) || strstr(reason, PH_AGAIN);
+	return starts(reason, PH_BUSY) || starts(reason, PH_AGAIN);
 }
 
 bool ph_plan_busy_for_good(struct ph_hub *hub, struct ph_source *s)
@@ -252,8 +257,8 @@ void ph_plan_last_word(const struct ph_hub *hub, struct ph_source *s)
 	if (!s->order || moved_again(hub, s))
 		return;
 	for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
-		char *at = strstr(s->info.reason, marks[i]);
-		if (at)
+		char *at = s->info.reason;
+		if (starts(at, marks[i]))
 			memmove(at, at + strlen(marks[i]), strlen(at + strlen(marks[i])) + 1);
 	}
 }
@@ -261,7 +266,8 @@ void ph_plan_last_word(const struct ph_hub *hub, struct ph_source *s)
 void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 {
 	struct ph_slot *slot = s->slot;
-	ph_plan_soon(hub, LOOK_AGAIN_MS); /* is it owned, by whom who lives, and where it belongs? */
+	ph_plan_soon(
+		hub, LOOK_AGAIN_MS); /* is it owned, by whom who lives, and where it belongs? */
 	if (s->info.result == PH_RESULT_DONE) {
 		slot->move_wait_ms = 0;
 		slot->move_attempt = 0;
@@ -271,9 +277,11 @@ void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 		return;
 	}
 	ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
-	if (!moved_again(hub, s))
+	if (!moved_again(hub, s)) {
+		slot->move_attempt = 0; /* the next order has its own */
 		return;
-	bool given_up = s->busy && !strstr(s->info.reason, PH_BUSY);
+	}
+	bool given_up = s->busy && !starts(s->info.reason, PH_BUSY);
 	struct ph_move *move = ph_move_add(hub, slot, &s->peer, s->order, s->force);
 	slot->move_failures += !s->busy;
 	move->pinned = s->never || given_up ||

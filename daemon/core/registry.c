@@ -298,7 +298,7 @@ static bool is_since(const struct ph_hub *hub, const struct ph_slot *slot, uint6
 	return slot->given_version > since; /* its new owner may have died before it was heard */
 }
 
-/* What is asked for after `since`, or, without an asker, what is dirty; each may be skipped. */
+/* What is asked for after `since`, or, without an asker, what is dirty. */
 struct part {
 	const struct ph_name *to; /* NULL: cast what is dirty */
 	uint64_t since, migrations_since;
@@ -563,9 +563,10 @@ void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info)
 {
 	struct ph_history *h;
 	HASH_FIND(hh, hub->history_by_id, info->id.b, sizeof info->id.b, h);
+	/* An older word, late; or what its source knows of it after a restart, which is less. */
 	if (h && !h->presumed && h->info.result != PH_RESULT_RUNNING &&
-		info->result == PH_RESULT_RUNNING)
-		return; /* an older word, late */
+		(info->result == PH_RESULT_RUNNING || info->result == h->info.result))
+		return;
 	if (!h) {
 		h = ph_must(calloc(1, sizeof *h));
 		h->info = *info;

@@ -211,16 +211,27 @@ static enum ph_source_state over_budget(struct ph_hub *hub, struct ph_source *s)
 {
 	if (!s->old && s->state == PH_SOURCE_FREEZING)
 		return copied_too_long(hub, s);
-	if (!s->old && !s->peer.s[0]) /* lost records, and nobody has a copy */
-		return ph_source_finish(hub, s, PH_RESULT_ABORTED);
+	if (!s->old && !s->peer.s[0]) { /* lost records, and nobody has a copy */
+		enum ph_source_state ended = ph_source_finish(hub, s, PH_RESULT_ABORTED);
+		ph_source_close_with(hub, s, PH_B_NONE);
+		return ended;
+	}
 	if (!old_lives(s)) /* N is the only good copy: there is nothing to go back to */
 		return s->state;
 	char text[PH_REASON_SIZE];
-	s->slot->move_attempt += s->rounds; /* else its budget is the whole time, and does not grow */
+	s->slot->move_attempt +=
+		s->rounds; /* else its budget is the whole time, and does not grow */
 	bool more = s->order && s->rounds && s->slot->move_attempt < PH_ATTEMPTS;
 	ph_reason(text, "%sthe downtime budget of %llu ms was used up", more ? PH_AGAIN : "",
 		(unsigned long long)ph_source_budget(s));
 	return ph_source_abort(hub, s, text);
+}
+
+/* It may have frozen itself, with a last round that nobody asked for: then its budget counts. */
+static enum ph_source_state copy_deadline(struct ph_hub *hub, struct ph_source *s)
+{
+	bool budget = s->old && s->frozen && hub->now_ms >= s->frozen_at_ms + ph_source_budget(s);
+	return budget ? over_budget(hub, s) : copied_too_long(hub, s);
 }
 
 /* ---- prepared, commit ---- */
@@ -316,7 +327,7 @@ static enum ph_source_state active(struct ph_hub *hub, struct ph_source *s)
 		s->peer = s->info.to = s->slot->entry.node;
 	s->said = PH_B_NONE;
 	s->resend_ms = PH_NEVER_MS;
-	if (s->frozen && !s->info.has_downtime) {
+	if (s->frozen_at_ms && !s->info.has_downtime) {
 		s->info.has_downtime = true;
 		s->info.downtime_us = (hub->now_ms - s->frozen_at_ms) * 1000;
 	}
@@ -347,11 +358,20 @@ static enum ph_source_state old_gone(struct ph_hub *hub, struct ph_source *s)
 	return next;
 }
 
-/* B gives the child back: as far as it knows N died before it acknowledged anything. */
+/* Is O there, not told that it is over, and N as far as this node knows never ready? */
+static bool may_go_on(const struct ph_source *s)
+{
+	return !s->served && s->told != PH_W_COMMITTED && s->old &&
+	       s->old->state != PH_INSTANCE_RETIRED && ph_instance_has_process(s->old);
+}
+
+/*
+ * B gives the child back: as far as it knows N died before it acknowledged anything. A member that
+ * knows better objects to the claim.
+ */
 static enum ph_source_state released(struct ph_hub *hub, struct ph_source *s)
 {
-	bool told = s->told == PH_W_COMMITTED || (s->old && s->old->state == PH_INSTANCE_RETIRED);
-	if (s->served || told || !s->old || !ph_instance_has_process(s->old)) {
+	if (!may_go_on(s)) {
 		ph_source_answer_release(hub, s, false);
 		return s->state;
 	}
@@ -361,10 +381,20 @@ static enum ph_source_state released(struct ph_hub *hub, struct ph_source *s)
 	return ph_source_resume(hub, s);
 }
 
+/* ... before it was heard that B was active: declined, it owns the child all the same. */
+static enum ph_source_state released_early(struct ph_hub *hub, struct ph_source *s)
+{
+	enum ph_source_state next = released(hub, s);
+	if (next != PH_SOURCE_COMMITTED)
+		return next;
+	s->peer_active = true;
+	return active(hub, s);
+}
+
 /* B has died with an N that nobody has seen ready: what O has is the newest there is. */
 static enum ph_source_state peer_died_late(struct ph_hub *hub, struct ph_source *s)
 {
-	if (s->served || !s->old || s->old->state == PH_INSTANCE_RETIRED)
+	if (!may_go_on(s))
 		return s->state;
 	s->info.result = PH_RESULT_TARGET_DEAD;
 	return released(hub, s);
@@ -393,7 +423,8 @@ static enum ph_source_state retain(struct ph_hub *hub, struct ph_source *s)
 	if (s->overlap && old->spec->ready == PH_READY_NONE)
 		s->handled = true; /* the retention was B's test of the new worker */
 	const struct ph_member *peer = ph_member_find(hub, &s->peer);
-	if (peer && !ph_member_live(peer) && !s->served) /* it died while `done` was being written */
+	s->served |= slot->entered && slot->entry.ready && slot->entry.epoch >= s->new_epoch;
+	if (peer && !ph_member_live(peer) && s->peer_active && may_go_on(s)) /* since `active` */
 		return peer_died_late(hub, s);
 	return ph_source_stop_if(hub, s);
 }
@@ -432,7 +463,8 @@ static enum ph_source_state forgotten(struct ph_hub *hub, struct ph_source *s)
 enum ph_source_state ph_source_copy_is_all(struct ph_hub *hub, struct ph_source *s)
 {
 	(void)hub;
-	if (s->old && s->old->after != PH_AFTER_STOPPED) /* it stays, stopped, where that was wished */
+	if (s->old &&
+		s->old->after != PH_AFTER_STOPPED) /* it stays, stopped, where that was wished */
 		s->old->after = PH_AFTER_DISCARD;
 	if (s->old)
 		s->old->source = NULL;
@@ -479,7 +511,7 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 		IN(RELEASE) = not_any_more, IN(STREAMED) = round_part, IN(BROKEN) = broken,
 		IN(SYNCED) = final_synced, IN(UNSYNCED) = final_unsynced,
 		IN(O_DEAD) = ph_source_old_died, IN(B_DEAD) = ph_source_peer_died,
-		IN(CANCEL) = cancelled, IN(DEADLINE) = copied_too_long},
+		IN(CANCEL) = cancelled, IN(DEADLINE) = copy_deadline},
 	[PH_SOURCE_FREEZING] = {NOT_YET, IN(ACCEPTED) = ignore, IN(REFUSED) = refused,
 		IN(STATE_END) = round_part, IN(PROGRESS) = progressed, IN(HANDLED) = ignore,
 		IN(RESUMED) = ignore, IN(READY) = ignore, IN(REJECTED) = ph_source_rejected,
@@ -513,7 +545,7 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 		IN(FORGOTTEN) = ignore, IN(GRANTED) = bug, IN(DENIED) = bug, STREAM_LATE,
 		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = nacked,
 		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
-		IN(RELEASE) = released, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
+		IN(RELEASE) = released_early, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
 		IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = target_dead, IN(CANCEL) = ignore,
 		IN(DEADLINE) = ignore},
 	[PH_SOURCE_FINISHING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore,
@@ -548,13 +580,12 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 		IN(UNSYNCED) = ph_source_void_unsynced, IN(O_DEAD) = ph_source_copy_is_all,
 		IN(B_DEAD) = ignore, IN(CANCEL) = ignore, IN(DEADLINE) = ph_source_void_too_long},
 	[PH_SOURCE_RECLAIMING] = {IN(LOST) = ignore, IN(VOID_HEARD) = ignore,
-		IN(FORGOTTEN) = ignore, IN(GRANTED) = ph_source_taken_back,
-		IN(DENIED) = overtaken, STREAM_LATE, WORKER_LATE,
-		IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = ignore,
-		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
-		IN(RELEASE) = ignore, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
-		IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = ignore, IN(CANCEL) = ignore,
-		IN(DEADLINE) = ignore},
+		IN(FORGOTTEN) = ignore, IN(GRANTED) = ph_source_taken_back, IN(DENIED) = overtaken,
+		STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore,
+		IN(REJECTED) = ignore, IN(LOADED) = ignore, IN(PREPARED) = ignore,
+		IN(ACTIVE) = active, IN(RELEASE) = ignore, IN(SYNCED) = ignore,
+		IN(UNSYNCED) = ignore, IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = ignore,
+		IN(CANCEL) = ignore, IN(DEADLINE) = ignore},
 	[PH_SOURCE_ENDED] = {IN(LOST) = ignore, IN(VOID_HEARD) = ignore, IN(FORGOTTEN) = forgotten,
 		IN(GRANTED) = ignore, IN(DENIED) = ignore, STREAM_LATE, WORKER_LATE,
 		IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = confirmed,

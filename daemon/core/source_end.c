@@ -65,8 +65,8 @@ static void let_old_go_on(struct ph_hub *hub, struct ph_source *s)
 		struct ph_wmsg *msg = ph_tell(hub, old, PH_W_RESUME);
 		msg->id = s->id;
 		msg->epoch = old->epoch;
-		msg->reason = ph_out_text(
-			hub, s->resume_reason[0] ? s->resume_reason : s->info.reason);
+		msg->reason =
+			ph_out_text(hub, s->resume_reason[0] ? s->resume_reason : s->info.reason);
 		ph_instance_await_resumed(hub, old);
 	}
 	if (old->state == PH_INSTANCE_FROZEN || old->state == PH_INSTANCE_RETIRED)
@@ -171,6 +171,8 @@ enum ph_source_state ph_source_rejected(struct ph_hub *hub, struct ph_source *s)
 	if (s->slot->claim)
 		ph_claim_drop(hub, s->slot->claim);
 	ph_source_blame(s, "the target refused");
+	s->final_left = false; /* nobody will ever prepare it */
+	ph_source_unfinal(hub, s);
 	enum ph_source_state next = ph_source_resume(hub, s);
 	if (next == PH_SOURCE_ENDED)
 		ph_source_close_with(hub, s, PH_B_FORGET);
@@ -283,8 +285,9 @@ enum ph_source_state ph_source_taken_back(struct ph_hub *hub, struct ph_source *
 		old->epoch = s->new_epoch;
 		let_old_go_on(hub, s);
 		tell_epoch(hub, old);
-		ph_slot_publish(hub, slot);
 	}
+	if (slot->instance)
+		ph_slot_publish(hub, slot);
 	if (s->peer.s[0])
 		ph_source_answer_release(hub, s, true);
 	enum ph_source_state next = ph_source_finish(hub, s, result);

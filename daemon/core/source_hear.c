@@ -59,11 +59,13 @@ static void answer_stranger(struct ph_hub *hub, const struct ph_bmsg *msg)
  */
 static struct ph_source *go_on_blind(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
+	if (msg->kind != PH_B_PREPARED || !hub->set.journal_lost)
+		return NULL;
 	struct ph_slot *slot = ph_slot_get(hub, &msg->key, NULL);
 	bool others = slot->entered && !ph_is_self(hub, &slot->entry.node) &&
 		      ph_member_up(hub, &slot->entry.node);
-	if (msg->kind != PH_B_PREPARED || !hub->set.journal_lost || others || ph_slot_busy(slot) ||
-		slot->source || slot->target || hub->self_state != PH_MEMBER_ALIVE)
+	if (others || ph_slot_busy(slot) || slot->source || slot->target ||
+		hub->self_state != PH_MEMBER_ALIVE)
 		return NULL;
 	if (slot->claim)
 		ph_claim_drop(hub, slot->claim);
@@ -93,8 +95,8 @@ static bool take(struct ph_source *s, const struct ph_bmsg *msg)
 	if (msg->kind == PH_B_PREPARED) {
 		s->journal = msg->journal;
 		if (s->state == PH_SOURCE_CONFIRMING || s->state == PH_SOURCE_PREPARING) {
-			uint64_t above = ph_epoch_make(ph_epoch_counter(msg->seen) + 1,
-				ph_epoch_slot(s->new_epoch));
+			uint64_t above = ph_epoch_make(
+				ph_epoch_counter(msg->seen) + 1, ph_epoch_slot(s->new_epoch));
 			if (msg->seen > s->new_epoch) /* an equal one is this very number */
 				s->new_epoch = above;
 		}
@@ -244,7 +246,8 @@ void ph_source_worker(struct ph_hub *hub, struct ph_source *s, const struct ph_w
 void ph_source_hello(struct ph_hub *hub, struct ph_source *s)
 {
 	if (s->told == PH_W_FREEZE && !s->copy_at_ms)
-		ph_source_heard(hub, s); /* restored without its rounds: resume is next, or committed */
+		ph_source_heard(
+			hub, s); /* restored without its rounds: resume is next, or committed */
 	else
 		ph_source_retell(hub, s);
 }
@@ -314,7 +317,7 @@ static void remember(struct ph_hub *hub, const struct ph_record *record)
 		info.phase = PH_PHASE_RETENTION;
 		info.result = PH_RESULT_DONE;
 	} else {
-		ph_reason(info.reason, "the source's daemon was restarted");
+		ph_reason(info.reason, "it was not finished when the daemon was restarted");
 	}
 	ph_history_put(hub, &info);
 	HASH_FIND(hh, hub->history_by_id, record->id.b, sizeof record->id.b, h);
@@ -341,7 +344,8 @@ void ph_source_restore(struct ph_hub *hub, const struct ph_record *record)
 	struct ph_slot *slot = ph_slot_get(hub, &record->key, NULL);
 	struct ph_source *before = slot->source;
 	if (!s && before && before->state == PH_SOURCE_ABORTING) {
-		before->state = PH_SOURCE_ENDED; /* O went on from there, or there were no next one */
+		before->state =
+			PH_SOURCE_ENDED; /* O went on from there, or there were no next one */
 		before->voided = true;
 		before->claim_asked = false;
 	}

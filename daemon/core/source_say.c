@@ -6,14 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONFIRM_MAX_MS \
-	15000		   /* members that have not confirmed by then are named, not waited for \
-			    */
+/* Members that have not confirmed by then are named, not waited for. */
+#define CONFIRM_MAX_MS 15000
 #define HELLO_WAIT_MS 3000 /* an adopted O that lives says hello within this */
-#define LAG_MS 100	     /* a deadline that is seen so late: what came meanwhile is heard first */
-#define HEAR_FIRST_MS 20
+#define LAG_MS 100	   /* a deadline that is seen so late: what came meanwhile is heard first */
+#define HEAR_FIRST_MS 20   /* one turn of the loop reads what the sockets hold */
 #define PEER_SPEAKS_MS 15000 /* a B that is known to nobody repeats its last word within this */
-#define PEER_SLACK_MS 2000 /* B's own deadline comes first */
+#define PEER_SLACK_MS 2000   /* B's own deadline comes first */
 
 /* ---- what is said ---- */
 
@@ -45,6 +44,15 @@ static void put_prepare(struct ph_hub *hub, struct ph_source *s, struct ph_bmsg 
 	memcpy(msg->format, old->format, sizeof msg->format);
 }
 
+/* Of ROUND, and again of ROUND_END, as the ROUND may be lost. */
+static void put_round(const struct ph_source *s, struct ph_bmsg *msg)
+{
+	msg->round = s->round;
+	msg->bytes_estimate = s->info.has_total ? s->info.total : 0;
+	msg->format_version = s->format_version;
+	memcpy(msg->format, s->format, sizeof msg->format);
+}
+
 static void say_void(struct ph_hub *hub, struct ph_source *s)
 {
 	for (size_t i = 0; i < s->n_void_wait; i++) {
@@ -67,12 +75,9 @@ void ph_source_repeat(struct ph_hub *hub, struct ph_source *s)
 	if (s->said == PH_B_PREPARE) {
 		put_prepare(hub, s, msg);
 	} else if (s->said == PH_B_ROUND) {
-		msg->round = s->round;
-		msg->bytes_estimate = s->info.has_total ? s->info.total : 0;
-		msg->format_version = s->format_version;
-		memcpy(msg->format, s->format, sizeof msg->format);
+		put_round(s, msg);
 	} else if (s->said == PH_B_ROUND_END) {
-		msg->round = s->round;
+		put_round(s, msg);
 		msg->bytes = s->end_bytes;
 		msg->digest = s->stream_digest;
 		msg->final = s->end_final;
@@ -243,11 +248,6 @@ void ph_source_result(struct ph_hub *hub, struct ph_source *s, enum ph_result re
 
 /* ---- bounds ---- */
 
-static uint64_t min_ms(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 /*
  * How long each of the two steps of an abort may take after the end of the state has left: B's
  * word, and `void`. Both are part of the budget, an eighth each.
@@ -272,7 +272,8 @@ static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_source *s)
 	case PH_SOURCE_COPYING:
 		if (!spec)
 			return s->progress_ms + PH_COPY_IDLE_MS;
-		return min_ms(s->copy_at_ms + spec->timeout_ms, s->progress_ms + PH_COPY_IDLE_MS);
+		return min_ms(s->frozen ? s->frozen_at_ms + ph_source_budget(s) : PH_NEVER_MS,
+			min_ms(s->copy_at_ms + spec->timeout_ms, s->progress_ms + PH_COPY_IDLE_MS));
 	case PH_SOURCE_FREEZING:
 		if (!s->old)
 			return hub->now_ms + PH_COPY_IDLE_MS;
@@ -311,8 +312,10 @@ void ph_source_entered(struct ph_hub *hub, struct ph_source *s, enum ph_source_s
 {
 	bool moving = s->state == PH_SOURCE_COPYING || s->state == PH_SOURCE_RETAINING ||
 		      s->state == PH_SOURCE_VOIDING;
-	if (s->state != before || moving)
+	if (s->state != before || moving) {
 		s->deadline_ms = deadline_of(hub, s);
+		s->lagged = false;
+	}
 	if (s->state != before && s->state != PH_SOURCE_ENDED) {
 		enum ph_phase phase = phase_of(s);
 		bool news = phase != s->info.phase;
@@ -341,12 +344,15 @@ void ph_source_deadline(struct ph_hub *hub, struct ph_source *s)
 {
 	if (s->resend_ms <= hub->now_ms)
 		resend(hub, s);
-	if (s->deadline_ms + LAG_MS <= hub->now_ms) { /* this loop stood still */
+	if (s->deadline_ms + LAG_MS <= hub->now_ms && !s->lagged) { /* this loop stood still */
+		s->lagged = true;
 		s->deadline_ms = hub->now_ms + HEAR_FIRST_MS;
 	} else if (s->deadline_ms <= hub->now_ms) {
+		s->lagged = false;
 		s->deadline_ms = PH_NEVER_MS; /* it has passed; the step may set another one */
 		ph_source_step(hub, s, PH_SOURCE_IN_DEADLINE);
-		/* Where it changed nothing O may be gone meanwhile, and the state has another bound. */
+		/* Where it changed nothing O may be gone meanwhile, and the state has another
+		 * bound. */
 		if (s->slot && s->deadline_ms == PH_NEVER_MS) {
 			uint64_t at = deadline_of(hub, s);
 			s->deadline_ms = at > hub->now_ms ? at : hub->now_ms + PH_RESEND_FIRST_MS;

@@ -23,7 +23,8 @@
 #define PH_ASK_MS 2000	       /* plan: how long a worker may think about handover_ask */
 #define PH_COPY_IDLE_MS 5000   /* copy: no byte for so long is a failure */
 #define PH_RECONNECT_MS 10000  /* a worker that has lost its connection is waited for so long */
-#define PH_ABORT_WAIT_MS 250   /* a frozen worker waits so long for B's word before `void` */
+#define PH_ABORT_WAIT_MS 250   /* a frozen worker waits at most so long for B's word before `void` \
+				*/
 #define PH_SERVICE_MS 10000    /* between two attempts that missed the downtime budget */
 #define PH_HISTORY_MAX 1000    /* finished migrations kept */
 #define PH_SENT_RING 128       /* heartbeats whose sending time is remembered */
@@ -87,8 +88,8 @@ struct ph_member {
 	bool sweeping;			/* a whole part is coming */
 	uint32_t sweep;			/* number of that sweep */
 	bool drained, welcomed;
-	bool restarted;		/* alive under an earlier incarnation a moment ago */
-	uint64_t newcomer_ms;	/* since when children may move to it; 0: they stay where they are */
+	bool restarted;	      /* alive under an earlier incarnation a moment ago */
+	uint64_t newcomer_ms; /* since when children may move to it; 0: they stay where they are */
 	uint32_t children;
 	bool kept; /* limit.c: somebody still needs it */
 	size_t n_reports;
@@ -123,8 +124,8 @@ struct ph_claim_wait;
 
 struct ph_slot {
 	struct ph_slot_key k;
-	uint64_t seen;	/* highest epoch known, granted or journalled */
-	bool restored;	/* `seen` is what an earlier daemon knew; nothing was heard since */
+	uint64_t seen; /* highest epoch known, granted or journalled */
+	bool restored; /* `seen` is what an earlier daemon knew; nothing was heard since */
 	bool wish_stopped;
 	bool seen_dirty;	      /* to be journalled with the next batch */
 	bool entered;		      /* `entry` is in the registry */
@@ -234,7 +235,7 @@ struct ph_instance {
 	struct ph_accepts accepts[PH_ACCEPTS_MAX];
 	char *meta;
 	uint64_t started_ms, ready_ms, watchdog_ms;
-	uint64_t closed_ms; /* its control connection ended, or its daemon's life began */
+	uint64_t closed_ms;	/* its control connection ended, or its daemon's life began */
 	uint64_t half_grace_ms; /* STOPPING: stop_signal is due; 0: sent */
 	uint64_t kill_ms;	/* STOPPING: SIGKILL is due */
 	uint64_t resumed_by_ms; /* `resumed` is due, else it counts as hung; 0: not waited for */
@@ -333,17 +334,19 @@ struct ph_source {
 	uint64_t new_epoch; /* e+1, for B; after RECLAIMING the epoch of O */
 	bool overlap, rounds, force;
 	bool final_asked, final_synced; /* record `final` */
-	bool final_left; /* B may have been told that the last delta is complete */
+	bool lagged;			/* the deadline was seen too late, and put off once */
+	bool final_left;		/* B may have been told that the last delta is complete */
 	bool frozen; /* O was told to freeze (or handover_start without rounds) */
 	bool claim_asked;
 	bool unheard;	      /* ABORTING after a restart: O has not said hello yet */
 	bool voided, reclaim; /* O resumes only by a claim */
 	bool void_unsynced;   /* `void` stands in no file: all live members must know it */
 	bool back;	      /* rolled back or taken back */
-	bool given_back;      /* B has written that it does not own new_epoch (any more) */
-	bool peer_active;     /* B itself said so, or the registry */
-	bool served;	      /* N, or another one, serves: O is stale from then on */
-	bool handled;	      /* retention_handled, or retention passed in an overlap */
+	bool given_back;  /* B does not own new_epoch (any more), or has died with an N never ready
+			   */
+	bool peer_active; /* B itself said so, or the registry */
+	bool served;	  /* N, or another one, serves: O is stale from then on */
+	bool handled;	  /* retention_handled, or retention passed in an overlap */
 	bool streaming;
 	uint64_t ticket_no;   /* journal ticket that is waited for; 0: none */
 	struct ph_id journal; /* of B, from PREPARED */
@@ -450,8 +453,8 @@ struct ph_target {
 	bool have_end, have_stream, told_end, end_final, loaded;
 	uint64_t end_bytes, end_digest, stream_bytes, stream_digest;
 	uint64_t told_end_ms; /* `state_end` told, `handover_loaded` not heard; 0: not so */
-	uint64_t planned_ms; /* when A decided that the child is to come here */
-	uint64_t alive_ms;   /* last sign of A in this migration */
+	uint64_t planned_ms;  /* when A decided that the child is to come here */
+	uint64_t alive_ms;    /* last sign of A in this migration */
 	enum ph_wop told;
 	enum ph_bkind answer; /* what `never` is reported as */
 	char reason[PH_REASON_SIZE];
@@ -586,9 +589,9 @@ struct ph_hub {
 	struct ph_timer beat, hello, plan, flush, moves_timer;
 	uint64_t hello_wait_ms, hello_at_ms; /* at: the last one */
 	bool strangers;			     /* others hear somebody whom this node does not know */
-	uint64_t arrivals; /* how often a member became live */
+	uint64_t arrivals;		     /* how often a member became live */
 	uint64_t refused_ms, refused_said_ms; /* by another node; 0: never */
-	bool away;	   /* the loop stood still: in step again only after a fetch */
+	bool away; /* the loop stood still: in step again only after a fetch */
 
 	uint64_t version, digest, migrations_version; /* of this node's part */
 	struct ph_child *children;
@@ -647,6 +650,11 @@ void ph_log(struct ph_hub *hub, enum ph_log_level level, const char *format, ...
 	__attribute__((format(printf, 3, 4)));
 /* Writes and syncs; the ticket comes back in JOURNALLED. */
 uint64_t ph_journal(struct ph_hub *hub, const struct ph_record *record);
+static inline uint64_t min_ms(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 void ph_reason(char to[PH_REASON_SIZE], const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
@@ -697,7 +705,7 @@ void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info);
 /* ---- member.c ---- */
 struct ph_member *ph_member_find(const struct ph_hub *hub, const struct ph_name *name);
 bool ph_member_up(const struct ph_hub *hub, const struct ph_name *name); /* or this node */
-bool ph_member_live(const struct ph_member *member);		     /* joining, alive or suspect */
+bool ph_member_live(const struct ph_member *member); /* joining, alive or suspect */
 /* Of one that is suspect here: a member that hears it, and is heard; NULL: none, or no need. */
 const struct ph_member *ph_member_relay(const struct ph_hub *hub, const struct ph_name *to);
 void ph_member_forget(struct ph_hub *hub, struct ph_member *member); /* frees it */
@@ -766,10 +774,10 @@ void ph_move_drop(struct ph_hub *hub, struct ph_move *move);
 /* A migration ended: what was wanted is wanted again later, or done. */
 void ph_plan_migrated(struct ph_hub *hub, struct ph_source *source);
 void ph_plan_drained(struct ph_hub *hub);
-/* Its worker has said `busy` for defer_max: it is not asked again before the next plan. */
 /* Whoever follows an order reads in the reason whether it goes on: it must not say so in vain. */
 void ph_plan_last_word(const struct ph_hub *hub, struct ph_source *source);
 bool ph_plan_tried_again(const char *reason); /* of an abort: an order of it goes on */
+/* Its worker has said `busy` for defer_max: it is not asked again before the next plan. */
 bool ph_plan_busy_for_good(struct ph_hub *hub, struct ph_source *source);
 bool ph_plan_movable(struct ph_hub *hub, const struct ph_slot *slot);
 

@@ -357,7 +357,10 @@ static enum ph_target_state start_again(struct ph_hub *hub, struct ph_target *t)
 	t->resend_ms = PH_NEVER_MS;
 	if (t->slot->target == t)
 		t->slot->target = NULL;
-	if (t->restored || t->slot->seen > t->new_epoch)
+	bool asked_for = t->restored || t->slot->seen > t->new_epoch;
+	if (asked_for && !t->slot->instance && ph_slot_mine(hub, t->slot))
+		ph_slot_release(hub, t->slot);
+	if (asked_for)
 		ph_plan_soon(hub, 0);
 	else if (!t->slot->instance && ph_is_self(hub, &t->slot->entry.node))
 		ph_own_start(hub, t->slot, t->new_epoch, PH_LINEAGE_COLD);
@@ -478,11 +481,11 @@ static cell *const machine[PH_TARGET_STATE_COUNT][PH_TARGET_INPUT_COUNT] = {
 		IN(BROKEN) = ignore, IN(COMMIT) = cannot_commit, IN(ABORT) = aborted,
 		IN(OWNED) = owned, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
 		IN(A_DEAD) = source_died, IN(A_BACK) = ignore, IN(DEADLINE) = too_late},
-	[PH_TARGET_LOADING] = {NO_CLAIM, UNDECIDED, IN(PREPARE) = say_ready, IN(STARTED) = say_ready,
-		IN(N_REJECTED) = rejected, IN(N_LOADED) = loaded, IN(N_DEAD) = fresh_died,
-		IN(ROUND) = begin_round, IN(ROUND_END) = try_apply, IN(STREAMED) = try_apply,
-		IN(BROKEN) = broken, IN(COMMIT) = cannot_commit, IN(ABORT) = aborted,
-		IN(OWNED) = owned, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
+	[PH_TARGET_LOADING] = {NO_CLAIM, UNDECIDED, IN(PREPARE) = say_ready,
+		IN(STARTED) = say_ready, IN(N_REJECTED) = rejected, IN(N_LOADED) = loaded,
+		IN(N_DEAD) = fresh_died, IN(ROUND) = begin_round, IN(ROUND_END) = try_apply,
+		IN(STREAMED) = try_apply, IN(BROKEN) = broken, IN(COMMIT) = cannot_commit,
+		IN(ABORT) = aborted, IN(OWNED) = owned, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
 		IN(A_DEAD) = source_died, IN(A_BACK) = ignore, IN(DEADLINE) = too_late},
 	[PH_TARGET_SETTLING] = {NO_CLAIM, UNDECIDED, LATE_LOAD, IN(PREPARE) = ignore,
 		IN(N_DEAD) = fresh_died, IN(COMMIT) = cannot_commit, IN(ABORT) = aborted,

@@ -83,11 +83,6 @@ void ph_target_write(struct ph_hub *hub, struct ph_target *t, enum ph_record_kin
 
 /* ---- bounds ---- */
 
-static uint64_t min_ms(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_target *t)
 {
 	switch (t->state) {
@@ -96,8 +91,8 @@ static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_target *t)
 	case PH_TARGET_LOADING: /* and N applies a round within the time of the whole transfer */
 		if (!t->told_end_ms)
 			return t->alive_ms + SILENCE_MS;
-		return min_ms(t->alive_ms + SILENCE_MS,
-			t->told_end_ms + t->fresh->spec->timeout_ms);
+		return min_ms(
+			t->alive_ms + SILENCE_MS, t->told_end_ms + t->fresh->spec->timeout_ms);
 	case PH_TARGET_SETTLING:
 		return hub->now_ms + t->fresh->spec->retention_ms;
 	case PH_TARGET_RELEASING:
@@ -360,11 +355,9 @@ static bool take_round(struct ph_target *t, const struct ph_bmsg *msg)
 		t->told_round = t->have_end = t->have_stream = t->told_end = t->loaded = false;
 		t->told_end_ms = 0;
 	}
-	if (msg->kind == PH_B_ROUND) {
-		t->bytes_estimate = msg->bytes_estimate;
-		t->format_version = msg->format_version;
-		memcpy(t->format, msg->format, sizeof t->format);
-	}
+	t->bytes_estimate = msg->bytes_estimate;
+	t->format_version = msg->format_version;
+	memcpy(t->format, msg->format, sizeof t->format);
 	return true;
 }
 
@@ -411,11 +404,11 @@ static void on_known(struct ph_hub *hub, struct ph_target *t, const struct ph_bm
 	} else if (msg->kind == PH_B_ROUND_END) {
 		on_round_end(hub, t, msg);
 	} else if (msg->kind == PH_B_COMMIT) {
-		if (msg->epoch > t->new_epoch &&
-			(t->state == PH_TARGET_PREPARED || t->state == PH_TARGET_CLAIMING))
+		bool open = t->state == PH_TARGET_PREPARED || t->state == PH_TARGET_CLAIMING;
+		if (open && msg->epoch > t->new_epoch)
 			t->new_epoch = msg->epoch;
 		/* Since that was said this node has granted the child to somebody else. */
-		bool taken_back = t->new_epoch < t->slot->seen &&
+		bool taken_back = open && t->new_epoch < t->slot->seen &&
 				  ph_epoch_slot(t->slot->seen) != hub->set.slot;
 		ph_target_step(hub, t, taken_back ? PH_TARGET_IN_OWNED : PH_TARGET_IN_COMMIT);
 	} else if (msg->kind == PH_B_ABORT) {

@@ -254,7 +254,7 @@ static enum ph_record_kind source_record(const struct ph_source *s)
 		return PH_RECORD_DONE;
 	if (s->state == PH_SOURCE_ENDED)
 		return s->info.result == PH_RESULT_DONE ? PH_RECORD_DONE : PH_RECORD_VOID;
-	if (s->state == PH_SOURCE_COMMITTED || s->reclaim)
+	if ((s->state == PH_SOURCE_COMMITTED || s->reclaim) && s->peer.s[0])
 		return PH_RECORD_COMMIT;
 	return s->voided ? PH_RECORD_VOID : s->final_synced ? PH_RECORD_FINAL : PH_RECORD_BEGUN;
 }

@@ -99,8 +99,11 @@ static FILE *start_daemon(const struct ph_ctl *ctl, pid_t *ret_pid)
 	int ends[2], null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	FILE *errors = NULL;
 
-	if (null < 0 || pipe2(ends, O_CLOEXEC) < 0)
+	if (null < 0 || pipe2(ends, O_CLOEXEC) < 0) {
+		if (null >= 0)
+			(void)close(null);
 		return NULL;
+	}
 	*ret_pid = fork();
 	if (*ret_pid == 0) {
 		if (dup2(null, STDOUT_FILENO) < 0 || dup2(ends[1], STDERR_FILENO) < 0)

@@ -64,7 +64,8 @@ static int break_down(struct ph_journal_thread *t, int code)
 	return code;
 }
 
-/* Half of the reserve is always there; a file system that has no such thing is taken at its word. */
+/* Half of the reserve is always there; a file system that has no such thing is taken at its word.
+ */
 void ph_journal_thread_reserve(struct ph_journal_thread *t)
 {
 	t->low = false;
@@ -72,7 +73,8 @@ void ph_journal_thread_reserve(struct ph_journal_thread *t)
 		return;
 	if (!t->ops.reserve ||
 		t->ops.reserve(t->file.fd, (off_t)t->file.bytes, PH_JOURNAL_RESERVE_BYTES) == 0)
-		t->reserved = t->ops.reserve ? t->file.bytes + PH_JOURNAL_RESERVE_BYTES : UINT64_MAX;
+		t->reserved =
+			t->ops.reserve ? t->file.bytes + PH_JOURNAL_RESERVE_BYTES : UINT64_MAX;
 	else if (errno == ENOSPC || errno == EDQUOT)
 		t->low = true;
 	else

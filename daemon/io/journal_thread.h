@@ -54,8 +54,8 @@ struct ph_journal_thread {
 	struct ph_journal_file file;
 	struct ph_journal_ops ops;
 	char *dir;
-	char *buffer; /* PH_JOURNAL_BUFFER_BYTES */
-	int broken;   /* 0, or the -errno with which everything but a reopening is answered */
+	char *buffer;	   /* PH_JOURNAL_BUFFER_BYTES */
+	int broken;	   /* 0, or the -errno with which everything but a reopening is answered */
 	uint64_t reserved; /* blocks are there up to this offset; UINT64_MAX: it cannot be told */
 	bool low;
 };

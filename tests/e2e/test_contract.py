@@ -95,7 +95,7 @@ def test_good_case(handover):
     assert committed["epoch"] == run.activate["epoch"]
     run.old.control.say("retention_handled", id=run.id)
     run.old.control.wait("stop")
-    run.old.close()
+    run.old.strings.close()
     assert run.ended().returncode == 0
     migration, = run.a.migrations("room")
     assert migration["result"] == "done" and migration["downtime_ms"] is not None

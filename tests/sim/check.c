@@ -259,8 +259,8 @@ static void serves_again(struct sim *sim, void *arg)
 	struct sim_proc *old = later->proc;
 	bool same_daemon = old->node->gen == later->gen && old->node->suspended_us <= sim->now_us;
 	bool stops = old->node->shutting || old->key->stopped_by_order;
-	if (old->alive && !old->exiting && !stops && same_daemon && !old->misbehaves && !old->serving &&
-		ph_id_equal(&old->id, &later->mig->id) && old->conn)
+	if (old->alive && !old->exiting && !stops && same_daemon && !old->misbehaves &&
+		!old->serving && ph_id_equal(&old->id, &later->mig->id) && old->conn)
 		sim_fail(sim, "pid %u of " KEY_FORMAT " does not serve 3 s after the abort",
 			old->pid, KEY_ARGS(old->key));
 	free(later);

@@ -158,8 +158,7 @@ static bool node_rests(struct sim *sim, struct sim_node *node)
 	ph_hub_migrations(node->hub, sim_node_ms(node), see_migration, &look);
 	if (look.runs)
 		return no("%s knows a migration of %s/%u from %s that still runs", node->name.s,
-			look.running.key.child.s, look.running.key.instance,
-			look.running.from.s);
+			look.running.key.child.s, look.running.key.instance, look.running.from.s);
 	if (look.done > sim->migrations_done)
 		sim->migrations_done = look.done;
 	ph_hub_count(node->hub, &counts);
@@ -216,7 +215,8 @@ static void last_look(struct sim *sim)
 	if (all_drained(sim) || nobody_left(sim))
 		return;
 	for (unsigned i = 0; i < sim->n_keys; i++)
-		if (!ready_unheard(sim, &sim->keys[i]) && sim->now_us > sim->keys[i].acked_at_us + 5 * SEC)
+		if (!ready_unheard(sim, &sim->keys[i]) &&
+			sim->now_us > sim->keys[i].acked_at_us + 5 * SEC)
 			sim_fail(sim, "no client of %s/%u has been served for 5 s",
 				sim->keys[i].key.child.s, sim->keys[i].key.instance);
 }

@@ -13,7 +13,8 @@
 #define SEED_SECONDS 20 /* of the real clock; a seed takes milliseconds */
 
 static const char usage[] =
-	"usage: sim [--seed N | --seeds FIRST..LAST | --list FILE] [--nodes 2..5] [--children N] [--trace]\n"
+	"usage: sim [--seed N | --seeds FIRST..LAST | --list FILE] [--nodes 2..5] [--children N] "
+	"[--trace]\n"
 	"           [--story join|cold|drain|move|crash|mixed] [--faults MASK] [--shrink] "
 	"[--twice]\n"
 	"  --faults MASK  only those faults of the plan whose bit is set (hexadecimal)\n"

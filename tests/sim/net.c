@@ -38,7 +38,8 @@ static void arrive(struct sim *sim, void *arg)
 	struct sim_node *to = flight->to;
 	const struct ph_bmsg *msg = sim_letter_of(flight->letter);
 	bool fits = to->hub && to->bus_up && flight->bus_to == to->bus_gen &&
-		    (flight->relayed || sim_net_passes(sim, flight->from, to)) && sim->now_us - flight->left_us < TTL_US;
+		    (flight->relayed || sim_net_passes(sim, flight->from, to)) &&
+		    sim->now_us - flight->left_us < TTL_US;
 	if (fits && flight->to_incarnation && flight->to_incarnation != to->incarnation)
 		fits = false;
 	if (fits) {
@@ -90,8 +91,8 @@ static void launch(
 	}
 }
 
-static void relay(struct sim_node *from, struct sim_node *via, struct sim_node *to,
-	struct sim_letter *letter)
+static void relay(
+	struct sim_node *from, struct sim_node *via, struct sim_node *to, struct sim_letter *letter)
 {
 	struct sim *sim = from->sim;
 	if (!from->bus_up || !sim_net_passes(sim, from, via) || sim_chance(sim, sim->loss_percent))

@@ -280,9 +280,9 @@ struct sim {
 	uint64_t last_ticket;
 	unsigned open_answers, bad_answers;
 	bool false_verdict, healing, never_back;
-	bool lax;	/* a journal was lost or failed: only what serves is sure */
+	bool lax;		/* a journal was lost or failed: only what serves is sure */
 	unsigned journals_lost; /* twice: epochs raised after the first are forgotten as well */
-	unsigned fired; /* faults */
+	unsigned fired;		/* faults */
 	unsigned calm_polls;
 	uint64_t hash, steps, acks, migrations_done, migrations_aborted;
 	bool failed, over;

@@ -179,6 +179,11 @@ static inline void w_hears_start(struct world *w, struct w_proc *p, const struct
 	struct ph_wmsg *accept = w_say(w, p, PH_W_HANDOVER_ACCEPT);
 	accept->has_bytes_estimate = true;
 	accept->bytes_estimate = 1000;
+	if (t->format) {
+		(void)snprintf(accept->format, sizeof accept->format, "%s", t->format);
+		accept->has_state = true;
+		accept->version = 1;
+	}
 	if (ask)
 		return;
 	bool rounds = (t->caps & PH_CAP_ROUNDS) != 0;

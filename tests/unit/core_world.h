@@ -35,6 +35,7 @@ struct w_traits {	       /* what the workers of a child do */
 	bool handles;		/* says retention_handled */
 	bool dies_active;	/* as soon as it is told `activate` */
 	bool dies_at_start;
+	const char *format;   /* of its accept, where it is another one than hello's */
 	uint64_t dirty_bytes; /* says so before the end of a round; 0: says nothing */
 };
 

@@ -273,11 +273,10 @@ END_TEST
 /* a cannot reach b, c reaches both: the message comes as if straight from a, and once. */
 START_TEST(by_way_of_a_third)
 {
-	struct ph_bmsg m = {.kind = PH_B_COMMIT, .id = {{9}}, .key = {.child = {"room"}}, .epoch = 3};
-	struct ph_action send = {.kind = PH_ACT_SEND,
-		.to = ph_name_of("b"),
-		.via = ph_name_of("c"),
-		.message = &m};
+	struct ph_bmsg m = {
+		.kind = PH_B_COMMIT, .id = {{9}}, .key = {.child = {"room"}}, .epoch = 3};
+	struct ph_action send = {
+		.kind = PH_ACT_SEND, .to = ph_name_of("b"), .via = ph_name_of("c"), .message = &m};
 	start(&c, "c", ring, NULL);
 	link_to(&a, &c), link_to(&c, &a), link_to(&b, &c), link_to(&c, &b), link_to(&b, &a);
 	UNTIL(a.messages && b.messages && c.messages, (cast(&a), cast(&b), cast(&c)));

@@ -262,7 +262,7 @@ enum ph_source_state ph_source_void_unsynced(struct ph_hub *hub, struct ph_sourc
 
 /* ---- the claim for A itself ---- */
 
-/* `resume` names the epoch that would have resulted; this one names that which O has now. */
+/* `role` says that the epoch is another one, to a worker that does not look at that of `resume`. */
 static void tell_epoch(struct ph_hub *hub, struct ph_instance *old)
 {
 	struct ph_wmsg *msg = ph_tell(hub, old, PH_W_ROLE);

@@ -544,7 +544,10 @@ void ph_target_restore(struct ph_hub *hub, const struct ph_record *record)
 	slot->target = t->state == PH_TARGET_PREPARED ? t : NULL;
 }
 
-/* `active` was synced: this node owns the child, and goes on with N or without it. */
+/*
+ * `active` was synced: this node owns the child. Where N is gone it is given back, as what O has is
+ * newer than a cold start; a member that has seen N ready objects to that.
+ */
 static void restart_active(struct ph_hub *hub, struct ph_target *t)
 {
 	struct ph_slot *slot = t->slot;
@@ -552,7 +555,7 @@ static void restart_active(struct ph_hub *hub, struct ph_target *t)
 	bool newest = slot->seen <= t->new_epoch;
 	if (slot->instance || slot->target)
 		return;
-	if (!fresh) { /* if N has never been ready, O is the only good copy, and A knows it */
+	if (!fresh) {
 		if (newest)
 			ph_target_give_back(hub, t);
 		return; /* what does not run is claimed by the plan */

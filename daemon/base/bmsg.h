@@ -190,6 +190,7 @@ struct ph_entry {
 	enum ph_child_state state;
 	bool ready;
 	bool stopped_by_wish; /* an operator's `stop` is in force */
+	bool unfit;	      /* released because its node cannot start it */
 	enum ph_role role;
 	enum ph_lineage lineage;
 	uint32_t pid; /* 0: none */

@@ -278,6 +278,8 @@ static bool owned_by_other(struct ph_hub *hub, const struct ph_slot *slot,
 		return false;
 	switch (line->basis) {
 	case PH_CLAIM_COMMIT:
+		/* A restarted node may still name the owner before the one that asks. */
+		return e->epoch > line->seen && ph_member_up(hub, &e->node);
 	case PH_CLAIM_COLD:
 		return ph_member_up(hub, &e->node);
 	case PH_CLAIM_TAKEOVER:

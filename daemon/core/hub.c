@@ -109,6 +109,7 @@ static void free_children(struct ph_hub *hub)
 		HASH_DEL(hub->children, child);
 		ph_spec_free(child->spec);
 		ph_spec_free(child->own);
+		free(child->unfit);
 		free(child);
 	}
 }

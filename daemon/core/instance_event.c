@@ -387,6 +387,8 @@ void ph_instance_event(struct ph_hub *hub, const struct ph_event *event)
 			event->text ? event->text : "unknown");
 		if (instance->target)
 			ph_reason(instance->target->reason, "%s", event->text ? event->text : "");
+		if (ph_unfit_pass_on(hub, instance, event->error))
+			instance->after = PH_AFTER_DISCARD;
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_SPAWN_FAILED);
 	} else if (event->kind == PH_EV_EXITED) {
 		instance->exit = event->exit;

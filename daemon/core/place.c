@@ -27,6 +27,7 @@ struct wanted {
 	uint64_t hash;
 	struct ph_slot *slot;
 	const struct ph_spec *spec;
+	const struct ph_child *child;
 };
 
 static uint64_t name_hash(const struct ph_name *name)
@@ -141,6 +142,7 @@ static size_t collect_keys(struct ph_hub *hub, struct wanted **ret)
 		for (uint32_t i = 0; i < spec->instances; i++) {
 			struct ph_key key = {.child = c->name, .instance = i};
 			list[n].spec = spec;
+			list[n].child = c;
 			list[n].slot = ph_slot_get(hub, &key, NULL);
 			list[n].hash = ph_key_hash(&list[n].slot->k.key);
 			n++;
@@ -162,12 +164,14 @@ static void set_room(struct node *nodes, size_t n_nodes, size_t n_keys)
 					  : 0;
 }
 
-static struct node *choose(struct node *nodes, size_t n, const struct wanted *key)
+static struct node *choose(const struct ph_hub *hub, struct node *nodes, size_t n,
+	const struct wanted *key, bool unfit_too)
 {
 	struct node *best = NULL, *best_full = NULL;
 	double top = 0, top_full = 0;
 	for (size_t i = 0; i < n; i++) {
-		if (nodes[i].weight <= 0 || !eligible(key->spec, &nodes[i]))
+		if (nodes[i].weight <= 0 || !eligible(key->spec, &nodes[i]) ||
+			(!unfit_too && ph_unfit(hub, key->child, &nodes[i].name)))
 			continue;
 		double s = score(key->hash, nodes[i].hash, nodes[i].weight);
 		if (nodes[i].load < nodes[i].room && (!best || s > top)) {
@@ -192,7 +196,9 @@ void ph_place_all(struct ph_hub *hub)
 	size_t n_keys = collect_keys(hub, &keys);
 	set_room(nodes, n_nodes, n_keys);
 	for (size_t i = 0; i < n_keys; i++) {
-		struct node *node = choose(nodes, n_nodes, &keys[i]);
+		struct node *node = choose(hub, nodes, n_nodes, &keys[i], false);
+		if (!node && keys[i].child->n_unfit)
+			node = choose(hub, nodes, n_nodes, &keys[i], true);
 		if (!node)
 			continue;
 		node->load++;

@@ -67,8 +67,10 @@ static void show_waiting(struct ph_hub *hub, const struct ph_move *move, enum ph
 		.to = move->to,
 		.result = result,
 		.version = ++hub->migrations_version};
-	bool reasoned = result == PH_RESULT_RUNNING || hopeless(hub, move);
-	ph_reason(info.reason, "%s", reasoned ? move->why : "it cannot be moved any more");
+	const char *why = hopeless(hub, move);
+	if (result == PH_RESULT_RUNNING)
+		why = move->why;
+	ph_reason(info.reason, "%s", why ? why : "it cannot be moved any more");
 	ph_history_put(hub, &info);
 	if (!hub->flush.pos)
 		ph_timer_set(hub, &hub->flush, hub->now_ms + PH_FLUSH_MS);
@@ -351,6 +353,10 @@ static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of
 		(void)ph_claim_start(hub, slot, PH_CLAIM_COLD, &hub->set.node, NULL, 0);
 		return;
 	}
+	/* Others hold this node for its owner (it was, before a restart), and would not claim it.
+	 */
+	if (ph_slot_mine(hub, slot))
+		ph_slot_release(hub, slot);
 	if (slot->place.s[0] && first_of_child &&
 		hub->now_ms >= slot->unowned_ms + LOOK_AGAIN_MS / 2)
 		offer_spec(hub, slot);

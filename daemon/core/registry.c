@@ -157,7 +157,7 @@ static void touch(struct ph_hub *hub, struct ph_slot *slot, bool now)
 static void forget_worker(struct ph_slot *slot, enum ph_child_state state)
 {
 	slot->entry.state = state;
-	slot->entry.ready = false;
+	slot->entry.ready = slot->entry.unfit = false;
 	slot->entry.pid = slot->entry.restarts = 0;
 	slot->entry.exit = (struct ph_exit){.kind = PH_EXIT_NONE};
 	set_meta(slot, NULL);
@@ -473,6 +473,9 @@ static void apply(struct ph_hub *hub, const struct ph_name *author, const struct
 		ph_child_revision(hub, &e->key.child, e->revision, author);
 	if (e->state == PH_CHILD_REMOVED)
 		ph_child_gone(hub, &e->key.child);
+	struct ph_child *child = e->unfit ? ph_child_find(hub, &e->key.child) : NULL;
+	if (child && !e->local)
+		ph_unfit_mark(hub, child, &e->node);
 	/* Who has released it owns nothing: the old one of a handover may go on. */
 	bool free = e->state == PH_CHILD_RELEASED && slot->source;
 	if (!ph_is_self(hub, &e->node) && !free &&

@@ -82,6 +82,8 @@ struct ph_member {
 
 /* ---- children and keys ---- */
 
+struct ph_unfit;
+
 struct ph_child {
 	struct ph_name name;
 	struct ph_spec *spec; /* in force: revision > 0; or NULL */
@@ -89,8 +91,10 @@ struct ph_child {
 	uint64_t declared_hash, declared_revision; /* as journalled */
 	uint64_t wanted_revision; /* seen in the registry, its text still to be fetched */
 	uint64_t fetch_at_ms;
-	uint64_t offered_ms; /* its text was last offered to whom placement names */
-	bool dropped;	     /* asking who still declares it */
+	uint64_t offered_ms;	/* its text was last offered to whom placement names */
+	struct ph_unfit *unfit; /* nodes that cannot start it; owned */
+	size_t n_unfit;
+	bool dropped; /* asking who still declares it */
 	uint64_t dropped_at_ms;
 	UT_hash_handle hh;
 };
@@ -107,7 +111,9 @@ struct ph_claim_wait;
 
 struct ph_slot {
 	struct ph_slot_key k;
-	uint64_t seen; /* highest epoch known, granted or journalled */
+	uint64_t seen;		 /* highest epoch known, granted or journalled */
+	uint64_t passed_on_ms;	 /* it could not be started, and was left to others; 0: never */
+	uint64_t passed_on_hash; /* ... with the text of this hash */
 	bool restored; /* `seen` is what an earlier daemon knew; nothing was heard since */
 	bool wish_stopped;
 	bool seen_dirty;	      /* to be journalled with the next batch */
@@ -759,6 +765,12 @@ void ph_plan_migrated(struct ph_hub *hub, struct ph_source *source);
 void ph_plan_drained(struct ph_hub *hub);
 /* Whoever follows an order reads in the reason whether it goes on: it must not say so in vain. */
 void ph_plan_last_word(const struct ph_hub *hub, struct ph_source *source);
+/* Can it not be started on that node, as far as is known? */
+bool ph_unfit(const struct ph_hub *hub, const struct ph_child *child, const struct ph_name *node);
+void ph_unfit_mark(struct ph_hub *hub, struct ph_child *child, const struct ph_name *node);
+/* Its process could not be started, `error`: true, and this node is marked: it is to be released.
+ */
+bool ph_unfit_pass_on(struct ph_hub *hub, struct ph_instance *instance, int error);
 bool ph_plan_tried_again(const char *reason); /* of an abort: an order of it goes on */
 /* Its worker has said `busy` for defer_max: it is not asked again before the next plan. */
 bool ph_plan_busy_for_good(struct ph_hub *hub, struct ph_source *source);

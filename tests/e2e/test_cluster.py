@@ -1,5 +1,8 @@
 """Several nodes: seeing each other, cold start, join, move, drain and leave under load."""
 
+import os
+import shutil
+
 import harness
 import pytest
 from clients import Client, finish_all
@@ -228,3 +231,18 @@ def test_stop_is_the_wish_of_the_cluster(cluster):
     assert cluster.nodes["b"].ctl("start", "room").returncode == 0
     owners(cluster, "room", 3)
     assert_single(cluster, "room", 3)
+
+
+def test_what_one_node_cannot_start_runs_on_the_other(cluster):
+    """The program is there on b alone, and then on none."""
+    program = f"{cluster.dir}/work-b"
+    shutil.copy("/bin/sleep", program)
+    children = {"room": {"command": [f"{cluster.dir}/work-%n", "1000"], "instances": 8}}
+    a, b = cluster.start("a", "b", children=children)
+    for i in range(8):
+        assert cluster.wait_everywhere("room", i)["node"] == "b"
+    assert_single(cluster, "room", 8)
+    assert "cannot be started" in a.log() and "is left to other nodes" in a.log()
+    os.unlink(program)
+    harness.kill(b.child("room")["pid"])
+    harness.wait(lambda: b.child("room")["state"] in ("backoff", "failed"), "nobody can start it")

@@ -296,8 +296,22 @@ static inline void w_hears(struct world *w, struct w_proc *p, const struct ph_wm
 
 /* ---- processes ---- */
 
+static inline bool w_absent(struct world *w, unsigned node, const struct ph_action *a)
+{
+	const struct w_def *def = w_def_of(w, a->spawn->spec->text);
+	if (!def || !(def->traits.absent & 1u << node))
+		return false;
+	struct ph_event *event = w_push(w, node, PH_EV_SPAWN_FAILED);
+	event->wid = a->wid;
+	event->error = def->traits.absent_error;
+	event->text = "there is no such file";
+	return true;
+}
+
 static inline void w_spawn(struct world *w, unsigned node, const struct ph_action *a)
 {
+	if (w_absent(w, node, a))
+		return;
 	ck_assert_uint_lt(w->n_procs, W_PROCS);
 	struct w_proc *p = &w->procs[w->n_procs++];
 	const struct ph_spawn *s = a->spawn;

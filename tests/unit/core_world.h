@@ -36,6 +36,8 @@ struct w_traits {	       /* what the workers of a child do */
 	bool dies_active;	/* as soon as it is told `activate` */
 	bool dies_at_start;
 	const char *format;   /* of its accept, where it is another one than hello's */
+	unsigned absent;      /* bits: nodes on which it cannot be started, ... */
+	int absent_error;     /* ... and why */
 	uint64_t dirty_bytes; /* says so before the end of a round; 0: says nothing */
 };
 

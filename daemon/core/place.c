@@ -7,6 +7,7 @@
  * Keys are taken in the order of their hashes, so all members with the same view agree.
  */
 #include "core/state.h"
+#include "core/unfit.h"
 
 #include <fnmatch.h>
 #include <math.h>

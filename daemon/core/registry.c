@@ -6,6 +6,7 @@
  * heartbeat carries that number and a digest, and whoever has missed something fetches it.
  */
 #include "core/state.h"
+#include "core/unfit.h"
 
 #include <stdlib.h>
 #include <string.h>

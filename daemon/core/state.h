@@ -765,12 +765,6 @@ void ph_plan_migrated(struct ph_hub *hub, struct ph_source *source);
 void ph_plan_drained(struct ph_hub *hub);
 /* Whoever follows an order reads in the reason whether it goes on: it must not say so in vain. */
 void ph_plan_last_word(const struct ph_hub *hub, struct ph_source *source);
-/* Can it not be started on that node, as far as is known? */
-bool ph_unfit(const struct ph_hub *hub, const struct ph_child *child, const struct ph_name *node);
-void ph_unfit_mark(struct ph_hub *hub, struct ph_child *child, const struct ph_name *node);
-/* Its process could not be started, `error`: true, and this node is marked: it is to be released.
- */
-bool ph_unfit_pass_on(struct ph_hub *hub, struct ph_instance *instance, int error);
 bool ph_plan_tried_again(const char *reason); /* of an abort: an order of it goes on */
 /* Its worker has said `busy` for defer_max: it is not asked again before the next plan. */
 bool ph_plan_busy_for_good(struct ph_hub *hub, struct ph_source *source);

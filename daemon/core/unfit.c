@@ -6,7 +6,7 @@
  * child, or after UNFIT_MS. Where all nodes that may have the child are marked, the marks say
  * nothing.
  */
-#include "core/state.h"
+#include "core/unfit.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 /* instance_event.c - the birth and death of an instance, and what is reported of its process. */
 #include "core/instance.h"
+#include "core/unfit.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -111,9 +111,8 @@ struct ph_claim_wait;
 
 struct ph_slot {
 	struct ph_slot_key k;
-	uint64_t seen;		 /* highest epoch known, granted or journalled */
-	uint64_t passed_on_ms;	 /* it could not be started, and was left to others; 0: never */
-	uint64_t passed_on_hash; /* ... with the text of this hash */
+	uint64_t seen;			       /* highest epoch known, granted or journalled */
+	uint64_t passed_on_ms, passed_on_hash; /* left to others: when, and with which text */
 	bool restored; /* `seen` is what an earlier daemon knew; nothing was heard since */
 	bool wish_stopped;
 	bool seen_dirty;	      /* to be journalled with the next batch */

@@ -316,6 +316,18 @@ static bool others_first(struct ph_hub *hub, struct ph_slot *slot, const struct 
 	       ph_place_before(&line->key, &hub->set.node, from);
 }
 
+/* Where this node has lost its journal, the asker goes above all that may have stood in it, once.
+ */
+static void raise_for_lost(
+	struct ph_hub *hub, struct ph_slot *slot, const struct ph_claim_line *line)
+{
+	if (!hub->set.journal_lost || line->basis != PH_CLAIM_COLD || slot->raised)
+		return;
+	slot->raised = true;
+	uint64_t counter = ph_epoch_counter(line->epoch) + PH_EPOCH_RAISE;
+	ph_slot_seen(hub, slot, ph_epoch_make(counter, ph_epoch_slot(line->epoch)));
+}
+
 static enum ph_verdict judge(struct ph_hub *hub, struct ph_slot *slot,
 	const struct ph_claim_line *line, const struct ph_name *from)
 {
@@ -329,6 +341,7 @@ static enum ph_verdict judge(struct ph_hub *hub, struct ph_slot *slot,
 		return PH_VERDICT_WAIT;
 	if (others_first(hub, slot, line, from))
 		return PH_VERDICT_WAIT;
+	raise_for_lost(hub, slot, line);
 	if (slot->seen > line->epoch)
 		return PH_VERDICT_LOW;
 	return PH_VERDICT_FREE;

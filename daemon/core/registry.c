@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define FETCH_AGAIN_MS 300
-#define RAISE 4096     /* of an epoch's counter, above what others may have made meanwhile */
 #define WAITED_MAX 64  /* attempts that found no slot free, kept for a while */
 #define SEEN_BATCH 256 /* records of one batch */
 
@@ -86,7 +85,7 @@ uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot)
 	/* What this node promised before cannot be read any more; or those who would know what was
 	 * promised while it was away did not answer. */
 	if (hub->set.journal_lost || (hub->blind && slot->restored))
-		counter += RAISE;
+		counter += PH_EPOCH_RAISE;
 	return ph_epoch_make(counter + 1, hub->set.slot);
 }
 

@@ -107,7 +107,6 @@ struct ph_slot_key {
 struct ph_instance;
 struct ph_source;
 struct ph_target;
-struct ph_claim_wait;
 
 struct ph_slot {
 	struct ph_slot_key k;
@@ -115,14 +114,14 @@ struct ph_slot {
 	uint64_t passed_on_ms, passed_on_hash; /* left to others: when, and with which text */
 	bool restored; /* `seen` is what an earlier daemon knew; nothing was heard since */
 	bool wish_stopped;
-	bool seen_dirty;	      /* to be journalled with the next batch */
-	bool entered;		      /* `entry` is in the registry */
-	bool dirty;		      /* to be cast with the next flush */
-	bool starting;		      /* its epoch is being synced before the start */
-	uint32_t swept;		      /* sweep in which its owner spoke of it last */
-	struct ph_entry entry;	      /* meta: owned */
-	uint64_t given_version;	      /* of our part, when we gave it away; 0: we did not */
-	uint64_t since_ms;	      /* entry.state since */
+	bool seen_dirty, dirty; /* to be journalled with the next batch, cast with the next flush */
+	bool raised;		/* ... above what the lost journal may have said, once */
+	bool entered;		/* `entry` is in the registry */
+	bool starting;		/* its epoch is being synced before the start */
+	uint32_t swept;		/* sweep in which its owner spoke of it last */
+	struct ph_entry entry;	/* meta: owned */
+	uint64_t given_version; /* of our part, when we gave it away; 0: we did not */
+	uint64_t since_ms;	/* entry.state since */
 	struct ph_instance *instance; /* this node's worker of it, active or to be */
 	struct ph_source *source;     /* this node gives it away */
 	struct ph_target *target;     /* this node takes it */

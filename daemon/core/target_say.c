@@ -383,7 +383,7 @@ static void on_round_end(struct ph_hub *hub, struct ph_target *t, const struct p
 static void on_dial_back(struct ph_hub *hub, struct ph_target *t)
 {
 	if (t->state == PH_TARGET_NEVER)
-		ph_target_say(hub, t, PH_B_REJECT, false);
+		say_once(hub, t, PH_B_REJECT); /* what is repeated stays as it is */
 	if (!t->streaming)
 		return;
 	struct ph_stream_order *order = ph_out_alloc(hub, sizeof *order);

@@ -195,7 +195,8 @@ static void look_at_move(struct ph_hub *hub, struct ph_order_line *line)
 	}
 	if (!h || h->info.result == PH_RESULT_RUNNING)
 		return;
-	if (h->info.result == PH_RESULT_ABORTED && ph_plan_tried_again(h->info.reason)) {
+	if (h->info.result == PH_RESULT_ABORTED && !h->presumed &&
+		ph_plan_tried_again(h->info.reason)) {
 		h = newest_of(hub, &line->key, &h->info.from);
 		line->id = h ? h->info.id : line->id;
 		return;

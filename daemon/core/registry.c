@@ -568,7 +568,8 @@ void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info)
 	HASH_FIND(hh, hub->history_by_id, info->id.b, sizeof info->id.b, h);
 	/* An older word, late; or what its source knows of it after a restart, which is less. */
 	if (h && !h->presumed && h->info.result != PH_RESULT_RUNNING &&
-		(info->result == PH_RESULT_RUNNING || info->result == h->info.result))
+		(info->result == PH_RESULT_RUNNING ||
+			(info->result == h->info.result && !ph_plan_tried_again(h->info.reason))))
 		return;
 	if (!h) {
 		h = ph_must(calloc(1, sizeof *h));
@@ -599,7 +600,12 @@ void ph_history_presume(
 {
 	struct ph_history *h;
 	DL_FOREACH (hub->history, h) {
-		if (h->info.result != PH_RESULT_RUNNING || !ph_name_equal(&h->info.from, source))
+		if (!ph_name_equal(&h->info.from, source))
+			continue;
+		/* Whoever was to try it again does not know of it any more. */
+		h->presumed |=
+			h->info.result == PH_RESULT_ABORTED && ph_plan_tried_again(h->info.reason);
+		if (h->info.result != PH_RESULT_RUNNING)
 			continue;
 		h->presumed = true;
 		/* From then on the target owns the child, whatever becomes of the source. */

@@ -411,6 +411,18 @@ static void on_shutdown(struct ph_hub *hub)
 	stop_all(hub);
 }
 
+static void tell_of_the_left(struct ph_hub *hub)
+{
+	const struct ph_instance *i;
+	unsigned n = 0;
+	DL_FOREACH (hub->instances, i)
+		n += i->state == PH_INSTANCE_RUNNING && !i->spec->local && i->spec->swap;
+	if (n)
+		ph_log(hub, PH_LOG_WARNING,
+			"%u children were taken by no other node, and are stopped with their state",
+			n);
+}
+
 void ph_shutdown_check(struct ph_hub *hub)
 {
 	if (!hub->shutting || hub->exiting)
@@ -420,6 +432,7 @@ void ph_shutdown_check(struct ph_hub *hub)
 			return;
 		hub->stopping = true;
 		hub->stopping_ms = hub->now_ms;
+		tell_of_the_left(hub);
 	}
 	stop_all(hub);
 	if (hub->instances)

@@ -248,7 +248,7 @@ struct ph_member_info ph_member_self(const struct ph_hub *hub)
 	info.weight = hub->set.weight;
 	info.labels = hub->set.labels;
 	info.state = hub->self_state;
-	info.draining = hub->draining;
+	info.draining = hub->draining || hub->shutting;
 	return info;
 }
 

@@ -156,8 +156,9 @@ static void send_line(struct ph_hub *hub, struct ph_order *order, struct ph_orde
 		return;
 	}
 	if (node_order) {
-		ph_order_set_draining(hub, c->verb == PH_VERB_DRAIN, c->force);
-		line->state = PH_LINE_TAKEN;
+		bool taken =
+			ph_order_set_draining(hub, c->verb == PH_VERB_DRAIN, c->force, line->text);
+		line->state = taken ? PH_LINE_TAKEN : PH_LINE_FAILED;
 		return;
 	}
 	int r = ph_order_carry_out(hub, slot, c->verb, &c->node, c->force, &line->id, line->text);

@@ -11,7 +11,9 @@
  */
 int ph_order_carry_out(struct ph_hub *hub, struct ph_slot *slot, enum ph_verb verb,
 	const struct ph_name *to, bool force, struct ph_id *ret_id, char why[PH_REASON_SIZE]);
-void ph_order_set_draining(struct ph_hub *hub, bool draining, bool force);
+/* False, and why: a node that is leaving is drained. */
+bool ph_order_set_draining(
+	struct ph_hub *hub, bool draining, bool force, char ret_why[PH_REASON_SIZE]);
 /* ORDER of another node: carried out, answered, and remembered for a repeat. */
 void ph_order_taken(struct ph_hub *hub, const struct ph_bmsg *msg);
 /* An operator's wish, kept here until somebody owns the key, and over restarts. */

@@ -123,14 +123,19 @@ int ph_order_carry_out(struct ph_hub *hub, struct ph_slot *slot, enum ph_verb ve
 	return 0;
 }
 
-void ph_order_set_draining(struct ph_hub *hub, bool draining, bool force)
+bool ph_order_set_draining(
+	struct ph_hub *hub, bool draining, bool force, char ret_why[PH_REASON_SIZE])
 {
 	struct ph_move *move, *next;
+	if (hub->shutting && !draining) {
+		ph_reason(ret_why, "node %s is leaving", hub->set.node.s);
+		return false;
+	}
 	hub->drain_force = force;
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
 		slot->move_failures = 0;
 	if (hub->draining == draining)
-		return;
+		return true;
 	hub->draining = hub->drain_wish = draining;
 	hub->drained = hub->drain_planned = false;
 	struct ph_record record = {.kind = PH_RECORD_DRAINING, .ok = draining};
@@ -140,6 +145,7 @@ void ph_order_set_draining(struct ph_hub *hub, bool draining, bool force)
 		ph_move_drop(hub, move);
 	ph_plan_soon(hub, 0);
 	ph_member_heartbeat_now(hub);
+	return true;
 }
 
 /* ---- an order of another node ---- */
@@ -166,8 +172,8 @@ void ph_order_taken(struct ph_hub *hub, const struct ph_bmsg *msg)
 		done->order = msg->order;
 		done->key = msg->key;
 		if (msg->verb == PH_VERB_DRAIN || msg->verb == PH_VERB_UNDRAIN) {
-			ph_order_set_draining(hub, msg->verb == PH_VERB_DRAIN, msg->force);
-			done->ok = true;
+			done->ok = ph_order_set_draining(
+				hub, msg->verb == PH_VERB_DRAIN, msg->force, done->reason);
 		} else {
 			struct ph_slot *slot = ph_slot_find(hub, &msg->key, NULL);
 			if (!slot || !ph_slot_mine(hub, slot)) /* one a node: this node's */

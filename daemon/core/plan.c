@@ -448,7 +448,10 @@ void ph_plan_run(struct ph_hub *hub)
 			plan_unowned(hub, slot, child != offered);
 		offered = child;
 	}
-	hub->drain_planned = hub->draining;
+	/* Who is joining may be the only one that can take what is here. */
+	hub->drain_planned = hub->draining && !wait;
+	if (hub->draining && wait)
+		ph_plan_soon(hub, hub->set.heartbeat_ms);
 }
 
 /* ---- drain ---- */

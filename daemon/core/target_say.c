@@ -203,7 +203,7 @@ static const char *objection(
 {
 	const struct ph_child *child = ph_child_find(hub, &msg->key.child);
 	*busy = true;
-	if (hub->shutting || hub->draining)
+	if (hub->draining && !hub->shutting)
 		return "this node is being drained";
 	if (hub->self_state != PH_MEMBER_ALIVE)
 		return "this node has not joined yet";
@@ -212,6 +212,8 @@ static const char *objection(
 	if (slot->target || slot->instance)
 		return "this node still has a worker of that child";
 	*busy = false;
+	if (hub->shutting)
+		return "this node is leaving";
 	if (!hub->set.journal_writable)
 		return "the journal of this node cannot be written";
 	if (!hub->set.accept_any && (!child || !child->own))

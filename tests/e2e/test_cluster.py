@@ -117,6 +117,27 @@ def test_leave_drains_first(cluster):
     a.config["node"]["drain_on_stop"] = False
 
 
+def node_state(node, name):
+    return {n["name"]: n["state"] for n in node.status()["nodes"]}.get(name)
+
+
+def test_drained_stop_waits_for_who_is_joining(cluster):
+    """A rolling restart: b is stopped while a, the only one that could have its children, comes."""
+    a, b = cluster.start("a", "b", children={"room": counter(instances=4)},
+                         node={"drain_on_stop": True})
+    clients = [Client(cluster, "room", i) for i in range(4)]
+    for client in clients:
+        client.acks(10)
+    a.stop()
+    a.start(ready=False)
+    harness.wait(lambda: node_state(b, "a") in ("joining", "alive"), "b hears of a", pause=0.005)
+    b.stop()
+    assert set(owners(cluster, "room", 4).values()) == {"a"}
+    finish_all(clients)
+    assert b.log().count("migration_started") >= 4
+    a.config["node"]["drain_on_stop"] = False
+
+
 @pytest.mark.parametrize("make", [counter, py_counter])
 def test_move_and_lookup(cluster, make):
     cluster.start("a", "b", "c", children={"room": make()})

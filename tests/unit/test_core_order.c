@@ -258,6 +258,31 @@ START_TEST(a_drained_node_stays_so)
 }
 END_TEST
 
+/* Its worker is slow to hand over, so that it is still there when the order comes. */
+START_TEST(a_node_that_leaves_is_not_undrained)
+{
+	struct world *w = cluster(2);
+	unsigned node = w_only(w, "room", 0)->node, other = 1 - node;
+	struct w_node *leaving = &w->nodes[node];
+	leaving->hub->set.drain_on_stop = true;
+	w_only(w, "room", 0)->def->traits.mute_start = true;
+	(void)w_push(w, node, PH_EV_SHUTDOWN);
+	w_run(w, 500);
+	ck_assert(leaving->up && !leaving->exited);
+	unsigned from = _i ? other : node;
+	w_order(w, from, PH_VERB_UNDRAIN, NULL, leaving->name.s, NULL);
+	w_run(w, 5000);
+	ck_assert_uint_eq(w->nodes[from].answers, 1);
+	ck_assert_int_ne(answer(w, from)->error, 0);
+	ck_assert(ph_hub_draining(leaving->hub));
+	w_only(w, "room", 0)->def->traits.mute_start = false;
+	w_run(w, 60000);
+	ck_assert(leaving->exited);
+	ck_assert_uint_eq(w_alive(w, other), 2);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_order");
@@ -272,5 +297,6 @@ int main(void)
 	W_TEST(suite, a_client_goes_away, 1);
 	W_TEST(suite, a_drain_that_leaves_some, 1);
 	W_TEST(suite, a_drained_node_stays_so, 1);
+	W_TEST(suite, a_node_that_leaves_is_not_undrained, 2);
 	return w_main(suite);
 }

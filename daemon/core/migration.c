@@ -74,6 +74,8 @@ void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot)
 	struct ph_target *t = slot->target;
 	struct ph_source *s = slot->source;
 	uint64_t epoch = slot->entry.epoch;
+	/* It may have come back while the old one of its way out is still being stopped. */
+	struct ph_instance *stale = s && s->old == slot->instance ? NULL : slot->instance;
 	if (t && epoch > t->epoch && epoch >= t->new_epoch)
 		ph_target_step(hub, t, PH_TARGET_IN_OWNED);
 	if (s && epoch > s->epoch) {
@@ -83,8 +85,8 @@ void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot)
 		if (!decided && s->peer_active) /* by this, or after a verdict that A was dead */
 			s->new_epoch = epoch;
 		ph_source_step(hub, s, PH_SOURCE_IN_ACTIVE);
-	} else if (!s && slot->instance && epoch > slot->instance->epoch) {
-		struct ph_instance *stale = slot->instance;
+	}
+	if (stale && stale == slot->instance && epoch > stale->epoch) {
 		ph_log(hub, PH_LOG_WARNING,
 			"%s/%u is owned by node %s at a higher epoch: stopped here",
 			slot->k.key.child.s, slot->k.key.instance, slot->entry.node.s);

@@ -316,7 +316,7 @@ static bool others_first(struct ph_hub *hub, struct ph_slot *slot, const struct 
 	       ph_place_before(&line->key, &hub->set.node, from);
 }
 
-/* Where this node has lost its journal, the asker goes above all that may have stood in it, once.
+/* What stood in a journal that this node has lost may be above the asker's: it goes higher, once.
  */
 static void raise_for_lost(
 	struct ph_hub *hub, struct ph_slot *slot, const struct ph_claim_line *line)

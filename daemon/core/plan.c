@@ -268,8 +268,8 @@ void ph_plan_last_word(const struct ph_hub *hub, struct ph_source *s)
 void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 {
 	struct ph_slot *slot = s->slot;
-	ph_plan_soon(
-		hub, LOOK_AGAIN_MS); /* is it owned, by whom who lives, and where it belongs? */
+	/* Is it owned then, by one who lives, and where it belongs? */
+	ph_plan_soon(hub, LOOK_AGAIN_MS);
 	if (s->info.result == PH_RESULT_DONE) {
 		slot->move_wait_ms = 0;
 		slot->move_attempt = 0;
@@ -353,8 +353,7 @@ static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of
 		(void)ph_claim_start(hub, slot, PH_CLAIM_COLD, &hub->set.node, NULL, 0);
 		return;
 	}
-	/* Others hold this node for its owner (it was, before a restart), and would not claim it.
-	 */
+	/* Others hold this node for its owner, as it was before a restart, and claim nothing. */
 	if (ph_slot_mine(hub, slot))
 		ph_slot_release(hub, slot);
 	if (slot->place.s[0] && first_of_child &&

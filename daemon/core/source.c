@@ -219,8 +219,8 @@ static enum ph_source_state over_budget(struct ph_hub *hub, struct ph_source *s)
 	if (!old_lives(s)) /* N is the only good copy: there is nothing to go back to */
 		return s->state;
 	char text[PH_REASON_SIZE];
-	s->slot->move_attempt +=
-		s->rounds; /* else its budget is the whole time, and does not grow */
+	/* Without rounds its budget is the whole time, and does not grow. */
+	s->slot->move_attempt += s->rounds;
 	bool more = s->order && s->rounds && s->slot->move_attempt < PH_ATTEMPTS;
 	ph_reason(text, "%sthe downtime budget of %llu ms was used up", more ? PH_AGAIN : "",
 		(unsigned long long)ph_source_budget(s));

@@ -92,7 +92,7 @@ struct ph_streams *ph_streams_new(struct event_base *base, const struct ph_keyri
 /* Closes everything, calls nothing back. NULL is allowed. Not from inside a callback. */
 void ph_streams_free(struct ph_streams *streams);
 
-/* The seal for streams that begin from now on (a reload); running ones keep theirs. */
+/* The seal for streams that begin from now on; running ones keep theirs. */
 void ph_streams_set_seal(struct ph_streams *streams, enum ph_stream_seal seal);
 
 /*

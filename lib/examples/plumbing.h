@@ -58,13 +58,15 @@ static int read_line(int fd, char *line, size_t size)
 	return 0;
 }
 
-static void ballast_send(struct prochub *p)
+/* Goes with the first round alone: it never changes. */
+static void ballast_send(struct prochub *p, unsigned round)
 {
 	static char chunk[BALLAST_CHUNK];
 	for (size_t i = 0; i < sizeof chunk; i++)
 		chunk[i] = (char)('0' + i % 10);
-	if (ballast_bytes)
-		prochub_send_state(p, "#", 1);
+	if (!ballast_bytes || round > 0)
+		return;
+	prochub_send_state(p, "#", 1);
 	for (size_t at = 0; at < ballast_bytes; at += sizeof chunk)
 		prochub_send_state(p, chunk,
 			ballast_bytes - at < sizeof chunk ? ballast_bytes - at : sizeof chunk);

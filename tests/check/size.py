@@ -1,4 +1,5 @@
 """Functions of at most 60 lines, files of at most 600 lines of code, headers 700.
+Examples of workers: at most 99 lines, all counted.
 
 Blank lines and comments of a file are free.
 usage: size.py [ROOT]; exit 1 with a line for each that is longer.
@@ -10,6 +11,8 @@ import sys
 
 FUNCTION_LINES = 60
 FILE_LINES = {".c": 600, ".h": 700}
+EXAMPLES = ["lib/examples/*.c", "lib/python/examples/*.py"]
+EXAMPLE_LINES = 99
 FOLDERS = ["conf", "daemon", "lib", "proto"]
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 
@@ -35,6 +38,10 @@ def too_long(root):
         code = sum(1 for line in COMMENT.sub("", text).splitlines() if line.strip())
         if code > FILE_LINES[path.suffix]:
             yield f"{name}: {code} lines of code, at most {FILE_LINES[path.suffix]}"
+    for path in sorted(p for pattern in EXAMPLES for p in root.glob(pattern)):
+        lines = len(path.read_text().splitlines())
+        if lines > EXAMPLE_LINES:
+            yield f"{path.relative_to(root)}: {lines} lines, an example has at most {EXAMPLE_LINES}"
 
 
 def main():

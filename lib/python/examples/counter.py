@@ -10,12 +10,11 @@ import prochub
 class Counter(prochub.Worker):
     caps = ("handover", "ask", "rounds")
     format, version = "counter", 1
+    round = ballast = 0  # ballast: bytes of filler in the state, for tests
 
     def __init__(self):
         self.counts = {}  # client: [last seq, count]
         self.dirty = {}  # client: the round in which it changed last
-        self.round = 0
-        self.ballast = 0  # bytes of filler in the state, for tests
         super().__init__()
 
     def lines(self, clients):
@@ -37,8 +36,7 @@ class Counter(prochub.Worker):
         for at in range(0, len(filler), 100000):
             if not (b"0123456789" * 10000).startswith(filler[at:at + 100000]):
                 raise prochub.Reject("format", "the filler is damaged")
-        if mark:
-            self.ballast = len(filler)
+        self.ballast = len(filler) if mark else self.ballast
         for line in lines.decode().splitlines():
             client, seq, count = line.split()
             self.counts[client] = [int(seq), int(count)]
@@ -56,7 +54,6 @@ class Counter(prochub.Worker):
 
 class Alone:
     """Started by hand: always active, nothing to move."""
-
     moved, active, epoch, round, counts, dirty = False, True, 0, 0, {}, {}
     answer = Counter.answer
 
@@ -74,8 +71,7 @@ def drive(worker):
     worker.dispatch()
     if worker.leaving:
         asyncio.get_running_loop().stop()
-    wait = worker.timeout()
-    if wait is not None:
+    if (wait := worker.timeout()) is not None:
         asyncio.get_running_loop().call_later(wait, drive, worker)
 
 
@@ -88,8 +84,7 @@ async def main(args):
     server = await asyncio.start_server(lambda r, w: serve(worker, r, w), "127.0.0.1", args.port)
     address = "%s:%d" % server.sockets[0].getsockname()
     if isinstance(worker, Alone):
-        print(address, flush=True)
-        return
+        return print(address, flush=True)
     worker.ready({"address": address})
     asyncio.get_running_loop().add_reader(worker.fileno(), drive, worker)
     drive(worker)

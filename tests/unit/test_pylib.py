@@ -168,7 +168,8 @@ def test_whole_handover(worker):
     estimate = old.get("handover_accept")["bytes_estimate"]
     new.offer()
     first = old.read_round(0, False)
-    assert len(first) == len("alice 1 1\n#") + 3000000 == estimate
+    assert len(first) == len("alice 1 1\n#") + 3000000
+    assert len(first) <= estimate <= len(first) + 64  # it is for people
     reader = new.data()
     assert client.say("inc alice 2") == f"ok 2 {E0}"  # it serves while rounds go on
     reader.sock.sendall(first)

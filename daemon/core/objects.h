@@ -1,0 +1,546 @@
+/*
+ * objects.h - what a hub keeps: members, children, slots, workers, migrations, claims, orders.
+ *
+ * Shared by core's own files through state.h, which has the hub itself and what each file offers.
+ */
+#ifndef PH_CORE_OBJECTS_H
+#define PH_CORE_OBJECTS_H
+
+#define HASH_FUNCTION(key, n, hash) \
+	((hash) = (unsigned)ph_mix64(ph_hash_bytes(PH_HASH_SEED, key, n)))
+#include <uthash.h>
+#include <utlist.h>
+
+#include "core/hub.h"
+#include "core/times.h"
+
+#define PH_NEVER_MS UINT64_MAX
+/* ---- timers: a heap; `pos` 0 is idle ---- */
+
+#define PH_TIMERS(X) \
+	X(HEARTBEAT) \
+	X(HELLO) \
+	X(PLAN) \
+	X(FLUSH) \
+	X(INSTANCE) \
+	X(SOURCE) \
+	X(TARGET) \
+	X(CLAIM) \
+	X(MOVES) \
+	X(ORDER)
+
+enum ph_timer_kind {
+#define X(name) PH_TIMER_##name,
+	PH_TIMERS(X)
+#undef X
+	PH_TIMER_COUNT
+};
+
+struct ph_timer {
+	uint64_t at_ms;
+	size_t pos;
+	enum ph_timer_kind kind;
+	void *owner;
+};
+
+/* ---- members ---- */
+
+struct ph_report { /* what one member says of another */
+	struct ph_name name;
+	uint64_t age_ms;
+};
+
+struct ph_member {
+	struct ph_member_info info; /* labels: owned */
+	enum ph_member_state state;
+	bool linked, refused;
+	uint64_t since_ms;  /* in this state */
+	uint64_t first_ms;  /* this incarnation first heard of */
+	uint64_t heard_seq; /* newest heartbeat heard */
+	uint64_t heard_at_ms;
+	uint64_t echo_at_ms;	/* when the newest heartbeat of ours that it echoed was sent */
+	bool echoed;		/* this incarnation has echoed us at least once */
+	uint64_t hears_me_have; /* version of our part that it has */
+	uint64_t registry_version, registry_digest, migrations_version; /* as it says */
+	uint64_t have, have_migrations; /* what we have of its part */
+	uint64_t digest;		/* of its part as we have it */
+	uint64_t fetch_at_ms;		/* last asked */
+	bool sweeping;			/* a whole part is coming */
+	uint32_t sweep;			/* number of that sweep */
+	bool drained, welcomed;
+	bool restarted;	      /* alive under an earlier incarnation a moment ago */
+	uint64_t newcomer_ms; /* since when children may move to it; 0: they stay where they are */
+	uint32_t children;
+	bool kept; /* limit.c: somebody still needs it */
+	size_t n_reports;
+	struct ph_report *reports;
+	UT_hash_handle hh;
+};
+
+/* ---- children and keys ---- */
+
+struct ph_unfit;
+
+struct ph_child {
+	struct ph_name name;
+	struct ph_spec *spec; /* in force: revision > 0; or NULL */
+	struct ph_spec *own;  /* this node's configuration declares it; or NULL */
+	uint64_t declared_hash, declared_revision; /* as journalled */
+	uint64_t wanted_revision; /* seen in the registry, its text still to be fetched */
+	uint64_t fetch_at_ms;
+	uint64_t offered_ms;	/* its text was last offered to whom placement names */
+	struct ph_unfit *unfit; /* nodes that cannot start it; owned */
+	size_t n_unfit;
+	bool dropped; /* asking who still declares it */
+	uint64_t dropped_at_ms;
+	UT_hash_handle hh;
+};
+
+struct ph_slot_key {
+	struct ph_key key;
+	struct ph_name local; /* the node, for placement local; else empty */
+};
+
+struct ph_instance;
+struct ph_source;
+struct ph_target;
+
+struct ph_slot {
+	struct ph_slot_key k;
+	uint64_t seen;			       /* highest epoch known, granted or journalled */
+	uint64_t passed_on_ms, passed_on_hash; /* left to others: when, and with which text */
+	bool restored; /* `seen` is what an earlier daemon knew; nothing was heard since */
+	bool wish_stopped;
+	bool seen_dirty, dirty; /* to be journalled with the next batch, cast with the next flush */
+	bool raised;		/* ... above what the lost journal may have said, once */
+	bool entered;		/* `entry` is in the registry */
+	bool starting;		/* its epoch is being synced before the start */
+	uint32_t swept;		/* sweep in which its owner spoke of it last */
+	struct ph_entry entry;	/* meta: owned */
+	uint64_t given_version; /* of our part, when we gave it away; 0: we did not */
+	uint64_t since_ms;	/* entry.state since */
+	struct ph_instance *instance; /* this node's worker of it, active or to be */
+	struct ph_source *source;     /* this node gives it away */
+	struct ph_target *target;     /* this node takes it */
+	struct ph_claim *claim;	      /* this node asks for it */
+	struct ph_move *move;	      /* it is to go, and does not yet */
+	struct ph_slot *dirty_next;   /* while `dirty`; the list ends with NULL */
+	struct ph_slot *seen_next;    /* while `seen_dirty` */
+	struct ph_name place;	      /* where placement wants it; empty: nowhere */
+	uint64_t planned_ms;	      /* its owner, here, last asked whether it is to follow */
+	uint64_t unowned_ms;	      /* since when nobody owns it, as far as is known; 0: owned */
+	uint64_t placed_ms;	      /* ... and placement names somebody who may have it */
+	uint64_t move_wait_ms;	      /* back-off of its failed migrations */
+	uint32_t move_failures;	      /* of its migrations since the last that went well */
+	uint32_t move_attempt;	      /* downtime budgets missed */
+	uint64_t busy_since_ms;	      /* its worker has said `busy` since */
+	uint64_t service_until_ms;    /* after a missed downtime budget: not moved before */
+	struct ph_id void_id;
+	UT_hash_handle hh;
+};
+
+/* ---- one worker of this node ---- */
+
+#define PH_INSTANCE_STATES(X) \
+	X(WAITING) /* no process: until a claim for the child is granted */ \
+	X(SPAWNING) \
+	X(STARTING) /* runs, not ready */ \
+	X(STANDING) /* the new one of a handover: said hello (overlap: is ready) */ \
+	X(RUNNING)  /* ready and active */ \
+	X(FROZEN)   /* the old one of a handover: serves nothing */ \
+	X(RETIRED)  /* was told `committed` */ \
+	X(STOPPING) \
+	X(KILLING) \
+	X(REAPING) /* main process ended, the rest of its group is being ended */ \
+	X(BACKOFF) \
+	X(STOPPED) \
+	X(FAILED)
+
+enum ph_instance_state {
+#define X(name) PH_INSTANCE_##name,
+	PH_INSTANCE_STATES(X)
+#undef X
+	PH_INSTANCE_STATE_COUNT
+};
+
+#define PH_INSTANCE_INPUTS(X) \
+	X(START) /* may run now */ \
+	X(SPAWNED) \
+	X(SPAWN_FAILED) \
+	X(HELLO) \
+	X(READY) \
+	X(ACTIVATE) /* the new one of a handover becomes the owner's */ \
+	X(FREEZE) \
+	X(THAW) \
+	X(RETIRE) \
+	X(STOP)	   /* by wish, or because it is not needed any more */ \
+	X(RESTART) /* by an operator */ \
+	X(KILL) \
+	X(EXITED) \
+	X(GONE) \
+	X(DEADLINE)
+
+enum ph_instance_input {
+#define X(name) PH_INSTANCE_IN_##name,
+	PH_INSTANCE_INPUTS(X)
+#undef X
+	PH_INSTANCE_INPUT_COUNT
+};
+
+/* What follows when the process of an instance is gone. */
+enum ph_after {
+	PH_AFTER_POLICY,
+	PH_AFTER_AGAIN,
+	PH_AFTER_STOPPED,
+	PH_AFTER_DISCARD
+};
+
+struct ph_instance {
+	struct ph_slot *slot;
+	uint32_t changes;     /* of state: a step within a step is seen by it */
+	struct ph_spec *spec; /* own copy: what it was or will be started from */
+	enum ph_instance_state state;
+	uint64_t since_ms;
+	struct ph_timer timer;
+	uint64_t epoch;
+	enum ph_role role;
+
+	/* the process; wid 0: none */
+	uint64_t wid;
+	uint32_t pid;
+	bool connected, said_ready;
+	bool adopted;	/* by this daemon: it may speak of what an earlier one told it */
+	bool activated; /* told `activate`, no ready since */
+	uint32_t caps;
+	bool has_state;
+	char format[PH_VERSION_SIZE];
+	uint64_t format_version;
+	size_t n_accepts;
+	struct ph_accepts accepts[PH_ACCEPTS_MAX];
+	char *meta;
+	uint64_t started_ms, ready_ms, watchdog_ms;
+	uint64_t closed_ms;	/* its control connection ended, or its daemon's life began */
+	uint64_t half_grace_ms; /* STOPPING: stop_signal is due; 0: sent */
+	uint64_t kill_ms;	/* STOPPING: SIGKILL is due */
+	uint64_t resumed_by_ms; /* `resumed` is due, else it counts as hung; 0: not waited for */
+
+	/* policy */
+	char why[PH_REASON_SIZE];	/* the last start failed; empty: it did not */
+	char never_why[PH_REASON_SIZE]; /* this process has said that it is never moved */
+	enum ph_after after;
+	bool failed_start; /* the end that follows counts as a failure */
+	struct ph_exit exit;
+	uint32_t restarts;
+	uint32_t streak;     /* restarts without a healthy time between */
+	uint64_t *window_ms; /* times of the newest restarts, at most intensity; owned */
+	uint32_t n_window, window_cap;
+
+	bool held;	   /* a prepared new one whose record is lost: others may know what it is */
+	struct ph_id past; /* a migration that it may still speak of, though it is over here */
+	struct ph_source *source;	 /* it is the old worker of */
+	struct ph_target *target;	 /* it is the new worker of */
+	UT_hash_handle hh;		 /* by wid, while it has one */
+	struct ph_instance *prev, *next; /* all */
+};
+
+/* ---- migrations ---- */
+
+#define PH_SOURCE_STATES(X) \
+	X(ASKING)     /* handover_ask is out */ \
+	X(PREPARING)  /* PREPARE is out */ \
+	X(COPYING)    /* rounds while O serves */ \
+	X(FREEZING)   /* the last delta is on its way */ \
+	X(CONFIRMING) /* all of it left: waiting for PREPARED */ \
+	X(CLAIMING)   /* for B at e+1 */ \
+	X(COMMITTING) /* `commit` is being synced */ \
+	X(COMMITTED)  /* COMMIT is out */ \
+	X(FINISHING)  /* B is active, `done` is being synced */ \
+	X(RETAINING)  /* O redirects */ \
+	X(STOPPING)   /* O is being stopped */ \
+	X(ABORTING)   /* ABORT is out, O waits frozen for B's word */ \
+	X(VOIDING)    /* `void` is being synced, then told */ \
+	X(RECLAIMING) /* A claims e+2 for itself */ \
+	X(ENDED)      /* decided; until B confirmed that it may be forgotten */
+
+enum ph_source_state {
+#define X(name) PH_SOURCE_##name,
+	PH_SOURCE_STATES(X)
+#undef X
+	PH_SOURCE_STATE_COUNT
+};
+
+#define PH_SOURCE_INPUTS(X) \
+	X(ACCEPTED)   /* worker: handover_accept */ \
+	X(REFUSED)    /* worker: handover_refuse */ \
+	X(STATE_END)  /* worker: a round's end */ \
+	X(PROGRESS)   /* worker, or bytes on the stream */ \
+	X(HANDLED)    /* worker: retention_handled */ \
+	X(RESUMED)    /* worker: answer to resume */ \
+	X(READY)      /* B: N can take the state */ \
+	X(REJECTED)   /* B: will never activate (REJECT, NACK, ABORTED) */ \
+	X(LOADED)     /* B: a round is applied */ \
+	X(PREPARED)   /* B: all of it is applied and synced */ \
+	X(ACTIVE)     /* B owns the child (or somebody else does, at a higher epoch) */ \
+	X(LOST)	      /* B cannot tell */ \
+	X(VOID_HEARD) /* all live members know `void` */ \
+	X(RELEASE)    /* B gives it back: N died before its first ready */ \
+	X(FORGOTTEN) \
+	X(STREAMED) /* a round has arrived whole */ \
+	X(BROKEN)   /* the stream failed */ \
+	X(SYNCED)   /* the record that was waited for is synced */ \
+	X(UNSYNCED) /* its sync failed */ \
+	X(GRANTED) \
+	X(DENIED) \
+	X(O_DEAD) /* the old worker ended */ \
+	X(B_DEAD) /* B was declared dead or left */ \
+	X(CANCEL) \
+	X(DEADLINE)
+
+enum ph_source_input {
+#define X(name) PH_SOURCE_IN_##name,
+	PH_SOURCE_INPUTS(X)
+#undef X
+	PH_SOURCE_INPUT_COUNT
+};
+
+struct ph_source {
+	struct ph_id id;
+	struct ph_slot *slot;
+	struct ph_instance *old; /* NULL: not alive */
+	struct ph_name peer;
+	enum ph_source_state state;
+	struct ph_timer timer;
+	uint64_t deadline_ms; /* of the state */
+	uint64_t resend_ms;   /* next repeat, or never */
+	uint64_t resend_wait_ms;
+	enum ph_bkind said; /* what is repeated */
+	uint64_t epoch;	    /* e, of O */
+	uint64_t new_epoch; /* e+1, for B; after RECLAIMING the epoch of O */
+	bool overlap, rounds, force;
+	bool final_asked, final_synced; /* record `final` */
+	bool lagged;			/* the deadline was seen too late, and put off once */
+	bool final_left;		/* B may have been told that the last delta is complete */
+	bool frozen; /* O was told to freeze (or handover_start without rounds) */
+	bool claim_asked;
+	bool unheard;	      /* ABORTING after a restart: O has not said hello yet */
+	bool voided, reclaim; /* O resumes only by a claim */
+	bool void_unsynced;   /* `void` stands in no file: all live members must know it */
+	bool back;	      /* rolled back or taken back */
+	bool given_back;  /* B does not own new_epoch (any more), or has died with an N never ready
+			   */
+	bool peer_active; /* B itself said so, or the registry */
+	bool served;	  /* N, or another one, serves: O is stale from then on */
+	bool handled;	  /* retention_handled, or retention passed in an overlap */
+	bool streaming;
+	uint64_t ticket_no;   /* journal ticket that is waited for; 0: none */
+	struct ph_id journal; /* of B, from PREPARED */
+	enum ph_wop told;     /* last unanswered message to O */
+	char resume_reason[PH_REASON_SIZE];
+
+	char format[PH_VERSION_SIZE]; /* of O's state, as it last said */
+	uint64_t format_version;
+	uint32_t round;
+	bool have_end, have_read, have_stream, end_sent, end_final;
+	uint64_t end_bytes, read_bytes, stream_bytes, stream_digest;
+	uint64_t round_at_ms, round_start_bytes, moved_bytes, progress_ms;
+	uint64_t dirty_bytes;
+	bool has_dirty;
+	uint64_t copy_at_ms, frozen_at_ms, committed_at_ms;
+	uint64_t retention_until_ms, tell_by_ms;
+	uint64_t done_version; /* of the registry, that all live members must have */
+	uint32_t attempt;      /* downtime budget: doubled each attempt */
+	bool refused;	       /* by the worker: */
+	bool busy, never;      /* ... how; busy: the target has no slot free, too */
+	char refusal[PH_VERSION_SIZE];
+	uint64_t retry_after_ms;
+	uint64_t order; /* the move's order, 0: by plan */
+
+	struct ph_migration_info info;
+	uint64_t started_ms, ended_ms;
+	struct ph_name *void_wait; /* members that have not confirmed `void`; owned */
+	size_t n_void_wait;
+	UT_hash_handle hh;
+};
+
+#define PH_TARGET_STATES(X) \
+	X(STARTING)  /* N is being started */ \
+	X(LOADING)   /* READY is out */ \
+	X(SETTLING)  /* overlap without readiness: N must live for the retention */ \
+	X(PREPARING) /* `prepared` is being synced */ \
+	X(PREPARED) \
+	X(CLAIMING)   /* A is dead: B claims e+2 */ \
+	X(ACTIVATING) /* `active` is being synced */ \
+	X(ACTIVE) \
+	X(RELEASING) /* N died before its first ready: A may take the child back */ \
+	X(DROPPING)  /* N is being ended */ \
+	X(REFUSING)  /* `never` is being synced */ \
+	X(NEVER)
+
+enum ph_target_state {
+#define X(name) PH_TARGET_##name,
+	PH_TARGET_STATES(X)
+#undef X
+	PH_TARGET_STATE_COUNT
+};
+
+#define PH_TARGET_INPUTS(X) \
+	X(PREPARE) /* A again */ \
+	X(STARTED) /* N said hello; overlap: is ready */ \
+	X(N_READY) /* N is ready after activate */ \
+	X(N_REJECTED) \
+	X(N_LOADED) \
+	X(N_DEAD) /* nothing of N is left */ \
+	X(ROUND) \
+	X(ROUND_END) \
+	X(STREAMED) \
+	X(BROKEN) \
+	X(COMMIT) \
+	X(ABORT) \
+	X(FORGET) \
+	X(RELEASED) \
+	X(OWNED) /* somebody else owns the child at an epoch >= e+1 */ \
+	X(SYNCED) \
+	X(UNSYNCED) \
+	X(GRANTED) \
+	X(DENIED) \
+	X(A_DEAD) \
+	X(A_BACK) /* one fresh echo of A vetoes the verdict */ \
+	X(DEADLINE)
+
+enum ph_target_input {
+#define X(name) PH_TARGET_IN_##name,
+	PH_TARGET_INPUTS(X)
+#undef X
+	PH_TARGET_INPUT_COUNT
+};
+
+struct ph_target {
+	struct ph_id id;
+	struct ph_slot *slot;
+	struct ph_instance *fresh; /* N; NULL: none */
+	struct ph_name peer;
+	enum ph_target_state state;
+	struct ph_timer timer;
+	uint64_t deadline_ms, resend_ms, resend_wait_ms;
+	enum ph_bkind said;
+	uint64_t epoch;	    /* e, of O */
+	uint64_t new_epoch; /* at which N is or would be active */
+	bool overlap, streaming, busy, was_prepared;
+	bool restored; /* from the journal: much may have happened since it was written */
+	bool a_dead;
+	uint64_t ticket_no;
+	uint8_t ticket[PH_SECRET_SIZE];
+	char format[PH_VERSION_SIZE];
+	uint64_t format_version, bytes_estimate;
+	uint32_t round;
+	bool told_round; /* `handover` for this round was told */
+	bool have_end, have_stream, told_end, end_final, loaded;
+	uint64_t end_bytes, end_digest, stream_bytes, stream_digest;
+	uint64_t told_end_ms; /* `state_end` told, `handover_loaded` not heard; 0: not so */
+	uint64_t planned_ms;  /* when A decided that the child is to come here */
+	uint64_t alive_ms;    /* last sign of A in this migration */
+	enum ph_wop told;
+	enum ph_bkind answer; /* what `never` is reported as */
+	char reason[PH_REASON_SIZE];
+	UT_hash_handle hh;
+};
+
+/* ---- claims: one object a key; asked together in batches ---- */
+
+struct ph_claim {
+	struct ph_slot *slot;
+	enum ph_claim_basis basis;
+	struct ph_name node; /* who would own it */
+	struct ph_id id;     /* of the migration */
+	uint64_t number;     /* of the batch in which it was asked last */
+	uint64_t epoch;
+	uint64_t asked_ms, started_ms, again_ms;
+	uint64_t arrivals; /* hub->arrivals when it was asked */
+	struct ph_timer timer;
+	size_t n_wait;	      /* members whose answer is missing */
+	struct ph_name *wait; /* owned */
+	struct ph_claim *prev, *next;
+};
+
+/* ---- moves that are wanted and not started ---- */
+
+struct ph_move {
+	struct ph_slot *slot;
+	struct ph_name to;
+	struct ph_id id; /* of the migration to come */
+	uint64_t order;	 /* 0: by plan */
+	uint64_t added_ms, not_before_ms;
+	bool started;
+	bool force, pinned; /* pinned: the worker said `never` */
+	char why[PH_REASON_SIZE];
+	struct ph_move *prev, *next;
+};
+
+/* ---- operators' orders ---- */
+
+enum ph_order_line_state {
+	PH_LINE_OPEN,
+	PH_LINE_SENT,
+	PH_LINE_TAKEN,
+	PH_LINE_DONE,
+	PH_LINE_FAILED
+};
+
+struct ph_order_line {
+	struct ph_key key;
+	struct ph_name local; /* placement local: whose it is; else empty */
+	enum ph_order_line_state state;
+	struct ph_id id;
+	uint32_t pid; /* before a restart */
+	uint64_t sent_ms;
+	uint32_t tries;
+	char text[PH_REASON_SIZE];
+};
+
+struct ph_order {
+	uint64_t number; /* repeated in ORDER and ORDER_ACK */
+	struct ph_command command;
+	uint64_t started_ms;
+	struct ph_timer timer;
+	size_t n_lines;
+	struct ph_order_line *lines;
+	struct ph_order *prev, *next;
+};
+
+/* ---- journal tickets that something waits for ---- */
+
+enum ph_wait_kind {
+	PH_WAIT_SOURCE,
+	PH_WAIT_TARGET,
+	PH_WAIT_START
+};
+struct ph_wait {
+	uint64_t ticket;
+	uint64_t epoch; /* START */
+	enum ph_lineage lineage;
+	enum ph_wait_kind kind;
+	struct ph_id id;      /* SOURCE, TARGET */
+	struct ph_slot *slot; /* START */
+	UT_hash_handle hh;
+};
+
+struct ph_history {
+	struct ph_migration_info info;
+	bool presumed;	/* ended because its source did: the source may know better */
+	uint64_t at_ms; /* when info.elapsed_ms was right */
+	struct ph_history *prev, *next;
+	UT_hash_handle hh;
+};
+
+#define PH_DONE_ORDERS 256
+
+struct ph_done_order { /* the answer to an order of another node, for a repeat of it */
+	struct ph_name from;
+	uint64_t order;
+	struct ph_key key;
+	bool ok;
+	struct ph_id id;
+	char reason[PH_REASON_SIZE];
+};
+
+#endif

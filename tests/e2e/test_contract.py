@@ -1,6 +1,7 @@
 """The worker protocol between two daemons, word by word: the test is both workers of a handover."""
 
 import json
+import pathlib
 import threading
 import time
 
@@ -258,6 +259,8 @@ def test_restarted_source_knows_what_it_had_begun(handover):
     run = handover("rounds")
     run.move("--no-wait")
     run.begin()
+    journal = pathlib.Path(run.a.state_dir, "journal")  # nothing else waits for this record
+    harness.wait(lambda: run.id.encode() in journal.read_bytes(), "its record is written")
     run.a.kill()
     run.a.start()
     run.old.hello("handover", "rounds")

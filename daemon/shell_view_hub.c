@@ -132,7 +132,9 @@ json_t *ph_view_status(struct ph_shell *shell, const struct ph_view_filter *filt
 	json_t *o = ph_view_nodes(shell);
 	json_t *list = children(shell, &g);
 	json_t *migrations = ph_view_migrations(shell, NULL, filters, n);
-	bool ok = o && list && migrations && json_object_set_new(o, "quorum", json_null()) == 0 &&
+	int quorum = ph_hub_quorum(shell->hub);
+	json_t *has = quorum < 0 ? json_null() : json_boolean(quorum);
+	bool ok = o && list && migrations && json_object_set_new(o, "quorum", has) == 0 &&
 		  json_object_set(o, "children", list) == 0 &&
 		  json_object_set(o, "migrations", migrations) == 0;
 	json_decref(list);

@@ -57,6 +57,7 @@ static const struct ph_field echo_rows[] = {
 	{PH_FIELD("age", HEX64, ph_echo, age_ms)},
 	{PH_FIELD("have", HEX64, ph_echo, have)},
 	{PH_FIELD("suspect", BOOL, ph_echo, suspect)},
+	{PH_FIELD("withheld", BOOL, ph_echo, withheld)},
 	{0},
 };
 
@@ -113,6 +114,7 @@ static const struct ph_field claim_rows[] = {
 	{PH_FIELD("basis", ENUM, ph_claim_line, basis), .words = basis_words},
 	{PH_FIELD("n", NAME, ph_claim_line, node)},
 	{PH_FIELD("id", ID, ph_claim_line, id)},
+	{PH_FIELD("dead", NAME, ph_claim_line, rests_on)},
 	{PH_FIELD("v", ENUM, ph_claim_line, verdict), .words = verdict_words},
 	{PH_FIELD("seen", U64, ph_claim_line, seen)},
 	{PH_FIELD("wish", BOOL, ph_claim_line, stopped_by_wish)},
@@ -158,6 +160,7 @@ static const struct ph_field leave_rows[] = {SELF(false), {0}};
 static const struct ph_field heartbeat_rows[] = {
 	SELF(true),
 	{PH_FIELD("seq", U64, wire, m.sequence), .required = true},
+	{PH_FIELD("view", U64, wire, m.view)},
 	{PH_FIELD("drained", BOOL, wire, m.drained)},
 	{PH_FIELD("echo", LIST, wire, m.echoes), PH_COUNT(wire, m.n_echoes),
 		.max = PH_BMSG_MEMBERS_MAX, .shape = PH_SHAPE_TUPLE, .sub = echo_rows,
@@ -184,7 +187,23 @@ static const struct ph_field specs_rows[] = {SPECS, {0}};
 
 static const struct ph_field claims_rows[] = {
 	{PH_FIELD("claim", HEX64, wire, m.claim), .required = true},
+	{PH_FIELD("view", U64, wire, m.view)},
+	{PH_FIELD("last", BOOL, wire, m.last)},
+	{PH_FIELD("seq", HEX64, wire, m.sequence)},
+	{PH_FIELD("vote", HEX64, wire, m.until)},
+	{PH_FIELD("ballot", U64, wire, m.ballot)},
+	{PH_FIELD("accepted", U64, wire, m.accepted)},
+	{PH_FIELD("value", TEXT, wire, m.value), .max = PH_BMSG_VIEW_MAX},
 	LIST("claims", claims, n_claims, PH_BMSG_LINES_MAX, claim_rows, ph_claim_line),
+	{0},
+};
+
+static const struct ph_field view_rows[] = {
+	{PH_FIELD("view", U64, wire, m.view), .required = true},
+	{PH_FIELD("ballot", U64, wire, m.ballot)},
+	{PH_FIELD("accepted", U64, wire, m.accepted)},
+	{PH_FIELD("ok", BOOL, wire, m.ok)},
+	{PH_FIELD("value", TEXT, wire, m.value), .max = PH_BMSG_VIEW_MAX},
 	{0},
 };
 
@@ -283,6 +302,17 @@ static const struct ph_field *const tables[PH_BKIND_COUNT] = {
 	[PH_B_DECLARED] = specs_rows,
 	[PH_B_ORDER] = order_rows,
 	[PH_B_ORDER_ACK] = order_rows,
+	[PH_B_VIEW_FETCH] = view_rows,
+	[PH_B_VIEW] = view_rows,
+	[PH_B_VIEW_ASK] = view_rows,
+	[PH_B_VIEW_PROMISE] = view_rows,
+	[PH_B_VIEW_PROPOSE] = view_rows,
+	[PH_B_VIEW_ACCEPTED] = view_rows,
+	[PH_B_GRANTS_FETCH] = view_rows,
+	[PH_B_GRANTS] = claims_rows,
+	[PH_B_GRANT_CHECK] = claims_rows,
+	[PH_B_UNCLAIM] = claims_rows,
+	[PH_B_GRANTED] = claims_rows,
 	[PH_B_RELAY] = relay_rows,
 };
 

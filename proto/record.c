@@ -19,6 +19,10 @@ static const struct ph_field seen_rows[] = {
 	{PH_FIELD("epoch", U64, ph_record, epoch)},
 	{PH_FIELD("stopped", BOOL, ph_record, stopped_by_wish)},
 	{PH_FIELD("peer", NAME, ph_record, peer)}, /* placement local: whose it is */
+	{PH_FIELD("granted", U64, ph_record, granted)},
+	{PH_FIELD("to", NAME, ph_record, to)},
+	{PH_FIELD("by", NAME, ph_record, by)},
+	{PH_FIELD("past", NAME, ph_record, past)},
 	{0},
 };
 
@@ -50,6 +54,14 @@ static const struct ph_field step_rows[] = {
 	{0},
 };
 
+static const struct ph_field view_rows[] = {
+	{PH_FIELD("number", U64, ph_record, epoch), .required = true},
+	{PH_FIELD("promised", HEX64, ph_record, hash)},
+	{PH_FIELD("accepted", U64, ph_record, revision)},
+	{PH_FIELD("value", TEXT, ph_record, text)},
+	{0},
+};
+
 static const struct ph_field draining_rows[] = {
 	{PH_FIELD("ok", BOOL, ph_record, ok), .required = true},
 	{0},
@@ -68,6 +80,8 @@ static const struct ph_field *const tables[PH_RECORD_COUNT] = {
 	[PH_RECORD_ACTIVE] = step_rows,
 	[PH_RECORD_NEVER] = step_rows,
 	[PH_RECORD_FORGET] = step_rows,
+	[PH_RECORD_VIEW] = view_rows,
+	[PH_RECORD_BALLOT] = view_rows,
 	[PH_RECORD_DRAINING] = draining_rows,
 };
 

@@ -50,7 +50,18 @@
 	X(DECLARED, "declared") /* answer: those of them that this node declares */ \
 	X(ORDER, "order")	/* an operator's order for the receiver's children */ \
 	X(ORDER_ACK, "order_ack") \
-	X(RELAY, "relay") /* the shell's: a message for `target`, sealed, to be passed on */
+	X(VIEW_FETCH, "view_fetch") /* asks for the view, or for a ballot's outcome */ \
+	X(VIEW, "view")		    /* a numbered view that a quorum has chosen */ \
+	X(VIEW_ASK, "view_ask")	    /* ballot `ballot` for view `view`: who accepts no lower? */ \
+	X(VIEW_PROMISE, "view_promise") \
+	X(VIEW_PROPOSE, "view_propose") /* `value` for that ballot */ \
+	X(VIEW_ACCEPTED, "view_accepted") \
+	X(GRANTS_FETCH, "grants_fetch") /* from one that lost its journal: what was granted? */ \
+	X(GRANTS, "grants") \
+	X(GRANT_CHECK, "grant_check") /* does the receiver still claim what it was granted? */ \
+	X(UNCLAIM, "unclaim")	      /* the sender does not claim these (any more) */ \
+	X(GRANTED, "granted") /* to an owner held for dead: these were granted to others */ \
+	X(RELAY, "relay")     /* the shell's: a message for `target`, sealed, to be passed on */
 
 enum ph_bkind {
 #define X(name, word) PH_B_##name,
@@ -177,6 +188,7 @@ struct ph_echo {
 	uint64_t age_ms;   /* since its newest echo of the sender's own heartbeat */
 	uint64_t have;	   /* version of its part of the registry that the sender has */
 	bool suspect;	   /* the sender has no fresh echo from it */
+	bool withheld;	   /* the echo renews no lease: something of it was granted to another */
 };
 
 /* One line of the registry: an owner of a key. */
@@ -234,11 +246,12 @@ enum ph_claim_basis {
 
 /* What a member answers to a claim. */
 #define PH_VERDICTS(X) \
-	X(FREE, "free")	      /* nothing here speaks against it */ \
-	X(OWNED, "owned")     /* an active owner that this node does not hold for dead: `node` */ \
-	X(LOW, "low")	      /* `seen` is not below the epoch asked for: ask above it */ \
-	X(WAIT, "wait")	      /* somebody goes before: ask again later */ \
-	X(REFUSED, "refused") /* `void` is known for the migration */
+	X(FREE, "free")	  /* nothing here speaks against it */ \
+	X(OWNED, "owned") /* an active owner that this node does not hold for dead: `node` */ \
+	X(LOW, "low")	  /* `seen` is not below the epoch asked for: ask above it */ \
+	X(WAIT, "wait")	  /* somebody goes before: ask again later */ \
+	X(WITHHELD, "withheld") /* nothing known speaks against it, but it is not granted (yet) */ \
+	X(REFUSED, "refused")	/* `void` is known for the migration */
 
 enum ph_verdict {
 #define X(name, word) PH_VERDICT_##name,
@@ -252,8 +265,9 @@ struct ph_claim_line {
 	struct ph_key key;
 	uint64_t epoch; /* asked for; ANSWER OWNED: the owner's */
 	enum ph_claim_basis basis;
-	struct ph_name node; /* CLAIM: who would own it; ANSWER OWNED: who owns it */
-	struct ph_id id;     /* of the migration, or none */
+	struct ph_name node;	 /* CLAIM: who would own it; ANSWER OWNED: who owns it */
+	struct ph_id id;	 /* of the migration, or none */
+	struct ph_name rests_on; /* CLAIM: the node whose death it rests on; empty: on none */
 	enum ph_verdict verdict;
 	uint64_t seen;	      /* ANSWER: highest epoch known */
 	bool stopped_by_wish; /* ANSWER: an operator's stop is known */
@@ -357,6 +371,11 @@ struct ph_bmsg {
 	bool all_instances;
 	struct ph_name target; /* MOVE: the node; RELAY: for whom it is */
 	bool force;
+
+	/* quorum strategies: HEARTBEAT, CLAIM, CLAIM_ANSWER, VIEW..., GRANTS */
+	uint64_t view;		   /* number of the sender's; VIEW_ASK...: of the one to choose */
+	uint64_t ballot, accepted; /* PROMISE: `value` was accepted at `accepted`, 0: none */
+	const char *value;	   /* a view as text: "SIZE NAME,NAME,..." */
 
 	/* RELAY */
 	const char *frame; /* the whole sealed message, in hex */

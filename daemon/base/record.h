@@ -24,6 +24,8 @@
 	X(ACTIVE, "active")	/* B: owns the child */ \
 	X(NEVER, "never")	/* B: will never activate this id */ \
 	X(FORGET, "forget")	/* the other side confirmed: the id can be dropped */ \
+	X(VIEW, "view")		/* number (`epoch`) and members (`text`) of the view in force */ \
+	X(BALLOT, "ballot") /* for view `epoch`: promised `hash`, accepted `revision`, `text` */ \
 	X(DRAINING, "draining") /* this node is drained (`ok`) or not */
 
 enum ph_record_kind {
@@ -37,15 +39,18 @@ struct ph_record {
 	enum ph_record_kind kind;
 	struct ph_id id; /* of the migration */
 	struct ph_key key;
-	uint64_t epoch;	      /* SEEN: highest; migrations: that of A's ownership; ACTIVE: B's */
-	uint64_t revision;    /* SPEC, DECLARED, PREPARED */
-	uint64_t hash;	      /* DECLARED */
-	struct ph_name peer;  /* the other side of the migration */
-	bool stopped_by_wish; /* SEEN */
-	bool asked;	      /* VOID: a claim for B had been asked */
-	bool overlap;	      /* PREPARED, ACTIVE: no handover, N serves already */
-	bool ok;	      /* DRAINING */
-	const char *text;     /* SPEC: canonical JSON */
+	uint64_t epoch;	       /* SEEN: highest; migrations: that of A's ownership; ACTIVE: B's */
+	uint64_t revision;     /* SPEC, DECLARED, PREPARED */
+	uint64_t hash;	       /* DECLARED */
+	struct ph_name peer;   /* the other side of the migration */
+	bool stopped_by_wish;  /* SEEN */
+	uint64_t granted;      /* SEEN: epoch last granted, 0: none ... */
+	struct ph_name to, by; /* ... to whom, and who asked for it ... */
+	struct ph_name past;   /* ... and the owner, held for dead, that it went past */
+	bool asked;	       /* VOID: a claim for B had been asked */
+	bool overlap;	       /* PREPARED, ACTIVE: no handover, N serves already */
+	bool ok;	       /* DRAINING */
+	const char *text;      /* SPEC: canonical JSON */
 	const struct ph_spec *spec; /* SPEC: filled in by the shell that restores */
 };
 

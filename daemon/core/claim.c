@@ -16,6 +16,30 @@
 
 /* ---- the claimant ---- */
 
+/* The node by whose death alone the claim can be granted, or nobody. */
+static struct ph_name rests_on(const struct ph_hub *hub, const struct ph_claim *claim)
+{
+	const struct ph_slot *slot = claim->slot;
+	struct ph_name nobody = {""};
+	bool owned = slot->entered && slot->entry.state != PH_CHILD_RELEASED &&
+		     slot->entry.state != PH_CHILD_REMOVED;
+	switch (claim->basis) {
+	case PH_CLAIM_COLD:
+		return owned && !ph_is_self(hub, &slot->entry.node) ? slot->entry.node : nobody;
+	case PH_CLAIM_TAKEOVER:
+		return slot->target ? slot->target->peer : nobody;
+	case PH_CLAIM_TAKEBACK:
+		return slot->source && !slot->source->given_back &&
+				       !ph_member_up(hub, &slot->source->peer)
+			       ? slot->source->peer
+			       : nobody;
+	case PH_CLAIM_COMMIT:
+	case PH_CLAIM_BASIS_COUNT:
+		break;
+	}
+	return nobody;
+}
+
 struct ph_claim *ph_claim_start(struct ph_hub *hub, struct ph_slot *slot, enum ph_claim_basis basis,
 	const struct ph_name *node, const struct ph_id *id, uint64_t epoch)
 {
@@ -29,6 +53,7 @@ struct ph_claim *ph_claim_start(struct ph_hub *hub, struct ph_slot *slot, enum p
 		claim->id = *id;
 	uint64_t least = ph_next_epoch(hub, slot);
 	claim->epoch = epoch > least ? epoch : least;
+	claim->rests_on = rests_on(hub, claim);
 	claim->started_ms = hub->now_ms;
 	claim->timer.kind = PH_TIMER_CLAIM;
 	claim->timer.owner = claim;
@@ -37,7 +62,7 @@ struct ph_claim *ph_claim_start(struct ph_hub *hub, struct ph_slot *slot, enum p
 	return claim;
 }
 
-void ph_claim_drop(struct ph_hub *hub, struct ph_claim *claim)
+static void drop(struct ph_hub *hub, struct ph_claim *claim)
 {
 	ph_timer_set(hub, &claim->timer, PH_NEVER_MS);
 	DL_DELETE(hub->claims, claim);
@@ -45,6 +70,12 @@ void ph_claim_drop(struct ph_hub *hub, struct ph_claim *claim)
 	if (claim->wait)
 		ph_out_bury(hub, claim->wait);
 	ph_out_bury(hub, claim);
+}
+
+void ph_claim_drop(struct ph_hub *hub, struct ph_claim *claim)
+{
+	ph_grant_given_up(hub, claim);
+	drop(hub, claim);
 }
 
 /* Is what the claim rests on still so? */
@@ -68,6 +99,12 @@ static void ask_again(struct ph_hub *hub, struct ph_claim *claim, uint64_t after
 	ph_timer_set(hub, &claim->timer, claim->again_ms);
 }
 
+static bool quorum_granted(const struct ph_hub *hub, const struct ph_claim *claim)
+{
+	return !ph_quorate(hub) || (ph_lease_valid(hub) && hub->view.number &&
+					   claim->n_granted >= ph_quorum_of(hub, hub->view.size));
+}
+
 static void decide(struct ph_hub *hub, struct ph_claim *claim, bool granted)
 {
 	struct ph_slot *slot = claim->slot;
@@ -78,7 +115,14 @@ static void decide(struct ph_hub *hub, struct ph_claim *claim, bool granted)
 		return;
 	}
 	granted = granted && basis_holds(hub, claim);
-	ph_claim_drop(hub, claim);
+	if (granted && !quorum_granted(hub, claim)) {
+		ask_again(hub, claim, basis == PH_CLAIM_COMMIT ? ASK_AGAIN_MS : WAIT_MS);
+		return;
+	}
+	if (granted)
+		drop(hub, claim);
+	else
+		ph_claim_drop(hub, claim);
 	if (granted)
 		ph_slot_seen(hub, slot, epoch);
 	if (basis == PH_CLAIM_COLD) {
@@ -104,13 +148,15 @@ static void decide(struct ph_hub *hub, struct ph_claim *claim, bool granted)
 static void await(struct ph_hub *hub, struct ph_claim *claim)
 {
 	claim->wait =
-		ph_must(realloc(claim->wait, (HASH_COUNT(hub->members) + 1) * sizeof *claim->wait));
-	claim->n_wait = 0;
+		ph_must(realloc(claim->wait, (HASH_COUNT(hub->members) + 2) * sizeof *claim->wait));
+	claim->n_wait = claim->n_granted = 0;
+	claim->self_granted = false;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
 		if (!ph_member_live(m))
 			continue;
 		/* B has said what it knows in PREPARED. */
-		if (claim->basis == PH_CLAIM_COMMIT && ph_name_equal(&m->info.name, &claim->node))
+		if (claim->basis == PH_CLAIM_COMMIT && !ph_quorate(hub) &&
+			ph_name_equal(&m->info.name, &claim->node))
 			continue;
 		claim->wait[claim->n_wait++] = m->info.name;
 	}
@@ -142,6 +188,7 @@ static void put_line(const struct ph_claim *claim, struct ph_claim_line *line)
 		.basis = claim->basis,
 		.node = claim->node,
 		.id = claim->id,
+		.rests_on = claim->rests_on,
 		.seen = base_epoch(claim)};
 }
 
@@ -158,6 +205,7 @@ static void ask(struct ph_hub *hub, const struct ph_name *to, uint64_t number)
 			lines = ph_out_alloc(hub, PH_LIST_MAX * sizeof *lines);
 			msg->claims = lines;
 			msg->claim = number;
+			msg->view = hub->view.number;
 		}
 		put_line(claim, &lines[msg->n_claims++]);
 		if (msg->n_claims == PH_LIST_MAX)
@@ -171,7 +219,10 @@ static void begin(struct ph_hub *hub, struct ph_claim *claim, uint64_t number)
 	claim->asked_ms = hub->now_ms;
 	claim->arrivals = hub->arrivals;
 	ph_slot_seen(hub, claim->slot, claim->epoch);
+	claim->rests_on = rests_on(hub, claim);
 	await(hub, claim);
+	if (ph_grant_self(hub, claim))
+		claim->wait[claim->n_wait++] = hub->set.node;
 	ph_timer_set(hub, &claim->timer, hub->now_ms + ASK_AGAIN_MS);
 }
 
@@ -179,7 +230,7 @@ void ph_claim_run(struct ph_hub *hub)
 {
 	uint64_t number = 0;
 	struct ph_claim *claim, *next;
-	if (hub->self_state != PH_MEMBER_ALIVE || hub->away)
+	if (hub->self_state != PH_MEMBER_ALIVE || hub->away || !ph_lease_valid(hub))
 		return; /* those who are to be asked are not all known yet */
 	DL_FOREACH (hub->claims, claim) {
 		if (claim->number || claim->again_ms > hub->now_ms)
@@ -198,7 +249,7 @@ void ph_claim_run(struct ph_hub *hub)
 		decide(hub, claim, true);
 }
 
-static void answered_by(struct ph_hub *hub, struct ph_claim *claim, const struct ph_name *name)
+void ph_claim_answered(struct ph_hub *hub, struct ph_claim *claim, const struct ph_name *name)
 {
 	for (size_t i = 0; i < claim->n_wait; i++)
 		if (ph_name_equal(&claim->wait[i], name)) {
@@ -214,7 +265,7 @@ void ph_claim_member_gone(struct ph_hub *hub, const struct ph_name *name)
 	struct ph_claim *claim, *next;
 	DL_FOREACH_SAFE(hub->claims, claim, next)
 	if (waits_for(claim, name))
-		answered_by(hub, claim, name);
+		ph_claim_answered(hub, claim, name);
 }
 
 void ph_claim_deadline(struct ph_hub *hub, struct ph_claim *claim)
@@ -237,6 +288,8 @@ void ph_claim_deadline(struct ph_hub *hub, struct ph_claim *claim)
 
 static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
+	bool voter =
+		ph_quorum_same(hub, &msg->from, msg->view) && ph_quorum_has(&hub->view, &msg->from);
 	for (size_t i = 0; i < msg->n_claims; i++) {
 		const struct ph_claim_line *line = &msg->claims[i];
 		struct ph_slot *slot = ph_slot_find(hub, &line->key, NULL);
@@ -245,7 +298,11 @@ static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
 			continue;
 		if (line->stopped_by_wish && !slot->entered)
 			slot->wish_stopped = true;
-		if (line->verdict == PH_VERDICT_LOW) {
+		if (line->verdict == PH_VERDICT_WITHHELD ||
+			(line->verdict == PH_VERDICT_FREE && ph_quorate(hub))) {
+			claim->n_granted += line->verdict == PH_VERDICT_FREE && voter;
+			ph_claim_answered(hub, claim, &msg->from);
+		} else if (line->verdict == PH_VERDICT_LOW) {
 			ph_slot_seen(hub, slot, line->seen);
 			claim->epoch = ph_next_epoch(hub, slot);
 			ask_again(hub, claim, 0);
@@ -259,7 +316,7 @@ static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
 				ph_slot_give(hub, slot, &line->node, line->epoch);
 			decide(hub, claim, false);
 		} else {
-			answered_by(hub, claim, &msg->from);
+			ph_claim_answered(hub, claim, &msg->from);
 		}
 	}
 }
@@ -344,7 +401,7 @@ static enum ph_verdict judge(struct ph_hub *hub, struct ph_slot *slot,
 	raise_for_lost(hub, slot, line);
 	if (slot->seen > line->epoch)
 		return PH_VERDICT_LOW;
-	return PH_VERDICT_FREE;
+	return ph_grant_judge(hub, slot, line, from);
 }
 
 static void name_owner(
@@ -355,22 +412,34 @@ static void name_owner(
 	line->epoch = here ? slot->target->new_epoch : slot->entry.epoch;
 }
 
+/*
+ * A takes back what it may have given to this node, B, which has not made it active: its `never` is
+ * what the grant for B waits for.
+ */
+static void give_way(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *from)
+{
+	struct ph_target *t = slot->target;
+	if (t && ph_name_equal(&t->peer, from) && t->state < PH_TARGET_ACTIVATING)
+		ph_target_step(hub, t, PH_TARGET_IN_ABORT);
+}
+
 static void on_claim(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
-	struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_CLAIM_ANSWER);
 	struct ph_claim_line *lines = ph_out_alloc(hub, (msg->n_claims + 1) * sizeof *lines);
-	answer->claim = msg->claim;
-	answer->claims = lines;
-	answer->n_claims = msg->n_claims;
+	bool same_view = ph_quorum_same(hub, &msg->from, msg->view);
 	for (size_t i = 0; i < msg->n_claims; i++) {
 		const struct ph_claim_line *line = &msg->claims[i];
 		struct ph_slot *slot = ph_slot_get(hub, &line->key, NULL);
 		lines[i] = *line;
+		if (line->basis == PH_CLAIM_TAKEBACK && ph_quorate(hub))
+			give_way(hub, slot, &msg->from);
 		lines[i].verdict = judge(hub, slot, line, &msg->from);
 		lines[i].stopped_by_wish = slot->wish_stopped;
 		lines[i].seen = slot->seen;
 		if (lines[i].verdict == PH_VERDICT_OWNED)
 			name_owner(hub, slot, &lines[i]);
+		if (lines[i].verdict == PH_VERDICT_FREE && !same_view)
+			lines[i].verdict = PH_VERDICT_WITHHELD;
 		if (lines[i].verdict != PH_VERDICT_FREE)
 			continue;
 		ph_slot_seen(hub, slot, line->epoch);
@@ -380,6 +449,7 @@ static void on_claim(struct ph_hub *hub, const struct ph_bmsg *msg)
 			ph_plan_soon(hub, 2 * WAIT_MS);
 		}
 	}
+	ph_grant_answer(hub, &msg->from, msg->claim, lines, msg->n_claims);
 }
 
 void ph_claim_message(struct ph_hub *hub, const struct ph_bmsg *msg)

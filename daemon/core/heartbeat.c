@@ -30,7 +30,12 @@ static void put_echoes(struct ph_hub *hub, struct ph_bmsg *msg)
 			.sequence = m->heard_seq,
 			.age_ms = echo_age(hub, m),
 			.have = m->have,
-			.suspect = m->state == PH_MEMBER_SUSPECT};
+			.suspect = m->state == PH_MEMBER_SUSPECT,
+			.withheld = m->withheld};
+		if (m->heard_seq > m->told_seq) {
+			m->told_seq = m->heard_seq;
+			m->told_at_ms = hub->now_ms;
+		}
 	}
 	msg->echoes = list;
 	msg->n_echoes = n;
@@ -44,6 +49,7 @@ void ph_member_heartbeat_now(struct ph_hub *hub)
 	hub->sequence++;
 	hub->sent_ms[hub->sequence % PH_SENT_RING] = hub->now_ms;
 	msg->sequence = hub->sequence;
+	msg->view = hub->view.number;
 	msg->self = ph_member_self(hub);
 	msg->drained = hub->drained;
 	msg->registry_version = hub->flushed_version;
@@ -184,6 +190,7 @@ void ph_member_beat(struct ph_hub *hub)
 	}
 	ph_member_try_join(hub);
 	miss_the_absent(hub);
+	ph_quorum_beat(hub);
 	ph_member_heartbeat_now(hub);
 	ph_registry_journal(hub);
 }
@@ -223,6 +230,8 @@ static void take_reports(struct ph_hub *hub, struct ph_member *member, const str
 		if (sent > member->echo_at_ms || !member->echoed)
 			member->echo_at_ms = sent;
 		member->echoed = true;
+		if (!echo->withheld && msg->view == hub->view.number && sent > member->lease_at_ms)
+			member->lease_at_ms = sent;
 		if (echo_age(hub, member) <= (SILENT_BEATS + 1) * hub->set.heartbeat_ms)
 			ph_member_step(hub, member, PH_MEMBER_IN_ECHO);
 	}
@@ -235,6 +244,7 @@ void ph_member_heartbeat(struct ph_hub *hub, const struct ph_bmsg *msg)
 		return;
 	member->heard_seq = msg->sequence;
 	member->heard_at_ms = hub->now_ms;
+	member->view = msg->view;
 	member->registry_version = msg->registry_version;
 	member->registry_digest = msg->registry_digest;
 	if (!msg->registry_digest)
@@ -250,6 +260,7 @@ void ph_member_heartbeat(struct ph_hub *hub, const struct ph_bmsg *msg)
 	member->info.draining = msg->self.draining;
 	member->drained = msg->drained;
 	take_reports(hub, member, msg);
+	ph_quorum_heard(hub, member);
 	ph_member_step(hub, member, ph_member_says(&msg->self));
 	ph_registry_step(hub, member);
 	ph_source_confirmations(hub);

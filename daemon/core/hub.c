@@ -68,6 +68,7 @@ static void free_work(struct ph_hub *hub)
 	}
 	HASH_ITER (hh, hub->waits, w, w_next) {
 		HASH_DEL(hub->waits, w);
+		free(w->lines);
 		free(w);
 	}
 	DL_FOREACH_SAFE(hub->claims, c, c_next)
@@ -121,6 +122,7 @@ void ph_hub_free(struct ph_hub *hub)
 	free_work(hub);
 	free_children(hub);
 	free_members(hub);
+	ph_quorum_free(hub);
 	ph_out_free(hub);
 	for (size_t i = 0; i < hub->set.n_peers; i++)
 		free((void *)(uintptr_t)hub->set.peers[i]);
@@ -148,6 +150,8 @@ static void own_now(
 	struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
 	const struct ph_spec *spec = child ? ph_child_settle(hub, child) : NULL;
 	bool overtaken = slot->entered && slot->entry.epoch > epoch;
+	if (spec && !spec->local && !ph_lease_valid(hub))
+		return; /* the plan asks again when there is one */
 	if (!spec || overtaken || ph_slot_busy(slot) || slot->target || hub->shutting)
 		return;
 	ph_slot_own(hub, slot, epoch, lineage);
@@ -157,16 +161,13 @@ static void own_now(
 	ph_instance_step(hub, slot->instance,
 		slot->wish_stopped ? PH_INSTANCE_IN_STOP : PH_INSTANCE_IN_START);
 	ph_slot_publish(hub, slot);
+	ph_plan_soon(hub, hub->set.settle_ms); /* somebody may have come while it was asked for */
 }
 
 void ph_own_start(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage)
 {
-	struct ph_record record = {.kind = PH_RECORD_SEEN,
-		.key = slot->k.key,
-		.peer = slot->k.local,
-		.epoch = epoch,
-		.stopped_by_wish = slot->wish_stopped};
 	ph_slot_seen(hub, slot, epoch);
+	struct ph_record record = ph_slot_record(slot);
 	if (slot->starting)
 		return;
 	slot->starting = true;
@@ -190,7 +191,12 @@ static void on_journalled(struct ph_hub *hub, const struct ph_event *event)
 	if (wait->kind == PH_WAIT_START) {
 		/* A child is started even where its epoch cannot be kept: supervision goes on. */
 		wait->slot->starting = false;
-		own_now(hub, wait->slot, wait->epoch, wait->lineage);
+		if (!event->error || !ph_quorate(hub))
+			own_now(hub, wait->slot, wait->epoch, wait->lineage);
+	} else if (wait->kind == PH_WAIT_CLAIM || wait->kind == PH_WAIT_GRANT) {
+		ph_grant_synced(hub, wait, !event->error);
+	} else if (wait->kind == PH_WAIT_BALLOT) {
+		ph_ballot_synced(hub, wait, !event->error);
 	} else if (wait->kind == PH_WAIT_SOURCE) {
 		struct ph_source *s;
 		HASH_FIND(hh, hub->sources, wait->id.b, sizeof wait->id.b, s);
@@ -228,6 +234,11 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 		slot->seen = record->epoch > slot->seen ? record->epoch : slot->seen;
 		slot->restored = true;
 		slot->wish_stopped = record->stopped_by_wish;
+		ph_grant_restore(hub, record);
+		break;
+	case PH_RECORD_VIEW:
+	case PH_RECORD_BALLOT:
+		ph_quorum_restore(hub, record);
 		break;
 	case PH_RECORD_SPEC:
 		child = ph_child_get(hub, &record->key.child);
@@ -287,6 +298,7 @@ static void end_strays(struct ph_hub *hub)
 static void on_start(struct ph_hub *hub)
 {
 	hub->started = true;
+	ph_quorum_start(hub);
 	ph_source_restart(hub);
 	ph_target_restart(hub);
 	end_strays(hub);
@@ -335,12 +347,25 @@ static void on_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 		[PH_B_FORGOTTEN] = ph_source_message,
 		[PH_B_ORDER] = ph_order_message,
 		[PH_B_ORDER_ACK] = ph_order_message,
+		[PH_B_VIEW_FETCH] = ph_quorum_message,
+		[PH_B_VIEW] = ph_quorum_message,
+		[PH_B_VIEW_ASK] = ph_ballot_message,
+		[PH_B_VIEW_PROMISE] = ph_ballot_message,
+		[PH_B_VIEW_PROPOSE] = ph_ballot_message,
+		[PH_B_VIEW_ACCEPTED] = ph_ballot_message,
+		[PH_B_GRANTS_FETCH] = ph_grant_message,
+		[PH_B_GRANTS] = ph_grant_message,
+		[PH_B_GRANT_CHECK] = ph_grant_message,
+		[PH_B_UNCLAIM] = ph_grant_message,
+		[PH_B_GRANTED] = ph_grant_message,
 	};
 	bool about_migration = msg->kind >= PH_B_PREPARE && msg->kind <= PH_B_FORGOTTEN;
 	if (hub->exiting || ph_member_stale(hub, msg) || !routes[msg->kind])
 		return;
 	if (hub->away && (about_migration || msg->kind == PH_B_CLAIM_ANSWER))
 		return; /* it is repeated when this node is in step again */
+	if ((msg->kind == PH_B_COMMIT || msg->kind == PH_B_PREPARE) && !ph_lease_valid(hub))
+		return; /* repeated, too: this node may take nothing */
 	if (ph_limit_pass(hub, msg))
 		routes[msg->kind](hub, msg);
 }
@@ -446,6 +471,8 @@ void ph_shutdown_check(struct ph_hub *hub)
 				return;
 	if (hub->dirty || hub->migrations_version != hub->flushed_migrations)
 		ph_registry_flush(hub);
+	if (ph_quorum_leaving(hub))
+		return;
 	hub->exiting = true;
 	ph_member_leave(hub);
 	(void)ph_out(hub, PH_ACT_EXIT);

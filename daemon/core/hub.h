@@ -22,6 +22,14 @@ struct ph_hub;
 #define PH_NODES_MAX 1024   /* of a cluster, this one included; as PH_BMSG_MEMBERS_MAX */
 #define PH_KEYS_MAX 100000u /* children with all their instances; as PH_CONF_INSTANCES_MAX */
 
+/* What the parts of a cut network do; README, "When the network splits". */
+enum ph_partition {
+	PH_PARTITION_DIVERGENCE,     /* each part goes on, and they agree when they meet again */
+	PH_PARTITION_STATIC_QUORUM,  /* only a part of at least `quorum_size` goes on */
+	PH_PARTITION_DYNAMIC_QUORUM, /* `quorum_percent` of a view that shrinks after a while */
+	PH_PARTITION_MAJORITY
+};
+
 struct ph_settings {
 	struct ph_name node;
 	uint32_t slot;	      /* 24 bits */
@@ -35,6 +43,11 @@ struct ph_settings {
 	uint64_t join_timeout_ms, failure_timeout_ms, settle_ms;
 	uint64_t heartbeat_ms; /* 250 */
 	uint32_t migrations_max;
+	enum ph_partition partition;
+	uint32_t quorum_size, quorum_percent;
+	uint64_t quorum_hold_ms; /* a dead member stays in a dynamic quorum's view for so long */
+	uint64_t fence_after_ms, fence_grace_ms; /* a lease lasts; workers are given to end */
+	uint64_t lease_until_ms; /* of an earlier daemon whose workers live; 0: none is known */
 	bool drain_on_stop;
 	bool accept_any;
 	struct ph_id journal; /* id of the journal in place */
@@ -72,6 +85,13 @@ void ph_hub_members(const struct ph_hub *hub, uint64_t now_ms,
 
 /* Is this node isolated: no echo from any other live member for failure_timeout? */
 bool ph_hub_stale(const struct ph_hub *hub, uint64_t now_ms);
+/* Has it a quorum? 1 yes, 0 no, -1 without a quorum strategy. */
+int ph_hub_quorum(const struct ph_hub *hub);
+/*
+ * Until when (absolute ms) this node may let run what others could take over; UINT64_MAX without a
+ * quorum strategy, where only the daemon's own life counts.
+ */
+uint64_t ph_lease_until(const struct ph_hub *hub);
 bool ph_hub_draining(const struct ph_hub *hub);
 bool ph_hub_joined(const struct ph_hub *hub);
 

@@ -184,7 +184,7 @@ static bool must_ask(const struct ph_hub *hub, const struct ph_instance *instanc
 {
 	return hub->set.address[0] && !instance->spec->local &&
 	       instance->slot->instance == instance &&
-	       (hub->self_state != PH_MEMBER_ALIVE || hub->away);
+	       (hub->self_state != PH_MEMBER_ALIVE || hub->away || !ph_lease_valid(hub));
 }
 
 static enum ph_instance_state by_policy(struct ph_hub *hub, struct ph_instance *instance)

@@ -193,7 +193,8 @@ static void renew(struct ph_hub *hub, struct ph_member *member, const struct ph_
 	member->first_ms = member->since_ms = hub->now_ms;
 	member->echo_at_ms = hub->now_ms;
 	member->echoed = member->welcomed = member->drained = member->sweeping = false;
-	member->heard_seq = 0;
+	member->heard_seq = member->told_seq = member->view = 0;
+	member->lease_at_ms = 0;
 	member->n_reports = 0;
 	member->hears_me_have = 0;
 	member->linked = false;

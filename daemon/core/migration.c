@@ -54,7 +54,11 @@ void ph_migration_peer_restarted(struct ph_hub *hub, const struct ph_name *name)
 {
 	struct ph_target *t, *next;
 	HASH_ITER (hh, hub->targets, t, next) {
-		if (!ph_name_equal(&t->peer, name) || t->state > PH_TARGET_SETTLING)
+		if (!ph_name_equal(&t->peer, name))
+			continue;
+		if (t->state == PH_TARGET_CLAIMING) /* it lives, and may know how it ended */
+			ph_target_step(hub, t, PH_TARGET_IN_A_BACK);
+		if (t->state > PH_TARGET_SETTLING)
 			continue;
 		ph_reason(t->reason, "the source's daemon was restarted");
 		ph_target_step(hub, t, PH_TARGET_IN_A_DEAD);

@@ -72,6 +72,14 @@ struct ph_member {
 	uint64_t newcomer_ms; /* since when children may move to it; 0: they stay where they are */
 	uint32_t children;
 	bool kept; /* limit.c: somebody still needs it */
+	/* quorum strategies */
+	uint64_t view;	      /* number of its view, as it last said */
+	uint64_t lease_at_ms; /* when the newest heartbeat was sent whose echo renews our lease */
+	uint64_t told_seq;    /* newest number of it that we have echoed ... */
+	uint64_t told_at_ms;  /* ... first at; 0: never */
+	bool withheld;	      /* our echo renews no lease of it */
+	bool grants_known;    /* it has told all that it granted, to us who lost our journal ... */
+	uint64_t grants_next; /* ... piece by piece: the next one */
 	size_t n_reports;
 	struct ph_report *reports;
 	UT_hash_handle hh;
@@ -136,6 +144,13 @@ struct ph_slot {
 	uint64_t busy_since_ms;	      /* its worker has said `busy` since */
 	uint64_t service_until_ms;    /* after a missed downtime budget: not moved before */
 	struct ph_id void_id;
+	uint64_t granted;	     /* highest epoch granted by this node; 0: none */
+	struct ph_name granted_to;   /* empty: it was given up again */
+	struct ph_name granted_by;   /* who asked for it */
+	struct ph_name granted_past; /* the owner, held for dead, that it went past; or empty */
+	bool granted_synced;
+	bool granted_open;	    /* in the list of ... */
+	struct ph_slot *grant_next; /* ... grants that no owner is known to have taken up */
 	UT_hash_handle hh;
 };
 
@@ -457,8 +472,11 @@ struct ph_claim {
 	uint64_t asked_ms, started_ms, again_ms;
 	uint64_t arrivals; /* hub->arrivals when it was asked */
 	struct ph_timer timer;
-	size_t n_wait;	      /* members whose answer is missing */
-	struct ph_name *wait; /* owned */
+	uint32_t n_granted;	 /* quorum strategies: members of the view that granted it ... */
+	bool self_granted;	 /* ... this one too, synced */
+	struct ph_name rests_on; /* the node whose death it rests on, or empty */
+	size_t n_wait;		 /* members whose answer is missing */
+	struct ph_name *wait;	 /* owned */
 	struct ph_claim *prev, *next;
 };
 
@@ -512,7 +530,10 @@ struct ph_order {
 enum ph_wait_kind {
 	PH_WAIT_SOURCE,
 	PH_WAIT_TARGET,
-	PH_WAIT_START
+	PH_WAIT_START,
+	PH_WAIT_CLAIM, /* this node's own grant to its claim */
+	PH_WAIT_GRANT, /* the grants of an answer */
+	PH_WAIT_BALLOT
 };
 struct ph_wait {
 	uint64_t ticket;
@@ -520,8 +541,33 @@ struct ph_wait {
 	enum ph_lineage lineage;
 	enum ph_wait_kind kind;
 	struct ph_id id;      /* SOURCE, TARGET */
-	struct ph_slot *slot; /* START */
+	struct ph_slot *slot; /* START, CLAIM */
+	uint64_t number;      /* CLAIM, GRANT: of the batch */
+	struct ph_name to;    /* GRANT, BALLOT: who is answered */
+	size_t n_lines;	      /* GRANT */
+	struct ph_claim_line *lines;
+	enum ph_bkind answer; /* BALLOT */
 	UT_hash_handle hh;
+};
+
+/* ---- the numbered view of the quorum strategies ---- */
+
+struct ph_view {
+	uint64_t number; /* 0: none yet */
+	uint32_t size;	 /* at least n: members of `peers` whose names are not known yet count */
+	size_t n;
+	struct ph_name *names; /* sorted; owned */
+};
+
+struct ph_ballot {	 /* of this node as proposer of the next view */
+	uint64_t number; /* 0: none runs */
+	uint64_t view;
+	uint64_t started_ms;
+	bool proposed; /* the second phase */
+	uint64_t best; /* highest ballot at which a value was accepted before */
+	char *value;   /* owned */
+	size_t n_yes;
+	struct ph_name *yes; /* owned */
 };
 
 struct ph_history {

@@ -9,11 +9,7 @@
 void ph_order_wish(struct ph_hub *hub, struct ph_slot *slot, bool stopped)
 {
 	slot->wish_stopped = stopped;
-	struct ph_record record = {.kind = PH_RECORD_SEEN,
-		.key = slot->k.key,
-		.peer = slot->k.local,
-		.epoch = slot->seen,
-		.stopped_by_wish = stopped};
+	struct ph_record record = ph_slot_record(slot);
 	(void)ph_journal(hub, &record);
 }
 

@@ -92,17 +92,23 @@ static bool eligible(const struct ph_spec *spec, const struct node *node)
 	return !spec->labels || !any_word(spec->labels, lacks, node->labels);
 }
 
+/* With a quorum strategy only the members of the view take children. */
+static bool counts(const struct ph_hub *hub, const struct ph_name *name)
+{
+	return !ph_quorate(hub) || ph_quorum_has(&hub->view, name);
+}
+
 static size_t collect_nodes(const struct ph_hub *hub, struct node **ret)
 {
 	struct node *nodes = ph_must(calloc(HASH_COUNT(hub->members) + 1, sizeof *nodes));
 	size_t n = 0;
-	if (!hub->draining && !hub->shutting)
+	if (!hub->draining && !hub->shutting && counts(hub, &hub->set.node))
 		nodes[n++] = (struct node){.name = hub->set.node,
 			.weight = hub->set.weight,
 			.labels = hub->set.labels};
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
 		if ((m->state == PH_MEMBER_ALIVE || m->state == PH_MEMBER_SUSPECT) &&
-			!m->info.draining)
+			!m->info.draining && counts(hub, &m->info.name))
 			nodes[n++] = (struct node){.name = m->info.name,
 				.weight = m->info.weight,
 				.labels = m->info.labels};

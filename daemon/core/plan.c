@@ -55,6 +55,8 @@ static const char *hopeless(const struct ph_hub *hub, const struct ph_move *move
 {
 	if (out_of_reach(hub, move))
 		return "its worker has no connection to hand over its state";
+	if (!ph_lease_valid(hub))
+		return "this node has no quorum";
 	return hub->set.journal_writable ? NULL : "the journal of this node cannot be written";
 }
 
@@ -132,7 +134,8 @@ bool ph_plan_movable(struct ph_hub *hub, const struct ph_slot *slot)
 static bool target_ready(const struct ph_hub *hub, const struct ph_move *move)
 {
 	const struct ph_member *member = ph_member_find(hub, &move->to);
-	return member && member->state == PH_MEMBER_ALIVE && !member->info.draining;
+	return member && member->state == PH_MEMBER_ALIVE && !member->info.draining &&
+	       (!ph_quorate(hub) || ph_quorum_has(&hub->view, &move->to));
 }
 
 /* The move cannot be any more: its child or its target went away. */
@@ -182,7 +185,7 @@ void ph_moves_run(struct ph_hub *hub)
 		if (at <= hub->now_ms) {
 			at = hub->now_ms + MOVE_BUSY_MS;
 			if (can_go(hub, move->slot) && target_ready(hub, move) &&
-				hub->set.journal_writable &&
+				hub->set.journal_writable && ph_lease_valid(hub) &&
 				ph_migrations_out(hub) < hub->set.migrations_max) {
 				move->started = true;
 				(void)ph_source_start(hub, move);

@@ -618,15 +618,24 @@ void ph_history_presume(
 
 /* ---- the highest epochs, in batches ---- */
 
+struct ph_record ph_slot_record(const struct ph_slot *slot)
+{
+	return (struct ph_record){.kind = PH_RECORD_SEEN,
+		.key = slot->k.key,
+		.peer = slot->k.local,
+		.epoch = slot->seen,
+		.stopped_by_wish = slot->wish_stopped,
+		.granted = slot->granted,
+		.to = slot->granted_to,
+		.by = slot->granted_by,
+		.past = slot->granted_past};
+}
+
 void ph_registry_journal(struct ph_hub *hub)
 {
 	for (size_t n = 0; hub->seen_dirty && n < SEEN_BATCH; n++) {
 		struct ph_slot *slot = hub->seen_dirty;
-		struct ph_record record = {.kind = PH_RECORD_SEEN,
-			.key = slot->k.key,
-			.peer = slot->k.local,
-			.epoch = slot->seen,
-			.stopped_by_wish = slot->wish_stopped};
+		struct ph_record record = ph_slot_record(slot);
 		(void)ph_journal(hub, &record);
 		hub->seen_dirty = slot->seen_next;
 		slot->seen_dirty = false;

@@ -54,6 +54,20 @@ struct ph_hub {
 	uint64_t refused_ms, refused_said_ms; /* by another node; 0: never */
 	bool away; /* the loop stood still: in step again only after a fetch */
 
+	/* quorum strategies */
+	struct ph_view view;
+	struct ph_ballot ballot;
+	uint64_t vote_view, promised, accepted; /* this node's word on the next view, as synced */
+	char *accepted_value;			/* owned, or NULL */
+	uint64_t ballots;			/* counter of the highest ballot seen */
+	uint64_t want_ms;			/* since when the view should be another one */
+	uint64_t lease_until_ms;		/* as last computed */
+	bool lease_held;			/* as last told to people */
+	bool forgetful;		/* what this node granted before is lost: it grants nothing yet */
+	struct ph_slot *grants; /* granted, and not known to be taken up */
+	uint64_t reminded_ms;	/* owners that were held for dead were last told of them */
+	uint64_t leaving_ms;	/* since when an orderly end waits to be out of the view */
+
 	uint64_t version, digest, migrations_version; /* of this node's part */
 	struct ph_child *children;
 	struct ph_slot *slots;
@@ -154,6 +168,7 @@ bool ph_registry_in_step(const struct ph_hub *hub, const struct ph_member *membe
 void ph_registry_count(struct ph_hub *hub, struct ph_member *member);	    /* its digest, anew */
 void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member); /* new incarnation */
 void ph_registry_journal(struct ph_hub *hub); /* a batch of SEEN records */
+struct ph_record ph_slot_record(const struct ph_slot *slot);
 void ph_registry_tell(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to);
 uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot);
 /* The source of these migrations is gone: none of them runs any more, as far as is known. */
@@ -250,6 +265,53 @@ void ph_claim_run(struct ph_hub *hub); /* ask, in batches, what was started in t
 void ph_claim_deadline(struct ph_hub *hub, struct ph_claim *claim);
 void ph_claim_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_claim_member_gone(struct ph_hub *hub, const struct ph_name *name);
+
+/* An answer has come: FREE counts as that member's word for it. */
+void ph_claim_answered(struct ph_hub *hub, struct ph_claim *claim, const struct ph_name *name);
+
+/* ---- quorum.c: the view, the lease ---- */
+bool ph_quorate(const struct ph_hub *hub); /* a quorum strategy is in force */
+uint32_t ph_quorum_of(const struct ph_hub *hub, uint32_t size);
+bool ph_quorum_has(const struct ph_view *view, const struct ph_name *name);
+char *ph_quorum_text(const struct ph_view *view);	    /* the caller's */
+bool ph_quorum_read(const char *text, struct ph_view *ret); /* false: no such text */
+void ph_quorum_take(struct ph_hub *hub, uint64_t number, const char *text); /* a chosen one */
+/* Is this node's view number `number` too? If not, the one that is behind is helped on. */
+bool ph_quorum_same(struct ph_hub *hub, const struct ph_name *other, uint64_t number);
+bool ph_lease_valid(const struct ph_hub *hub); /* always so without a quorum strategy */
+/* It is dead for this node, and what ran there has been stopped by its fence since. */
+bool ph_fenced(const struct ph_hub *hub, const struct ph_name *name);
+void ph_quorum_start(struct ph_hub *hub);
+void ph_quorum_beat(struct ph_hub *hub);				  /* once a heartbeat */
+void ph_quorum_heard(struct ph_hub *hub, const struct ph_member *member); /* its heartbeat */
+void ph_quorum_message(struct ph_hub *hub, const struct ph_bmsg *msg);
+void ph_quorum_restore(struct ph_hub *hub, const struct ph_record *record);
+void ph_quorum_free(struct ph_hub *hub);
+bool ph_quorum_leaving(struct ph_hub *hub); /* an orderly end waits: it is still in the view */
+
+/* ---- ballot.c: choosing the next view ---- */
+void ph_ballot_want(struct ph_hub *hub, const struct ph_view *next);
+void ph_ballot_beat(struct ph_hub *hub);
+void ph_ballot_message(struct ph_hub *hub, const struct ph_bmsg *msg);
+void ph_ballot_synced(struct ph_hub *hub, const struct ph_wait *wait, bool ok);
+void ph_ballot_over(struct ph_hub *hub); /* a view was chosen */
+/* What another one has voted, as far as this node's own lost votes may have made it so. */
+void ph_ballot_learn(struct ph_hub *hub, const struct ph_bmsg *msg);
+
+/* ---- grant.c: what this node has granted ---- */
+/* May this node grant it? FREE, or why not. */
+enum ph_verdict ph_grant_judge(struct ph_hub *hub, struct ph_slot *slot,
+	const struct ph_claim_line *line, const struct ph_name *from);
+/* This node's own grant; false: it gives none. Once it is synced: ph_claim_answered. */
+bool ph_grant_self(struct ph_hub *hub, struct ph_claim *claim);
+/* Answers a CLAIM; with a quorum strategy once the grants are synced. */
+void ph_grant_answer(struct ph_hub *hub, const struct ph_name *to, uint64_t number,
+	const struct ph_claim_line *lines, size_t n);
+void ph_grant_synced(struct ph_hub *hub, struct ph_wait *wait, bool ok);
+void ph_grant_given_up(struct ph_hub *hub, const struct ph_claim *claim);
+void ph_grant_beat(struct ph_hub *hub);
+void ph_grant_message(struct ph_hub *hub, const struct ph_bmsg *msg);
+void ph_grant_restore(struct ph_hub *hub, const struct ph_record *record);
 
 /* ---- source.c, target.c ---- */
 struct ph_source *ph_source_start(struct ph_hub *hub, struct ph_move *move);

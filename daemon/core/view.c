@@ -295,19 +295,34 @@ static void migration_records(const struct ph_hub *hub, record_fn *each, void *a
 	}
 }
 
+static void view_records(const struct ph_hub *hub, record_fn *each, void *arg)
+{
+	if (hub->view.number) {
+		char *text = ph_quorum_text(&hub->view);
+		each(arg, &(struct ph_record){
+				  .kind = PH_RECORD_VIEW, .epoch = hub->view.number, .text = text});
+		free(text);
+	}
+	if (hub->promised)
+		each(arg, &(struct ph_record){.kind = PH_RECORD_BALLOT,
+				  .epoch = hub->vote_view,
+				  .hash = hub->promised,
+				  .revision = hub->accepted,
+				  .text = hub->accepted_value});
+}
+
 void ph_hub_records(const struct ph_hub *hub, record_fn *each, void *arg)
 {
 	if (hub->drain_wish)
 		each(arg, &(struct ph_record){.kind = PH_RECORD_DRAINING, .ok = true});
 	child_records(hub, each, arg);
 	for (const struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
-		if (slot->seen || slot->wish_stopped)
-			each(arg, &(struct ph_record){.kind = PH_RECORD_SEEN,
-					  .key = slot->k.key,
-					  .peer = slot->k.local,
-					  .epoch = slot->seen,
-					  .stopped_by_wish = slot->wish_stopped});
+		if (slot->seen || slot->wish_stopped) {
+			struct ph_record record = ph_slot_record(slot);
+			each(arg, &record);
+		}
 	migration_records(hub, each, arg);
+	view_records(hub, each, arg);
 }
 
 static size_t list_length(const struct ph_hub *hub, size_t *claims, size_t *orders)

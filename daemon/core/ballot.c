@@ -1,0 +1,269 @@
+/*
+ * ballot.c - choosing the next view: single-decree Paxos for each view number.
+ *
+ * Acceptors are the members of the view in force; for the first view, those that stand at the
+ * addresses of `peers`. A proposer asks with a ballot number that no other node can make, takes
+ * over what a quorum says was accepted before, and proposes it; once a quorum has accepted, it is
+ * the view. Promises and acceptances are synced before they are answered, so two different views
+ * with one number cannot be chosen, whoever dies (Lamport, "Paxos Made Simple", 2001).
+ */
+#include "core/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PATIENCE_MS 1000 /* a ballot that no quorum has answered by then is given up ... */
+#define PAUSE_MS 400	 /* ... and the next one begins after this and as much again by chance */
+
+static bool first(const struct ph_hub *hub)
+{
+	return hub->view.number == 0;
+}
+
+static bool may_vote(const struct ph_hub *hub, const struct ph_name *name)
+{
+	const struct ph_member *m = ph_member_find(hub, name);
+	if (!first(hub))
+		return ph_quorum_has(&hub->view, name);
+	if (ph_is_self(hub, name))
+		return true;
+	for (size_t i = 0; m && i < hub->set.n_peers; i++)
+		if (strcmp(m->info.address, hub->set.peers[i]) == 0)
+			return true;
+	return false;
+}
+
+static uint32_t needed(const struct ph_hub *hub)
+{
+	return ph_quorum_of(hub, first(hub) ? (uint32_t)hub->set.n_peers + 1 : hub->view.size);
+}
+
+/* ---- the acceptor */
+
+static void write_vote(struct ph_hub *hub, const struct ph_name *to, enum ph_bkind answer)
+{
+	struct ph_record record = {.kind = PH_RECORD_BALLOT,
+		.epoch = hub->vote_view,
+		.hash = hub->promised,
+		.revision = hub->accepted,
+		.text = hub->accepted_value};
+	struct ph_wait *wait = ph_wait_add(hub, ph_journal(hub, &record), PH_WAIT_BALLOT);
+	wait->to = *to;
+	wait->number = hub->promised;
+	wait->answer = answer;
+}
+
+/* What is not for the view that comes next here is no question. */
+static bool concerns(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	if (msg->view <= hub->view.number) {
+		ph_quorum_message(hub, msg); /* it is chosen: told so */
+		return false;
+	}
+	if (msg->view > hub->view.number + 1 || hub->forgetful || !ph_quorate(hub))
+		return false;
+	if (hub->vote_view != msg->view) {
+		hub->vote_view = msg->view;
+		hub->promised = hub->accepted = 0;
+		free(hub->accepted_value);
+		hub->accepted_value = NULL;
+	}
+	if (ph_epoch_counter(msg->ballot) > hub->ballots)
+		hub->ballots = ph_epoch_counter(msg->ballot);
+	return true;
+}
+
+static void refuse(struct ph_hub *hub, const struct ph_bmsg *msg, enum ph_bkind answer)
+{
+	struct ph_bmsg *no = ph_send(hub, &msg->from, answer);
+	no->view = msg->view;
+	no->ballot = msg->ballot;
+	no->accepted = hub->promised;
+}
+
+static void on_ask(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	if (!concerns(hub, msg))
+		return;
+	if (msg->ballot < hub->promised) {
+		refuse(hub, msg, PH_B_VIEW_PROMISE);
+		return;
+	}
+	hub->promised = msg->ballot;
+	write_vote(hub, &msg->from, PH_B_VIEW_PROMISE);
+}
+
+static void on_propose(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	struct ph_view view;
+	if (!concerns(hub, msg) || !ph_quorum_read(msg->value, &view))
+		return;
+	free(view.names);
+	if (msg->ballot < hub->promised) {
+		refuse(hub, msg, PH_B_VIEW_ACCEPTED);
+		return;
+	}
+	hub->promised = hub->accepted = msg->ballot;
+	free(hub->accepted_value);
+	hub->accepted_value = ph_must(strdup(msg->value));
+	write_vote(hub, &msg->from, PH_B_VIEW_ACCEPTED);
+}
+
+static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg);
+
+/* A vote is on disk: it is said, unless a later one has overtaken it. */
+void ph_ballot_synced(struct ph_hub *hub, const struct ph_wait *wait, bool ok)
+{
+	if (!ok || hub->promised != wait->number || hub->vote_view != hub->view.number + 1)
+		return;
+	bool self = ph_is_self(hub, &wait->to);
+	struct ph_bmsg own = {.kind = wait->answer, .from = hub->set.node};
+	struct ph_bmsg *yes = self ? &own : ph_send(hub, &wait->to, wait->answer);
+	yes->ok = true;
+	yes->view = hub->vote_view;
+	yes->ballot = wait->number;
+	yes->accepted = hub->accepted;
+	yes->value = ph_out_text(hub, hub->accepted_value);
+	if (self)
+		on_answer(hub, yes);
+}
+
+void ph_ballot_learn(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	if (msg->until < hub->vote_view || msg->until <= hub->view.number)
+		return;
+	if (msg->until > hub->vote_view)
+		hub->promised = hub->accepted = 0;
+	hub->vote_view = msg->until;
+	if (msg->ballot > hub->promised)
+		hub->promised = msg->ballot;
+	if (msg->value && msg->accepted > hub->accepted) {
+		hub->accepted = msg->accepted;
+		free(hub->accepted_value);
+		hub->accepted_value = ph_must(strdup(msg->value));
+	}
+	if (ph_epoch_counter(hub->promised) > hub->ballots)
+		hub->ballots = ph_epoch_counter(hub->promised);
+}
+
+/* ---- the proposer */
+
+static void give_up(struct ph_hub *hub)
+{
+	hub->ballot.number = 0;
+	hub->ballot.n_yes = 0;
+	hub->ballot.started_ms = hub->now_ms + PAUSE_MS + ph_random(hub) % PAUSE_MS;
+}
+
+void ph_ballot_over(struct ph_hub *hub)
+{
+	hub->ballot.number = 0;
+	hub->ballot.n_yes = 0;
+	hub->want_ms = 0;
+}
+
+static void to_voters(struct ph_hub *hub, enum ph_bkind kind)
+{
+	struct ph_bmsg own = {.kind = kind, .from = hub->set.node};
+	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
+		if (!ph_member_live(m) || !may_vote(hub, &m->info.name))
+			continue;
+		struct ph_bmsg *msg = ph_send(hub, &m->info.name, kind);
+		msg->view = hub->ballot.view;
+		msg->ballot = hub->ballot.number;
+		msg->value = kind == PH_B_VIEW_PROPOSE ? ph_out_text(hub, hub->ballot.value) : NULL;
+	}
+	own.view = hub->ballot.view;
+	own.ballot = hub->ballot.number;
+	own.value = hub->ballot.value;
+	if (kind == PH_B_VIEW_PROPOSE)
+		on_propose(hub, &own);
+	else
+		on_ask(hub, &own);
+}
+
+void ph_ballot_want(struct ph_hub *hub, const struct ph_view *next)
+{
+	struct ph_ballot *ballot = &hub->ballot;
+	if (ballot->number || hub->now_ms < ballot->started_ms)
+		return;
+	free(ballot->value);
+	ballot->value = ph_quorum_text(next);
+	ballot->yes = ph_must(realloc(ballot->yes, (PH_NODES_MAX + 1) * sizeof *ballot->yes));
+	ballot->number = ph_epoch_make(++hub->ballots, hub->set.slot);
+	ballot->view = hub->view.number + 1;
+	ballot->started_ms = hub->now_ms;
+	ballot->proposed = false;
+	ballot->best = 0;
+	ballot->n_yes = 0;
+	to_voters(hub, PH_B_VIEW_ASK);
+}
+
+void ph_ballot_beat(struct ph_hub *hub)
+{
+	if (hub->ballot.number && hub->now_ms >= hub->ballot.started_ms + PATIENCE_MS)
+		give_up(hub);
+}
+
+static bool counted(struct ph_ballot *ballot, const struct ph_name *name)
+{
+	for (size_t i = 0; i < ballot->n_yes; i++)
+		if (ph_name_equal(&ballot->yes[i], name))
+			return true;
+	ballot->yes[ballot->n_yes++] = *name;
+	return false;
+}
+
+static void chosen(struct ph_hub *hub)
+{
+	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
+		if (!ph_member_live(m))
+			continue;
+		struct ph_bmsg *msg = ph_send(hub, &m->info.name, PH_B_VIEW);
+		msg->view = hub->ballot.view;
+		msg->value = ph_out_text(hub, hub->ballot.value);
+	}
+	char *value = hub->ballot.value;
+	hub->ballot.value = NULL;
+	ph_quorum_take(hub, hub->ballot.view, value);
+	free(value);
+}
+
+static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	struct ph_ballot *ballot = &hub->ballot;
+	bool second = msg->kind == PH_B_VIEW_ACCEPTED;
+	if (!ballot->number || msg->ballot != ballot->number || msg->view != ballot->view ||
+		second != ballot->proposed || !may_vote(hub, &msg->from))
+		return;
+	if (!msg->ok) {
+		if (ph_epoch_counter(msg->accepted) > hub->ballots)
+			hub->ballots = ph_epoch_counter(msg->accepted);
+		give_up(hub);
+		return;
+	}
+	if (!second && msg->value && msg->accepted > ballot->best) {
+		ballot->best = msg->accepted;
+		free(ballot->value);
+		ballot->value = ph_must(strdup(msg->value));
+	}
+	if (counted(ballot, &msg->from) || ballot->n_yes < needed(hub))
+		return;
+	if (second) {
+		chosen(hub);
+		return;
+	}
+	ballot->proposed = true;
+	ballot->n_yes = 0;
+	to_voters(hub, PH_B_VIEW_PROPOSE);
+}
+
+void ph_ballot_message(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	if (msg->kind == PH_B_VIEW_ASK)
+		on_ask(hub, msg);
+	else if (msg->kind == PH_B_VIEW_PROPOSE)
+		on_propose(hub, msg);
+	else
+		on_answer(hub, msg);
+}

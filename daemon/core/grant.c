@@ -1,0 +1,470 @@
+/*
+ * grant.c - what this node has granted, with a quorum strategy.
+ *
+ * A member grants (key, epoch, node) only above every epoch that it has granted or seen for the
+ * key, and only if the last node that it knows as owner or grantee is that node or the one that
+ * asks, or has given it up in writing, or is dead here with its fence passed. The grant is synced
+ * before it is answered. A grant that nobody has taken up yet stays open; until the old owner has
+ * learned of it, no echo to that owner renews its lease.
+ */
+#include "core/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TELL_MS 1000 /* between two reminders of open grants */
+
+/* ---- open grants */
+
+static void open_grant(struct ph_hub *hub, struct ph_slot *slot)
+{
+	if (slot->granted_open)
+		return;
+	slot->granted_open = true;
+	slot->grant_next = hub->grants;
+	hub->grants = slot;
+}
+
+void ph_grant_restore(struct ph_hub *hub, const struct ph_record *record)
+{
+	struct ph_slot *slot = ph_slot_get(hub, &record->key, NULL);
+	if (record->peer.s[0] || record->granted < slot->granted)
+		return;
+	slot->granted = record->granted;
+	slot->granted_to = record->to;
+	slot->granted_by = record->by;
+	slot->granted_past = record->past;
+	slot->granted_synced = true;
+	if (slot->granted_to.s[0])
+		open_grant(hub, slot);
+}
+
+static bool owner_known(const struct ph_slot *slot)
+{
+	return slot->entered && slot->entry.state != PH_CHILD_RELEASED &&
+	       slot->entry.state != PH_CHILD_REMOVED;
+}
+
+static void write_grant(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch,
+	const struct ph_name *to, const struct ph_name *by, uint64_t *ret_ticket)
+{
+	bool past = owner_known(slot) && ph_fenced(hub, &slot->entry.node);
+	slot->granted = epoch;
+	slot->granted_to = *to;
+	slot->granted_by = *by;
+	slot->granted_past = past ? slot->entry.node : (struct ph_name){""};
+	slot->granted_synced = false;
+	ph_slot_seen(hub, slot, epoch);
+	open_grant(hub, slot);
+	struct ph_record record = ph_slot_record(slot);
+	*ret_ticket = ph_journal(hub, &record);
+}
+
+/* Whom this node holds for the last owner or grantee; NULL: nobody. */
+static const struct ph_name *last_of(const struct ph_slot *slot)
+{
+	bool granted =
+		slot->granted_to.s[0] && (!slot->entered || slot->granted > slot->entry.epoch);
+	if (granted)
+		return &slot->granted_to;
+	return owner_known(slot) ? &slot->entry.node : NULL;
+}
+
+/* Does this node itself still want what it was granted? */
+static bool in_use(const struct ph_hub *hub, const struct ph_slot *slot, uint64_t epoch)
+{
+	if (ph_slot_mine(hub, slot) && slot->entry.epoch >= epoch)
+		return true;
+	if (slot->claim && slot->claim->epoch == epoch)
+		return true;
+	const struct ph_target *t = slot->target;
+	const struct ph_source *s = slot->source;
+	bool released = t && t->state == PH_TARGET_RELEASING && t->said == PH_B_RELEASE;
+	return slot->starting ||
+	       (t && !released && t->state != PH_TARGET_NEVER && t->state != PH_TARGET_ACTIVE) ||
+	       (s && s->state >= PH_SOURCE_CLAIMING && s->state <= PH_SOURCE_FINISHING);
+}
+
+/* ---- judging */
+
+static void ask_grantee(struct ph_hub *hub, const struct ph_slot *slot)
+{
+	if (!ph_member_up(hub, &slot->granted_to))
+		return;
+	struct ph_bmsg *msg = ph_send(hub, &slot->granted_to, PH_B_GRANT_CHECK);
+	struct ph_claim_line *line = ph_out_alloc(hub, sizeof *line);
+	line->key = slot->k.key;
+	line->epoch = slot->granted;
+	msg->claim = ++hub->numbers;
+	msg->claims = line;
+	msg->n_claims = 1;
+}
+
+/* Is the last one that had it out of the way? */
+static bool out_of_the_way(struct ph_hub *hub, struct ph_slot *slot,
+	const struct ph_claim_line *line, const struct ph_name *from)
+{
+	const struct ph_name *last = last_of(slot);
+	if (!last || ph_name_equal(last, &line->node) || ph_name_equal(last, from))
+		return true;
+	/* A release in writing names an epoch, and what was granted up to it. */
+	if (line->basis == PH_CLAIM_TAKEBACK && line->seen >= slot->granted &&
+		line->seen >= slot->entry.epoch)
+		return true;
+	if (ph_is_self(hub, last))
+		return !in_use(hub, slot, slot->granted) && !ph_slot_mine(hub, slot);
+	if (ph_fenced(hub, last))
+		return true;
+	if (last == &slot->granted_to)
+		ask_grantee(hub, slot);
+	return false;
+}
+
+enum ph_verdict ph_grant_judge(struct ph_hub *hub, struct ph_slot *slot,
+	const struct ph_claim_line *line, const struct ph_name *from)
+{
+	if (!ph_quorate(hub))
+		return PH_VERDICT_FREE;
+	if (hub->forgetful || !ph_lease_valid(hub))
+		return PH_VERDICT_WITHHELD;
+	bool again = line->epoch == slot->granted && ph_name_equal(&line->node, &slot->granted_to);
+	if (!again && line->epoch <= slot->granted)
+		return PH_VERDICT_LOW;
+	if (line->rests_on.s[0] && !ph_fenced(hub, &line->rests_on))
+		return PH_VERDICT_WITHHELD;
+	if (!again && !out_of_the_way(hub, slot, line, from))
+		return PH_VERDICT_WITHHELD;
+	return PH_VERDICT_FREE;
+}
+
+/* It was granted before, and is synced. */
+static bool stands(const struct ph_slot *slot, const struct ph_claim_line *line)
+{
+	return slot->granted == line->epoch && slot->granted_synced &&
+	       ph_name_equal(&slot->granted_to, &line->node);
+}
+
+bool ph_grant_self(struct ph_hub *hub, struct ph_claim *claim)
+{
+	struct ph_slot *slot = claim->slot;
+	uint64_t ticket;
+	struct ph_claim_line line = {.key = slot->k.key,
+		.epoch = claim->epoch,
+		.basis = claim->basis,
+		.node = claim->node,
+		.id = claim->id,
+		.rests_on = claim->rests_on};
+	if (!ph_quorate(hub) || !ph_quorum_has(&hub->view, &hub->set.node) ||
+		ph_grant_judge(hub, slot, &line, &hub->set.node) != PH_VERDICT_FREE)
+		return false; /* the others may be enough */
+	if (stands(slot, &line)) {
+		claim->n_granted++;
+		claim->self_granted = true;
+		return false;
+	}
+	write_grant(hub, slot, claim->epoch, &claim->node, &hub->set.node, &ticket);
+	struct ph_wait *wait = ph_wait_add(hub, ticket, PH_WAIT_CLAIM);
+	wait->slot = slot;
+	wait->number = claim->number;
+	wait->epoch = claim->epoch;
+	return true;
+}
+
+/* ---- answering */
+
+static void answer(struct ph_hub *hub, const struct ph_name *to, uint64_t number,
+	const struct ph_claim_line *lines, size_t n)
+{
+	struct ph_bmsg *msg = ph_send(hub, to, PH_B_CLAIM_ANSWER);
+	struct ph_claim_line *copy = ph_out_alloc(hub, (n + 1) * sizeof *copy);
+	memcpy(copy, lines, n * sizeof *copy);
+	msg->claim = number;
+	msg->view = hub->view.number;
+	msg->claims = copy;
+	msg->n_claims = n;
+}
+
+void ph_grant_answer(struct ph_hub *hub, const struct ph_name *to, uint64_t number,
+	const struct ph_claim_line *lines, size_t n)
+{
+	uint64_t ticket = 0;
+	for (size_t i = 0; ph_quorate(hub) && i < n; i++) {
+		struct ph_slot *slot = ph_slot_get(hub, &lines[i].key, NULL);
+		if (lines[i].verdict == PH_VERDICT_FREE && !stands(slot, &lines[i]))
+			write_grant(hub, slot, lines[i].epoch, &lines[i].node, to, &ticket);
+	}
+	if (!ticket) {
+		answer(hub, to, number, lines, n);
+		return;
+	}
+	/* The journal keeps the order: with the last of them all are synced. */
+	struct ph_wait *wait = ph_wait_add(hub, ticket, PH_WAIT_GRANT);
+	wait->to = *to;
+	wait->number = number;
+	wait->n_lines = n;
+	wait->lines = ph_must(malloc((n + 1) * sizeof *lines));
+	memcpy(wait->lines, lines, n * sizeof *lines);
+}
+
+static void synced(struct ph_slot *slot, uint64_t epoch)
+{
+	slot->granted_synced |= slot->granted == epoch;
+}
+
+void ph_grant_synced(struct ph_hub *hub, struct ph_wait *wait, bool ok)
+{
+	struct ph_claim *claim = wait->slot ? wait->slot->claim : NULL;
+	for (size_t i = 0; ok && i < wait->n_lines; i++)
+		synced(ph_slot_get(hub, &wait->lines[i].key, NULL), wait->lines[i].epoch);
+	if (wait->kind == PH_WAIT_CLAIM && ok)
+		synced(wait->slot, wait->epoch);
+	if (wait->kind == PH_WAIT_GRANT && ok)
+		answer(hub, &wait->to, wait->number, wait->lines, wait->n_lines);
+	free(wait->lines);
+	if (wait->kind != PH_WAIT_CLAIM || !ok || !claim || claim->number != wait->number)
+		return;
+	if (!claim->self_granted)
+		claim->n_granted++;
+	claim->self_granted = true;
+	ph_claim_answered(hub, claim, &hub->set.node);
+}
+
+/* ---- giving up, and whether somebody has */
+
+static void forget_grant(struct ph_hub *hub, struct ph_slot *slot)
+{
+	slot->granted_to.s[0] = slot->granted_past.s[0] = '\0';
+	struct ph_record record = ph_slot_record(slot);
+	(void)ph_journal(hub, &record);
+}
+
+void ph_grant_given_up(struct ph_hub *hub, const struct ph_claim *claim)
+{
+	struct ph_slot *slot = claim->slot;
+	if (!ph_quorate(hub))
+		return;
+	if (slot->granted == claim->epoch && ph_is_self(hub, &slot->granted_by))
+		forget_grant(hub, slot);
+	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
+		if (!ph_member_live(m) || !ph_quorum_has(&hub->view, &m->info.name))
+			continue;
+		struct ph_bmsg *msg = ph_send(hub, &m->info.name, PH_B_UNCLAIM);
+		struct ph_claim_line *line = ph_out_alloc(hub, sizeof *line);
+		line->key = slot->k.key;
+		line->epoch = claim->epoch;
+		msg->claim = ++hub->numbers;
+		msg->claims = line;
+		msg->n_claims = 1;
+	}
+}
+
+static void on_check(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	for (size_t i = 0; i < msg->n_claims; i++) {
+		const struct ph_claim_line *asked = &msg->claims[i];
+		const struct ph_slot *slot = ph_slot_get(hub, &asked->key, NULL);
+		if (in_use(hub, slot, asked->epoch) || hub->self_state != PH_MEMBER_ALIVE ||
+			hub->away)
+			continue;
+		struct ph_bmsg *yes = ph_send(hub, &msg->from, PH_B_UNCLAIM);
+		struct ph_claim_line *line = ph_out_alloc(hub, sizeof *line);
+		*line = *asked;
+		yes->claim = ++hub->numbers;
+		yes->claims = line;
+		yes->n_claims = 1;
+	}
+}
+
+static void on_unclaim(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	for (size_t i = 0; i < msg->n_claims; i++) {
+		struct ph_slot *slot = ph_slot_find(hub, &msg->claims[i].key, NULL);
+		if (slot && slot->granted == msg->claims[i].epoch && slot->granted_to.s[0] &&
+			(ph_name_equal(&msg->from, &slot->granted_to) ||
+				ph_name_equal(&msg->from, &slot->granted_by)))
+			forget_grant(hub, slot);
+	}
+}
+
+/* ---- an owner that was held for dead, and lives */
+
+/* The owner that a grant went past, as long as it does not know of it; NULL: none. */
+static struct ph_member *passed_over(const struct ph_hub *hub, const struct ph_slot *slot)
+{
+	if (!slot->granted_to.s[0] || !owner_known(slot) || slot->entry.epoch >= slot->granted ||
+		!ph_name_equal(&slot->entry.node, &slot->granted_past))
+		return NULL;
+	return ph_member_find(hub, &slot->entry.node);
+}
+
+static bool still_open(const struct ph_slot *slot)
+{
+	return slot->granted_to.s[0] && (!slot->entered || slot->entry.epoch < slot->granted);
+}
+
+static void remind(
+	struct ph_hub *hub, const struct ph_member *m, struct ph_slot *const *slots, size_t n)
+{
+	struct ph_bmsg *msg = NULL;
+	struct ph_claim_line *lines = NULL;
+	for (size_t i = 0; i < n; i++) {
+		if (passed_over(hub, slots[i]) != m)
+			continue;
+		if (!msg || msg->n_claims == PH_LIST_MAX) {
+			msg = ph_send(hub, &m->info.name, PH_B_GRANTED);
+			lines = ph_out_alloc(hub, PH_LIST_MAX * sizeof *lines);
+			msg->claim = ++hub->numbers;
+			msg->claims = lines;
+		}
+		struct ph_claim_line *line = &lines[msg->n_claims++];
+		line->key = slots[i]->k.key;
+		line->epoch = slots[i]->granted;
+		line->node = slots[i]->granted_to;
+	}
+}
+
+static void fetch_grants(struct ph_hub *hub)
+{
+	bool all = hub->view.number != 0;
+	for (size_t i = 0; i < hub->view.n; i++) {
+		struct ph_member *m = ph_member_find(hub, &hub->view.names[i]);
+		if (ph_is_self(hub, &hub->view.names[i]) || (m && m->grants_known))
+			continue;
+		all = false;
+		if (m && ph_member_live(m))
+			ph_send(hub, &m->info.name, PH_B_GRANTS_FETCH)->view = hub->view.number + 1;
+	}
+	if (all) /* those without a name have not voted yet */
+		hub->forgetful = false;
+}
+
+void ph_grant_beat(struct ph_hub *hub)
+{
+	struct ph_slot **at = &hub->grants, **open;
+	size_t n = 0, k = 0;
+	if (hub->forgetful)
+		fetch_grants(hub);
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		m->withheld = false;
+	for (struct ph_slot *slot = hub->grants; slot; slot = slot->grant_next)
+		n++;
+	open = ph_out_alloc(hub, (n + 1) * sizeof(void *));
+	while (*at) {
+		struct ph_slot *slot = *at;
+		if (!still_open(slot)) {
+			*at = slot->grant_next;
+			slot->granted_open = false;
+			continue;
+		}
+		struct ph_member *m = passed_over(hub, slot);
+		if (m)
+			m->withheld = true;
+		open[k++] = slot;
+		at = &slot->grant_next;
+	}
+	if (hub->now_ms < hub->reminded_ms + TELL_MS)
+		return;
+	hub->reminded_ms = hub->now_ms;
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (m->withheld && ph_member_live(m))
+			remind(hub, m, open, k);
+}
+
+/* Others may run it by now: this node's worker ends, and its entry says that it is free. */
+static void on_granted(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	for (size_t i = 0; i < msg->n_claims; i++) {
+		const struct ph_claim_line *line = &msg->claims[i];
+		struct ph_slot *slot = ph_slot_find(hub, &line->key, NULL);
+		if (!slot || !ph_slot_mine(hub, slot) || slot->entry.epoch >= line->epoch ||
+			slot->source)
+			continue;
+		ph_slot_seen(hub, slot, line->epoch);
+		struct ph_instance *instance = slot->instance;
+		if (!instance) {
+			ph_slot_release(hub, slot);
+			continue;
+		}
+		instance->after = PH_AFTER_DISCARD;
+		if (instance->state < PH_INSTANCE_STOPPING || instance->state > PH_INSTANCE_REAPING)
+			ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
+	}
+}
+
+/* ---- what others granted, for one that has lost its journal */
+
+static void tell_grants(struct ph_hub *hub, const struct ph_name *to)
+{
+	struct ph_slot *slot = hub->slots;
+	bool more = true;
+	if (hub->forgetful)
+		return;
+	for (uint64_t piece = 1; more; piece++) {
+		struct ph_bmsg *msg = ph_send(hub, to, PH_B_GRANTS);
+		msg->sequence = piece;
+		struct ph_claim_line *lines = ph_out_alloc(hub, PH_LIST_MAX * sizeof *lines);
+		msg->claim = ++hub->numbers;
+		msg->claims = lines;
+		for (; slot && msg->n_claims < PH_LIST_MAX; slot = slot->hh.next) {
+			if (slot->k.local.s[0] || !slot->seen)
+				continue;
+			struct ph_claim_line *line = &lines[msg->n_claims++];
+			line->key = slot->k.key;
+			line->seen = slot->seen;
+			line->epoch = still_open(slot) ? slot->granted : 0;
+			line->node = slot->granted_to;
+		}
+		more = slot != NULL;
+		msg->last = !more;
+		msg->until = hub->vote_view;
+		msg->ballot = hub->promised;
+		msg->accepted = hub->accepted;
+		msg->value = ph_out_text(hub, hub->accepted_value);
+	}
+}
+
+static void on_grants(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	struct ph_member *m = ph_member_find(hub, &msg->from);
+	for (size_t i = 0; i < msg->n_claims; i++) {
+		const struct ph_claim_line *line = &msg->claims[i];
+		struct ph_slot *slot = ph_slot_get(hub, &line->key, NULL);
+		ph_slot_seen(hub, slot, line->seen);
+		if (line->epoch <= slot->granted)
+			continue;
+		slot->granted = line->epoch;
+		slot->granted_to = line->node;
+		slot->granted_by = msg->from;
+		slot->granted_synced = false;
+		open_grant(hub, slot);
+	}
+	if (!m || !hub->forgetful)
+		return;
+	if (msg->sequence == 1)
+		m->grants_next = 1;
+	if (msg->sequence != m->grants_next)
+		return; /* a piece is missing: all of it is asked for again */
+	m->grants_next++;
+	if (msg->last) {
+		m->grants_known = true;
+		ph_ballot_learn(hub, msg);
+	}
+}
+
+static void on_fetch(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	tell_grants(hub, &msg->from);
+}
+
+void ph_grant_message(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	static void (*const routes[PH_BKIND_COUNT])(struct ph_hub *, const struct ph_bmsg *) = {
+		[PH_B_GRANT_CHECK] = on_check,
+		[PH_B_UNCLAIM] = on_unclaim,
+		[PH_B_GRANTED] = on_granted,
+		[PH_B_GRANTS_FETCH] = on_fetch,
+		[PH_B_GRANTS] = on_grants,
+	};
+	if (ph_quorate(hub) && routes[msg->kind])
+		routes[msg->kind](hub, msg);
+}

@@ -1,0 +1,419 @@
+/*
+ * quorum.c - the view of the quorum strategies, and the lease that a quorum of it keeps alive.
+ *
+ * The view is the numbered list of nodes that count: a node acts on what others could act on too
+ * only while a quorum of its view has echoed a heartbeat that it sent less than fence_after ago.
+ * Without that lease it claims, commits and activates nothing, gives up what it had prepared, and
+ * ends the workers that others may start. ballot.c changes the view; grant.c grants claims.
+ *
+ * What always holds: two quorums of one view, or of two views with neighbouring numbers, have a
+ * node in common; a view is in the journal before this node acts on it.
+ */
+#include "core/state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FENCED_PERCENT 105 /* clocks of two machines differ by no more while a lease lasts */
+#define FENCED_MORE_MS 250
+#define LEAVE_WAIT_MS 3000 /* an orderly end waits so long until it is out of the view */
+
+bool ph_quorate(const struct ph_hub *hub)
+{
+	return hub->set.partition != PH_PARTITION_DIVERGENCE && hub->set.address[0];
+}
+
+/* ---- views */
+
+uint32_t ph_quorum_of(const struct ph_hub *hub, uint32_t size)
+{
+	uint64_t least = 0, half = size / 2 + 1;
+	if (hub->set.partition == PH_PARTITION_STATIC_QUORUM)
+		least = hub->set.quorum_size;
+	if (hub->set.partition == PH_PARTITION_DYNAMIC_QUORUM)
+		least = ((uint64_t)size * hub->set.quorum_percent + 99) / 100;
+	return (uint32_t)(least > half ? least : half);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct ph_name *)a)->s, ((const struct ph_name *)b)->s);
+}
+
+bool ph_quorum_has(const struct ph_view *view, const struct ph_name *name)
+{
+	return view->n && bsearch(name, view->names, view->n, sizeof *name, by_name);
+}
+
+char *ph_quorum_text(const struct ph_view *view)
+{
+	size_t size = 32 + view->n * sizeof(struct ph_name);
+	char *text = ph_must(malloc(size));
+	size_t n = (size_t)snprintf(text, size, "%u ", view->size);
+	for (size_t i = 0; i < view->n; i++)
+		n += (size_t)snprintf(text + n, size - n, "%s%s", i ? "," : "", view->names[i].s);
+	return text;
+}
+
+bool ph_quorum_read(const char *text, struct ph_view *ret)
+{
+	struct ph_view view = {0};
+	char *end;
+	unsigned long n = text ? strtoul(text, &end, 10) : 0;
+	if (!n || n > PH_NODES_MAX || *end != ' ')
+		return false;
+	view.size = (uint32_t)n;
+	view.names = ph_must(calloc(n, sizeof *view.names));
+	for (const char *at = end + 1; *at;) {
+		size_t length = strcspn(at, ",");
+		bool more = at[length] == ',';
+		if (view.n == n || !length || length >= sizeof view.names->s ||
+			(more && !at[length + 1]))
+			break;
+		memcpy(view.names[view.n++].s, at, length);
+		at += length + more;
+		end = (char *)(uintptr_t)at;
+	}
+	if (!view.n || *end) {
+		free(view.names);
+		return false;
+	}
+	qsort(view.names, view.n, sizeof *view.names, by_name);
+	*ret = view;
+	return true;
+}
+
+static void use_view(struct ph_hub *hub, uint64_t number, const struct ph_view *view)
+{
+	free(hub->view.names);
+	hub->view = *view;
+	hub->view.number = number;
+}
+
+void ph_quorum_take(struct ph_hub *hub, uint64_t number, const char *text)
+{
+	struct ph_view view;
+	if (number <= hub->view.number || !ph_quorum_read(text, &view))
+		return;
+	/* A machine that was set up anew under a name that has voted before does not know how. */
+	if (!hub->view.number && ph_quorum_has(&view, &hub->set.node) && !hub->promised)
+		hub->forgetful = true;
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (m->newcomer_ms && ph_quorum_has(&view, &m->info.name) &&
+			!ph_quorum_has(&hub->view, &m->info.name))
+			m->newcomer_ms = hub->now_ms; /* children may move to it from now on */
+	use_view(hub, number, &view);
+	struct ph_record record = {.kind = PH_RECORD_VIEW, .epoch = number, .text = text};
+	(void)ph_journal(hub, &record);
+	ph_ballot_over(hub);
+	ph_log(hub, PH_LOG_INFO, "view %llu of the cluster, %u of %s needed",
+		(unsigned long long)number, ph_quorum_of(hub, view.size), text);
+	ph_plan_soon(hub, hub->set.settle_ms);
+}
+
+void ph_quorum_restore(struct ph_hub *hub, const struct ph_record *record)
+{
+	struct ph_view view;
+	if (record->kind == PH_RECORD_VIEW) {
+		if (record->epoch > hub->view.number && ph_quorum_read(record->text, &view))
+			use_view(hub, record->epoch, &view);
+		return;
+	}
+	hub->vote_view = record->epoch;
+	hub->promised = record->hash;
+	hub->accepted = record->revision;
+	free(hub->accepted_value);
+	hub->accepted_value = record->text ? ph_must(strdup(record->text)) : NULL;
+}
+
+void ph_quorum_free(struct ph_hub *hub)
+{
+	free(hub->view.names);
+	free(hub->ballot.value);
+	free(hub->ballot.yes);
+	free(hub->accepted_value);
+}
+
+/* ---- the lease */
+
+static int newest_first(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return x > y ? -1 : x < y;
+}
+
+/* When the heartbeat was sent with which a quorum, this node included, was complete; 0: never. */
+static uint64_t quorum_at(struct ph_hub *hub)
+{
+	uint32_t need = ph_quorum_of(hub, hub->view.size);
+	uint64_t *times = ph_out_alloc(hub, (hub->view.n + 1) * sizeof *times);
+	size_t n = 0;
+	if (!hub->view.number || !ph_quorum_has(&hub->view, &hub->set.node))
+		return 0;
+	times[n++] = hub->now_ms;
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (m->lease_at_ms && ph_quorum_has(&hub->view, &m->info.name))
+			times[n++] = m->lease_at_ms;
+	if (n < need)
+		return 0;
+	qsort(times, n, sizeof *times, newest_first);
+	return times[need - 1];
+}
+
+bool ph_lease_valid(const struct ph_hub *hub)
+{
+	return !ph_quorate(hub) || hub->now_ms < hub->lease_until_ms;
+}
+
+uint64_t ph_lease_until(const struct ph_hub *hub)
+{
+	return ph_quorate(hub) ? hub->lease_until_ms : UINT64_MAX;
+}
+
+int ph_hub_quorum(const struct ph_hub *hub)
+{
+	return ph_quorate(hub) ? hub->lease_held : -1;
+}
+
+/* Its claims are void, what is prepared is given up, what others may start is ended. */
+static void lose(struct ph_hub *hub)
+{
+	struct ph_target *t, *t_next;
+	struct ph_instance *i, *i_next;
+	uint64_t kill_ms = hub->lease_until_ms + hub->set.fence_grace_ms;
+	HASH_ITER (hh, hub->targets, t, t_next)
+		if (t->state < PH_TARGET_ACTIVATING)
+			ph_target_step(hub, t, PH_TARGET_IN_ABORT);
+	DL_FOREACH_SAFE(hub->instances, i, i_next)
+	{
+		if (i->spec->local || (i->target && i->target->state < PH_TARGET_ACTIVATING))
+			continue;
+		i->after = PH_AFTER_DISCARD;
+		if (i->state < PH_INSTANCE_STOPPING || i->state > PH_INSTANCE_REAPING)
+			ph_instance_step(hub, i, PH_INSTANCE_IN_STOP);
+		if (i->slot && i->state == PH_INSTANCE_STOPPING && i->kill_ms > kill_ms) {
+			i->kill_ms = kill_ms;
+			i->half_grace_ms = min_ms(i->half_grace_ms, hub->now_ms);
+			ph_timer_set(hub, &i->timer, i->half_grace_ms ? hub->now_ms : kill_ms);
+		}
+	}
+}
+
+static void tell_people(struct ph_hub *hub, bool held)
+{
+	hub->lease_held = held;
+	ph_emit(hub, held ? PH_EMIT_QUORUM_GAINED : PH_EMIT_QUORUM_LOST, NULL)->peer =
+		hub->set.node;
+	ph_plan_soon(hub, 0);
+}
+
+static void renew(struct ph_hub *hub)
+{
+	if (!ph_quorate(hub) || !hub->started)
+		return;
+	uint64_t at = quorum_at(hub);
+	if (at && at + hub->set.fence_after_ms > hub->lease_until_ms)
+		hub->lease_until_ms = at + hub->set.fence_after_ms;
+	bool valid = ph_lease_valid(hub);
+	if (valid && !hub->lease_held && at)
+		tell_people(hub, true);
+	if (valid)
+		return;
+	if (hub->lease_held)
+		tell_people(hub, false);
+	lose(hub); /* also what an earlier daemon of this node left running */
+}
+
+bool ph_fenced(const struct ph_hub *hub, const struct ph_name *name)
+{
+	const struct ph_settings *set = &hub->set;
+	uint64_t bound =
+		(set->fence_after_ms + set->fence_grace_ms) * FENCED_PERCENT / 100 + FENCED_MORE_MS;
+	const struct ph_member *m = ph_member_find(hub, name);
+	if (ph_is_self(hub, name))
+		return false;
+	if (m && m->state == PH_MEMBER_LEFT)
+		return true; /* its orderly end stopped them */
+	if (m && ph_member_live(m))
+		return false;
+	/* What an earlier daemon of this node echoed is not known: as if it had just done so. */
+	uint64_t last = m && m->told_at_ms ? m->told_at_ms : hub->started_ms;
+	uint64_t wait = m && m->state == PH_MEMBER_DEAD ? 0 : set->failure_timeout_ms;
+	return hub->now_ms >= last + (bound > wait ? bound : wait);
+}
+
+/* ---- what the view should be */
+
+static bool out_of_view(const struct ph_hub *hub, struct ph_member *m)
+{
+	if (m->state == PH_MEMBER_LEFT)
+		return true;
+	return hub->set.partition == PH_PARTITION_DYNAMIC_QUORUM && m->state == PH_MEMBER_DEAD &&
+	       hub->now_ms >= m->since_ms + hub->set.quorum_hold_ms;
+}
+
+static void copy_view(const struct ph_hub *hub, struct ph_view *next)
+{
+	*next = hub->view;
+	next->names = ph_must(calloc(hub->view.n + 1, sizeof *next->names));
+	if (hub->view.n)
+		memcpy(next->names, hub->view.names, hub->view.n * sizeof *next->names);
+}
+
+static void with(struct ph_view *next, const struct ph_name *name)
+{
+	next->names[next->n++] = *name;
+	if (next->size < next->n)
+		next->size = (uint32_t)next->n;
+	qsort(next->names, next->n, sizeof *next->names, by_name);
+}
+
+static void without(struct ph_view *next, const struct ph_name *name)
+{
+	size_t k = 0;
+	for (size_t i = 0; i < next->n; i++)
+		if (!ph_name_equal(&next->names[i], name))
+			next->names[k++] = next->names[i];
+	next->size -= (uint32_t)(next->n - k);
+	next->n = k;
+}
+
+/* One member comes or goes at a time. False: the view is as it should be. */
+static bool next_view(struct ph_hub *hub, struct ph_view *next)
+{
+	copy_view(hub, next);
+	if (hub->stopping && ph_quorum_has(&hub->view, &hub->set.node)) {
+		without(next, &hub->set.node);
+		return next->n > 0;
+	}
+	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
+		bool in = ph_quorum_has(&hub->view, &m->info.name);
+		if (!in && m->state == PH_MEMBER_ALIVE && hub->view.n < PH_NODES_MAX) {
+			with(next, &m->info.name);
+			return true;
+		}
+		if (in && out_of_view(hub, m) && hub->view.n > 1) {
+			without(next, &m->info.name);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The first view: this node, and those of `peers` that are here. */
+static bool first_view(struct ph_hub *hub, struct ph_view *next)
+{
+	size_t known = 0;
+	*next = (struct ph_view){
+		.names = ph_must(calloc(hub->set.n_peers + 1, sizeof(struct ph_name)))};
+	with(next, &hub->set.node);
+	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
+		if (m->view && ph_member_live(m))
+			return false; /* there is one already */
+		for (size_t i = 0; i < hub->set.n_peers; i++)
+			if (m->state == PH_MEMBER_ALIVE && known < hub->set.n_peers &&
+				strcmp(m->info.address, hub->set.peers[i]) == 0) {
+				with(next, &m->info.name);
+				known++;
+				break;
+			}
+	}
+	next->size = (uint32_t)hub->set.n_peers + 1;
+	return next->n >= ph_quorum_of(hub, next->size);
+}
+
+/* The first by name that is here proposes; another one only if it does not. */
+static bool my_turn(const struct ph_hub *hub)
+{
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (m->state == PH_MEMBER_ALIVE && strcmp(m->info.name.s, hub->set.node.s) < 0 &&
+			(!hub->view.number || ph_quorum_has(&hub->view, &m->info.name)))
+			return false;
+	return true;
+}
+
+static void look_at_view(struct ph_hub *hub)
+{
+	struct ph_view next;
+	bool in = !hub->view.number || ph_quorum_has(&hub->view, &hub->set.node);
+	if (hub->self_state != PH_MEMBER_ALIVE || hub->away || hub->bus_down || !in ||
+		hub->forgetful)
+		return;
+	bool other = hub->view.number ? next_view(hub, &next) : first_view(hub, &next);
+	if (!other) {
+		hub->want_ms = 0;
+	} else {
+		if (!hub->want_ms)
+			hub->want_ms = hub->now_ms;
+		if (my_turn(hub) || hub->stopping ||
+			hub->now_ms >= hub->want_ms + hub->set.failure_timeout_ms)
+			ph_ballot_want(hub, &next);
+	}
+	free(next.names);
+}
+
+bool ph_quorum_leaving(struct ph_hub *hub)
+{
+	if (!hub->leaving_ms)
+		hub->leaving_ms = hub->now_ms;
+	if (!ph_quorate(hub) || !ph_quorum_has(&hub->view, &hub->set.node) || hub->view.n < 2 ||
+		!hub->lease_held || hub->now_ms >= hub->leaving_ms + LEAVE_WAIT_MS)
+		return false;
+	look_at_view(hub);
+	return true;
+}
+
+void ph_quorum_start(struct ph_hub *hub)
+{
+	if (!ph_quorate(hub))
+		return;
+	hub->forgetful = hub->set.journal_lost;
+	hub->lease_until_ms = hub->set.lease_until_ms;
+	hub->lease_held = hub->lease_until_ms != 0; /* its end is news, though it was meanwhile */
+}
+
+void ph_quorum_beat(struct ph_hub *hub)
+{
+	if (!ph_quorate(hub) || !hub->started)
+		return;
+	renew(hub);
+	look_at_view(hub);
+	ph_ballot_beat(hub);
+	ph_grant_beat(hub);
+}
+
+void ph_quorum_heard(struct ph_hub *hub, const struct ph_member *member)
+{
+	renew(hub);
+	if (ph_quorate(hub) && member->view > hub->view.number)
+		ph_send(hub, &member->info.name, PH_B_VIEW_FETCH)->view = hub->view.number + 1;
+}
+
+static void send_view(struct ph_hub *hub, const struct ph_name *to)
+{
+	struct ph_bmsg *msg = ph_send(hub, to, PH_B_VIEW);
+	char *text = ph_quorum_text(&hub->view);
+	msg->view = hub->view.number;
+	msg->value = ph_out_text(hub, text);
+	free(text);
+}
+
+bool ph_quorum_same(struct ph_hub *hub, const struct ph_name *other, uint64_t number)
+{
+	if (!ph_quorate(hub) || number == hub->view.number)
+		return true;
+	if (number < hub->view.number)
+		send_view(hub, other);
+	else
+		ph_send(hub, other, PH_B_VIEW_FETCH)->view = hub->view.number + 1;
+	return false;
+}
+
+void ph_quorum_message(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	if (msg->kind == PH_B_VIEW)
+		ph_quorum_take(hub, msg->view, msg->value);
+	else if (hub->view.number)
+		send_view(hub, &msg->from);
+}

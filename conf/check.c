@@ -237,6 +237,27 @@ static void check_fence(struct ph_conf_loader *ld, struct ph_conf *conf)
 			conf->cluster.fence_after_ms, grace, failure);
 }
 
+/* What a quorum strategy needs, and what only one of them has. */
+static void check_partition(struct ph_conf_loader *ld, struct ph_conf *conf)
+{
+	enum ph_conf_partition strategy = conf->cluster.partition;
+	bool dynamic = strategy == PH_CONF_PARTITION_DYNAMIC_QUORUM;
+	static const char *const only = "only the strategy '%s' has it";
+	/* The defaults are no news: -T prints them. */
+	if (strategy != PH_CONF_PARTITION_STATIC_QUORUM && is_set(conf, "cluster.partition.size"))
+		complain(ld, conf, "cluster.partition.size", only, "static-quorum");
+	if (!dynamic && conf->cluster.quorum_percent != 51)
+		complain(ld, conf, "cluster.partition.percent", only, "dynamic-quorum");
+	if (!dynamic && conf->cluster.quorum_hold_ms != 30000)
+		complain(ld, conf, "cluster.partition.hold", only, "dynamic-quorum");
+	if (strategy == PH_CONF_PARTITION_STATIC_QUORUM && !is_set(conf, "cluster.partition.size"))
+		complain(ld, conf, "cluster.partition.strategy",
+			"static-quorum needs cluster.partition.size");
+	if (strategy != PH_CONF_PARTITION_DIVERGENCE && !conf->cluster.listen &&
+		!is_set(conf, "cluster.listen"))
+		complain(ld, conf, "cluster.partition.strategy", "cluster.listen is missing");
+}
+
 static void check_seal(struct ph_conf_loader *ld, struct ph_conf *conf)
 {
 	if (is_set(conf, "cluster.key_file"))
@@ -282,6 +303,7 @@ int ph_conf_check_daemon(struct ph_conf_loader *ld, struct ph_conf *conf)
 	if (rc < 0)
 		return rc;
 	check_fence(ld, conf);
+	check_partition(ld, conf);
 	check_seal(ld, conf);
 	check_key_file(ld, conf);
 	check_control(ld, conf);

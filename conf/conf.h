@@ -37,8 +37,11 @@ enum ph_conf_seal {
 enum ph_conf_coordination {
 	PH_CONF_COORDINATION_BUS
 };
-enum ph_conf_partition {
-	PH_CONF_PARTITION_DIVERGENCE
+enum ph_conf_partition { /* in the order of enum ph_partition */
+	PH_CONF_PARTITION_DIVERGENCE,
+	PH_CONF_PARTITION_STATIC_QUORUM,
+	PH_CONF_PARTITION_DYNAMIC_QUORUM,
+	PH_CONF_PARTITION_MAJORITY
 };
 enum ph_conf_synchronization {
 	PH_CONF_SYNCHRONIZATION_BROADCAST
@@ -182,6 +185,8 @@ struct ph_conf {
 		uint32_t migrations_max;
 		enum ph_conf_coordination coordination;
 		enum ph_conf_partition partition;
+		uint32_t quorum_size, quorum_percent;
+		uint64_t quorum_hold_ms;
 		enum ph_conf_synchronization synchronization;
 		uint64_t synchronization_interval_ms;
 	} cluster;

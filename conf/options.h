@@ -68,12 +68,14 @@
 	NOT("cluster.etcd.endpoints", LIST, NO, NULL, NULL, "addresses of etcd")                   \
 	NOT("cluster.etcd.ttl", DURATION, NO, "5s", NULL, "time to live of a lease in etcd")       \
 	OPT("cluster.partition.strategy", ENUM, cluster.partition, "divergence", 0, 0,             \
-	    "divergence|!static-quorum|!dynamic-quorum|!majority", PLAIN,                          \
+	    "divergence|static-quorum|dynamic-quorum|majority", PLAIN,                             \
 	    "what the parts of a cut network do")                                                  \
-	NOT("cluster.partition.size", COUNT, NO, NULL, NULL, "nodes of a static quorum")           \
-	NOT("cluster.partition.percent", PERCENT, NO, NULL, NULL, "part of a dynamic quorum")      \
-	NOT("cluster.partition.hold", DURATION, NO, NULL, NULL,                                    \
-	    "a dynamic quorum shrinks after it")                                                   \
+	OPT("cluster.partition.size", COUNT, cluster.quorum_size, NULL, 1, 1024, NULL, PLAIN,      \
+	    "nodes of a static quorum; never fewer than a majority of the view")                   \
+	OPT("cluster.partition.percent", PERCENT, cluster.quorum_percent, "51%", 1, 100, NULL,     \
+	    PLAIN, "part of the view that a dynamic quorum is; never less than a majority")        \
+	OPT("cluster.partition.hold", DURATION, cluster.quorum_hold_ms, "30s", 1000, PH_CONF_DAY,  \
+	    NULL, PLAIN, "a dynamic quorum forgets a dead node after it")                     \
 	OPT("cluster.synchronization.strategy", ENUM, cluster.synchronization, "broadcast", 0, 0,  \
 	    "broadcast|!gossip", PLAIN, "how changes of the registry travel")                      \
 	OPT("cluster.synchronization.interval", DURATION, cluster.synchronization_interval_ms,     \

@@ -155,6 +155,16 @@ START_TEST(test_sentences)
 			"transient, temporary, did you mean 'permanent'?"},
 		{"cluster: {coordination: {etcd: {endpoints: [a]}}}",
 			"1:25: cluster.coordination: 'etcd' is not available in this version"},
+		{"cluster: {partition: {strategy: majority}}",
+			"1:23: cluster.partition.strategy: cluster.listen is missing"},
+		{"cluster: {listen: 'tcp://127.0.0.1:1', partition: {strategy: static-quorum}}",
+			"1:52: cluster.partition.strategy: static-quorum needs "
+			"cluster.partition.size"},
+		{"cluster: {partition: {percent: 60%}}",
+			"1:23: cluster.partition.percent: only the strategy 'dynamic-quorum' has "
+			"it"},
+		{"cluster: {partition: {size: 2}}",
+			"1:23: cluster.partition.size: only the strategy 'static-quorum' has it"},
 		{"cluster: {orphans: stop}",
 			"1:11: cluster.orphans: not available in this version"},
 		{"children: {web: {command: []}}", "1:27: children.web.command: the list is empty"},

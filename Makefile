@@ -101,8 +101,10 @@ tested: $(TESTED)
 # ---- tests: each step builds in parallel, then runs in order
 SUB = +@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 RUN_UNIT = CK_FORK=$(CK_FORK) tests/check/unit.sh $(UNIT)
-RUN_SIM = $(B)/sim $(if $(SEED),--seeds $(SEED)..$(SEED),--seeds $(SEEDS)) \
-	$(if $(NODES),--nodes $(NODES)) $(if $(TRACE),--trace)
+RUN_SIM = set -e; for partition in $(or $(PARTITION),divergence majority dynamic-quorum); do \
+	echo "sim: $$partition"; $(B)/sim --partition $$partition \
+	$(if $(SEED),--seeds $(SEED)..$(SEED),--seeds $(SEEDS)) \
+	$(if $(NODES),--nodes $(NODES)) $(if $(TRACE),--trace); done
 PYTEST = PYTHONDONTWRITEBYTECODE=1 PROCHUB_BUILD=$(abspath $(B)) \
 	PYTHONPATH=$(abspath tests/check) $(PYTHON) -m pytest -q -p no:cacheprovider -p noskip
 
@@ -125,7 +127,7 @@ check-all: ## check, and: sanitizers, clang, lint
 	$(SUB) CC=clang VARIANT=clang tested
 	+@$(MAKE) --no-print-directory asan
 	+@$(MAKE) --no-print-directory check
-sim: ## the simulator alone: SEEDS=1..2000, or SEED=7 NODES=3 TRACE=1
+sim: ## the simulator alone: SEEDS=1..2000, or SEED=7 NODES=3 TRACE=1 PARTITION=majority
 	$(SUB) $(B)/sim
 	@$(RUN_SIM)
 e2e: ## the end-to-end tests alone

@@ -147,6 +147,8 @@ static void act_emit(struct sim_node *node, const struct ph_action *action)
 			emit->text ? emit->text : "");
 	if (emit->kind == PH_EMIT_MIGRATION_ABORTED)
 		sim_check_aborted(node, emit);
+	else if (emit->kind == PH_EMIT_QUORUM_LOST)
+		node->sim->fenced = true;
 	else if (emit->kind == PH_EMIT_NODE_DEAD)
 		sim_check_verdict(node, emit);
 	else if (emit->kind == PH_EMIT_NODE_JOINED && ph_name_equal(&emit->peer, &node->name))
@@ -247,6 +249,8 @@ static const struct ph_key *key_of(struct sim_node *node, const struct ph_action
 		return &action->spawn->key;
 	if (action->kind == PH_ACT_JOURNAL)
 		return &action->record->key;
+	if (action->kind == PH_ACT_SEND && action->message->n_claims)
+		return &action->message->claims[0].key;
 	if (action->kind == PH_ACT_SEND)
 		return &action->message->key;
 	if (action->kind != PH_ACT_TELL && action->kind != PH_ACT_SIGNAL &&

@@ -33,6 +33,12 @@ struct sim_mig *sim_mig_of(struct sim *sim, const struct ph_id *id)
 
 /* ---- epochs, owners ---- */
 
+/* With a quorum strategy a wrong verdict excuses nothing. */
+static bool sure(const struct sim *sim)
+{
+	return !sim->false_verdict || sim->opt.partition;
+}
+
 /* Are the journals lost, and those gone, that knew how high the epochs were? */
 static bool nobody_knows(const struct sim *sim)
 {
@@ -56,7 +62,7 @@ void sim_check_epoch(struct sim_proc *proc)
 	} else if (proc->epoch == key->max_epoch && proc->node->no != key->max_epoch_node) {
 		sim_fail(sim, KEY_FORMAT " was active at epoch " EPOCH_FORMAT " on two nodes",
 			KEY_ARGS(key), EPOCH_ARGS(proc->epoch));
-	} else if (proc->epoch < key->max_epoch && !sim->false_verdict) {
+	} else if (proc->epoch < key->max_epoch && sure(sim)) {
 		sim_fail(sim,
 			"pid %u of " KEY_FORMAT " became active at epoch " EPOCH_FORMAT
 			" after " EPOCH_FORMAT,
@@ -102,17 +108,17 @@ void sim_check_serving(struct sim_proc *proc)
 		if (other->epoch == proc->epoch)
 			sim_fail(sim, "pids %u and %u of " KEY_FORMAT " serve at the same epoch",
 				other->pid, proc->pid, KEY_ARGS(key));
-		else if (!sim->false_verdict)
+		else if (sure(sim))
 			sim_fail(sim, "pids %u and %u of " KEY_FORMAT " serve at the same time",
 				other->pid, proc->pid, KEY_ARGS(key));
 	}
-	if (proc->epoch < key->max_epoch && !sim->false_verdict && !nobody_knows(sim))
+	if (proc->epoch < key->max_epoch && sure(sim) && !nobody_knows(sim))
 		sim_fail(sim,
 			"pid %u of " KEY_FORMAT " serves at epoch " EPOCH_FORMAT
 			" after " EPOCH_FORMAT,
 			proc->pid, KEY_ARGS(key), EPOCH_ARGS(proc->epoch),
 			EPOCH_ARGS(key->max_epoch));
-	if (!sim->false_verdict)
+	if (sure(sim))
 		sim_check_state(proc);
 }
 
@@ -170,7 +176,7 @@ static bool excused(const struct sim_proc *proc)
 	struct sim *sim = proc->sim;
 	struct sim_mig *mig = sim_mig_of(sim, &proc->id);
 	if (proc->node->shutting || proc->key->stopped_by_order || proc->misbehaves ||
-		sim->false_verdict || sim->lax || proc->key->def->traits.deaf)
+		sim->false_verdict || sim->fenced || sim->lax || proc->key->def->traits.deaf)
 		return true;
 	/* What N had before `prepared` was synced binds nobody. */
 	return proc->role == PH_ROLE_STANDBY && mig && mig->old && !mig->old->alive &&

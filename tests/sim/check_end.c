@@ -85,7 +85,7 @@ static bool key_rests(struct sim *sim, struct sim_key *key)
 {
 	struct look first = {.owned = 0};
 	bool any = false;
-	if (all_drained(sim))
+	if (all_drained(sim) || !sim_check_quorate(sim))
 		return true;
 	for (unsigned i = 0; i < sim->n_nodes; i++) {
 		struct sim_node *node = &sim->nodes[i];
@@ -156,16 +156,16 @@ static bool node_rests(struct sim *sim, struct sim_node *node)
 	if (!ph_hub_joined(node->hub))
 		return no("%s has not joined", node->name.s);
 	ph_hub_migrations(node->hub, sim_node_ms(node), see_migration, &look);
-	if (look.runs)
+	if (look.runs && sim_check_quorate(sim))
 		return no("%s knows a migration of %s/%u from %s that still runs", node->name.s,
 			look.running.key.child.s, look.running.key.instance, look.running.from.s);
 	if (look.done > sim->migrations_done)
 		sim->migrations_done = look.done;
 	ph_hub_count(node->hub, &counts);
-	if (counts.claims || counts.orders)
+	if (sim_check_quorate(sim) && (counts.claims || counts.orders))
 		return no("%s has %zu claims and %zu orders", node->name.s, counts.claims,
 			counts.orders);
-	if (!sim->never_back && (counts.sources || counts.targets))
+	if (!sim->never_back && sim_check_quorate(sim) && (counts.sources || counts.targets))
 		return no("%s keeps %zu sources and %zu targets", node->name.s, counts.sources,
 			counts.targets);
 	return true;
@@ -212,7 +212,7 @@ static void last_look(struct sim *sim)
 	for (struct sim_proc *p = sim->procs; p && !sim->false_verdict; p = p->next)
 		if (p->serving && (p->key->def->traits.caps & PH_CAP_HANDOVER))
 			sim_check_state(p);
-	if (all_drained(sim) || nobody_left(sim))
+	if (all_drained(sim) || nobody_left(sim) || !sim_check_quorate(sim))
 		return;
 	for (unsigned i = 0; i < sim->n_keys; i++)
 		if (!ready_unheard(sim, &sim->keys[i]) &&

@@ -88,6 +88,7 @@ struct sim_letter *sim_letter_new(struct sim *sim, const struct ph_bmsg *msg)
 		copy(letter, msg->migrations, msg->n_migrations * sizeof *msg->migrations);
 	letter->msg.claims = copy(letter, msg->claims, msg->n_claims * sizeof *msg->claims);
 	letter->msg.meta = text(letter, msg->meta);
+	letter->msg.value = text(letter, msg->value);
 	return letter;
 }
 

@@ -81,9 +81,14 @@ static void do_crash(struct sim *sim, struct sim_deed *deed)
 	struct sim_node *node = &sim->nodes[deed->node];
 	if (!node->hub || node->crash_in >= 0)
 		return;
-	sim->lax |= deed->kind == DEED_JOURNAL_LOST;
 	node->crash = *deed;
-	if (!deed->x && sim->never_back) /* one that never comes back is enough */
+	/* A second lost journal, or one beside a node that is gone, may leave no quorum for ever.
+	 */
+	if (deed->kind == DEED_JOURNAL_LOST && sim->opt.partition && (sim->lax || sim->never_back))
+		node->crash.kind = DEED_DAEMON_CRASH;
+	sim->lax |= node->crash.kind == DEED_JOURNAL_LOST;
+	/* One that never comes back is enough; with a lost journal, none. */
+	if (!deed->x && (sim->never_back || (sim->opt.partition && sim->lax)))
 		node->crash.x = 3000;
 	node->crash_in = (int)deed->k;
 }
@@ -147,6 +152,20 @@ static void do_cut(struct sim *sim, struct sim_deed *deed)
 	sim->nodes[a].calm_us = sim->nodes[b].calm_us = until_us;
 }
 
+static void do_split(struct sim *sim, struct sim_deed *deed)
+{
+	uint64_t until_us = sim->now_us + deed->x * MS;
+	sim->fired++;
+	for (unsigned a = 0; a < sim->n_nodes; a++)
+		for (unsigned b = 0; b < sim->n_nodes; b++) {
+			bool out = deed->k >> a & 1, in = deed->k >> b & 1;
+			if (out == in || (in && deed->x % 2))
+				continue;
+			sim->cut_us[a][b] = until_us;
+			sim->nodes[a].calm_us = sim->nodes[b].calm_us = until_us;
+		}
+}
+
 static void do_hang_up(struct sim *sim, struct sim_deed *deed)
 {
 	for (struct sim_proc *p = sim->procs; p; p = p->next) {
@@ -186,6 +205,7 @@ static void (*const deeds[DEED_COUNT])(struct sim *, struct sim_deed *) = {
 	[DEED_SUSPEND] = do_suspend,
 	[DEED_CUT] = do_cut,
 	[DEED_CUT_ONE_WAY] = do_cut,
+	[DEED_SPLIT] = do_split,
 	[DEED_HANG_UP] = do_hang_up,
 	[DEED_STREAM_BREAK] = do_stream,
 	[DEED_DISK_FAIL] = do_disk,

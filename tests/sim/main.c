@@ -15,6 +15,7 @@
 static const char usage[] =
 	"usage: sim [--seed N | --seeds FIRST..LAST | --list FILE] [--nodes 2..5] [--children N] "
 	"[--trace]\n"
+	"           [--partition divergence|static-quorum|dynamic-quorum|majority]\n"
 	"           [--story join|cold|drain|move|crash|mixed] [--faults MASK] [--shrink] "
 	"[--twice]\n"
 	"  --faults MASK  only those faults of the plan whose bit is set (hexadecimal)\n"
@@ -247,6 +248,18 @@ static bool story(const char *text, struct args *args)
 	return false;
 }
 
+static bool partition(const char *text, struct args *args)
+{
+	static const char *const words[] = {
+		"divergence", "static-quorum", "dynamic-quorum", "majority"};
+	for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (strcmp(text, words[i]) == 0) {
+			args->opt.partition = (enum ph_partition)i;
+			return true;
+		}
+	return false;
+}
+
 static bool take(struct args *args, int c)
 {
 	uint64_t v = 0;
@@ -267,6 +280,8 @@ static bool take(struct args *args, int c)
 		ok = number(optarg, 1, SIM_KEYS, &v);
 		args->opt.children = (unsigned)v;
 		return ok;
+	case 'p':
+		return partition(optarg, args);
 	case 'y':
 		return story(optarg, args);
 	case 'f':
@@ -291,7 +306,8 @@ int main(int argc, char **argv)
 	static const struct option options[] = {{"seed", 1, NULL, 's'}, {"seeds", 1, NULL, 'r'},
 		{"nodes", 1, NULL, 'n'}, {"children", 1, NULL, 'c'}, {"trace", 0, NULL, 't'},
 		{"story", 1, NULL, 'y'}, {"faults", 1, NULL, 'f'}, {"shrink", 0, NULL, 'k'},
-		{"list", 1, NULL, 'l'}, {"twice", 0, NULL, '2'}, {NULL, 0, NULL, 0}};
+		{"list", 1, NULL, 'l'}, {"partition", 1, NULL, 'p'}, {"twice", 0, NULL, '2'},
+		{NULL, 0, NULL, 0}};
 	struct args args = {
 		.opt = {.story = -1, .fault_mask = UINT64_MAX}, .first = 1, .last = 100};
 	int c;

@@ -159,6 +159,7 @@ void sim_node_step(struct sim_node *node, const struct ph_event *event)
 	}
 	if (sim->failed)
 		return;
+	sim_fence_lease(node, ph_lease_until(node->hub));
 	if (touched && !node->starting) /* at the end of the turn: a crash within it finds the file
 					   of the last one */
 		sim_node_see(node);
@@ -388,6 +389,13 @@ static void make_hub(struct sim_node *node)
 		.drain_on_stop = sim->seed % 2,
 		.accept_any = true,
 		.journal_lost = node->disk.lost,
+		.partition = sim->opt.partition,
+		.quorum_size = sim->n_nodes / 2 + 1,
+		.quorum_percent = 51,
+		.quorum_hold_ms = 3000,
+		.fence_after_ms = 3000,
+		.fence_grace_ms = 1000,
+		.lease_until_ms = node->lease_ms,
 		.journal_writable = true};
 	node->incarnation = node->incarnation + 1 > wall_ms ? node->incarnation + 1 : wall_ms;
 	set.incarnation = node->incarnation;

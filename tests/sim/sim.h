@@ -52,6 +52,7 @@ enum sim_story {
 	X(SUSPEND, true) /* the daemon does not run for `x` ms */ \
 	X(CUT, true)	 /* both ways, for `x` ms */ \
 	X(CUT_ONE_WAY, true) \
+	X(SPLIT, true)	 /* the nodes of mask `k` from the others, for `x` ms; odd `x`: one way */ \
 	X(HANG_UP, true) /* the control connection of a key's process breaks */ \
 	X(STREAM_BREAK, true) \
 	X(DISK_FAIL, true)
@@ -79,6 +80,7 @@ struct sim_options {
 	int story;		  /* -1: by seed */
 	bool trace, faultless_only;
 	uint64_t fault_mask;
+	enum ph_partition partition;
 };
 
 /* ---- the world ---- */
@@ -219,6 +221,8 @@ struct sim_node {
 	unsigned n_peers;
 	const char *peers[SIM_NODES];
 	uint64_t tick_us;
+	uint64_t lease_ms; /* as its fence knows it */
+	bool fence_armed;
 	uint64_t calm_us; /* last moment at which something was wrong with it */
 };
 
@@ -280,6 +284,7 @@ struct sim {
 	uint64_t last_ticket;
 	unsigned open_answers, bad_answers;
 	bool false_verdict, healing, never_back;
+	bool fenced;		/* workers were ended because a lease was lost */
 	bool lax;		/* a journal was lost or failed: only what serves is sure */
 	unsigned journals_lost; /* twice: epochs raised after the first are forgotten as well */
 	unsigned fired;		/* faults */
@@ -323,6 +328,9 @@ struct sim_node *sim_node_named(struct sim *sim, const struct ph_name *name);
 uint64_t sim_node_ms(const struct sim_node *node);
 void sim_node_see(struct sim_node *node); /* writes the state file */
 const struct ph_spec *sim_specs(struct sim *sim, unsigned i);
+
+/* ---- fence.c ---- */
+void sim_fence_lease(struct sim_node *node, uint64_t until_ms);
 
 /* ---- act.c: one action ---- */
 void sim_act(struct sim_node *node, const struct ph_action *action);
@@ -394,7 +402,8 @@ void sim_check_verdict(struct sim_node *node, const struct ph_emit *emit);
 void sim_check_joined(struct sim_node *node);
 void sim_check_state(struct sim_proc *proc);
 struct sim_mig *sim_mig_of(struct sim *sim, const struct ph_id *id);
-void sim_check_end(struct sim *sim); /* polls until all is well or the time is over */
+void sim_check_end(struct sim *sim);	       /* polls until all is well or the time is over */
+bool sim_check_quorate(const struct sim *sim); /* enough of the view live to have a quorum */
 bool sim_check_placed(struct sim_node *node, char *why, size_t size);
 
 /* ---- story.c, deed.c ---- */

@@ -132,6 +132,8 @@ static void make_nodes(struct sim *sim)
 {
 	bool all = sim_chance(sim, 70);
 	sim->n_nodes = sim->opt.nodes ? sim->opt.nodes : (unsigned)sim_between(sim, 2, 4);
+	if (sim->opt.partition) /* two of two are a quorum, and show little */
+		sim->n_nodes += !sim->opt.nodes;
 	for (unsigned i = 0; i < sim->n_nodes; i++) {
 		struct sim_node *node = &sim->nodes[i];
 		node->sim = sim;
@@ -246,6 +248,11 @@ static void add_faults(struct sim *sim, unsigned n)
 		deed->x = span_of(sim, kind);
 		if (sim_chance(sim, 75))
 			deed->when = any_message(sim);
+		if (sim->opt.partition && sim_chance(sim, 50)) {
+			deed->kind = DEED_SPLIT;
+			deed->k = (unsigned)sim_between(sim, 1, (1u << sim->n_nodes) - 2);
+			deed->x = sim_between(sim, 1000, 16000);
+		}
 	}
 }
 

@@ -175,6 +175,13 @@ static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 		.accept_any = true,
 		.journal = n->journal,
 		.journal_writable = true,
+		.partition = w->partition,
+		.quorum_size = w->quorum_size,
+		.quorum_percent = w->quorum_percent,
+		.quorum_hold_ms = 10000,
+		.fence_after_ms = 3000,
+		.fence_grace_ms = 1000,
+		.lease_until_ms = w->lease_until_ms,
 		.seed = node + 17 + n->incarnation * 1000};
 	for (unsigned i = 0; i < w->n_nodes && set.n_peers < n->n_peers; i++)
 		if (i != node)

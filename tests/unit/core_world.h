@@ -146,6 +146,9 @@ struct world {
 	bool trace, look;    /* look: somebody may have begun to serve */
 	bool double_allowed; /* a false verdict or an overlap: two may serve */
 	unsigned steps;
+	enum ph_partition partition;
+	uint32_t quorum_size, quorum_percent;
+	uint64_t lease_until_ms; /* what a restarted daemon knows of its lease */
 
 	/* hooks; NULL: nothing special */
 	bool (*pass)(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg);
@@ -216,6 +219,7 @@ static inline const struct ph_bmsg *w_letter(struct world *w, const struct ph_bm
 	msg->claims = w_copy(w, from->claims, from->n_claims * sizeof *from->claims);
 	msg->self.labels = w_text(w, from->self.labels);
 	msg->meta = w_text(w, from->meta);
+	msg->value = w_text(w, from->value);
 	return msg;
 }
 

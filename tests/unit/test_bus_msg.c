@@ -30,7 +30,8 @@ static const struct ph_echo echoes[] = {
 		.sequence = 77,
 		.age_ms = UINT64_MAX,
 		.have = UINT64_MAX - 1,
-		.suspect = true},
+		.suspect = true,
+		.withheld = true},
 	{.name = {"b"}},
 };
 
@@ -83,6 +84,7 @@ static const struct ph_claim_line claims[] = {
 		.basis = PH_CLAIM_TAKEBACK,
 		.node = {"b"},
 		.id = {{1}},
+		.rests_on = {"a"},
 		.verdict = PH_VERDICT_REFUSED,
 		.seen = 8,
 		.stopped_by_wish = true},
@@ -125,6 +127,10 @@ static struct ph_bmsg full(enum ph_bkind kind)
 		.format = "json",
 		.format_version = 3,
 		.age_ms = 1234,
+		.view = 41,
+		.ballot = PH_EPOCH_LIMIT - 1,
+		.accepted = 42,
+		.value = "3 a,b",
 		.frame = "00ff",
 		.passed_on = true,
 		.bytes_estimate = 4096,

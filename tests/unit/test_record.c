@@ -17,6 +17,10 @@ static struct ph_record full(enum ph_record_kind kind)
 		.hash = UINT64_MAX,
 		.peer = {"b"},
 		.stopped_by_wish = true,
+		.granted = 78,
+		.to = {"c"},
+		.by = {"d"},
+		.past = {"e"},
 		.asked = true,
 		.overlap = true,
 		.ok = true,
@@ -62,6 +66,14 @@ START_TEST(test_fields)
 	r = through(PH_RECORD_SEEN, &doc);
 	ck_assert(ph_key_equal(&r.key, &want.key) && r.epoch == want.epoch && r.stopped_by_wish);
 	ck_assert_str_eq(r.peer.s, "b");
+	ck_assert_uint_eq(r.granted, 78);
+	ck_assert_str_eq(r.to.s, "c");
+	ck_assert_str_eq(r.by.s, "d");
+	ck_assert_str_eq(r.past.s, "e");
+	ph_doc_free(doc);
+	r = through(PH_RECORD_BALLOT, &doc);
+	ck_assert(r.epoch == want.epoch && r.hash == UINT64_MAX && r.revision == 77);
+	ck_assert_str_eq(r.text, want.text);
 	ph_doc_free(doc);
 	r = through(PH_RECORD_SPEC, &doc);
 	ck_assert_str_eq(r.text, want.text);

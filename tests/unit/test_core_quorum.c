@@ -1,0 +1,546 @@
+/* Views, leases and grants of the quorum strategies; that two never serve, core_rules.h watches. */
+#include "core_world.h"
+
+static struct world *majority(unsigned n_nodes)
+{
+	struct world *w = w_new(n_nodes);
+	w->partition = PH_PARTITION_MAJORITY;
+	w_declare_all(w, w_def(w, "room", "1"));
+	w->defs[0].spec.instances = 6;
+	return w;
+}
+
+static void cut_off(struct world *w, unsigned node, bool cut)
+{
+	for (unsigned i = 0; i < w->n_nodes; i++)
+		if (i != node)
+			w->cut[node][i] = w->cut[i][node] = cut;
+}
+
+static const struct ph_view *view(struct world *w, unsigned node)
+{
+	return &w->nodes[node].hub->view;
+}
+
+static unsigned served(struct world *w, unsigned node)
+{
+	unsigned n = 0;
+	for (size_t i = 0; i < w->n_procs; i++)
+		n += w_serves(&w->procs[i]) && (node == W_NODES || w->procs[i].node == node);
+	return n;
+}
+
+/* ---- the pure parts */
+
+START_TEST(texts)
+{
+	static const char *const bad[] = {NULL, "", "a", "0 a", "1", "1 ", "2 a,", "2 a,,b",
+		"1 a,b", "9999 a", "-1 a", "2 ,a"};
+	struct ph_view v;
+	ck_assert(ph_quorum_read("3 b,a", &v));
+	ck_assert_uint_eq(v.size, 3);
+	ck_assert_uint_eq(v.n, 2);
+	struct ph_name a = ph_name_of("a"), c = ph_name_of("c");
+	ck_assert(ph_quorum_has(&v, &a) && !ph_quorum_has(&v, &c));
+	char *text = ph_quorum_text(&v);
+	ck_assert_str_eq(text, "3 a,b");
+	free(text);
+	free(v.names);
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		ck_assert_msg(!ph_quorum_read(bad[i], &v), "'%s' is no view", bad[i]);
+}
+END_TEST
+
+START_TEST(sizes)
+{
+	static const struct {
+		enum ph_partition partition;
+		uint32_t least, size, want;
+	} rows[] = {
+		{PH_PARTITION_MAJORITY, 0, 1, 1},
+		{PH_PARTITION_MAJORITY, 0, 2, 2},
+		{PH_PARTITION_MAJORITY, 0, 3, 2},
+		{PH_PARTITION_MAJORITY, 0, 4, 3},
+		{PH_PARTITION_MAJORITY, 0, 5, 3},
+		{PH_PARTITION_STATIC_QUORUM, 1, 5, 3}, /* never less than a majority */
+		{PH_PARTITION_STATIC_QUORUM, 4, 5, 4},
+		{PH_PARTITION_STATIC_QUORUM, 4, 3, 4}, /* out of reach: nothing runs */
+		{PH_PARTITION_DYNAMIC_QUORUM, 30, 5, 3},
+		{PH_PARTITION_DYNAMIC_QUORUM, 80, 5, 4},
+		{PH_PARTITION_DYNAMIC_QUORUM, 81, 5, 5},
+	};
+	struct world *w = majority(3);
+	w_start(w, 0);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct ph_settings *set = &w->nodes[0].hub->set;
+		set->partition = rows[i].partition;
+		set->quorum_size = set->quorum_percent = rows[i].least;
+		ck_assert_uint_eq(ph_quorum_of(w->nodes[0].hub, rows[i].size), rows[i].want);
+	}
+	w_free(w);
+}
+END_TEST
+
+/* ---- the view */
+
+START_TEST(first_view)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 6000);
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_uint_eq(view(w, i)->n, 3);
+		ck_assert_uint_eq(view(w, i)->size, 3);
+		ck_assert_uint_eq(view(w, i)->number, view(w, 0)->number);
+		ck_assert_int_eq(ph_hub_quorum(w->nodes[i].hub), 1);
+	}
+	ck_assert_uint_eq(served(w, W_NODES), 6);
+	w_free(w);
+}
+END_TEST
+
+/* Two of the three that `peers` speaks of are enough; one is not, however long it waits. */
+START_TEST(a_part_of_peers)
+{
+	struct world *w = majority(3);
+	w_start(w, 0);
+	w_run(w, 60000);
+	ck_assert_uint_eq(view(w, 0)->number, 0);
+	ck_assert_uint_eq(w->n_procs, 0);
+	ck_assert_int_eq(ph_hub_quorum(w->nodes[0].hub), 0);
+	w_start(w, 1);
+	w_run(w, 9000);
+	ck_assert_uint_eq(view(w, 1)->size, 3);
+	ck_assert_uint_eq(served(w, W_NODES), 6);
+	w_start(w, 2);
+	w_run(w, 9000);
+	ck_assert_uint_eq(view(w, 0)->n, 3);
+	ck_assert_uint_eq(view(w, 2)->number, view(w, 0)->number);
+	w_free(w);
+}
+END_TEST
+
+/* A view of three never becomes one of six: what is missing of it is filled up. */
+START_TEST(an_orderly_end_leaves_the_view)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 5000);
+	(void)w_push(w, 2, PH_EV_SHUTDOWN);
+	w_run(w, 8000);
+	ck_assert(w->nodes[2].exited);
+	ck_assert_uint_eq(view(w, 0)->n, 2);
+	ck_assert_uint_eq(view(w, 0)->size, 2);
+	ck_assert_uint_eq(served(w, W_NODES), 6);
+	w_start(w, 2);
+	w_run(w, 8000);
+	ck_assert_uint_eq(view(w, 0)->n, 3);
+	ck_assert_uint_eq(view(w, 2)->n, 3);
+	ck_assert_int_eq(ph_hub_quorum(w->nodes[2].hub), 1);
+	w_free(w);
+}
+END_TEST
+
+/* A dead one stays in the view; a dynamic quorum forgets it after `hold`, and then lives with one
+ * less. */
+START_TEST(the_dead_stay_or_go)
+{
+	struct world *w = majority(3);
+	w->partition = _i ? PH_PARTITION_DYNAMIC_QUORUM : PH_PARTITION_MAJORITY;
+	w->quorum_percent = 51;
+	w_start_all(w);
+	w_run(w, 5000);
+	w_power_off(w, 2);
+	w_run(w, 12000);
+	ck_assert_uint_eq(view(w, 0)->size, 3);
+	w_run(w, 10000);
+	ck_assert_uint_eq(view(w, 0)->size, _i ? 2 : 3);
+	ck_assert_uint_eq(served(w, W_NODES), 6);
+	w_free(w);
+}
+END_TEST
+
+static bool no_proposals(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)to;
+	return msg->kind != PH_B_VIEW_PROPOSE || from != 0 || w->arg;
+}
+
+/* What one member has accepted is taken over by whoever proposes next. */
+START_TEST(a_ballot_is_finished_by_another)
+{
+	struct world *w = majority(3);
+	struct ph_view next;
+	w_start_all(w);
+	w_run(w, 5000);
+	uint64_t number = view(w, 1)->number;
+	struct ph_hub *c = w->nodes[2].hub;
+	/* c has accepted that a is out, and nobody else has heard of it. */
+	c->vote_view = number + 1;
+	c->promised = c->accepted = ph_epoch_make(900, 1);
+	c->accepted_value = strdup("2 b,c");
+	ck_assert(ph_quorum_read("3 a,b,c", &next));
+	ph_out_begin(w->nodes[1].hub);
+	w->nodes[1].hub->ballots = 1000;
+	ph_ballot_want(w->nodes[1].hub, &next);
+	struct ph_actions actions;
+	ph_out_end(w->nodes[1].hub, &actions);
+	w->cut[0][1] = true; /* so that c is in the quorum */
+	for (size_t i = 0; i < actions.n; i++)
+		w_act(w, 1, &actions.items[i]);
+	w_drain(w);
+	ck_assert_uint_eq(view(w, 1)->number, number + 1);
+	ck_assert_uint_eq(view(w, 1)->n, 2);
+	ck_assert_uint_eq(view(w, 2)->n, 2);
+	free(next.names);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(another_one_proposes_where_the_first_does_not)
+{
+	struct world *w = majority(3);
+	w->pass = no_proposals;
+	w_start_all(w);
+	w_run(w, 20000);
+	ck_assert_uint_eq(served(w, W_NODES), 6);
+	ck_assert_uint_ge(view(w, 0)->number, 1);
+	w_free(w);
+}
+END_TEST
+
+static bool no_vote(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	bool vote = msg->kind == PH_B_VIEW_PROMISE || msg->kind == PH_B_VIEW_ACCEPTED;
+	ck_assert(!vote || !msg->ok);
+	return true;
+}
+
+START_TEST(votes_are_synced_first)
+{
+	struct world *w = majority(3);
+	w->pass = no_vote;
+	for (unsigned i = 0; i < 3; i++)
+		w->nodes[i].manual_disk = true;
+	w_start_all(w);
+	w_run(w, 3000);
+	ck_assert_uint_ge(w->nodes[0].sent[PH_B_VIEW_ASK], 2);
+	w->pass = NULL;
+	for (unsigned i = 0; i < 3; i++)
+		w->nodes[i].manual_disk = false, w_sync_all(w, i);
+	w_run(w, 8000);
+	ck_assert_uint_ge(view(w, 0)->number, 1);
+	w_free(w);
+}
+END_TEST
+
+/* ---- the lease */
+
+START_TEST(a_node_that_is_cut_off_stops_first)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 5000);
+	unsigned there = served(w, 2);
+	ck_assert_uint_gt(there, 0);
+	cut_off(w, 2, true);
+	w_run(w, 2500);
+	ck_assert_uint_eq(served(w, 2), there); /* its lease lasts */
+	w_run(w, 1000);
+	ck_assert_uint_eq(served(w, 2), 0);
+	ck_assert_uint_eq(w->nodes[2].emitted[PH_EMIT_QUORUM_LOST], 1);
+	ck_assert_uint_eq(served(w, W_NODES), 6 - there); /* nobody has taken them over yet */
+	w_run(w, 5000);
+	ck_assert_uint_eq(served(w, W_NODES), 6);
+	ck_assert_uint_eq(served(w, 2), 0);
+	cut_off(w, 2, false);
+	w_run(w, 5000);
+	ck_assert_uint_eq(w->nodes[2].emitted[PH_EMIT_QUORUM_GAINED], 2);
+	for (uint32_t i = 0; i < 6; i++)
+		(void)w_only(w, "room", i);
+	w_free(w);
+}
+END_TEST
+
+/* One that ignores its stop is killed when the grace is over, not after its stop_timeout. */
+START_TEST(the_deaf_are_killed_in_time)
+{
+	struct world *w = majority(3);
+	w->defs[0].traits.deaf = true;
+	w->defs[0].spec.stop_timeout_ms = 60000;
+	w_start_all(w);
+	w_run(w, 5000);
+	cut_off(w, 2, true);
+	w_run(w, 4300); /* fence_after and fence_grace, and a heartbeat */
+	ck_assert_uint_eq(w_alive(w, 2), 0);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(a_restart_alone_has_the_stored_view)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 5000);
+	for (unsigned i = 0; i < 3; i++)
+		w_power_off(w, i);
+	w_start(w, 1);
+	w_run(w, 30000);
+	ck_assert_uint_eq(view(w, 1)->n, 3);
+	ck_assert_uint_eq(served(w, W_NODES), 0);
+	w_start(w, 0);
+	w_run(w, 15000);
+	ck_assert_uint_eq(served(w, W_NODES), 6);
+	w_free(w);
+}
+END_TEST
+
+/* A daemon that is back before its lease is over goes on with its workers; later it ends them. */
+START_TEST(a_restart_goes_on_with_the_lease)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 5000);
+	unsigned there = served(w, 2);
+	uint64_t until = ph_lease_until(w->nodes[2].hub);
+	ck_assert_uint_gt(until, w->now_ms + 2000);
+	w_crash(w, 2);
+	w->lease_until_ms = _i ? w->now_ms - 1 : until;
+	w_start(w, 2);
+	w_run(w, 300);
+	ck_assert_uint_eq(served(w, 2), _i ? 0 : there);
+	w_run(w, 8000);
+	for (uint32_t i = 0; i < 6; i++)
+		(void)w_only(w, "room", i);
+	w_free(w);
+}
+END_TEST
+
+/* ---- grants */
+
+static struct ph_bmsg *claim_of(struct world *w, unsigned from, uint32_t counter, unsigned whose)
+{
+	struct ph_claim_line *line = w_alloc(w, sizeof *line);
+	struct ph_bmsg *msg = w_alloc(w, sizeof *msg);
+	*line = (struct ph_claim_line){.key = {.child = ph_name_of("other")},
+		.epoch = ph_epoch_make(counter, from + 1),
+		.basis = PH_CLAIM_COLD,
+		.node = w_name(whose)};
+	msg->kind = PH_B_CLAIM;
+	msg->from = w_name(from);
+	msg->incarnation = w->nodes[from].incarnation;
+	msg->claim = 1000 + counter;
+	msg->view = view(w, 0)->number;
+	msg->claims = line;
+	msg->n_claims = 1;
+	return msg;
+}
+
+static enum ph_verdict said;
+static uint64_t answered;
+
+static bool hear(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)to;
+	if (from == 0 && msg->kind == PH_B_CLAIM_ANSWER && msg->claim > 1000) {
+		said = msg->claims[0].verdict;
+		answered = msg->claim;
+	}
+	return true;
+}
+
+static void ask(struct world *w, const struct ph_bmsg *msg)
+{
+	answered = 0;
+	w->pass = hear;
+	w_push(w, 0, PH_EV_MESSAGE)->message = msg;
+	w_drain(w);
+}
+
+START_TEST(a_grant_is_synced_first)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 5000);
+	w->nodes[0].manual_disk = true;
+	ask(w, claim_of(w, 1, 5, 1));
+	ck_assert_uint_eq(answered, 0);
+	w->nodes[0].disk_broken = _i;
+	w_sync_all(w, 0);
+	w_drain(w);
+	ck_assert_uint_eq(answered, _i ? 0 : 1005);
+	if (!_i)
+		ck_assert_int_eq(said, PH_VERDICT_FREE);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(one_grant_at_a_time)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 5000);
+	ask(w, claim_of(w, 1, 5, 1));
+	ck_assert_int_eq(said, PH_VERDICT_FREE);
+	ask(w, claim_of(w, 1, 5, 1)); /* a repeat */
+	ck_assert_int_eq(said, PH_VERDICT_FREE);
+	ask(w, claim_of(w, 2, 4, 2)); /* below */
+	ck_assert_int_eq(said, PH_VERDICT_LOW);
+	w->nodes[1].hub->self_state = PH_MEMBER_JOINING; /* so that it does not say: given up */
+	ask(w, claim_of(w, 2, 6, 2));
+	ck_assert_int_eq(said, PH_VERDICT_WITHHELD);
+	w->nodes[1].hub->self_state = PH_MEMBER_ALIVE;
+	ask(w, claim_of(w, 2, 6, 2)); /* b is asked, and does not want it any more */
+	ask(w, claim_of(w, 2, 6, 2));
+	ck_assert_int_eq(said, PH_VERDICT_FREE);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(no_grant_in_another_view_or_without_lease)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 5000);
+	struct ph_bmsg *old = claim_of(w, 1, 5, 1);
+	old->view--;
+	ask(w, old);
+	ck_assert_int_eq(said, PH_VERDICT_WITHHELD);
+	w->nodes[0].hub->lease_until_ms = w->now_ms;
+	ask(w, claim_of(w, 1, 6, 1));
+	ck_assert_int_eq(said, PH_VERDICT_WITHHELD);
+	w_free(w);
+}
+END_TEST
+
+/* A claim that rests on c's death is granted only by who holds c dead, and its fence passed. */
+START_TEST(a_death_must_be_ones_own_verdict)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 5000);
+	struct ph_bmsg *msg = claim_of(w, 1, 5, 1);
+	((struct ph_claim_line *)(uintptr_t)msg->claims)->rests_on = w_name(2);
+	ask(w, msg);
+	ck_assert_int_eq(said, PH_VERDICT_WITHHELD);
+	struct ph_name name = w_name(2);
+	struct ph_member *c = ph_member_find(w->nodes[0].hub, &name);
+	c->state = PH_MEMBER_DEAD;
+	ask(w, msg);
+	ck_assert_int_eq(said, PH_VERDICT_WITHHELD); /* it was told a moment ago that it is heard */
+	c->told_at_ms = w->now_ms - 4450;
+	ask(w, msg);
+	ck_assert_int_eq(said, PH_VERDICT_FREE);
+	w_free(w);
+}
+END_TEST
+
+static bool no_reminders(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	return msg->kind != PH_B_GRANTED;
+}
+
+/* What was granted past an owner that is back after all renews no lease until it knows of it. */
+START_TEST(echoes_are_withheld)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 5000);
+	struct ph_slot *slot = NULL;
+	for (uint32_t i = 0; i < 6 && !(slot && strcmp(slot->entry.node.s, "c") == 0); i++)
+		slot = w_slot(w, 0, "room", i);
+	ck_assert_str_eq(slot->entry.node.s, "c");
+	slot->granted = slot->entry.epoch + (UINT64_C(1) << 24);
+	slot->granted_to = slot->granted_by = w_name(1);
+	slot->granted_past = w_name(2);
+	slot->granted_open = true;
+	w->nodes[0].hub->grants = slot;
+	uint64_t before = slot->entry.epoch;
+	w->pass = no_reminders;
+	w_run(w, 300);
+	struct ph_name a = w_name(0);
+	const struct ph_member *of_c = ph_member_find(w->nodes[2].hub, &a);
+	uint64_t renewed_ms = of_c->lease_at_ms;
+	w_run(w, 1300);
+	ck_assert_uint_eq(of_c->lease_at_ms, renewed_ms);
+	w->pass = NULL;
+	ck_assert_uint_ge(w->nodes[0].sent[PH_B_GRANTED], 1);
+	w_run(w, 8000);
+	ck_assert_uint_gt(of_c->lease_at_ms, renewed_ms);
+	ck_assert_uint_gt(slot->entry.epoch, before); /* c has let go, and it was claimed anew */
+	struct ph_name name = w_name(2);
+	ck_assert(!ph_member_find(w->nodes[0].hub, &name)->withheld);
+	for (uint32_t i = 0; i < 6; i++)
+		(void)w_only(w, "room", i);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(who_lost_its_journal_asks_first)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 5000);
+	ask(w, claim_of(w, 1, 5, 1));
+	w_power_off(w, 0);
+	w->nodes[0].n_records = 0;
+	w->cut[0][2] = w->cut[2][0] = true;
+	w_start(w, 0);
+	w_run(w, 8000);
+	ck_assert(
+		w->nodes[0].hub->forgetful); /* its name stands in the view: it has voted before */
+	ask(w, claim_of(w, 1, 9, 1));
+	ck_assert_int_ne(said, PH_VERDICT_FREE);
+	w->cut[0][2] = w->cut[2][0] = false;
+	w_run(w, 3000);
+	ck_assert(!w->nodes[0].hub->forgetful);
+	w_free(w);
+}
+END_TEST
+
+/* ---- migrations */
+
+START_TEST(a_move)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 5000);
+	struct w_proc *p = w_only(w, "room", 0);
+	unsigned to = p->node == 1 ? 2 : 1;
+	struct ph_command one = {.instance = 0};
+	w_order(w, 0, PH_VERB_MOVE, "room", w_name(to).s, &one);
+	w_run(w, 12000);
+	ck_assert_uint_eq(w_only(w, "room", 0)->node, to);
+	w_agree(w, "room", 0, to);
+	w_no_leftovers(w);
+	w_free(w);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("core_quorum");
+	W_TEST(s, texts, 1);
+	W_TEST(s, sizes, 1);
+	W_TEST(s, first_view, 1);
+	W_TEST(s, a_part_of_peers, 1);
+	W_TEST(s, an_orderly_end_leaves_the_view, 1);
+	W_TEST(s, the_dead_stay_or_go, 2);
+	W_TEST(s, a_ballot_is_finished_by_another, 1);
+	W_TEST(s, another_one_proposes_where_the_first_does_not, 1);
+	W_TEST(s, votes_are_synced_first, 1);
+	W_TEST(s, a_node_that_is_cut_off_stops_first, 1);
+	W_TEST(s, the_deaf_are_killed_in_time, 1);
+	W_TEST(s, a_restart_alone_has_the_stored_view, 1);
+	W_TEST(s, a_restart_goes_on_with_the_lease, 2);
+	W_TEST(s, a_grant_is_synced_first, 2);
+	W_TEST(s, one_grant_at_a_time, 1);
+	W_TEST(s, no_grant_in_another_view_or_without_lease, 1);
+	W_TEST(s, a_death_must_be_ones_own_verdict, 1);
+	W_TEST(s, echoes_are_withheld, 1);
+	W_TEST(s, who_lost_its_journal_asks_first, 1);
+	W_TEST(s, a_move, 1);
+	return w_main(s);
+}

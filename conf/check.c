@@ -258,6 +258,23 @@ static void check_partition(struct ph_conf_loader *ld, struct ph_conf *conf)
 		complain(ld, conf, "cluster.partition.strategy", "cluster.listen is missing");
 }
 
+const char *ph_conf_advice(const struct ph_conf *conf)
+{
+	size_t others = 0;
+	char own[PH_ADDRESS_SIZE];
+	if (conf->cluster.partition == PH_CONF_PARTITION_DIVERGENCE || !conf->cluster.listen)
+		return NULL;
+	(void)snprintf(own, sizeof own, "tcp://%s:%u", conf->cluster.advertise, conf->cluster.port);
+	for (size_t i = 0; i < conf->cluster.peers.n; i++)
+		others += strcmp(conf->cluster.peers.v[i], own) != 0 &&
+			  strcmp(conf->cluster.peers.v[i], conf->cluster.listen) != 0;
+	return others == 1
+		       ? "cluster.partition: two nodes have no quorum when either of them is "
+			 "lost, and stop their children; a third one keeps it, even one that no "
+			 "child may be placed on (placement.nodes, placement.labels)"
+		       : NULL;
+}
+
 static void check_seal(struct ph_conf_loader *ld, struct ph_conf *conf)
 {
 	if (is_set(conf, "cluster.key_file"))

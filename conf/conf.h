@@ -257,6 +257,9 @@ PH_MUST_CHECK int ph_conf_load_children(const char *source, const char *text, si
 
 void ph_conf_free(struct ph_conf *conf); /* NULL is fine */
 
+/* What is legal and may still surprise: a static sentence for people, or NULL. */
+const char *ph_conf_advice(const struct ph_conf *conf);
+
 /* The child of that name, borrowed, or NULL. */
 const struct ph_conf_child *ph_conf_child_find(const struct ph_conf *conf, const char *name);
 

@@ -50,6 +50,8 @@ int ph_shell_check(const char *file)
 	if (load(file, &conf, &ring))
 		return EXIT_USAGE;
 	puts("configuration is correct");
+	if (ph_conf_advice(conf))
+		printf("note: %s\n", ph_conf_advice(conf));
 	ph_keyring_free(ring);
 	ph_conf_free(conf);
 	return EXIT_STOPPED;

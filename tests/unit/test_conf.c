@@ -598,6 +598,31 @@ START_TEST(test_system_environment)
 }
 END_TEST
 
+START_TEST(test_advice)
+{
+	static const struct {
+		const char *text;
+		bool advice;
+	} rows[] = {
+		{"{listen: 'tcp://127.0.0.1:1', peers: ['tcp://127.0.0.2:1']}", false},
+		{"{listen: 'tcp://127.0.0.1:1', peers: ['tcp://127.0.0.1:1', 'tcp://127.0.0.2:1'],"
+		 " partition: {strategy: majority}}",
+			true},
+		{"{listen: 'tcp://127.0.0.1:1', peers: ['tcp://127.0.0.3:1', 'tcp://127.0.0.2:1'],"
+		 " partition: {strategy: majority}}",
+			false},
+	};
+	for (size_t i = 0; i < LENGTH(rows); i++) {
+		char text[256];
+		(void)snprintf(text, sizeof text, "{cluster: %s}", rows[i].text);
+		struct ph_conf *conf = load(text);
+		ck_assert_msg(conf != NULL, "%s", text);
+		ck_assert_msg((ph_conf_advice(conf) != NULL) == rows[i].advice, "%s", text);
+		ph_conf_free(conf);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {test_empty_is_a_configuration, test_child_defaults,
@@ -605,6 +630,6 @@ int main(void)
 		test_key_file, test_cluster_fields, test_many_peers,
 		test_errors_in_order_and_bounded, test_defaults, test_standard_files, test_not_root,
 		test_accounts, test_socket_path, test_dirs_apart, test_children_at_run_time,
-		test_system_environment};
+		test_system_environment, test_advice};
 	return run_suite("conf", tests, LENGTH(tests));
 }

@@ -81,7 +81,8 @@ static size_t new_slots(struct ph_hub *hub, const struct ph_bmsg *msg)
 		const struct ph_entry *e = &msg->entries[i];
 		n += !ph_slot_find(hub, &e->key, e->local ? &e->node : NULL);
 	}
-	for (size_t i = 0; msg->kind == PH_B_CLAIM && i < msg->n_claims; i++)
+	bool claims = msg->kind == PH_B_CLAIM || msg->kind == PH_B_GRANTS;
+	for (size_t i = 0; claims && i < msg->n_claims; i++)
 		n += !ph_slot_find(hub, &msg->claims[i].key, NULL);
 	for (size_t i = 0; texts && i < msg->n_specs; i++)
 		n += new_instances(hub, msg->specs[i].spec);

@@ -33,11 +33,24 @@ class Held:
         self.client = Client(cluster, child)
         self.client.acks(10)
         self.source, self.target = cluster.nodes["a"], cluster.nodes["b"]
+        self.wait_rested()
         self.source.call("move", child=child, node="a")
         cluster.wait_everywhere(child, node="a")
         cluster.wait_single(child)
         self.before = self.source.child(child)
         self.since = len(self.faults.log())
+
+    def wait_rested(self):
+        """What the test before has left: a migration that is tried again a while later."""
+        def rested():
+            for node in self.cluster.live:
+                last = [e for e in node.events("migration_started", "migration_aborted")
+                        if e["child"] == self.child][-1:]
+                if last and harness.age_s(last[0]["time"]) < 2.5:
+                    return False
+            return True
+        harness.wait(rested, f"nothing happens to {self.child}", 20)
+        self.cluster.wait_calm()
 
     def go(self):
         self.faults.set(f"stall@{self.step}")

@@ -276,11 +276,22 @@ int ph_window_check(struct ph_window *window, uint64_t sequence)
 	return 0;
 }
 
-struct sender {
-	struct ph_name name; /* key: padded with NUL */
-	uint64_t incarnation;
+#define LIVES 2
+
+struct life {
+	uint64_t incarnation;	     /* 0: none */
 	uint64_t turn;		     /* of its last accepted message */
 	struct ph_window windows[2]; /* broadcast, directed */
+};
+
+/*
+ * Two nodes may have one name by mistake, and which of them is the member is not for this file to
+ * say: the two lives that spoke last are known, and `stray` is for all that are older than both.
+ */
+struct sender {
+	struct ph_name name; /* key: padded with NUL */
+	struct life lives[LIVES], stray;
+	uint64_t turn; /* of its last accepted message */
 	UT_hash_handle hh;
 };
 
@@ -342,7 +353,6 @@ static struct sender *sender_add(struct ph_windows *windows, const struct ph_env
 	if (!sender)
 		return NULL;
 	sender->name = header->from;
-	sender->incarnation = header->from_incarnation;
 	HASH_ADD(hh, windows->senders, name, sizeof sender->name, sender);
 	if (!sender->hh.tbl) {
 		free(sender);
@@ -351,30 +361,47 @@ static struct sender *sender_add(struct ph_windows *windows, const struct ph_env
 	return sender;
 }
 
+/* The life of that incarnation; a new one takes the place of the one that is silent longest. */
+static struct life *life_of(struct sender *sender, uint64_t incarnation)
+{
+	struct life *silent = &sender->lives[0];
+	bool older = true;
+
+	for (size_t i = 0; i < LIVES; i++) {
+		struct life *life = &sender->lives[i];
+		if (life->incarnation == incarnation)
+			return life;
+		if (incarnation > life->incarnation)
+			older = false;
+		if (life->turn < silent->turn)
+			silent = life;
+	}
+	if (older) /* replays of long ago must not wear out the windows of those that live */
+		silent = &sender->stray;
+	if (silent->incarnation != incarnation) {
+		memset(silent, 0, sizeof *silent);
+		silent->incarnation = incarnation;
+	}
+	return silent;
+}
+
 int ph_windows_check(
 	struct ph_windows *windows, const struct ph_envelope *header, struct ph_err *err)
 {
 	struct sender *sender;
 
 	HASH_FIND(hh, windows->senders, &header->from, sizeof header->from, sender);
-	if (sender && header->from_incarnation < sender->incarnation)
-		return ph_err_set(err, ESTALE,
-			"%s: incarnation %" PRIu64 " is over, %" PRIu64 " is known", header->from.s,
-			header->from_incarnation, sender->incarnation);
 	if (!sender)
 		sender = sender_add(windows, header);
 	if (!sender)
 		return ph_err_set(err, ENOMEM, "no memory for the window of %s", header->from.s);
-	if (header->from_incarnation > sender->incarnation) {
-		memset(sender->windows, 0, sizeof sender->windows);
-		sender->incarnation = header->from_incarnation;
-	}
+	struct life *life = life_of(sender, header->from_incarnation);
 	int rc = ph_window_check(
-		&sender->windows[header->plane == PH_PLANE_DIRECTED], header->sequence);
+		&life->windows[header->plane == PH_PLANE_DIRECTED], header->sequence);
 	if (rc < 0)
 		return ph_err_set(err, -rc, "%s: message %" PRIu64 " %s", header->from.s,
 			header->sequence, rc == -EALREADY ? "was there before" : "is too old");
 	/* only an accepted message counts as a sign of life: a replay keeps nobody in the table */
-	sender->turn = ++windows->turn;
+	sender->turn = life->turn = ++windows->turn;
 	return 0;
 }

@@ -88,7 +88,8 @@ struct ph_window {
  */
 PH_MUST_CHECK int ph_window_check(struct ph_window *window, uint64_t sequence);
 
-/* A window for each plane of each sender, in its newest incarnation. */
+/* A window for each plane of each sender, in the two incarnations of it that spoke last, and one
+ * more for those that are older. Which of them counts is the receiver's business. */
 #define PH_WINDOWS_MAX 1024u
 struct ph_windows;
 
@@ -99,8 +100,8 @@ void ph_windows_free(struct ph_windows *windows);
 size_t ph_windows_count(const struct ph_windows *windows);
 
 /*
- * Takes the number of an opened message. A higher incarnation than the known one replaces it and
- * begins anew. -EALREADY, -ESTALE as above, -ESTALE also for a lower incarnation; -ENOMEM.
+ * Takes the number of an opened message. An incarnation that is not known begins anew, in the place
+ * of the one that is silent longest. -EALREADY, -ESTALE as above; -ENOMEM.
  */
 PH_MUST_CHECK int ph_windows_check(
 	struct ph_windows *windows, const struct ph_envelope *header, struct ph_err *err);

@@ -29,7 +29,8 @@ enum ph_plane {
  * Commands, prochubd -> prochub-bus. An address is a u8 length and so many bytes.
  *   BIND    broadcast address, directed address: replaces what was bound
  *   DIAL    u32 peer, broadcast address, directed address (empty: only the broadcast one, for an
- *           entry of `peers`); replaces what was known of that peer
+ *           entry of `peers`; or only the directed one, for a stranger); replaces what was known of
+ *           that peer
  *   HANGUP  u32 peer: forgets it and what is queued for it
  *   CAST    message: to every dialled peer
  *   SEND    u32 peer, u32 ttl_ms, message: dropped once it has waited so long; 0 waits for ever

@@ -92,7 +92,7 @@ static void do_dial(struct bus *bus, struct payload *p)
 
 	take_address(p, broadcast);
 	take_address(p, directed);
-	if (!p->bad && id && *broadcast)
+	if (!p->bad && id && (*broadcast || *directed))
 		ph_peers_dial(bus->peers, id, broadcast, directed);
 }
 

@@ -143,7 +143,8 @@ int ph_buslink_dial(struct ph_buslink *link, uint32_t id, const char *broadcast,
 		directed = "";
 	if (id == 0)
 		return ph_err_set(err, EINVAL, "0 is no peer");
-	rc = address_check(broadcast, err);
+	if (*broadcast || !*directed)
+		rc = address_check(broadcast, err);
 	if (rc == 0 && *directed)
 		rc = address_check(directed, err);
 	if (rc == 0 && !peer)

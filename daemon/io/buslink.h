@@ -70,8 +70,9 @@ PH_MUST_CHECK int ph_buslink_bind(
 /*
  * Makes `peer` (a number of the caller's, not 0) known under these addresses, or changes them;
  * nothing happens where they are the same. `directed` "" or NULL: an entry of `peers`, that only
- * gets casts. Two peers must not have the same broadcast address: it would get each cast twice.
- * -EINVAL a malformed address or peer 0; -ENOSPC PH_BUS_PEERS_MAX are known; -ENOMEM.
+ * gets casts. `broadcast` "": a stranger that is answered, and gets none. Two peers must not have
+ * the same broadcast address: it would get each cast twice. -EINVAL a malformed address or peer 0;
+ * -ENOSPC PH_BUS_PEERS_MAX are known; -ENOMEM.
  */
 PH_MUST_CHECK int ph_buslink_dial(struct ph_buslink *link, uint32_t peer, const char *broadcast,
 	const char *directed, struct ph_err *err);

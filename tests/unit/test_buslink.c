@@ -597,7 +597,7 @@ START_TEST(bad_addresses_are_refused)
 		const char *bad = bad_addresses[i];
 		ck_assert_msg(ph_buslink_bind(a.link, bad, good, &err) == -EINVAL, "%s", bad);
 		ck_assert_int_eq(ph_buslink_bind(a.link, good, bad, &err), -EINVAL);
-		ck_assert_int_eq(ph_buslink_dial(a.link, 1, bad, good, &err), -EINVAL);
+		ck_assert_int_eq(ph_buslink_dial(a.link, 1, bad, *bad ? good : "", &err), -EINVAL);
 		if (*bad)
 			ck_assert_int_eq(ph_buslink_dial(a.link, 1, good, bad, &err), -EINVAL);
 		ck_assert_uint_gt(strlen(err.text), 0);

@@ -72,8 +72,8 @@ struct ph_shell {
 	struct ph_conf *conf;
 	const char *conf_file; /* -c, or NULL */
 	char node[PH_NAME_SIZE];
-	char *run_dir, *state_dir; /* of the start: a reload does not move them */
-	uint64_t incarnation;
+	char *run_dir, *state_dir;	/* of the start: a reload does not move them */
+	uint64_t incarnation, previous; /* previous: as stored by the daemon before; 0: none */
 	struct ph_hub *hub;
 	struct ph_keyring *ring; /* NULL: no key_file. Does not change while the daemon runs */
 	uint64_t now_ms;	 /* CLOCK_BOOTTIME, of this turn */

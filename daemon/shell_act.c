@@ -70,6 +70,11 @@ static void act_exit_of(struct ph_shell *shell, const struct ph_action *action)
 	ph_shell_state_touch(shell);
 }
 
+static void act_incarnation(struct ph_shell *shell, const struct ph_action *action)
+{
+	ph_shell_renumber(shell, action->incarnation);
+}
+
 typedef void act_fn(struct ph_shell *shell, const struct ph_action *action);
 
 static act_fn *const acts[PH_ACTION_COUNT] = {
@@ -83,6 +88,7 @@ static act_fn *const acts[PH_ACTION_COUNT] = {
 	[PH_ACT_LINK] = act_bus,
 	[PH_ACT_UNLINK] = act_bus,
 	[PH_ACT_SEEDS] = act_bus,
+	[PH_ACT_INCARNATION] = act_incarnation,
 	[PH_ACT_JOURNAL] = ph_shell_record_act,
 	[PH_ACT_STREAM_SEND] = ph_shell_flow_act,
 	[PH_ACT_STREAM_EXPECT] = ph_shell_flow_act,

@@ -137,6 +137,7 @@ void ph_shell_bus_free(struct ph_shell_bus *bus)
 {
 	if (!bus)
 		return;
+	ph_bus_guests_expire(bus, true);
 	ph_buslink_free(bus->link);
 	ph_windows_free(bus->windows);
 	ph_bus_peers_free(bus);
@@ -200,27 +201,31 @@ static void act_cast(struct ph_shell_bus *bus, const struct ph_action *action)
 	if (bytes)
 		(void)ph_buslink_cast(bus->link, bytes, n); /* counted there */
 	free(bytes);
+	ph_bus_guests_expire(bus, false);
 }
 
 static void act_send(struct ph_shell_bus *bus, const struct ph_action *action)
 {
 	size_t n;
 	struct ph_bus_peer *peer = ph_bus_peer(bus, &action->to, false);
-	if (!peer || !(peer->dialled || action->via.s[0])) {
+	uint32_t link = peer && peer->dialled ? peer->id : 0;
+	if (action->address && !(link && !strcmp(peer->address, action->address)))
+		link = ph_bus_there(bus, action->address);
+	if (!link && !(peer && action->via.s[0])) {
 		ph_shell_log(bus->shell, PH_LOG_DEBUG, "%s to %s: no link",
 			ph_bkind_word(action->message->kind), action->to.s);
 		return;
 	}
 	struct ph_envelope header = envelope(bus, PH_PLANE_DIRECTED);
 	header.to = action->to;
-	header.to_incarnation = peer->incarnation;
+	header.to_incarnation = action->incarnation;
 	header.ttl_ms = SEND_TTL_MS;
 	struct ph_bmsg message = *action->message;
 	if (message.kind == PH_B_PREPARE)
 		ph_shell_flow_ticket(bus->shell, &message.id, &action->to, message.ticket);
 	uint8_t *bytes = seal(bus, &header, &message, &n);
-	if (bytes && peer->dialled)
-		(void)ph_buslink_send(bus->link, peer->id, bytes, n, SEND_TTL_MS);
+	if (bytes && link)
+		(void)ph_buslink_send(bus->link, link, bytes, n, SEND_TTL_MS);
 	if (bytes && action->via.s[0])
 		ph_bus_relay(bus, &action->via, &action->to, bytes, n);
 	free(bytes);

@@ -99,11 +99,7 @@ static bool welcome(struct ph_shell_bus *bus, enum ph_plane plane, const struct 
 	if (ph_windows_check(bus->windows, header, &err))
 		return false;
 	struct ph_bus_peer *peer = ph_bus_peer(bus, &header->from, true);
-	if (!peer || !rate_ok(bus, peer))
-		return false;
-	if (header->from_incarnation > peer->incarnation)
-		peer->incarnation = header->from_incarnation;
-	return true;
+	return peer && rate_ok(bus, peer);
 }
 
 /* ---- the body */

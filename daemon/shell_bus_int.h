@@ -12,6 +12,7 @@
 #define HASH_FUNCTION(bytes, n, ret) \
 	((ret) = (unsigned)ph_mix64(ph_hash_bytes(PH_HASH_SEED, (bytes), (n))))
 #include <uthash.h>
+#include <utlist.h>
 
 #include "io/buslink.h"
 #include "proto/envelope.h"
@@ -19,6 +20,8 @@
 #include "shell_bus.h"
 
 #define PH_BUS_KNOWN_MAX 2048u /* nodes of whom something is remembered */
+#define PH_BUS_GUESTS_MAX 128u
+#define PH_BUS_GUEST_MS 10000  /* unused for so long, a guest is hung up */
 #define PH_BUS_REPORT_MS 10000 /* between two reports of refused messages */
 #define PH_BUS_RATE_REPORT_MS 1000
 
@@ -28,11 +31,19 @@ struct ph_bus_peer {
 	uint32_t id; /* for the link */
 	char address[PH_ADDRESS_SIZE];
 	bool linked, dialled;
-	uint64_t linked_no;   /* the newer one of two with one address is dialled */
-	uint64_t incarnation; /* the newest that an authentic message named; 0: none yet */
-	uint64_t tokens;      /* messages that may come now */
+	uint64_t linked_no; /* the newer one of two with one address is dialled */
+	uint64_t tokens;    /* messages that may come now */
 	uint64_t refilled_at_ms;
 	UT_hash_handle hh;
+};
+
+/* Who is at an address and is no linked peer (yet), and was sent something directed: it alone is
+ * dialled. */
+struct ph_bus_guest {
+	uint32_t id;
+	char address[PH_ADDRESS_SIZE];
+	uint64_t used_at_ms;
+	struct ph_bus_guest *prev, *next;
 };
 
 /* An entry of `peers`, not this node's own. */
@@ -65,6 +76,8 @@ struct ph_shell_bus {
 	struct ph_bus_peer *peers; /* hash by name, the one longest silent first */
 	size_t n_seeds;
 	struct ph_bus_seed *seeds;
+	struct ph_bus_guest *guests; /* the one used longest ago first */
+	size_t n_guests;
 	struct ph_bus_count auth, foreign, rate, unsent;
 };
 
@@ -75,6 +88,9 @@ struct ph_bus_peer *ph_bus_peer(struct ph_shell_bus *bus, const struct ph_name *
 void ph_bus_peers_free(struct ph_shell_bus *bus);
 void ph_bus_link(struct ph_shell_bus *bus, const struct ph_name *name, const char *address);
 void ph_bus_unlink(struct ph_shell_bus *bus, const struct ph_name *name);
+/* For the link: whoever is at that address, dialled now if need be; 0: it cannot be. */
+uint32_t ph_bus_there(struct ph_shell_bus *bus, const char *address);
+void ph_bus_guests_expire(struct ph_shell_bus *bus, bool all);
 /* Reads conf->cluster.peers. -ENOMEM. */
 PH_MUST_CHECK int ph_bus_seeds_read(struct ph_shell_bus *bus);
 void ph_bus_seeds(struct ph_shell_bus *bus, bool on);

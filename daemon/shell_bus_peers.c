@@ -61,17 +61,21 @@ void ph_bus_peers_free(struct ph_shell_bus *bus)
 
 /* ---- dialling */
 
-static bool dial(struct ph_shell_bus *bus, uint32_t id, const char *broadcast, bool directed)
+#define CAST 1u
+#define DIRECTED 2u
+
+static bool dial(struct ph_shell_bus *bus, uint32_t id, const char *broadcast, unsigned planes)
 {
 	struct ph_err err = {""};
 	char second[PH_ADDRESS_SIZE] = "";
 	struct ph_conf_address address;
 	int error = ph_conf_address_parse(broadcast, &address);
-	if (!error && directed)
+	if (!error && planes & DIRECTED)
 		(void)snprintf(
 			second, sizeof second, "tcp://%s:%u", address.host, address.port + 1u);
 	if (!error)
-		error = ph_buslink_dial(bus->link, id, broadcast, second, &err);
+		error = ph_buslink_dial(
+			bus->link, id, planes & CAST ? broadcast : "", second, &err);
 	if (error)
 		ph_shell_log(bus->shell, PH_LOG_WARNING, "cannot dial %s: %s", broadcast,
 			err.text[0] ? err.text : "not an address");
@@ -105,11 +109,78 @@ static void settle(struct ph_shell_bus *bus, const char *address)
 		if (best || !bus->seeds_on)
 			hang_up(bus, seed->id, &seed->dialled);
 		else if (!seed->dialled)
-			seed->dialled = dial(bus, seed->id, address, false);
+			seed->dialled = dial(bus, seed->id, address, CAST);
 	}
 	if (best && !best->dialled)
-		best->dialled = dial(bus, best->id, address, true);
+		best->dialled = dial(bus, best->id, address, CAST | DIRECTED);
 }
+
+/* ---- guests: answered before they are peers */
+
+static struct ph_bus_guest *guest_find(const struct ph_shell_bus *bus, const char *address)
+{
+	struct ph_bus_guest *guest;
+	DL_FOREACH (bus->guests, guest)
+		if (!strcmp(guest->address, address))
+			return guest;
+	return NULL;
+}
+
+static void guest_drop(struct ph_shell_bus *bus, struct ph_bus_guest *guest)
+{
+	DL_DELETE(bus->guests, guest);
+	bus->n_guests--;
+	free(guest);
+}
+
+void ph_bus_guests_expire(struct ph_shell_bus *bus, bool all)
+{
+	uint64_t now_ms = ph_clock_now_ms();
+	while (bus->guests && (all || now_ms - bus->guests->used_at_ms >= PH_BUS_GUEST_MS)) {
+		ph_buslink_hangup(bus->link, bus->guests->id);
+		guest_drop(bus, bus->guests);
+	}
+}
+
+static struct ph_bus_guest *guest_new(struct ph_shell_bus *bus, const char *address)
+{
+	if (bus->n_guests >= PH_BUS_GUESTS_MAX) {
+		ph_buslink_hangup(bus->link, bus->guests->id);
+		guest_drop(bus, bus->guests);
+	}
+	struct ph_bus_guest *guest = calloc(1, sizeof *guest);
+	if (!guest)
+		return NULL;
+	guest->id = ++bus->last_id;
+	(void)snprintf(guest->address, sizeof guest->address, "%s", address);
+	if (!dial(bus, guest->id, address, DIRECTED)) {
+		free(guest);
+		return NULL;
+	}
+	DL_APPEND(bus->guests, guest);
+	bus->n_guests++;
+	return guest;
+}
+
+uint32_t ph_bus_there(struct ph_shell_bus *bus, const char *address)
+{
+	for (struct ph_bus_peer *p = bus->peers; p; p = p->hh.next)
+		if (p->dialled && !strcmp(p->address, address))
+			return p->id;
+	struct ph_bus_guest *guest = guest_find(bus, address);
+	if (guest)
+		DL_DELETE(bus->guests, guest);
+	if (guest)
+		DL_APPEND(bus->guests, guest);
+	else
+		guest = guest_new(bus, address);
+	if (!guest)
+		return 0;
+	guest->used_at_ms = ph_clock_now_ms();
+	return guest->id;
+}
+
+/* ---- links */
 
 void ph_bus_unlink(struct ph_shell_bus *bus, const struct ph_name *name)
 {
@@ -130,6 +201,11 @@ void ph_bus_link(struct ph_shell_bus *bus, const struct ph_name *name, const cha
 	peer->linked = true;
 	peer->linked_no = ++bus->linked_no;
 	(void)snprintf(peer->address, sizeof peer->address, "%s", address);
+	struct ph_bus_guest *guest = guest_find(bus, address);
+	if (guest && !peer->dialled) { /* its connection stays, and what waits in it */
+		peer->id = guest->id;
+		guest_drop(bus, guest);
+	}
 	settle(bus, peer->address);
 }
 

@@ -302,6 +302,11 @@ int ph_shell_state_write(struct ph_shell *shell);
 size_t ph_shell_adopt(struct ph_shell *shell, const struct ph_shell_found *found);
 void ph_shell_adopt_ended(struct ph_shell *shell);
 
+/* ---- shell_start.c */
+
+/* Carries out INCARNATION: that number, or a higher one, is this node's from now on. */
+void ph_shell_renumber(struct ph_shell *shell, uint64_t incarnation);
+
 /* ---- shell.c */
 
 int ph_shell_queue_new(struct ph_shell *shell);

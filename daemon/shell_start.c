@@ -102,10 +102,19 @@ static int prepare_dirs(struct ph_shell *shell, struct ph_err *err)
 	return error;
 }
 
+static void keep_incarnation(struct ph_shell *shell)
+{
+	char line[32];
+	struct ph_err err;
+	int length = snprintf(line, sizeof line, "%llu\n", (unsigned long long)shell->incarnation);
+	if (ph_durable_write(shell->state_dir, INCARNATION_NAME, line, (size_t)length, 0600, &err))
+		ph_shell_log(shell, PH_LOG_ERROR, "incarnation: %s", err.text);
+}
+
 /* max(stored + 1, Unix ms). A disk that cannot keep it is no reason not to supervise. */
 static void take_incarnation(struct ph_shell *shell)
 {
-	char *text = NULL, line[32];
+	char *text = NULL;
 	size_t n = 0;
 	struct ph_err err;
 	uint64_t stored = 0, wall = ph_clock_wall_ms();
@@ -117,10 +126,20 @@ static void take_incarnation(struct ph_shell *shell)
 	free(text);
 	if (stored >= PH_EPOCH_LIMIT - 1)
 		stored = 0;
+	shell->previous = stored;
 	shell->incarnation = stored + 1 > wall ? stored + 1 : wall;
-	int length = snprintf(line, sizeof line, "%llu\n", (unsigned long long)shell->incarnation);
-	if (ph_durable_write(shell->state_dir, INCARNATION_NAME, line, (size_t)length, 0600, &err))
-		ph_shell_log(shell, PH_LOG_ERROR, "incarnation: %s", err.text);
+	keep_incarnation(shell);
+}
+
+/* Once in the life of a node at most: the one write that the loop waits for. */
+void ph_shell_renumber(struct ph_shell *shell, uint64_t incarnation)
+{
+	uint64_t wall = ph_clock_wall_ms();
+	shell->incarnation = incarnation > wall ? incarnation : wall;
+	keep_incarnation(shell);
+	ph_shell_push(shell,
+		&(struct ph_event){.kind = PH_EV_INCARNATION, .ticket = shell->incarnation}, NULL,
+		NULL);
 }
 
 /* ---- the hub */
@@ -146,6 +165,7 @@ static int make_hub(struct ph_shell *shell)
 		.node = conf->node.name,
 		.slot = conf->node.has_slot ? conf->node.slot : ph_slot_of_name(conf->node.name.s),
 		.incarnation = shell->incarnation,
+		.previous = shell->previous,
 		.weight = conf->node.weight_milli / 1000.0,
 		.labels = labels,
 		.version = PH_VERSION,

@@ -155,7 +155,27 @@ static const struct ph_field hello_rows[] = {
 	{0},
 };
 
+static const struct ph_field challenge_rows[] = {
+	SELF(true),
+	{PH_FIELD("nonce", ID, wire, m.nonce)},
+	{0},
+};
+
+static const struct ph_field proof_rows[] = {
+	SELF(true),
+	{PH_FIELD("nonce", ID, wire, m.nonce), .required = true},
+	{PH_FIELD("prev", U64, wire, m.previous)},
+	{PH_FIELD("refused", BOOL, wire, m.refused)},
+	{0},
+};
+
 static const struct ph_field leave_rows[] = {SELF(false), {0}};
+
+static const struct ph_field probe_rows[] = {
+	{PH_FIELD("seq", U64, wire, m.sequence), .required = true},
+	{PH_FIELD("target", NAME, wire, m.target)},
+	{0},
+};
 
 static const struct ph_field heartbeat_rows[] = {
 	SELF(true),
@@ -267,10 +287,14 @@ static const struct ph_field relay_rows[] = {
 
 static const struct ph_field *const tables[PH_BKIND_COUNT] = {
 	[PH_B_HELLO] = hello_rows,
+	[PH_B_CHALLENGE] = challenge_rows,
+	[PH_B_PROOF] = proof_rows,
 	[PH_B_WELCOME] = hello_rows,
 	[PH_B_REFUSED] = leave_rows,
 	[PH_B_HEARTBEAT] = heartbeat_rows,
 	[PH_B_LEAVE] = leave_rows,
+	[PH_B_PROBE] = probe_rows,
+	[PH_B_PROBE_ACK] = probe_rows,
 	[PH_B_REGISTRY] = registry_rows,
 	[PH_B_FETCH] = registry_rows,
 	[PH_B_SPEC_FETCH] = specs_rows,

@@ -15,8 +15,12 @@
 #define PH_BKINDS(X) \
 	X(NONE, "") \
 	X(HELLO, "hello")	    /* cast: who I am, to `peers` and all members */ \
-	X(WELCOME, "welcome")	    /* answer to HELLO: who I am, whom I know */ \
-	X(REFUSED, "refused")	    /* answer to HELLO: `reason` */ \
+	X(CHALLENGE, "challenge")   /* answer to HELLO: repeat this `nonce` */ \
+	X(PROOF, "proof")	    /* answer to CHALLENGE: the HELLO is no recording */ \
+	X(WELCOME, "welcome")	    /* answer to PROOF (or HELLO): who I am, whom I know */ \
+	X(REFUSED, "refused")	    /* answer to PROOF: `reason` */ \
+	X(PROBE, "probe")	    /* are you there? `sequence`; the way back: by `target` */ \
+	X(PROBE_ACK, "probe_ack")   /* its `sequence` */ \
 	X(HEARTBEAT, "heartbeat")   /* cast */ \
 	X(LEAVE, "leave")	    /* cast: orderly end of this incarnation */ \
 	X(REGISTRY, "registry")	    /* cast, or answer to FETCH: entries and migrations */ \
@@ -310,12 +314,15 @@ struct ph_bmsg {
 	struct ph_name from;
 	uint64_t incarnation;
 
-	/* HELLO, WELCOME, HEARTBEAT, LEAVE */
+	/* HELLO, CHALLENGE, PROOF, WELCOME, HEARTBEAT, LEAVE */
 	struct ph_member_info self;
 	size_t n_members;
 	const struct ph_member_info *members;
-	uint64_t known_incarnation; /* WELCOME, REFUSED: what the sender knows of the receiver */
-	uint64_t sequence;	    /* HEARTBEAT */
+	uint64_t known_incarnation; /* CHALLENGE, WELCOME, REFUSED: the receiver's, as known */
+	struct ph_id nonce;	    /* CHALLENGE, PROOF; none: only `known` matters */
+	uint64_t previous;	    /* PROOF: incarnation that this state_dir had before; 0: none */
+	bool refused;		    /* PROOF: somebody has refused the sender just now */
+	uint64_t sequence;	    /* HEARTBEAT, PROBE */
 	bool drained;		    /* HEARTBEAT: a drain has ended */
 	uint64_t registry_version, registry_digest, migrations_version;
 	uint32_t children;
@@ -369,7 +376,7 @@ struct ph_bmsg {
 	uint64_t order; /* number of the sender's, repeated in the answer */
 	enum ph_verb verb;
 	bool all_instances;
-	struct ph_name target; /* MOVE: the node; RELAY: for whom it is */
+	struct ph_name target; /* MOVE: the node; RELAY: for whom it is; PROBE: by whom */
 	bool force;
 
 	/* quorum strategies: HEARTBEAT, CLAIM, CLAIM_ANSWER, VIEW..., GRANTS */

@@ -119,7 +119,7 @@ const struct ph_member *ph_member_relay(const struct ph_hub *hub, const struct p
 static bool nobody_hears(const struct ph_hub *hub, const struct ph_member *mute)
 {
 	uint64_t limit = hub->set.failure_timeout_ms;
-	if (echo_age(hub, mute) < limit)
+	if (echo_age(hub, mute) < limit || ph_probe_answered(hub, mute, limit))
 		return false;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
 		if (m == mute || m->state != PH_MEMBER_ALIVE || echo_age(hub, m) >= limit)
@@ -184,6 +184,9 @@ void ph_member_beat(struct ph_hub *hub)
 	hub->last_beat_ms = hub->now_ms;
 	ph_timer_set(hub, &hub->beat, hub->now_ms + hub->set.heartbeat_ms);
 	judge(hub);
+	ph_probe_beat(hub);
+	ph_join_beat(hub);
+	ph_tomb_beat(hub);
 	if (hub->away && back_in_step(hub)) {
 		hub->away = false;
 		ph_plan_soon(hub, 0);

@@ -46,6 +46,8 @@ static void free_members(struct ph_hub *hub)
 		free(m->reports);
 		free(m);
 	}
+	ph_join_free(hub);
+	ph_tomb_free(hub);
 }
 
 static void free_work(struct ph_hub *hub)
@@ -311,9 +313,13 @@ static void on_start(struct ph_hub *hub)
 static void on_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	static void (*const routes[PH_BKIND_COUNT])(struct ph_hub *, const struct ph_bmsg *) = {
-		[PH_B_HELLO] = ph_member_message,
-		[PH_B_WELCOME] = ph_member_message,
-		[PH_B_REFUSED] = ph_member_message,
+		[PH_B_HELLO] = ph_join_message,
+		[PH_B_CHALLENGE] = ph_join_message,
+		[PH_B_PROOF] = ph_join_message,
+		[PH_B_WELCOME] = ph_join_message,
+		[PH_B_REFUSED] = ph_join_message,
+		[PH_B_PROBE] = ph_probe_message,
+		[PH_B_PROBE_ACK] = ph_probe_message,
 		[PH_B_HEARTBEAT] = ph_member_message,
 		[PH_B_LEAVE] = ph_member_message,
 		[PH_B_REGISTRY] = ph_registry_message,
@@ -497,6 +503,9 @@ static void dispatch(struct ph_hub *hub, const struct ph_event *event)
 		break;
 	case PH_EV_MESSAGE:
 		on_message(hub, event->message);
+		break;
+	case PH_EV_INCARNATION:
+		ph_join_renumbered(hub, event->ticket);
 		break;
 	case PH_EV_BUS_UP:
 		ph_member_bus(hub, true);

@@ -34,6 +34,7 @@ struct ph_settings {
 	struct ph_name node;
 	uint32_t slot;	      /* 24 bits */
 	uint64_t incarnation; /* synced by the caller before use */
+	uint64_t previous;    /* the one before it, as stored; 0: none */
 	double weight;
 	const char *labels; /* joined by ','; NULL: none */
 	char version[PH_VERSION_SIZE];

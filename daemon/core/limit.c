@@ -19,12 +19,19 @@ static void keep_member(struct ph_hub *hub, const struct ph_name *name)
 		member->kept = true;
 }
 
-/* Who is dead, has left or was never let in, and whom nothing here names any more. */
-static void forget_members(struct ph_hub *hub)
+/* Dead, left, or never let in. */
+static bool not_live(const struct ph_hub *hub, const struct ph_member *member)
+{
+	(void)hub;
+	return !ph_member_live(member);
+}
+
+void ph_limit_forget(
+	struct ph_hub *hub, bool (*old)(const struct ph_hub *, const struct ph_member *))
 {
 	struct ph_member *m, *next;
 	for (m = hub->members; m; m = m->hh.next)
-		m->kept = ph_member_live(m);
+		m->kept = !old(hub, m);
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
 		if (slot->entered)
 			keep_member(hub, &slot->entry.node);
@@ -42,7 +49,7 @@ static void forget_members(struct ph_hub *hub)
 static size_t new_members(const struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	size_t n = 0;
-	if (msg->kind != PH_B_HELLO && msg->kind != PH_B_WELCOME)
+	if (msg->kind != PH_B_PROOF && msg->kind != PH_B_WELCOME)
 		return 0;
 	n += !ph_is_self(hub, &msg->self.name) && !ph_member_find(hub, &msg->self.name);
 	for (size_t i = 0; i < msg->n_members; i++)
@@ -149,7 +156,7 @@ static bool members_fit(struct ph_hub *hub, const struct ph_bmsg *msg)
 	if (hub->forgot_ms && hub->now_ms < hub->forgot_ms + SAY_AGAIN_MS)
 		return false;
 	hub->forgot_ms = hub->now_ms;
-	forget_members(hub);
+	ph_limit_forget(hub, not_live);
 	return HASH_COUNT(hub->members) + new_members(hub, msg) < PH_NODES_MAX;
 }
 

@@ -13,8 +13,7 @@
 
 #define HELLO_FIRST_MS 100
 #define HELLO_MAX_MS 1000
-#define REFUSED_MS 5000	     /* since the last refusal: not joined; it is repeated each HELLO */
-#define REFUSED_SAY_MS 60000 /* between two lines of the log about it */
+#define REFUSED_MS 5000 /* since the last refusal: not joined; it is repeated each HELLO */
 
 struct ph_member *ph_member_find(const struct ph_hub *hub, const struct ph_name *name)
 {
@@ -144,7 +143,7 @@ static enum ph_member_state (*const machine[PH_MEMBER_STATE_COUNT][PH_MEMBER_INP
 		[PH_MEMBER_IN_LEAVE] = keep},
 };
 
-static void link_member(struct ph_hub *hub, struct ph_member *member)
+void ph_member_link(struct ph_hub *hub, struct ph_member *member)
 {
 	if (member->linked || !member->info.address[0])
 		return;
@@ -168,7 +167,7 @@ void ph_member_step(struct ph_hub *hub, struct ph_member *member, enum ph_member
 	member->since_ms = hub->now_ms;
 	if (ph_member_live(member)) {
 		hub->arrivals += before == PH_MEMBER_UNKNOWN || before == PH_MEMBER_DEAD;
-		link_member(hub, member);
+		ph_member_link(hub, member);
 	}
 }
 
@@ -195,6 +194,8 @@ static void renew(struct ph_hub *hub, struct ph_member *member, const struct ph_
 	member->echoed = member->welcomed = member->drained = member->sweeping = false;
 	member->heard_seq = member->told_seq = member->view = 0;
 	member->lease_at_ms = 0;
+	member->proven = false;
+	member->answered_ms = member->probed_ms = 0;
 	member->n_reports = 0;
 	member->hears_me_have = 0;
 	member->linked = false;
@@ -206,13 +207,16 @@ static void renew(struct ph_hub *hub, struct ph_member *member, const struct ph_
 		ph_log(hub, PH_LOG_INFO, "node %s came back with a new incarnation", info->name.s);
 }
 
-/* NULL where this incarnation is older than the one that is known. */
-static struct ph_member *learn(struct ph_hub *hub, const struct ph_member_info *info)
+struct ph_member *ph_member_learn(
+	struct ph_hub *hub, const struct ph_member_info *info, bool proven)
 {
 	if (ph_is_self(hub, &info->name))
 		return NULL;
 	struct ph_member *member = ph_member_find(hub, &info->name);
+	if (!member && ph_tomb_bars(hub, info, proven))
+		return NULL;
 	if (!member) {
+		ph_tomb_lift(hub, &info->name);
 		member = ph_must(calloc(1, sizeof *member));
 		member->info.name = info->name;
 		HASH_ADD_KEYPTR(
@@ -231,6 +235,7 @@ void ph_member_forget(struct ph_hub *hub, struct ph_member *member)
 {
 	if (member->linked)
 		ph_out(hub, PH_ACT_UNLINK)->to = member->info.name;
+	ph_tomb_put(hub, member);
 	HASH_DEL(hub->members, member);
 	free((void *)(uintptr_t)member->info.labels);
 	free(member->reports);
@@ -258,50 +263,12 @@ bool ph_member_stale(struct ph_hub *hub, const struct ph_bmsg *msg)
 	struct ph_member *member = ph_member_find(hub, &msg->from);
 	if (ph_is_self(hub, &msg->from))
 		return true;
-	if (msg->kind == PH_B_HELLO || msg->kind == PH_B_WELCOME || msg->kind == PH_B_REFUSED)
+	if (msg->kind >= PH_B_HELLO && msg->kind <= PH_B_REFUSED)
 		return false;
 	return !member || member->info.incarnation != msg->incarnation;
 }
 
-/* ---- HELLO, WELCOME ---- */
-
-static bool slot_taken(const struct ph_hub *hub, const struct ph_member_info *info)
-{
-	if (info->slot == hub->set.slot)
-		return true;
-	for (struct ph_member *m = hub->members; m; m = m->hh.next)
-		if (ph_member_live(m) && m->info.slot == info->slot &&
-			!ph_name_equal(&m->info.name, &info->name))
-			return true;
-	return false;
-}
-
-static void refuse(
-	struct ph_hub *hub, const struct ph_bmsg *msg, struct ph_member *member, const char *text)
-{
-	link_member(hub, member);
-	struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_REFUSED);
-	ph_reason(answer->reason, "%s", text);
-	answer->self = ph_member_self(hub);
-}
-
-static void welcome(struct ph_hub *hub, struct ph_member *member)
-{
-	struct ph_bmsg *msg = ph_send(hub, &member->info.name, PH_B_WELCOME);
-	size_t n = HASH_COUNT(hub->members), k = 0;
-	struct ph_member_info *list = ph_out_alloc(hub, (n + 1) * sizeof *list);
-	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
-		if (!ph_member_live(m) || m == member)
-			continue;
-		list[k] = m->info;
-		list[k].state = m->state;
-		list[k++].labels = ph_out_text(hub, m->info.labels);
-	}
-	msg->self = ph_member_self(hub);
-	msg->members = list;
-	msg->n_members = k;
-	msg->known_incarnation = member->info.incarnation;
-}
+/* ---- joining ---- */
 
 enum ph_member_input ph_member_says(const struct ph_member_info *info)
 {
@@ -310,51 +277,10 @@ enum ph_member_input ph_member_says(const struct ph_member_info *info)
 		       : PH_MEMBER_IN_HEARD;
 }
 
-static void on_hello(struct ph_hub *hub, const struct ph_bmsg *msg)
+bool ph_member_refused(const struct ph_hub *hub)
 {
-	struct ph_member *member = learn(hub, &msg->self);
-	if (!member)
-		return;
-	if (slot_taken(hub, &msg->self)) {
-		refuse(hub, msg, member,
-			"this node's slot is taken by another name: set node.slot to a number that "
-			"no "
-			"other node uses");
-		return;
-	}
-	ph_member_step(hub, member, ph_member_says(&msg->self));
-	link_member(hub, member);
-	welcome(hub, member);
-	if (!member->welcomed && hub->hello.pos)
-		ph_timer_set(hub, &hub->hello, hub->now_ms); /* let it learn of us as soon */
-}
-
-static void on_welcome(struct ph_hub *hub, const struct ph_bmsg *msg)
-{
-	struct ph_member *member = learn(hub, &msg->self);
-	if (!member)
-		return;
-	ph_member_step(hub, member, ph_member_says(&msg->self));
-	link_member(hub, member);
-	member->welcomed = true;
-	for (size_t i = 0; i < msg->n_members; i++) {
-		struct ph_member *other = learn(hub, &msg->members[i]);
-		if (!other)
-			continue;
-		if (other->state == PH_MEMBER_UNKNOWN)
-			ph_member_step(hub, other, PH_MEMBER_IN_HEARD);
-		link_member(hub, other);
-	}
-}
-
-static void on_refused(struct ph_hub *hub, const struct ph_bmsg *msg)
-{
-	if (!hub->refused_said_ms || hub->now_ms >= hub->refused_said_ms + REFUSED_SAY_MS) {
-		ph_log(hub, PH_LOG_ERROR, "node %s refuses this node: %s", msg->from.s,
-			msg->reason);
-		hub->refused_said_ms = hub->now_ms;
-	}
-	hub->refused_ms = hub->now_ms;
+	return hub->self_state == PH_MEMBER_JOINING && hub->refused_ms &&
+	       hub->now_ms < hub->refused_ms + REFUSED_MS;
 }
 
 /* A seed that has answered: some live member stands at that address. */
@@ -406,8 +332,8 @@ void ph_member_try_join(struct ph_hub *hub)
 	bool time_over = hub->now_ms >= hub->join_until_ms;
 	bool settled = hub->now_ms >= hub->started_ms + hub->set.settle_ms;
 	/* A node that the others refuse must not act as if it were alone. */
-	bool refused = hub->refused_ms && hub->now_ms < hub->refused_ms + REFUSED_MS;
-	if (!refused && (time_over || (settled && seeds_answered(hub))) && in_step(hub)) {
+	if (!ph_member_refused(hub) && (time_over || (settled && seeds_answered(hub))) &&
+		in_step(hub)) {
 		hub->blind = !seeds_answered(hub);
 		become_alive(hub);
 		ph_member_heartbeat_now(hub);
@@ -440,6 +366,12 @@ void ph_member_hello(struct ph_hub *hub)
 	ph_timer_set(hub, &hub->hello, hub->now_ms + ph_jitter(hub, wait, 20));
 }
 
+void ph_member_hello_soon(struct ph_hub *hub)
+{
+	if (hub->hello.pos)
+		ph_timer_set(hub, &hub->hello, hub->now_ms);
+}
+
 void ph_member_start(struct ph_hub *hub)
 {
 	hub->started_ms = hub->now_ms;
@@ -461,13 +393,7 @@ void ph_member_start(struct ph_hub *hub)
 void ph_member_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_member *member;
-	if (msg->kind == PH_B_HELLO) {
-		on_hello(hub, msg);
-	} else if (msg->kind == PH_B_WELCOME) {
-		on_welcome(hub, msg);
-	} else if (msg->kind == PH_B_REFUSED) {
-		on_refused(hub, msg);
-	} else if (msg->kind == PH_B_HEARTBEAT) {
+	if (msg->kind == PH_B_HEARTBEAT) {
 		ph_member_heartbeat(hub, msg);
 	} else if (msg->kind == PH_B_LEAVE) {
 		member = ph_member_find(hub, &msg->from);

@@ -1,4 +1,4 @@
-/* member.h - what the two files of membership share: member.c and heartbeat.c. */
+/* member.h - what the files of membership share: member.c, join.c, heartbeat.c, probe.c, tomb.c. */
 #ifndef PH_CORE_MEMBER_H
 #define PH_CORE_MEMBER_H
 
@@ -23,10 +23,42 @@ void ph_member_step(struct ph_hub *hub, struct ph_member *member, enum ph_member
 struct ph_member_info ph_member_self(const struct ph_hub *hub);
 /* Which input a member's own word about its state is. */
 enum ph_member_input ph_member_says(const struct ph_member_info *info);
+/*
+ * The member of that name and incarnation, made or renewed. NULL: this node itself, or a life that
+ * is over. `proven`: it has said so itself, just now.
+ */
+struct ph_member *ph_member_learn(
+	struct ph_hub *hub, const struct ph_member_info *info, bool proven);
+void ph_member_link(struct ph_hub *hub, struct ph_member *member);
+/* This node wants to join, and somebody does not let it in. */
+bool ph_member_refused(const struct ph_hub *hub);
+void ph_member_hello_soon(struct ph_hub *hub);
 void ph_member_heartbeat(struct ph_hub *hub, const struct ph_bmsg *msg);
 /* Alive as soon as all peers have answered and it is in step, or the time is over. */
 void ph_member_try_join(struct ph_hub *hub);
 /* For the unit test: is there a decision for this pair? */
 bool ph_member_decided(enum ph_member_state state, enum ph_member_input in);
+
+/* ---- join.c ---- */
+/* May it have its name at once? Not from another node that lives elsewhere under that name. */
+bool ph_join_replaces(const struct ph_hub *hub, const struct ph_member_info *info);
+void ph_join_beat(struct ph_hub *hub);
+/* For the tests: what this life of that node is to repeat; NULL: nothing was asked. */
+const struct ph_id *ph_join_nonce(
+	const struct ph_hub *hub, const struct ph_name *name, uint64_t incarnation);
+
+/* ---- probe.c ---- */
+void ph_probe(struct ph_hub *hub, struct ph_member *member);
+void ph_probe_beat(struct ph_hub *hub); /* whoever is suspect is asked, now and then */
+/* Has it answered a probe that was sent less than `limit` ms ago? */
+bool ph_probe_answered(const struct ph_hub *hub, const struct ph_member *member, uint64_t limit);
+
+/* ---- tomb.c ---- */
+struct ph_tomb *ph_tomb_find(const struct ph_hub *hub, const struct ph_name *name);
+void ph_tomb_put(struct ph_hub *hub, const struct ph_member *member);
+void ph_tomb_lift(struct ph_hub *hub, const struct ph_name *name);
+/* Is this the word of a life that is over? */
+bool ph_tomb_bars(const struct ph_hub *hub, const struct ph_member_info *info, bool proven);
+void ph_tomb_beat(struct ph_hub *hub);
 
 #endif

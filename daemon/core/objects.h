@@ -53,13 +53,16 @@ struct ph_report { /* what one member says of another */
 struct ph_member {
 	struct ph_member_info info; /* labels: owned */
 	enum ph_member_state state;
-	bool linked, refused;
+	bool linked;
+	bool proven;	    /* this incarnation has answered something fresh of ours */
 	uint64_t since_ms;  /* in this state */
 	uint64_t first_ms;  /* this incarnation first heard of */
 	uint64_t heard_seq; /* newest heartbeat heard */
 	uint64_t heard_at_ms;
 	uint64_t echo_at_ms;	/* when the newest heartbeat of ours that it echoed was sent */
 	bool echoed;		/* this incarnation has echoed us at least once */
+	uint64_t answered_ms;	/* when the newest probe that it answered was sent; 0: none */
+	uint64_t probed_ms;	/* last probed */
 	uint64_t hears_me_have; /* version of our part that it has */
 	uint64_t registry_version, registry_digest, migrations_version; /* as it says */
 	uint64_t have, have_migrations; /* what we have of its part */
@@ -83,6 +86,23 @@ struct ph_member {
 	size_t n_reports;
 	struct ph_report *reports;
 	UT_hash_handle hh;
+};
+
+struct ph_challenge { /* of a HELLO that is not proven yet; join.c */
+	struct ph_name name;
+	uint64_t incarnation;
+	char address[PH_ADDRESS_SIZE];
+	struct ph_id nonce; /* none: used */
+	uint64_t at_ms;	    /* asked first */
+	uint64_t probe_ms;  /* since when the one that has its name is probed; 0: it is not */
+	struct ph_challenge *prev, *next;
+};
+
+struct ph_tomb { /* of a member that is forgotten; tomb.c */
+	struct ph_name name;
+	uint64_t incarnation, at_ms;
+	bool left;
+	struct ph_tomb *prev, *next;
 };
 
 /* ---- children and keys ---- */

@@ -256,9 +256,33 @@ struct ph_bmsg *ph_send(struct ph_hub *hub, const struct ph_name *to, enum ph_bk
 {
 	struct ph_action *action = ph_out(hub, PH_ACT_SEND);
 	const struct ph_member *via = relayed(kind) ? ph_member_relay(hub, to) : NULL;
+	const struct ph_member *member = ph_member_find(hub, to);
 	action->to = *to;
+	action->incarnation = member ? member->info.incarnation : 0;
 	if (via)
 		action->via = via->info.name;
+	return new_message(hub, action, kind);
+}
+
+struct ph_bmsg *ph_send_there(
+	struct ph_hub *hub, const struct ph_member_info *to, enum ph_bkind kind)
+{
+	struct ph_action *action = ph_out(hub, PH_ACT_SEND);
+	action->to = to->name;
+	action->incarnation = to->incarnation;
+	action->address = to->address[0] ? ph_out_text(hub, to->address) : NULL;
+	return new_message(hub, action, kind);
+}
+
+struct ph_bmsg *ph_send_via(
+	struct ph_hub *hub, const struct ph_name *to, const struct ph_name *via, enum ph_bkind kind)
+{
+	const struct ph_member *member = ph_member_find(hub, to);
+	struct ph_action *action = ph_out(hub, PH_ACT_SEND);
+	action->to = *to;
+	action->incarnation = member ? member->info.incarnation : 0;
+	if (via)
+		action->via = *via;
 	return new_message(hub, action, kind);
 }
 

@@ -52,7 +52,14 @@ struct ph_hub {
 	bool strangers;			     /* others hear somebody whom this node does not know */
 	uint64_t arrivals;		     /* how often a member became live */
 	uint64_t refused_ms, refused_said_ms; /* by another node; 0: never */
-	bool away; /* the loop stood still: in step again only after a fetch */
+	struct ph_name refused_by;
+	uint64_t refuse_said_ms;	 /* of another node by this one */
+	uint64_t raising;		 /* incarnation that is being synced; 0: none */
+	struct ph_challenge *challenges; /* oldest first */
+	struct ph_tomb *tombs;		 /* oldest first */
+	size_t n_challenges, n_tombs;
+	uint64_t swept_ms; /* tomb.c: members that left long ago were last looked for */
+	bool away;	   /* the loop stood still: in step again only after a fetch */
 
 	/* quorum strategies */
 	struct ph_view view;
@@ -116,6 +123,12 @@ uint64_t ph_jitter(struct ph_hub *hub, uint64_t ms, uint32_t percent);	       /*
 void ph_timer_set(struct ph_hub *hub, struct ph_timer *timer, uint64_t at_ms); /* NEVER: off */
 struct ph_timer *ph_timer_due(struct ph_hub *hub); /* taken off the heap, or NULL */
 struct ph_bmsg *ph_send(struct ph_hub *hub, const struct ph_name *to, enum ph_bkind kind);
+/* To whoever listens there, which need not be a member. */
+struct ph_bmsg *ph_send_there(
+	struct ph_hub *hub, const struct ph_member_info *to, enum ph_bkind kind);
+/* With a copy by way of `via`; NULL: without. */
+struct ph_bmsg *ph_send_via(struct ph_hub *hub, const struct ph_name *to, const struct ph_name *via,
+	enum ph_bkind kind);
 struct ph_bmsg *ph_cast(struct ph_hub *hub, enum ph_bkind kind);
 struct ph_wmsg *ph_tell(struct ph_hub *hub, struct ph_instance *instance, enum ph_wop op);
 void ph_complain(struct ph_hub *hub, struct ph_instance *instance, const char *code,
@@ -138,6 +151,9 @@ void ph_reason(char to[PH_REASON_SIZE], const char *format, ...)
  * told, and it is to be dropped. ----
  */
 bool ph_limit_pass(struct ph_hub *hub, const struct ph_bmsg *msg);
+/* Forgets the members that `old` says are, and that nothing here names any more. */
+void ph_limit_forget(
+	struct ph_hub *hub, bool (*old)(const struct ph_hub *, const struct ph_member *));
 
 /* ---- registry.c ---- */
 struct ph_slot *ph_slot_find(
@@ -195,6 +211,13 @@ void ph_member_heartbeat_now(struct ph_hub *hub);
 void ph_member_leave(struct ph_hub *hub);
 /* A message from this incarnation is to be dropped. */
 bool ph_member_stale(struct ph_hub *hub, const struct ph_bmsg *msg);
+
+/* ---- join.c: HELLO and its answers; probe.c; tomb.c ---- */
+void ph_join_message(struct ph_hub *hub, const struct ph_bmsg *msg);
+void ph_join_renumbered(struct ph_hub *hub, uint64_t incarnation);
+void ph_join_free(struct ph_hub *hub);
+void ph_probe_message(struct ph_hub *hub, const struct ph_bmsg *msg);
+void ph_tomb_free(struct ph_hub *hub);
 
 /* ---- child.c: specs ---- */
 struct ph_child *ph_child_find(const struct ph_hub *hub, const struct ph_name *name);

@@ -81,7 +81,7 @@ static void act_send(struct sim_node *node, const struct ph_action *action)
 	struct ph_bmsg sealed = *msg;
 	if (msg->kind == PH_B_PREPARE)
 		sim_stream_ticket(node, &msg->id, sealed.ticket);
-	sim_net_send(node, &action->to, &action->via, &sealed);
+	sim_net_send(node, action, &sealed);
 	sim_deed_message(node, &action->to, msg);
 }
 
@@ -103,6 +103,13 @@ static void act_unlink(struct sim_node *node, const struct ph_action *action)
 static void act_seeds(struct sim_node *node, const struct ph_action *action)
 {
 	node->seeds_on = action->on;
+}
+
+static void act_incarnation(struct sim_node *node, const struct ph_action *action)
+{
+	struct ph_event event = {.kind = PH_EV_INCARNATION, .ticket = action->incarnation};
+	node->incarnation = action->incarnation;
+	sim_node_push(node, 20, &event, NULL, NULL);
 }
 
 static void act_answer(struct sim_node *node, const struct ph_action *action)
@@ -186,6 +193,7 @@ static act_fn *const acts[PH_ACTION_COUNT] = {
 	[PH_ACT_LINK] = act_link,
 	[PH_ACT_UNLINK] = act_unlink,
 	[PH_ACT_SEEDS] = act_seeds,
+	[PH_ACT_INCARNATION] = act_incarnation,
 	[PH_ACT_JOURNAL] = sim_disk_write,
 	[PH_ACT_STREAM_SEND] = sim_stream_act,
 	[PH_ACT_STREAM_EXPECT] = sim_stream_act,

@@ -1,8 +1,8 @@
 /*
  * net.c - the network and the bus processes: delay, loss, repetition, reordering, cuts.
  *
- * As the shell does it: a directed message names the newest incarnation that its sender has heard
- * of; a cast reaches whoever the sender has linked, and its seeds.
+ * As the shell does it: a directed message is for one incarnation; a cast reaches whoever the
+ * sender has linked, and its seeds.
  */
 #include "sim.h"
 
@@ -44,8 +44,6 @@ static void arrive(struct sim *sim, void *arg)
 		fits = false;
 	if (fits) {
 		struct ph_event event = {.kind = PH_EV_MESSAGE, .message = msg};
-		if (msg->incarnation > to->peer_incarnation[flight->from->no])
-			to->peer_incarnation[flight->from->no] = msg->incarnation;
 		sim_node_push(to, 0, &event, sim_letter_drop, sim_letter_keep(flight->letter));
 	}
 	flight_drop(flight);
@@ -91,8 +89,8 @@ static void launch(
 	}
 }
 
-static void relay(
-	struct sim_node *from, struct sim_node *via, struct sim_node *to, struct sim_letter *letter)
+static void relay(struct sim_node *from, struct sim_node *via, struct sim_node *to,
+	struct sim_letter *letter, uint64_t incarnation)
 {
 	struct sim *sim = from->sim;
 	if (!from->bus_up || !sim_net_passes(sim, from, via) || sim_chance(sim, sim->loss_percent))
@@ -102,24 +100,25 @@ static void relay(
 	flight->via = via;
 	flight->to = to;
 	flight->bus_to = to->bus_gen;
-	flight->to_incarnation = from->peer_incarnation[to->no];
+	flight->to_incarnation = incarnation;
 	flight->left_us = sim->now_us;
 	flight->relayed = true;
 	flight->letter = sim_letter_keep(letter);
 	sim_after(sim, leg_us(sim), pass_on, flight, flight_drop);
 }
 
-void sim_net_send(struct sim_node *from, const struct ph_name *to, const struct ph_name *via,
-	const struct ph_bmsg *msg)
+void sim_net_send(struct sim_node *from, const struct ph_action *action, const struct ph_bmsg *msg)
 {
-	struct sim_node *node = sim_node_named(from->sim, to);
+	const struct ph_name *via = &action->via;
+	struct sim_node *node = sim_node_named(from->sim, &action->to);
 	struct sim_node *by = via->s[0] ? sim_node_named(from->sim, via) : NULL;
-	if (!node || !from->linked[node->no])
+	bool there = node && action->address && strcmp(action->address, node->address) == 0;
+	if (!node || !(from->linked[node->no] || there))
 		return;
 	struct sim_letter *letter = sim_letter_new(from->sim, msg);
-	launch(from, node, letter, from->peer_incarnation[node->no]);
+	launch(from, node, letter, action->incarnation);
 	if (by && from->linked[by->no])
-		relay(from, by, node, letter);
+		relay(from, by, node, letter, action->incarnation);
 	sim_letter_drop(letter);
 }
 

@@ -205,7 +205,6 @@ static void end_daemon(struct sim_node *node)
 	node->calm_us = sim->now_us;
 	node->disk.answers = 0;
 	memset(node->linked, 0, sizeof node->linked);
-	memset(node->peer_incarnation, 0, sizeof node->peer_incarnation);
 	sim_stream_node_lost(node);
 }
 
@@ -397,6 +396,7 @@ static void make_hub(struct sim_node *node)
 		.fence_grace_ms = 1000,
 		.lease_until_ms = node->lease_ms,
 		.journal_writable = true};
+	set.previous = node->incarnation;
 	node->incarnation = node->incarnation + 1 > wall_ms ? node->incarnation + 1 : wall_ms;
 	set.incarnation = node->incarnation;
 	set.seed = sim_random(sim);

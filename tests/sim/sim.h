@@ -217,7 +217,6 @@ struct sim_node {
 	uint32_t bus_gen;
 	bool linked[SIM_NODES];
 	uint64_t link_us[SIM_NODES];
-	uint64_t peer_incarnation[SIM_NODES];
 	unsigned n_peers;
 	const char *peers[SIM_NODES];
 	uint64_t tick_us;
@@ -344,9 +343,8 @@ void sim_disk_fini(struct sim_node *node);
 
 /* ---- net.c ---- */
 bool sim_net_passes(const struct sim *sim, const struct sim_node *from, const struct sim_node *to);
-/* Directed; `via` non-empty: a copy by way of that node, too. */
-void sim_net_send(struct sim_node *from, const struct ph_name *to, const struct ph_name *via,
-	const struct ph_bmsg *msg);
+/* Directed, as the SEND says, with `msg` for its message. */
+void sim_net_send(struct sim_node *from, const struct ph_action *action, const struct ph_bmsg *msg);
 void sim_net_cast(struct sim_node *from, const struct ph_bmsg *msg);
 void sim_net_link(struct sim_node *from, const struct ph_name *to, const char *address);
 void sim_net_unlink(struct sim_node *from, const struct ph_name *to);

@@ -160,11 +160,12 @@ static inline void w_power_off(struct world *w, unsigned node)
 static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 {
 	struct w_node *n = &w->nodes[node];
-	static const char *const addresses[W_NODES] = {"tcp://a:1", "tcp://b:1", "tcp://c:1"};
 	const char *peers[W_NODES];
+	uint64_t previous = n->incarnation++;
 	struct ph_settings set = {.node = n->name,
 		.slot = node + 1,
-		.incarnation = ++n->incarnation,
+		.previous = previous,
+		.incarnation = n->incarnation,
 		.weight = 1,
 		.peers = peers,
 		.join_timeout_ms = 5000,
@@ -185,9 +186,9 @@ static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 		.seed = node + 17 + n->incarnation * 1000};
 	for (unsigned i = 0; i < w->n_nodes && set.n_peers < n->n_peers; i++)
 		if (i != node)
-			peers[set.n_peers++] = addresses[i];
+			peers[set.n_peers++] = w_address(i);
 	if (w->n_nodes > 1)
-		memcpy(set.address, addresses[node], strlen(addresses[node]) + 1);
+		memcpy(set.address, w_address(node), strlen(w_address(node)) + 1);
 	return ph_hub_new(&set);
 }
 

@@ -8,6 +8,7 @@
 #define PH_TESTS_CORE_PUPPET_H
 
 #include "core_world.h"
+#include "core/member.h"
 
 static inline bool p_deaf_to_all(struct world *w, struct w_proc *p, const struct ph_wmsg *msg)
 {
@@ -25,6 +26,21 @@ static inline struct ph_bmsg *p_msg(struct world *w, unsigned from, enum ph_bkin
 	return msg;
 }
 
+/* The hub has heard that HELLO: it is proven. */
+static inline struct ph_bmsg *p_prove(struct world *w, const struct ph_bmsg *hello)
+{
+	w_drain(w);
+	const struct ph_id *nonce =
+		ph_join_nonce(w->nodes[0].hub, &hello->from, hello->incarnation);
+	ck_assert_msg(nonce != NULL, "the HELLO of %s was not answered", hello->from.s);
+	struct ph_bmsg *msg = w_copy(w, hello, sizeof *hello);
+	msg->kind = PH_B_PROOF;
+	msg->nonce = *nonce;
+	w_push(w, 0, PH_EV_MESSAGE)->message = msg;
+	return msg;
+}
+
+/* A node that is new here joins, or one that is known says hello once more. */
 static inline void p_hello(struct world *w, unsigned from)
 {
 	struct ph_bmsg *msg = p_msg(w, from, PH_B_HELLO);
@@ -35,6 +51,9 @@ static inline void p_hello(struct world *w, unsigned from)
 		.state = PH_MEMBER_ALIVE};
 	(void)snprintf(msg->self.address, sizeof msg->self.address, "tcp://%s:1", msg->from.s);
 	w->nodes[from].up = true;
+	w_drain(w);
+	if (ph_join_nonce(w->nodes[0].hub, &msg->from, 1))
+		(void)p_prove(w, msg);
 }
 
 /* Node a is alone at first, and owns what it declares; then b and c appear. */

@@ -231,6 +231,12 @@ static inline struct ph_name w_name(unsigned node)
 	return ph_name_of(s);
 }
 
+static inline const char *w_address(unsigned node)
+{
+	static const char *const addresses[W_NODES] = {"tcp://a:1", "tcp://b:1", "tcp://c:1"};
+	return addresses[node];
+}
+
 static inline unsigned w_node_of(const struct ph_name *name)
 {
 	unsigned node = (unsigned)(name->s[0] - 'a');
@@ -315,7 +321,9 @@ static inline void w_arrive(struct world *w, unsigned to, const struct ph_bmsg *
 
 static inline void w_post(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
 {
-	if (w->nodes[to].up && !w->cut[from][to] && !(w->pass && !w->pass(w, from, to, msg)))
+	bool own = from < W_NODES && ph_name_equal(&w->nodes[from].name, &w->nodes[to].name);
+	if (!own && w->nodes[to].up && !w->cut[from][to] &&
+		!(w->pass && !w->pass(w, from, to, msg)))
 		w_arrive(w, to, msg);
 }
 
@@ -363,19 +371,33 @@ static inline void w_answered(struct w_node *n, const struct ph_answer *answer)
 	n->answer.outcomes = n->outcomes;
 }
 
+/* To every node of that name (there may be two by mistake) whose life is meant. */
+static inline void w_send(struct world *w, unsigned node, const struct ph_action *a)
+{
+	for (unsigned to = 0; to < w->n_nodes; to++) {
+		const struct w_node *n = &w->nodes[to];
+		bool meant = !n->hub || !a->incarnation || a->incarnation == n->incarnation;
+		bool there = !a->address || strcmp(a->address, w_address(to)) == 0;
+		if (!meant || !there || !ph_name_equal(&n->name, &a->to))
+			continue;
+		w_post(w, node, to, a->message);
+		if (a->via.s[0])
+			w_relay(w, node, w_node_of(&a->via), to, a->message);
+	}
+}
+
 static inline void w_act(struct world *w, unsigned node, const struct ph_action *a)
 {
 	struct w_node *n = &w->nodes[node];
-	unsigned to;
 	w_rules(w, node, a);
 	switch ((int)a->kind) {
 	case PH_ACT_SEND:
 		n->sent[a->message->kind]++;
-		to = w_node_of(&a->to);
-		if (to < w->n_nodes)
-			w_post(w, node, to, a->message);
-		if (to < w->n_nodes && a->via.s[0])
-			w_relay(w, node, w_node_of(&a->via), to, a->message);
+		w_send(w, node, a);
+		break;
+	case PH_ACT_INCARNATION:
+		n->incarnation = a->incarnation;
+		w_push(w, node, PH_EV_INCARNATION)->ticket = a->incarnation;
 		break;
 	case PH_ACT_CAST:
 		n->sent[a->message->kind]++;

@@ -99,6 +99,9 @@ static struct ph_bmsg full(enum ph_bkind kind)
 		.n_members = 2,
 		.members = members,
 		.known_incarnation = 17,
+		.nonce = id,
+		.previous = 16,
+		.refused = true,
 		.sequence = 1234567,
 		.drained = true,
 		.registry_version = UINT64_MAX,
@@ -208,6 +211,20 @@ START_TEST(test_membership)
 	ck_assert_int_eq(m.members[1].state, PH_MEMBER_LEFT);
 	ph_doc_free(doc);
 
+	m = through(PH_B_CHALLENGE, &doc);
+	ck_assert(ph_id_equal(&m.nonce, &id) && m.known_incarnation == 17);
+	ck_assert_str_eq(m.self.address, "tcp://[::1]:7400");
+	ph_doc_free(doc);
+
+	m = through(PH_B_PROOF, &doc);
+	ck_assert(ph_id_equal(&m.nonce, &id) && m.previous == 16 && m.refused);
+	ck_assert_str_eq(m.self.labels, "zone=a,ssd");
+	ph_doc_free(doc);
+
+	m = through(PH_B_PROBE, &doc);
+	ck_assert(m.sequence == 1234567 && !strcmp(m.target.s, "c"));
+	ph_doc_free(doc);
+
 	m = through(PH_B_HEARTBEAT, &doc);
 	ck_assert_uint_eq(m.n_echoes, 2);
 	ck_assert(m.echoes[0].age_ms == UINT64_MAX && m.echoes[0].have == UINT64_MAX - 1);
@@ -308,6 +325,11 @@ static const struct {
 	{"{\"op\":\"none\"}", "unknown kind"},
 	{"{\"op\":\"hello\"}", "hello: self: missing"},
 	{"{\"op\":\"hello\",\"self\":{}}", "hello: self.name: missing"},
+	{"{\"op\":\"proof\"," SELF "}", "proof: nonce: missing"},
+	{"{\"op\":\"proof\"," SELF ",\"nonce\":\"00\"}", "nonce"},
+	{"{\"op\":\"challenge\"}", "challenge: self: missing"},
+	{"{\"op\":\"probe\"}", "probe: seq: missing"},
+	{"{\"op\":\"probe_ack\"}", "probe_ack: seq: missing"},
 	{"{\"op\":\"hello\",\"self\":{\"name\":\"../a\"}}", "self.name"},
 	{"{\"op\":\"hello\",\"self\":{\"name\":\"a\",\"weight\":-1}}", "self.weight"},
 	{"{\"op\":\"hello\",\"self\":{\"name\":\"a\",\"weight\":1e99}}", "self.weight"},

@@ -126,6 +126,7 @@ START_TEST(a_newcomer_is_asked_too)
 	hello->incarnation = 2;
 	hello->self = (struct ph_member_info){
 		.name = w_name(2), .incarnation = 2, .slot = 3, .state = PH_MEMBER_ALIVE};
+	(void)p_prove(w, hello);
 	w_drain(w);
 	answer(w, 1, PH_VERDICT_FREE, 0);
 	w_run(w, 1);
@@ -148,6 +149,7 @@ START_TEST(every_member_is_asked)
 			.slot = 100 + i,
 			.weight = 1,
 			.state = PH_MEMBER_ALIVE};
+		(void)p_prove(w, hello);
 	}
 	w_drain(w);
 	(void)claim(w, PH_CLAIM_COLD);

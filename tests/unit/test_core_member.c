@@ -101,9 +101,11 @@ START_TEST(a_taken_slot_is_refused)
 	msg->incarnation = 2;
 	msg->self = (struct ph_member_info){
 		.name = w_name(2), .incarnation = 2, .slot = _i ? 1 : 2, .state = PH_MEMBER_ALIVE};
+	memcpy(msg->self.address, "tcp://c:1", sizeof "tcp://c:1");
+	(void)p_prove(w, msg);
 	w_drain(w);
 	ck_assert_uint_eq(w->nodes[0].sent[PH_B_REFUSED], 1);
-	ck_assert_int_ne(member(w, 2)->state, PH_MEMBER_ALIVE);
+	ck_assert_uint_eq(member(w, 2)->info.incarnation, 1);
 	w_free(w);
 }
 END_TEST
@@ -116,6 +118,8 @@ START_TEST(incarnations)
 	msg->incarnation = 5;
 	msg->self = (struct ph_member_info){
 		.name = w_name(1), .incarnation = 5, .slot = 2, .state = PH_MEMBER_JOINING};
+	memcpy(msg->self.address, "tcp://b:1", sizeof "tcp://b:1");
+	(void)p_prove(w, msg);
 	w_drain(w);
 	ck_assert_uint_eq(member(w, 1)->info.incarnation, 5);
 	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_JOINING);
@@ -235,6 +239,256 @@ START_TEST(a_leave_is_no_death)
 }
 END_TEST
 
+/* ---- probes ---- */
+
+static enum ph_bkind dropped;
+static bool drop_kind(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	return msg->kind != dropped;
+}
+
+/* No heartbeat gets through, but what is directed does: suspect, for as long as that lasts. */
+START_TEST(who_answers_probes_is_not_dead)
+{
+	struct world *w = w_new(2);
+	w_start_all(w);
+	dropped = PH_B_HEARTBEAT;
+	w->pass = drop_kind;
+	w_run(w, 30000);
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(w->nodes[i].hub->members->state, PH_MEMBER_SUSPECT);
+		ck_assert_uint_eq(w->nodes[i].emitted[PH_EMIT_NODE_DEAD], 0);
+		ck_assert_uint_eq(w->nodes[i].emitted[PH_EMIT_NODE_SUSPECT], 1);
+	}
+	if (_i) { /* the answers end */
+		uint64_t end_ms = w->now_ms;
+		w_power_off(w, 1);
+		while (member(w, 1)->state != PH_MEMBER_DEAD)
+			w_run(w, 10);
+		ck_assert_uint_ge(w->now_ms - end_ms, 4400);
+		ck_assert_uint_le(w->now_ms - end_ms, 6000);
+	} else {
+		w->pass = NULL;
+		w_run(w, 1000);
+		ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_ALIVE);
+	}
+	w_free(w);
+}
+END_TEST
+
+/* Not a word passes between a and b, yet each hears by way of c that the other lives. */
+START_TEST(probes_by_way_of_others)
+{
+	struct world *w = w_new(3);
+	w_start_all(w);
+	w->cut[0][1] = w->cut[1][0] = true;
+	w_run(w, 6000);
+	unsigned acks = w->nodes[0].got[PH_B_PROBE_ACK];
+	w_run(w, 10000);
+	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_SUSPECT);
+	ck_assert_uint_ge(w->nodes[0].got[PH_B_PROBE_ACK], acks + 18); /* two a second */
+	ck_assert_uint_le(w->nodes[0].got[PH_B_PROBE_ACK], acks + 22);
+	ck_assert_uint_gt(member(w, 1)->answered_ms, w->now_ms - 1000);
+	w_free(w);
+}
+END_TEST
+
+/* Three of those that hear and are heard, others each time, never the suspect itself. */
+START_TEST(whom_a_probe_goes_by)
+{
+	struct world *w = p_world(make, true);
+	bool used[26] = {false};
+	for (unsigned i = 0; i < 8; i++) {
+		char name[2] = {(char)('k' + i), '\0'};
+		struct ph_bmsg *hello = p_msg(w, 1, PH_B_HELLO);
+		hello->from = ph_name_of(name);
+		hello->self = (struct ph_member_info){.name = hello->from,
+			.incarnation = 1,
+			.slot = 100 + i,
+			.weight = 1,
+			.state = PH_MEMBER_ALIVE,
+			.address = "tcp://k:1"};
+		hello->self.address[6] = name[0];
+		(void)p_prove(w, hello);
+	}
+	w_drain(w);
+	struct ph_name k = ph_name_of("k"), l = ph_name_of("l");
+	ph_member_find(w->nodes[0].hub, &k)->state = PH_MEMBER_SUSPECT;
+	ph_member_find(w->nodes[0].hub, &l)->echo_at_ms = w->now_ms - 2000;
+	member(w, 2)->state = PH_MEMBER_DEAD;
+	for (unsigned i = 0; i < 100; i++) {
+		struct ph_actions actions;
+		p_begin(w);
+		ph_probe(w->nodes[0].hub, member(w, 1));
+		ph_out_end(w->nodes[0].hub, &actions);
+		ck_assert_uint_eq(actions.n, 3);
+		for (size_t j = 0; j < actions.n; j++) {
+			const struct ph_action *a = &actions.items[j];
+			ck_assert_str_eq(a->to.s, "b");
+			ck_assert_str_eq(a->via.s, a->message->target.s);
+			used[a->via.s[0] - 'a'] = true;
+			for (size_t n = 0; n < j; n++)
+				ck_assert_str_ne(a->via.s, actions.items[n].via.s);
+		}
+	}
+	for (char c = 'a'; c <= 'z'; c++)
+		ck_assert_int_eq(used[c - 'a'], c >= 'm' && c <= 'r');
+	w_free(w);
+}
+END_TEST
+
+/* An answer from another life, of the future, or older than one that came counts for nothing. */
+START_TEST(answers_that_cannot_be)
+{
+	struct world *w = p_world(make, true);
+	struct ph_member *b = member(w, 1);
+	w->mute = NULL;
+	w->nodes[0].manual_disk = false;
+	w_run(w, 1000);
+	p_msg(w, 1, PH_B_PROBE_ACK)->sequence = w->now_ms + 1;
+	p_msg(w, 1, PH_B_PROBE_ACK)->sequence = b->first_ms - 1;
+	w_drain(w);
+	ck_assert_uint_eq(b->answered_ms, 0);
+	p_msg(w, 1, PH_B_PROBE_ACK)->sequence = w->now_ms - 100;
+	p_msg(w, 1, PH_B_PROBE_ACK)->sequence = w->now_ms - 200;
+	w_drain(w);
+	ck_assert_uint_eq(b->answered_ms, w->now_ms - 100);
+	w_free(w);
+}
+END_TEST
+
+/* ---- what waits in queues ---- */
+
+#define HELD 4096
+static const struct ph_bmsg *held[HELD];
+static unsigned held_from[HELD], held_to[HELD], n_held;
+static bool hold(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	if (from == 1 || to == 1) {
+		ck_assert_uint_lt(n_held, HELD);
+		held_from[n_held] = from;
+		held_to[n_held] = to;
+		held[n_held++] = w_letter(w, msg);
+		return false;
+	}
+	return true;
+}
+
+/*
+ * nanomsg delivers up to a minute later what was queued before a cut, or during it. None of it
+ * proves life, none of it turns anything back, whether the cut is over by then or not.
+ */
+START_TEST(old_traffic_after_a_cut)
+{
+	struct world *w = w_new(2);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.instances = 4;
+	def->spec.local = true;
+	w_declare_all(w, def);
+	w_start_all(w);
+	n_held = 0;
+	w->pass = hold;
+	w_run(w, 9000);
+	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_DEAD);
+	uint64_t sent = w->nodes[0].hub->sequence;
+	w->pass = _i ? NULL : drop_kind;
+	dropped = PH_B_HEARTBEAT;
+	if (_i) { /* it is over, and all is well again */
+		w_run(w, 3000);
+		ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_ALIVE);
+	}
+	for (unsigned i = 0; i < n_held; i++)
+		w_arrive(w, held_to[i], held[i]);
+	w_drain(w);
+	ck_assert_int_eq(member(w, 1)->state, _i ? PH_MEMBER_ALIVE : PH_MEMBER_DEAD);
+	ck_assert_uint_le(member(w, 1)->heard_seq, w->nodes[1].hub->sequence);
+	ck_assert_uint_gt(w->nodes[0].hub->sequence, sent - 1);
+	w->pass = NULL;
+	w_run(w, 3000);
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_int_eq(w->nodes[i].hub->members->state, PH_MEMBER_ALIVE);
+		ck_assert_uint_le(w->nodes[i].emitted[PH_EMIT_NODE_DEAD], 1);
+		ck_assert(ph_registry_in_step(w->nodes[i].hub, w->nodes[i].hub->members));
+	}
+	ck_assert_uint_eq(w_alive(w, 0) + w_alive(w, 1), 8);
+	w_free(w);
+}
+END_TEST
+
+/* ---- settle ---- */
+
+static unsigned started(const struct world *w)
+{
+	unsigned n = 0;
+	for (unsigned i = 0; i < w->n_nodes; i++)
+		n += w->nodes[i].sent[PH_B_PREPARE];
+	return n;
+}
+
+/* Two nodes that come within `settle` get what is theirs at once: no child is moved twice. */
+START_TEST(joins_are_planned_together)
+{
+	struct world *w = w_new(3);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.instances = 24;
+	w_declare_all(w, def);
+	w->nodes[0].n_peers = 0;
+	w->nodes[1].n_peers = w->nodes[2].n_peers = 1;
+	w_start(w, 0);
+	w_run(w, 4000);
+	ck_assert_uint_eq(w_alive(w, 0), 24);
+	w_start(w, 1);
+	w_run(w, 700);
+	w_start(w, 2);
+	uint64_t before_ms = w->now_ms;
+	while (!started(w)) {
+		w_run(w, 10);
+		ck_assert_uint_lt(w->now_ms, before_ms + 5000);
+	}
+	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_ALIVE);
+	ck_assert_int_eq(member(w, 2)->state, PH_MEMBER_ALIVE);
+	w_run(w, 30000);
+	w_no_leftovers(w);
+	unsigned away = w_alive(w, 1) + w_alive(w, 2);
+	ck_assert_uint_ge(w_alive(w, 1), 6);
+	ck_assert_uint_ge(w_alive(w, 2), 6);
+	ck_assert_uint_eq(w_alive(w, 0), 24 - away);
+	ck_assert_uint_eq(started(w), away);
+	w_free(w);
+}
+END_TEST
+
+/* One goes and one comes: what was lost goes straight to where it belongs now. */
+START_TEST(a_leave_and_a_join_are_planned_together)
+{
+	struct world *w = w_new(3);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.instances = 24;
+	w_declare_all(w, def);
+	w->nodes[0].n_peers = 0;
+	w->nodes[1].n_peers = w->nodes[2].n_peers = 1;
+	w_start(w, 0);
+	w_start(w, 1);
+	w_run(w, 10000);
+	unsigned before = started(w), at_a = w_alive(w, 0);
+	ck_assert_uint_ge(w_alive(w, 1), 8);
+	w_start(w, 2);
+	w_run(w, 300);
+	(void)w_push(w, 1, PH_EV_SHUTDOWN);
+	w_run(w, 30000);
+	w_no_leftovers(w);
+	ck_assert_uint_eq(w_alive(w, 1), 0);
+	ck_assert_uint_eq(w_alive(w, 0) + w_alive(w, 2), 24);
+	ck_assert_uint_ge(w_alive(w, 2), 8);
+	/* at most those that were at a from the start are moved, each once */
+	ck_assert_uint_le(started(w) - before, at_a);
+	for (uint32_t i = 0; i < 24; i++)
+		(void)w_only(w, "room", i);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_member");
@@ -249,5 +503,12 @@ int main(void)
 	W_TEST(suite, others_still_hear_it, 1);
 	W_TEST(suite, a_loop_that_stood_still, 2);
 	W_TEST(suite, a_leave_is_no_death, 1);
+	W_TEST(suite, who_answers_probes_is_not_dead, 2);
+	W_TEST(suite, probes_by_way_of_others, 1);
+	W_TEST(suite, whom_a_probe_goes_by, 1);
+	W_TEST(suite, answers_that_cannot_be, 1);
+	W_TEST(suite, old_traffic_after_a_cut, 2);
+	W_TEST(suite, joins_are_planned_together, 1);
+	W_TEST(suite, a_leave_and_a_join_are_planned_together, 1);
 	return w_main(suite);
 }

@@ -344,15 +344,70 @@ START_TEST(incarnations)
 	reach(&b, &a);
 	b.shell.incarnation = 200;
 	b.messages = 0;
-	send_to(&a, "b", &m);
+	struct ph_action send = {
+		.kind = PH_ACT_SEND, .to = ph_name_of("b"), .incarnation = 100, .message = &m};
+	ph_shell_bus_act(a.shell.bus, &send);
 	settle();
 	ck_assert_uint_eq(b.messages, 0);
 	a.messages = 0;
 	cast(&b);
 	UNTIL(a.messages, (void)0);
 	ck_assert_uint_eq(a.last.incarnation, 200);
-	send_to(&a, "b", &m);
+	send.incarnation = 200;
+	ph_shell_bus_act(a.shell.bus, &send);
 	UNTIL(b.messages, (void)0);
+}
+END_TEST
+
+/* Whoever is at an address is answered without a link, and gets no casts until there is one. */
+START_TEST(somebody_at_an_address)
+{
+	struct ph_bmsg m = {.kind = PH_B_QUERY, .id = {{9}}, .key = {.child = {"room"}}};
+	struct ph_action there = {.kind = PH_ACT_SEND,
+		.to = ph_name_of("b"),
+		.incarnation = 100,
+		.address = b.listen,
+		.message = &m};
+	ph_shell_bus_act(a.shell.bus, &there);
+	UNTIL(b.sent_from['a'] == 1, (void)0);
+	ck_assert_uint_eq(a.shell.bus->n_guests, 1);
+	settle();
+	b.messages = 0;
+	cast(&a);
+	there.incarnation = 99; /* another life */
+	ph_shell_bus_act(a.shell.bus, &there);
+	settle();
+	ck_assert_uint_eq(b.messages, 0);
+	link_to(&a, &b); /* over the connection that is there */
+	ck_assert_uint_eq(a.shell.bus->n_guests, 0);
+	there.incarnation = 100;
+	ph_shell_bus_act(a.shell.bus, &there);
+	UNTIL(b.sent_from['a'] == 2, (void)0);
+	UNTIL(b.cast_from['a'], cast(&a));
+	ck_assert_uint_eq(a.shell.bus->n_guests, 0);
+	/* the link of a name stays where it is while somebody else of that name is answered */
+	start(&c, "b", ring, NULL);
+	there.address = c.listen;
+	ph_shell_bus_act(a.shell.bus, &there);
+	UNTIL(c.sent_from['a'] == 1, (void)0);
+	settle();
+	b.messages = c.messages = 0;
+	cast(&a);
+	send_to(&a, "b", &m);
+	UNTIL(b.messages == 2, (void)0);
+	settle();
+	ck_assert_uint_eq(c.messages, 0);
+	/* there is room for so many, and the last ones stay */
+	for (unsigned i = 0; i < PH_BUS_GUESTS_MAX + 5; i++) {
+		char address[64];
+		(void)snprintf(address, sizeof address, "tcp://127.0.0.1:%u", 2 + 2 * i);
+		there.address = address;
+		ph_shell_bus_act(a.shell.bus, &there);
+		ck_assert_uint_le(a.shell.bus->n_guests, PH_BUS_GUESTS_MAX);
+		ck_assert_str_eq(a.shell.bus->guests->prev->address, address);
+	}
+	ph_bus_guests_expire(a.shell.bus, true);
+	ck_assert_uint_eq(a.shell.bus->n_guests, 0);
 }
 END_TEST
 
@@ -501,6 +556,7 @@ int main(void)
 	tcase_add_test(t, by_way_of_a_third);
 	tcase_add_test(t, relays_end);
 	tcase_add_test(t, incarnations);
+	tcase_add_test(t, somebody_at_an_address);
 	tcase_add_test(t, seeds);
 	tcase_add_test(t, another_key);
 	tcase_add_test(t, two_at_one_address);

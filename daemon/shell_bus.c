@@ -209,7 +209,10 @@ static void act_send(struct ph_shell_bus *bus, const struct ph_action *action)
 	size_t n;
 	struct ph_bus_peer *peer = ph_bus_peer(bus, &action->to, false);
 	uint32_t link = peer && peer->dialled ? peer->id : 0;
-	if (action->address && !(link && !strcmp(peer->address, action->address)))
+	/* A connection to an earlier life waits for its time before it is tried again. */
+	bool there = link && action->address && !strcmp(peer->address, action->address) &&
+		     peer->incarnation == action->incarnation;
+	if (action->address && !there)
 		link = ph_bus_there(bus, action->address);
 	if (!link && !(peer && action->via.s[0])) {
 		ph_shell_log(bus->shell, PH_LOG_DEBUG, "%s to %s: no link",
@@ -240,7 +243,7 @@ void ph_shell_bus_act(struct ph_shell_bus *bus, const struct ph_action *action)
 	else if (action->kind == PH_ACT_CAST)
 		act_cast(bus, action);
 	else if (action->kind == PH_ACT_LINK)
-		ph_bus_link(bus, &action->to, action->address ? action->address : "");
+		ph_bus_link(bus, action);
 	else if (action->kind == PH_ACT_UNLINK)
 		ph_bus_unlink(bus, &action->to);
 	else if (action->kind == PH_ACT_SEEDS)

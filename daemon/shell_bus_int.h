@@ -31,8 +31,9 @@ struct ph_bus_peer {
 	uint32_t id; /* for the link */
 	char address[PH_ADDRESS_SIZE];
 	bool linked, dialled;
-	uint64_t linked_no; /* the newer one of two with one address is dialled */
-	uint64_t tokens;    /* messages that may come now */
+	uint64_t linked_no;   /* the newer one of two with one address is dialled */
+	uint64_t incarnation; /* that is linked */
+	uint64_t tokens;      /* messages that may come now */
 	uint64_t refilled_at_ms;
 	UT_hash_handle hh;
 };
@@ -86,7 +87,7 @@ struct ph_shell_bus {
 /* The peer of that name; made where `make`, NULL where there is none or no room. */
 struct ph_bus_peer *ph_bus_peer(struct ph_shell_bus *bus, const struct ph_name *name, bool make);
 void ph_bus_peers_free(struct ph_shell_bus *bus);
-void ph_bus_link(struct ph_shell_bus *bus, const struct ph_name *name, const char *address);
+void ph_bus_link(struct ph_shell_bus *bus, const struct ph_action *action);
 void ph_bus_unlink(struct ph_shell_bus *bus, const struct ph_name *name);
 /* For the link: whoever is at that address, dialled now if need be; 0: it cannot be. */
 uint32_t ph_bus_there(struct ph_shell_bus *bus, const char *address);

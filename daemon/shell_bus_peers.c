@@ -164,9 +164,6 @@ static struct ph_bus_guest *guest_new(struct ph_shell_bus *bus, const char *addr
 
 uint32_t ph_bus_there(struct ph_shell_bus *bus, const char *address)
 {
-	for (struct ph_bus_peer *p = bus->peers; p; p = p->hh.next)
-		if (p->dialled && !strcmp(p->address, address))
-			return p->id;
 	struct ph_bus_guest *guest = guest_find(bus, address);
 	if (guest)
 		DL_DELETE(bus->guests, guest);
@@ -191,18 +188,21 @@ void ph_bus_unlink(struct ph_shell_bus *bus, const struct ph_name *name)
 	settle(bus, peer->address);
 }
 
-void ph_bus_link(struct ph_shell_bus *bus, const struct ph_name *name, const char *address)
+void ph_bus_link(struct ph_shell_bus *bus, const struct ph_action *action)
 {
-	struct ph_bus_peer *peer = ph_bus_peer(bus, name, true);
+	const char *address = action->address ? action->address : "";
+	struct ph_bus_peer *peer = ph_bus_peer(bus, &action->to, true);
 	if (!peer)
 		return;
 	if (peer->linked && strcmp(peer->address, address) != 0)
-		ph_bus_unlink(bus, name);
+		ph_bus_unlink(bus, &action->to);
 	peer->linked = true;
 	peer->linked_no = ++bus->linked_no;
+	peer->incarnation = action->incarnation;
 	(void)snprintf(peer->address, sizeof peer->address, "%s", address);
 	struct ph_bus_guest *guest = guest_find(bus, address);
-	if (guest && !peer->dialled) { /* its connection stays, and what waits in it */
+	if (guest) { /* it has answered over that connection, which stays, with what waits in it */
+		hang_up(bus, peer->id, &peer->dialled);
 		peer->id = guest->id;
 		guest_drop(bus, guest);
 	}

@@ -13,21 +13,21 @@
 #include "core/spec.h"
 
 #define PH_ACTIONS(X) \
-	X(SPAWN)       /* `spawn`: start a process -> SPAWNED or SPAWN_FAILED */ \
-	X(SIGNAL)      /* `wid`, `signal`: to the main process; KILL: to the whole group */ \
-	X(REAP)	       /* `wid`: it has exited: kill what is left of its group, forget its \
-			  pid, token and connection -> GONE when nothing is left */ \
-	X(TELL)	       /* `wid`, `worker`: on its control connection; dropped without one */ \
-	X(COMPLAIN)    /* `wid`, `worker` (op ERROR, code, text): tell, close the connection */ \
-	X(SEND)	       /* `to`, `incarnation`, `message`, `via`: directed; into PREPARE goes the \
-			  ticket of its id. With `address`: to the one that is there, linked or not */ \
-	X(CAST)	       /* `message`: to all linked members and, for HELLO, to `peers` */ \
-	X(LINK)	       /* `to`, `address`: dial a member; again with another address: redial */ \
-	X(UNLINK)      /* `to` */ \
-	X(SEEDS)       /* `on`: dial the configured peers, or hang up those that are no member */ \
-	X(INCARNATION) /* `incarnation`: keep it as this node's, synced -> INCARNATION */ \
-	X(JOURNAL)     /* `record`, `ticket`: write and sync -> JOURNALLED; ticket 0: none */ \
-	X(STREAM_SEND) /* `stream`: A dials B's stream address, relays O's data connections */ \
+	X(SPAWN)    /* `spawn`: start a process -> SPAWNED or SPAWN_FAILED */ \
+	X(SIGNAL)   /* `wid`, `signal`: to the main process; KILL: to the whole group */ \
+	X(REAP)	    /* `wid`: it has exited: kill what is left of its group, forget its \
+		       pid, token and connection -> GONE when nothing is left */ \
+	X(TELL)	    /* `wid`, `worker`: on its control connection; dropped without one */ \
+	X(COMPLAIN) /* `wid`, `worker` (op ERROR, code, text): tell, close the connection */ \
+	X(SEND)	    /* `to`, `incarnation`, `message`, `via`: directed; into PREPARE goes the \
+		       ticket of its id. With `address`: to the one that is there, linked or not */ \
+	X(CAST)	    /* `message`: to all linked members and, for HELLO, to `peers` */ \
+	X(LINK)	    /* `to`, `address`, `incarnation`: dial a member; again, where they differ */ \
+	X(UNLINK)   /* `to` */ \
+	X(SEEDS)    /* `on`: dial the configured peers, or hang up those that are no member */ \
+	X(INCARNATION)	 /* `incarnation`: keep it as this node's, synced -> INCARNATION */ \
+	X(JOURNAL)	 /* `record`, `ticket`: write and sync -> JOURNALLED; ticket 0: none */ \
+	X(STREAM_SEND)	 /* `stream`: A dials B's stream address, relays O's data connections */ \
 	X(STREAM_EXPECT) /* `stream`: B accepts that id and relays to N's data connections */ \
 	X(STREAM_DIAL)	 /* `stream`: B dials A's stream address */ \
 	X(STREAM_CLOSE)	 /* `stream` id: drop all of it */ \

@@ -150,6 +150,7 @@ void ph_member_link(struct ph_hub *hub, struct ph_member *member)
 	struct ph_action *action = ph_out(hub, PH_ACT_LINK);
 	action->to = member->info.name;
 	action->address = ph_out_text(hub, member->info.address);
+	action->incarnation = member->info.incarnation;
 	member->linked = true;
 }
 

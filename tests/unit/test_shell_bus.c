@@ -209,6 +209,7 @@ static void link_to(struct node *from, struct node *to)
 {
 	ph_shell_bus_act(from->shell.bus, &(struct ph_action){.kind = PH_ACT_LINK,
 						  .to = ph_name_of(to->shell.node),
+						  .incarnation = to->shell.incarnation,
 						  .address = to->listen});
 }
 

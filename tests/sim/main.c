@@ -20,7 +20,8 @@ static const char usage[] =
 	"[--twice]\n"
 	"  --faults MASK  only those faults of the plan whose bit is set (hexadecimal)\n"
 	"  --shrink       looks for the fewest faults with which a failing seed still fails\n"
-	"  --twice        runs each seed twice and compares\n";
+	"  --twice        runs each seed twice and compares\n"
+	"       sim --calm | --detect: membership alone, each with a usage of its own\n";
 
 struct args {
 	struct sim_options opt;
@@ -311,6 +312,8 @@ int main(int argc, char **argv)
 	struct args args = {
 		.opt = {.story = -1, .fault_mask = UINT64_MAX}, .first = 1, .last = 100};
 	int c;
+	if (argc > 1 && (!strcmp(argv[1], "--calm") || !strcmp(argv[1], "--detect")))
+		return sim_calm(argc, argv);
 	(void)signal(SIGALRM, stuck);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
 		if (!take(&args, c)) {

@@ -404,6 +404,9 @@ void sim_check_end(struct sim *sim);	       /* polls until all is well or the ti
 bool sim_check_quorate(const struct sim *sim); /* enough of the view live to have a quorum */
 bool sim_check_placed(struct sim_node *node, char *why, size_t size);
 
+/* ---- calm.c: membership alone; the arguments of main, the exit status ---- */
+int sim_calm(int argc, char **argv);
+
 /* ---- story.c, deed.c ---- */
 void sim_story_make(struct sim *sim);
 void sim_deed_arm(struct sim *sim, struct sim_deed *deed);

@@ -16,10 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OPEN_MS 5000	      /* a challenge is answered within */
-#define OPEN_MAX PH_NODES_MAX /* challenges at a time */
-#define PROBE_BEATS 4	      /* for an answer of the one whose place is wanted */
-#define REFUSED_SAY_MS 60000  /* between two lines of the log about it */
+#define OPEN_MS 5000		/* a challenge is answered within */
+#define OPEN_MAX PH_NODES_MAX	/* challenges at a time */
+#define WELCOME_GAP_MS 5	/* between two WELCOMEs to one, for each member there is ... */
+#define WELCOME_GAP_MAX_MS 1000 /* ... up to this */
+#define PROBE_BEATS 4		/* for an answer of the one whose place is wanted */
+#define REFUSED_SAY_MS 60000	/* between two lines of the log about it */
 
 /* ---- open challenges ---- */
 
@@ -152,19 +154,29 @@ static void welcome(struct ph_hub *hub, struct ph_member *member)
 		list[k].state = m->state;
 		list[k++].labels = ph_out_text(hub, m->info.labels);
 	}
+	member->welcomed_ms = hub->now_ms;
 	msg->self = ph_member_self(hub);
 	msg->members = list;
 	msg->n_members = k;
 	msg->known_incarnation = member->info.incarnation;
 }
 
+/* A cluster that starts at once says hello a lot, and a WELCOME names everybody. */
+static bool welcomed_just_now(const struct ph_hub *hub, const struct ph_member *member)
+{
+	uint64_t gap = WELCOME_GAP_MS * HASH_COUNT(hub->members);
+	return member->welcomed_ms && hub->now_ms < member->welcomed_ms + min_ms(gap, WELCOME_GAP_MAX_MS);
+}
+
 static void let_in(struct ph_hub *hub, struct ph_member *member, const struct ph_member_info *info)
 {
 	ph_member_step(hub, member, ph_member_says(info));
 	ph_member_link(hub, member);
+	if (welcomed_just_now(hub, member))
+		return;
 	welcome(hub, member);
-	if (!member->welcomed)
-		ph_member_hello_soon(hub); /* let it learn of us as soon */
+	if (!member->welcomed) /* let it tell us as soon; it alone, not all the others as well */
+		ph_send(hub, &member->info.name, PH_B_HELLO)->self = ph_member_self(hub);
 }
 
 static void on_hello(struct ph_hub *hub, const struct ph_bmsg *msg)

@@ -196,7 +196,7 @@ static void renew(struct ph_hub *hub, struct ph_member *member, const struct ph_
 	member->heard_seq = member->told_seq = member->view = 0;
 	member->lease_at_ms = 0;
 	member->proven = false;
-	member->answered_ms = member->probed_ms = 0;
+	member->answered_ms = member->probed_ms = member->welcomed_ms = 0;
 	member->n_reports = 0;
 	member->hears_me_have = 0;
 	member->linked = false;

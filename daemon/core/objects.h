@@ -63,6 +63,7 @@ struct ph_member {
 	bool echoed;		/* this incarnation has echoed us at least once */
 	uint64_t answered_ms;	/* when the newest probe that it answered was sent; 0: none */
 	uint64_t probed_ms;	/* last probed */
+	uint64_t welcomed_ms;	/* when we told it whom we know */
 	uint64_t hears_me_have; /* version of our part that it has */
 	uint64_t registry_version, registry_digest, migrations_version; /* as it says */
 	uint64_t have, have_migrations; /* what we have of its part */

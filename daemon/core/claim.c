@@ -423,6 +423,20 @@ static void give_way(struct ph_hub *hub, struct ph_slot *slot, const struct ph_n
 		ph_target_step(hub, t, PH_TARGET_IN_ABORT);
 }
 
+/*
+ * B itself asks for a new worker: N has ended, and with B's journal the record that would have
+ * given the child back. What the old one has is the newest there is, unless N was seen ready.
+ */
+static void take_back(struct ph_hub *hub, struct ph_slot *slot, const struct ph_claim_line *line,
+	const struct ph_name *from)
+{
+	struct ph_source *s = slot->source;
+	/* Not an old claim that comes late: it asks above what it was given. */
+	if (line->basis == PH_CLAIM_COLD && s && s->state == PH_SOURCE_RETAINING &&
+		line->epoch > s->new_epoch && ph_name_equal(&s->peer, from))
+		ph_source_step(hub, s, PH_SOURCE_IN_RELEASE);
+}
+
 static void on_claim(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_claim_line *lines = ph_out_alloc(hub, (msg->n_claims + 1) * sizeof *lines);
@@ -434,6 +448,7 @@ static void on_claim(struct ph_hub *hub, const struct ph_bmsg *msg)
 		if (line->basis == PH_CLAIM_TAKEBACK && ph_quorate(hub))
 			give_way(hub, slot, &msg->from);
 		lines[i].verdict = judge(hub, slot, line, &msg->from);
+		take_back(hub, slot, line, &msg->from);
 		lines[i].stopped_by_wish = slot->wish_stopped;
 		lines[i].seen = slot->seen;
 		if (lines[i].verdict == PH_VERDICT_OWNED)

@@ -263,8 +263,8 @@ static void on_check(struct ph_hub *hub, const struct ph_bmsg *msg)
 	for (size_t i = 0; i < msg->n_claims; i++) {
 		const struct ph_claim_line *asked = &msg->claims[i];
 		const struct ph_slot *slot = ph_slot_find(hub, &asked->key, NULL);
-		if ((slot && in_use(hub, slot, asked->epoch)) || hub->self_state != PH_MEMBER_ALIVE ||
-			hub->away)
+		if ((slot && in_use(hub, slot, asked->epoch)) ||
+			hub->self_state != PH_MEMBER_ALIVE || hub->away)
 			continue;
 		struct ph_bmsg *yes = ph_send(hub, &msg->from, PH_B_UNCLAIM);
 		struct ph_claim_line *line = ph_out_alloc(hub, sizeof *line);

@@ -165,7 +165,8 @@ static void welcome(struct ph_hub *hub, struct ph_member *member)
 static bool welcomed_just_now(const struct ph_hub *hub, const struct ph_member *member)
 {
 	uint64_t gap = WELCOME_GAP_MS * HASH_COUNT(hub->members);
-	return member->welcomed_ms && hub->now_ms < member->welcomed_ms + min_ms(gap, WELCOME_GAP_MAX_MS);
+	return member->welcomed_ms &&
+	       hub->now_ms < member->welcomed_ms + min_ms(gap, WELCOME_GAP_MAX_MS);
 }
 
 static void let_in(struct ph_hub *hub, struct ph_member *member, const struct ph_member_info *info)

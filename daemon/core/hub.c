@@ -310,61 +310,62 @@ static void on_start(struct ph_hub *hub)
 
 /* ---- messages ---- */
 
+static void (*const routes[PH_BKIND_COUNT])(struct ph_hub *, const struct ph_bmsg *) = {
+	[PH_B_HELLO] = ph_join_message,
+	[PH_B_CHALLENGE] = ph_join_message,
+	[PH_B_PROOF] = ph_join_message,
+	[PH_B_WELCOME] = ph_join_message,
+	[PH_B_REFUSED] = ph_join_message,
+	[PH_B_PROBE] = ph_probe_message,
+	[PH_B_PROBE_ACK] = ph_probe_message,
+	[PH_B_HEARTBEAT] = ph_member_message,
+	[PH_B_LEAVE] = ph_member_message,
+	[PH_B_REGISTRY] = ph_registry_message,
+	[PH_B_FETCH] = ph_registry_fetch_message,
+	[PH_B_SPEC_FETCH] = ph_child_message,
+	[PH_B_SPEC] = ph_child_message,
+	[PH_B_DROPPED] = ph_child_message,
+	[PH_B_DECLARED] = ph_child_message,
+	[PH_B_CLAIM] = ph_claim_message,
+	[PH_B_CLAIM_ANSWER] = ph_claim_message,
+	[PH_B_PREPARE] = ph_target_message,
+	[PH_B_ROUND] = ph_target_message,
+	[PH_B_ROUND_END] = ph_target_message,
+	[PH_B_COMMIT] = ph_target_message,
+	[PH_B_ABORT] = ph_target_message,
+	[PH_B_FORGET] = ph_target_message,
+	[PH_B_VOID] = ph_target_message,
+	[PH_B_RELEASED] = ph_target_message,
+	[PH_B_DIAL_BACK] = ph_target_message,
+	[PH_B_READY] = ph_source_message,
+	[PH_B_REJECT] = ph_source_message,
+	[PH_B_LOADED] = ph_source_message,
+	[PH_B_PREPARED] = ph_source_message,
+	[PH_B_ACTIVE] = ph_source_message,
+	[PH_B_NACK] = ph_source_message,
+	[PH_B_LOST] = ph_source_message,
+	[PH_B_ABORTED] = ph_source_message,
+	[PH_B_VOID_ACK] = ph_source_message,
+	[PH_B_QUERY] = ph_source_message,
+	[PH_B_RELEASE] = ph_source_message,
+	[PH_B_FORGOTTEN] = ph_source_message,
+	[PH_B_ORDER] = ph_order_message,
+	[PH_B_ORDER_ACK] = ph_order_message,
+	[PH_B_VIEW_FETCH] = ph_quorum_message,
+	[PH_B_VIEW] = ph_quorum_message,
+	[PH_B_VIEW_ASK] = ph_ballot_message,
+	[PH_B_VIEW_PROMISE] = ph_ballot_message,
+	[PH_B_VIEW_PROPOSE] = ph_ballot_message,
+	[PH_B_VIEW_ACCEPTED] = ph_ballot_message,
+	[PH_B_GRANTS_FETCH] = ph_grant_message,
+	[PH_B_GRANTS] = ph_grant_message,
+	[PH_B_GRANT_CHECK] = ph_grant_message,
+	[PH_B_UNCLAIM] = ph_grant_message,
+	[PH_B_GRANTED] = ph_grant_message,
+};
+
 static void on_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
-	static void (*const routes[PH_BKIND_COUNT])(struct ph_hub *, const struct ph_bmsg *) = {
-		[PH_B_HELLO] = ph_join_message,
-		[PH_B_CHALLENGE] = ph_join_message,
-		[PH_B_PROOF] = ph_join_message,
-		[PH_B_WELCOME] = ph_join_message,
-		[PH_B_REFUSED] = ph_join_message,
-		[PH_B_PROBE] = ph_probe_message,
-		[PH_B_PROBE_ACK] = ph_probe_message,
-		[PH_B_HEARTBEAT] = ph_member_message,
-		[PH_B_LEAVE] = ph_member_message,
-		[PH_B_REGISTRY] = ph_registry_message,
-		[PH_B_FETCH] = ph_registry_fetch_message,
-		[PH_B_SPEC_FETCH] = ph_child_message,
-		[PH_B_SPEC] = ph_child_message,
-		[PH_B_DROPPED] = ph_child_message,
-		[PH_B_DECLARED] = ph_child_message,
-		[PH_B_CLAIM] = ph_claim_message,
-		[PH_B_CLAIM_ANSWER] = ph_claim_message,
-		[PH_B_PREPARE] = ph_target_message,
-		[PH_B_ROUND] = ph_target_message,
-		[PH_B_ROUND_END] = ph_target_message,
-		[PH_B_COMMIT] = ph_target_message,
-		[PH_B_ABORT] = ph_target_message,
-		[PH_B_FORGET] = ph_target_message,
-		[PH_B_VOID] = ph_target_message,
-		[PH_B_RELEASED] = ph_target_message,
-		[PH_B_DIAL_BACK] = ph_target_message,
-		[PH_B_READY] = ph_source_message,
-		[PH_B_REJECT] = ph_source_message,
-		[PH_B_LOADED] = ph_source_message,
-		[PH_B_PREPARED] = ph_source_message,
-		[PH_B_ACTIVE] = ph_source_message,
-		[PH_B_NACK] = ph_source_message,
-		[PH_B_LOST] = ph_source_message,
-		[PH_B_ABORTED] = ph_source_message,
-		[PH_B_VOID_ACK] = ph_source_message,
-		[PH_B_QUERY] = ph_source_message,
-		[PH_B_RELEASE] = ph_source_message,
-		[PH_B_FORGOTTEN] = ph_source_message,
-		[PH_B_ORDER] = ph_order_message,
-		[PH_B_ORDER_ACK] = ph_order_message,
-		[PH_B_VIEW_FETCH] = ph_quorum_message,
-		[PH_B_VIEW] = ph_quorum_message,
-		[PH_B_VIEW_ASK] = ph_ballot_message,
-		[PH_B_VIEW_PROMISE] = ph_ballot_message,
-		[PH_B_VIEW_PROPOSE] = ph_ballot_message,
-		[PH_B_VIEW_ACCEPTED] = ph_ballot_message,
-		[PH_B_GRANTS_FETCH] = ph_grant_message,
-		[PH_B_GRANTS] = ph_grant_message,
-		[PH_B_GRANT_CHECK] = ph_grant_message,
-		[PH_B_UNCLAIM] = ph_grant_message,
-		[PH_B_GRANTED] = ph_grant_message,
-	};
 	bool about_migration = msg->kind >= PH_B_PREPARE && msg->kind <= PH_B_FORGOTTEN;
 	if (hub->exiting || ph_member_stale(hub, msg) || !routes[msg->kind])
 		return;
@@ -508,10 +509,8 @@ static void dispatch(struct ph_hub *hub, const struct ph_event *event)
 		ph_join_renumbered(hub, event->ticket);
 		break;
 	case PH_EV_BUS_UP:
-		ph_member_bus(hub, true);
-		break;
 	case PH_EV_BUS_DOWN:
-		ph_member_bus(hub, false);
+		ph_member_bus(hub, event->kind == PH_EV_BUS_UP);
 		break;
 	case PH_EV_SPAWNED:
 	case PH_EV_SPAWN_FAILED:

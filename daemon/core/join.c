@@ -287,7 +287,8 @@ static bool may_replace(struct ph_hub *hub, struct ph_challenge *c, const struct
 	struct ph_member *first = ph_member_find(hub, &msg->self.name);
 	if (ph_join_replaces(hub, &msg->self))
 		return true;
-	bool heir = msg->previous == first->info.incarnation;
+	/* With a quorum strategy the first may hold a lease for longer than a probe takes. */
+	bool heir = !ph_quorate(hub) && msg->previous == first->info.incarnation;
 	if (!heir || (c->probe_ms && answered(first, c))) {
 		refuse_second(hub, first, &msg->self);
 		return false;

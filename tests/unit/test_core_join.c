@@ -229,9 +229,10 @@ END_TEST
 /* ---- two nodes of one name ---- */
 
 /* a and b as ever, and c, which calls itself b. `heir`: with b's state directory. */
-static struct world *twins(bool heir)
+static struct world *twins(bool heir, enum ph_partition partition)
 {
 	struct world *w = w_new(3);
+	w->partition = partition;
 	const struct w_def *def = make(w);
 	w_declare_all(w, def);
 	w->nodes[0].n_peers = w->nodes[1].n_peers = 1;
@@ -256,7 +257,7 @@ static bool is_refused(struct world *w)
 
 START_TEST(the_first_of_a_name_stays_while_it_lives)
 {
-	struct world *w = twins(_i);
+	struct world *w = twins(_i, PH_PARTITION_DIVERGENCE);
 	w_start(w, 2);
 	w_run(w, 3000);
 	ck_assert(is_refused(w));
@@ -279,7 +280,7 @@ END_TEST
 /* When the first is dead, the second takes its place; who has its state need not wait so long. */
 START_TEST(the_second_takes_over)
 {
-	struct world *w = twins(_i);
+	struct world *w = twins(_i, PH_PARTITION_DIVERGENCE);
 	w_start(w, 2);
 	w_run(w, 10000);
 	ck_assert(is_refused(w));
@@ -301,6 +302,18 @@ START_TEST(the_second_takes_over)
 	ck_assert(ph_member_refused(hub_of(w, 1)));
 	ck_assert_str_eq(member(w, "b")->info.address, "tcp://c:1");
 	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
+/* With a quorum the first may hold a lease for longer than a probe takes: nobody is probed. */
+START_TEST(no_probe_ends_a_lease)
+{
+	struct world *w = twins(true, _i ? PH_PARTITION_MAJORITY : PH_PARTITION_DIVERGENCE);
+	w_start(w, 2);
+	w_run(w, 3000);
+	ck_assert(is_refused(w));
+	ck_assert_int_eq(w->nodes[0].sent[PH_B_PROBE] != 0, !_i);
 	w_free(w);
 }
 END_TEST
@@ -483,6 +496,7 @@ int main(void)
 	W_TEST(suite, open_challenges_are_bounded, 1);
 	W_TEST(suite, the_first_of_a_name_stays_while_it_lives, 2);
 	W_TEST(suite, the_second_takes_over, 2);
+	W_TEST(suite, no_probe_ends_a_lease, 2);
 	W_TEST(suite, no_list_replaces_who_lives, 1);
 	W_TEST(suite, who_is_refused_elsewhere_is_not_let_in, 1);
 	W_TEST(suite, a_number_that_is_too_low_is_raised, 2);

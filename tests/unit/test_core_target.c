@@ -286,6 +286,25 @@ START_TEST(target_machine_dies)
 }
 END_TEST
 
+/* With the new worker the record is lost that it was active: its node asks for one from the spec,
+ * and the old one, which has everything, goes on instead. */
+START_TEST(target_has_lost_all)
+{
+	int no = h_moment_named(_i & 1 ? "tell activate" : "send ACTIVE");
+	struct h_run run = h_begin(no * H_VARIANTS + _i / 2, power_off_target);
+	h_go(&run, 0);
+	while (!run.w->done)
+		w_run(run.w, 10);
+	struct w_node *n = &run.w->nodes[run.to];
+	n->n_records = 0;
+	n->journal.b[15]++;
+	h_came_back(&run, run.to, 1000, 60000);
+	ck_assert_uint_eq(h_one_left(&run)->value, VALUE);
+	w_no_leftovers(run.w);
+	w_free(run.w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_target");
@@ -296,5 +315,6 @@ int main(void)
 	W_TEST(suite, new_worker_dies, n);
 	W_TEST(suite, target_daemon_is_back_soon, n);
 	W_TEST(suite, target_machine_dies, n);
+	W_TEST(suite, target_has_lost_all, 2 * H_VARIANTS);
 	return w_main(suite);
 }

@@ -148,12 +148,17 @@ static void judge(struct ph_hub *hub)
 	}
 }
 
+/* Itself, or by one that it reaches: the link between the two may be cut for good. */
+static bool heard_of(const struct ph_hub *hub, const struct ph_member *m)
+{
+	return m->heard_at_ms + hub->set.heartbeat_ms * 2 >= hub->now_ms ||
+	       ph_member_relay(hub, &m->info.name);
+}
+
 static bool back_in_step(const struct ph_hub *hub)
 {
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
-		if (ph_member_live(m) &&
-			(m->heard_at_ms + hub->set.heartbeat_ms * 2 < hub->now_ms ||
-				!ph_registry_in_step(hub, m)))
+		if (ph_member_live(m) && (!heard_of(hub, m) || !ph_registry_in_step(hub, m)))
 			return false;
 	return true;
 }
@@ -217,7 +222,9 @@ static void take_reports(struct ph_hub *hub, struct ph_member *member, const str
 	for (size_t i = 0; i < msg->n_echoes; i++) {
 		const struct ph_echo *echo = &msg->echoes[i];
 		member->reports[i].name = echo->name;
+		member->reports[i].incarnation = echo->incarnation;
 		member->reports[i].age_ms = echo->age_ms;
+		member->reports[i].have = echo->have;
 		if (!ph_is_self(hub, &echo->name))
 			hear_of(hub, echo);
 		if (!ph_is_self(hub, &echo->name) || echo->incarnation != hub->set.incarnation)

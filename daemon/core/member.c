@@ -454,6 +454,7 @@ void ph_member_start(struct ph_hub *hub)
 	hub->hello_wait_ms = HELLO_FIRST_MS;
 	ph_timer_set(hub, &hub->hello, hub->now_ms);
 	ph_timer_set(hub, &hub->beat, hub->now_ms);
+	ph_exchange_start(hub);
 	if (!hub->set.n_peers)
 		hub->join_until_ms = hub->now_ms;
 }

@@ -262,6 +262,13 @@ struct ph_bmsg *ph_send(struct ph_hub *hub, const struct ph_name *to, enum ph_bk
 	return new_message(hub, action, kind);
 }
 
+void ph_send_also(struct ph_hub *hub, const struct ph_name *to, const struct ph_bmsg *msg)
+{
+	struct ph_action *action = ph_out(hub, PH_ACT_SEND);
+	action->to = *to;
+	action->message = msg;
+}
+
 struct ph_bmsg *ph_cast(struct ph_hub *hub, enum ph_bkind kind)
 {
 	return new_message(hub, ph_out(hub, PH_ACT_CAST), kind);

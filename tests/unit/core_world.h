@@ -217,6 +217,7 @@ static inline const struct ph_bmsg *w_letter(struct world *w, const struct ph_bm
 	msg->migrations =
 		w_copy(w, from->migrations, from->n_migrations * sizeof *from->migrations);
 	msg->claims = w_copy(w, from->claims, from->n_claims * sizeof *from->claims);
+	msg->parts = w_copy(w, from->parts, from->n_parts * sizeof *from->parts);
 	msg->self.labels = w_text(w, from->self.labels);
 	msg->meta = w_text(w, from->meta);
 	msg->value = w_text(w, from->value);

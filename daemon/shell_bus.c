@@ -213,7 +213,9 @@ static void act_send(struct ph_shell_bus *bus, const struct ph_action *action)
 	}
 	struct ph_envelope header = envelope(bus, PH_PLANE_DIRECTED);
 	header.to = action->to;
-	header.to_incarnation = peer->incarnation;
+	/* The newer one: core may have it from others where this node cannot hear it itself. */
+	header.to_incarnation =
+		action->incarnation > peer->incarnation ? action->incarnation : peer->incarnation;
 	header.ttl_ms = SEND_TTL_MS;
 	struct ph_bmsg message = *action->message;
 	if (message.kind == PH_B_PREPARE)

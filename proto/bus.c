@@ -58,6 +58,9 @@ static const struct ph_field echo_rows[] = {
 	{PH_FIELD("have", HEX64, ph_echo, have)},
 	{PH_FIELD("suspect", BOOL, ph_echo, suspect)},
 	{PH_FIELD("withheld", BOOL, ph_echo, withheld)},
+	{PH_FIELD("joined", BOOL, ph_echo, joined)},
+	{PH_FIELD("draining", BOOL, ph_echo, draining)},
+	{PH_FIELD("drained", BOOL, ph_echo, drained)},
 	{0},
 };
 

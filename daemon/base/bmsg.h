@@ -192,6 +192,8 @@ struct ph_echo {
 	uint64_t have;	   /* version of its part of the registry that the sender has */
 	bool suspect;	   /* the sender has no fresh echo from it */
 	bool withheld;	   /* the echo renews no lease: something of it was granted to another */
+	bool joined;	   /* it is not joining any more */
+	bool draining, drained;
 };
 
 /* One line of the registry: an owner of a key. */

@@ -146,7 +146,8 @@ struct ph_action {
 	enum ph_log_level level;
 	uint64_t ticket;
 	struct ph_name to;
-	struct ph_name via; /* SEND: a copy by way of this member, sealed for `to`; or empty */
+	struct ph_name via;   /* SEND: a copy by way of this member, sealed for `to`; or empty */
+	uint64_t incarnation; /* SEND: of `to`, as others may have told it; 0: not known */
 	const char *address;
 	const char *text;
 	struct ph_key key;

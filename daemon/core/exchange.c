@@ -381,6 +381,8 @@ void ph_registry_step(struct ph_hub *hub, struct ph_member *member)
 	if (hub->set.fanout && direct && !differs &&
 		hub->now_ms < member->behind_at_ms + hub->set.heartbeat_ms)
 		return;
+	if (!helper && member->state == PH_MEMBER_SUSPECT)
+		return; /* it would not answer; whoever compares parts with this node may have it */
 	fetch(hub, member, helper ? &helper->info.name : &member->info.name,
 		differs && !member->sweeping && !helper);
 }

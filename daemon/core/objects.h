@@ -50,6 +50,7 @@ struct ph_report { /* what one member says of another */
 	struct ph_name name;
 	uint64_t incarnation, age_ms;
 	uint64_t have; /* of that one's part of the registry */
+	bool joined, draining, drained;
 };
 
 struct ph_member {

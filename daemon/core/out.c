@@ -245,18 +245,20 @@ static struct ph_bmsg *new_message(struct ph_hub *hub, struct ph_action *action,
 	return msg;
 }
 
-/* What decides who owns a child; all of it may arrive twice, and is small. */
+/* What decides who owns a child, and orders; all of it may arrive twice, and is small. */
 static bool relayed(enum ph_bkind kind)
 {
 	return (kind > PH_B_PREPARE && kind <= PH_B_FORGOTTEN) || kind == PH_B_CLAIM ||
-	       kind == PH_B_CLAIM_ANSWER;
+	       kind == PH_B_CLAIM_ANSWER || kind == PH_B_ORDER || kind == PH_B_ORDER_ACK;
 }
 
 struct ph_bmsg *ph_send(struct ph_hub *hub, const struct ph_name *to, enum ph_bkind kind)
 {
 	struct ph_action *action = ph_out(hub, PH_ACT_SEND);
 	const struct ph_member *via = relayed(kind) ? ph_member_relay(hub, to) : NULL;
+	const struct ph_member *member = ph_member_find(hub, to);
 	action->to = *to;
+	action->incarnation = member ? member->info.incarnation : 0;
 	if (via)
 		action->via = via->info.name;
 	return new_message(hub, action, kind);
@@ -265,7 +267,9 @@ struct ph_bmsg *ph_send(struct ph_hub *hub, const struct ph_name *to, enum ph_bk
 void ph_send_also(struct ph_hub *hub, const struct ph_name *to, const struct ph_bmsg *msg)
 {
 	struct ph_action *action = ph_out(hub, PH_ACT_SEND);
+	const struct ph_member *member = ph_member_find(hub, to);
 	action->to = *to;
+	action->incarnation = member ? member->info.incarnation : 0;
 	action->message = msg;
 }
 

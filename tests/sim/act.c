@@ -81,7 +81,9 @@ static void act_send(struct sim_node *node, const struct ph_action *action)
 	struct ph_bmsg sealed = *msg;
 	if (msg->kind == PH_B_PREPARE)
 		sim_stream_ticket(node, &msg->id, sealed.ticket);
-	sim_net_send(node, &action->to, &action->via, &sealed);
+	struct ph_action sent = *action;
+	sent.message = &sealed;
+	sim_net_send(node, &sent);
 	sim_deed_message(node, &action->to, msg);
 }
 

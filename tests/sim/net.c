@@ -91,8 +91,8 @@ static void launch(
 	}
 }
 
-static void relay(
-	struct sim_node *from, struct sim_node *via, struct sim_node *to, struct sim_letter *letter)
+static void relay(struct sim_node *from, struct sim_node *via, struct sim_node *to,
+	struct sim_letter *letter, uint64_t incarnation)
 {
 	struct sim *sim = from->sim;
 	if (!from->bus_up || !sim_net_passes(sim, from, via) || sim_chance(sim, sim->loss_percent))
@@ -102,24 +102,26 @@ static void relay(
 	flight->via = via;
 	flight->to = to;
 	flight->bus_to = to->bus_gen;
-	flight->to_incarnation = from->peer_incarnation[to->no];
+	flight->to_incarnation = incarnation;
 	flight->left_us = sim->now_us;
 	flight->relayed = true;
 	flight->letter = sim_letter_keep(letter);
 	sim_after(sim, leg_us(sim), pass_on, flight, flight_drop);
 }
 
-void sim_net_send(struct sim_node *from, const struct ph_name *to, const struct ph_name *via,
-	const struct ph_bmsg *msg)
+void sim_net_send(struct sim_node *from, const struct ph_action *action)
 {
-	struct sim_node *node = sim_node_named(from->sim, to);
-	struct sim_node *by = via->s[0] ? sim_node_named(from->sim, via) : NULL;
+	const struct ph_bmsg *msg = action->message;
+	struct sim_node *node = sim_node_named(from->sim, &action->to);
+	struct sim_node *by = action->via.s[0] ? sim_node_named(from->sim, &action->via) : NULL;
 	if (!node || !from->linked[node->no])
 		return;
 	struct sim_letter *letter = sim_letter_new(from->sim, msg);
-	launch(from, node, letter, from->peer_incarnation[node->no]);
+	uint64_t known = from->peer_incarnation[node->no];
+	uint64_t incarnation = action->incarnation > known ? action->incarnation : known;
+	launch(from, node, letter, incarnation);
 	if (by && from->linked[by->no])
-		relay(from, by, node, letter);
+		relay(from, by, node, letter, incarnation);
 	sim_letter_drop(letter);
 }
 

@@ -31,7 +31,10 @@ static const struct ph_echo echoes[] = {
 		.age_ms = UINT64_MAX,
 		.have = UINT64_MAX - 1,
 		.suspect = true,
-		.withheld = true},
+		.withheld = true,
+		.joined = true,
+		.draining = true,
+		.drained = true},
 	{.name = {"b"}},
 };
 
@@ -227,6 +230,8 @@ START_TEST(test_membership)
 	ck_assert_uint_eq(m.n_echoes, 2);
 	ck_assert(m.echoes[0].age_ms == UINT64_MAX && m.echoes[0].have == UINT64_MAX - 1);
 	ck_assert(m.echoes[0].suspect && !m.echoes[1].suspect);
+	ck_assert(m.echoes[0].joined && m.echoes[0].draining && m.echoes[0].drained);
+	ck_assert(!m.echoes[1].joined && !m.echoes[1].draining && !m.echoes[1].drained);
 	ck_assert(m.registry_digest == 0x8000000000000001u && m.registry_version == UINT64_MAX);
 	ck_assert(m.drained && m.children == 12 && m.sequence == 1234567);
 	ph_doc_free(doc);

@@ -452,8 +452,9 @@ static void answer_fetch(struct ph_hub *hub, const struct ph_bmsg *msg)
 	const struct ph_member *author = NULL;
 	if (msg->node.s[0] && !ph_is_self(hub, &msg->node)) {
 		author = ph_member_find(hub, &msg->node);
-		if (!author || !ph_member_live(author) || !author->have ||
-			author->info.incarnation != msg->known_incarnation)
+		if (!author || !ph_member_live(author) ||
+			author->info.incarnation != msg->known_incarnation ||
+			!(author->have || confirmed(hub, author)))
 			return;
 	}
 	uint64_t total = author ? author->have : hub->version;
@@ -557,7 +558,7 @@ static void send_digest(struct ph_hub *hub, const struct ph_name *to, bool ask)
 	msg->parts = list;
 	msg->ask = ask;
 	for (struct ph_member *m = hub->members; m && msg->n_parts < PH_NODES_MAX; m = m->hh.next)
-		if (ph_member_live(m) && (m->have || m->have_migrations))
+		if (ph_member_live(m) && (m->have || confirmed(hub, m)))
 			list[msg->n_parts++] = (struct ph_part){.name = m->info.name,
 				.incarnation = m->info.incarnation,
 				.have = m->have,

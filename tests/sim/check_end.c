@@ -227,7 +227,11 @@ static bool registry_rests(struct sim *sim)
 	uint64_t sum, limit_us = 2 * sim->exchange_ms * MS + SEC;
 	char text[128];
 	bool same = sim_check_registry(sim, &sum, text, sizeof text);
-	if (sum != sim->registry_sum)
+	/* Without one that comes back two others may not hear of each other. */
+	bool away = false;
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		away |= !sim->nodes[i].hub && !sim->nodes[i].gone;
+	if (sum != sim->registry_sum || away)
 		sim->changed_us = sim->now_us;
 	sim->registry_sum = sum;
 	if (!same && sim->now_us > sim->changed_us + limit_us)

@@ -328,7 +328,7 @@ static void fetch(struct ph_hub *hub, struct ph_member *m, const struct ph_name 
 	msg->known_incarnation = m->info.incarnation;
 }
 
-static const struct ph_report *report_on(const struct ph_member *by, const struct ph_member *m)
+const struct ph_report *ph_exchange_report(const struct ph_member *by, const struct ph_member *m)
 {
 	for (size_t i = 0; i < by->n_reports; i++)
 		if (by->reports[i].incarnation == m->info.incarnation &&
@@ -342,8 +342,9 @@ static const struct ph_member *who_has_more(const struct ph_hub *hub, const stru
 {
 	for (const struct ph_member *by = hub->members; by; by = by->hh.next) {
 		const struct ph_report *report =
-			by != m && by->state == PH_MEMBER_ALIVE && near(hub, by) ? report_on(by, m)
-										 : NULL;
+			by != m && by->state == PH_MEMBER_ALIVE && near(hub, by)
+				? ph_exchange_report(by, m)
+				: NULL;
 		if (report &&
 			(report->have > m->have || (m->sweeping && report->have > m->sweep_at)))
 			return by;
@@ -612,5 +613,6 @@ void ph_exchange_run(struct ph_hub *hub)
 	struct ph_name to;
 	if (draw(hub, NULL, NULL, &to, 1))
 		send_digest(hub, &to, true);
+	ph_tombstones_drop(hub);
 	ph_exchange_start(hub);
 }

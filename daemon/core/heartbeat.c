@@ -291,6 +291,8 @@ static void take_reports(struct ph_hub *hub, struct ph_member *member, const str
 		uint64_t sent = hub->sent_ms[echo->sequence % PH_SENT_RING];
 		if (sent > member->echo_at_ms || !member->echoed)
 			member->echo_at_ms = sent;
+		if (!member->echoed) /* it hears this node, and is joining still */
+			ph_tombstones_tell(hub, &member->info.name);
 		member->echoed = true;
 		if (!echo->withheld && msg->view == hub->view.number && sent > member->lease_at_ms)
 			member->lease_at_ms = sent;

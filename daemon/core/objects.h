@@ -102,12 +102,14 @@ struct ph_child {
 	struct ph_spec *spec; /* in force: revision > 0; or NULL */
 	struct ph_spec *own;  /* this node's configuration declares it; or NULL */
 	uint64_t declared_hash, declared_revision; /* as journalled */
-	uint64_t wanted_revision; /* seen in the registry, its text still to be fetched */
+	uint64_t wanted_revision;  /* seen in the registry, its text still to be fetched */
+	uint64_t removed_revision; /* up to which it was removed; 0: never */
 	uint64_t fetch_at_ms;
 	uint64_t offered_ms;	/* its text was last offered to whom placement names */
 	struct ph_unfit *unfit; /* nodes that cannot start it; owned */
 	size_t n_unfit;
-	bool dropped; /* asking who still declares it */
+	bool dropped;  /* asking who still declares it */
+	bool disputed; /* owned here, and removed as others know */
 	uint64_t dropped_at_ms;
 	UT_hash_handle hh;
 };

@@ -96,9 +96,15 @@ static uint64_t digest_of(const struct ph_slot *slot)
 			ph_mix64(slot->entry.version ^ PH_HASH_SEED));
 }
 
+/* A tombstone counts for nobody's: each node forgets it in its own time. */
+static bool counts(const struct ph_slot *slot)
+{
+	return slot->entered && slot->entry.state != PH_CHILD_REMOVED;
+}
+
 static void digest_toggle(struct ph_hub *hub, const struct ph_slot *slot)
 {
-	if (!slot->entered)
+	if (!counts(slot))
 		return;
 	if (ph_is_self(hub, &slot->entry.node)) {
 		hub->digest ^= digest_of(slot);
@@ -113,7 +119,7 @@ void ph_registry_count(struct ph_hub *hub, struct ph_member *member)
 {
 	member->digest = PH_HASH_SEED; /* of nothing; 0 on the wire means "not now" */
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
-		if (slot->entered && ph_name_equal(&slot->entry.node, &member->info.name))
+		if (counts(slot) && ph_name_equal(&slot->entry.node, &member->info.name))
 			member->digest ^= digest_of(slot);
 }
 
@@ -214,6 +220,25 @@ void ph_slot_release(struct ph_hub *hub, struct ph_slot *slot)
 	slot->entry.version = ++hub->version;
 	digest_toggle(hub, slot);
 	touch(hub, slot, true);
+}
+
+void ph_slot_remove(struct ph_hub *hub, struct ph_slot *slot, uint64_t revision)
+{
+	digest_toggle(hub, slot);
+	slot->entry.state = PH_CHILD_REMOVED;
+	slot->entry.revision = revision;
+	slot->entry.ready = false;
+	slot->entry.pid = 0;
+	slot->since_ms = hub->now_ms;
+	slot->entry.version = ++hub->version;
+	touch(hub, slot, true);
+}
+
+void ph_slot_forget(struct ph_hub *hub, struct ph_slot *slot)
+{
+	digest_toggle(hub, slot);
+	slot->entered = false;
+	set_meta(slot, NULL);
 }
 
 void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot)
@@ -322,7 +347,7 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 	if (e->revision && e->state != PH_CHILD_REMOVED)
 		ph_child_revision(hub, &e->key.child, e->revision, from);
 	if (e->state == PH_CHILD_REMOVED)
-		ph_child_gone(hub, &e->key.child);
+		ph_child_gone(hub, &e->key.child, e->revision);
 	struct ph_child *child = e->unfit ? ph_child_find(hub, &e->key.child) : NULL;
 	if (child && !e->local)
 		ph_unfit_mark(hub, child, &e->node);
@@ -343,12 +368,10 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 void ph_registry_sweep(struct ph_hub *hub, const struct ph_member *member)
 {
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
-		if (slot->swept == member->sweep || !slot->entered ||
+		if (slot->swept == member->sweep || !counts(slot) ||
 			!ph_name_equal(&slot->entry.node, &member->info.name))
 			continue;
-		digest_toggle(hub, slot);
-		slot->entered = false; /* its owner says that it is not its own */
-		set_meta(slot, NULL);
+		ph_slot_forget(hub, slot); /* its owner says that it is not its own */
 		changed(hub, slot);
 		ph_plan_soon(hub, hub->set.settle_ms);
 	}

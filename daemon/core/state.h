@@ -159,6 +159,8 @@ void ph_slot_give(
  */
 void ph_slot_vouch(struct ph_hub *hub, struct ph_slot *slot);
 void ph_slot_release(struct ph_hub *hub, struct ph_slot *slot);
+void ph_slot_remove(struct ph_hub *hub, struct ph_slot *slot, uint64_t revision); /* a tombstone */
+void ph_slot_forget(struct ph_hub *hub, struct ph_slot *slot); /* its entry is no more */
 /* The entry follows the instance; cast with the next flush. */
 void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot);
 uint32_t ph_registry_mine(struct ph_hub *hub); /* entries that this node owns */
@@ -191,6 +193,16 @@ void ph_exchange_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_exchange_run(struct ph_hub *hub); /* the timer: a full exchange with one member */
 void ph_exchange_start(struct ph_hub *hub);
 
+/* What that member has said of that one, if it is of the same incarnation; or NULL. */
+const struct ph_report *ph_exchange_report(
+	const struct ph_member *by, const struct ph_member *member);
+
+/* ---- tombstone.c ---- */
+bool ph_tombstone(const struct ph_child *child); /* it was removed, and nobody here wants it */
+void ph_tombstones_drop(struct ph_hub *hub);	 /* whose time is over */
+void ph_tombstone_tell(struct ph_hub *hub, const struct ph_child *child, const struct ph_name *to);
+void ph_tombstones_tell(struct ph_hub *hub, const struct ph_name *to); /* all of them */
+
 /* ---- member.c ---- */
 struct ph_member *ph_member_find(const struct ph_hub *hub, const struct ph_name *name);
 bool ph_member_up(const struct ph_hub *hub, const struct ph_name *name); /* or this node */
@@ -222,8 +234,9 @@ void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_child_redeclare(struct ph_hub *hub); /* START: files that changed meanwhile */
 void ph_child_tick(struct ph_hub *hub);	     /* children that nobody declares any more go */
 void ph_child_forget(struct ph_hub *hub, struct ph_child *child,
-	uint64_t revision);					    /* restored: it was removed */
-void ph_child_gone(struct ph_hub *hub, const struct ph_name *name); /* a tombstone was seen */
+	uint64_t revision); /* restored: it was removed */
+/* A tombstone was seen: the text of that revision, or an older one, is in force no more. */
+void ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t revision);
 void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
 	const struct ph_name *from);
 

@@ -23,11 +23,8 @@ static inline void w_free(struct world *w)
 		ph_hub_free(w->nodes[i].hub);
 		free(w->nodes[i].records);
 	}
-	while (w->blocks) {
-		struct w_block *next = w->blocks->next;
-		free(w->blocks);
-		w->blocks = next;
-	}
+	w_free_blocks(&w->blocks);
+	w_free_blocks(&w->letters);
 	free(w->queue);
 	free(w);
 }
@@ -160,7 +157,7 @@ static inline void w_power_off(struct world *w, unsigned node)
 static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 {
 	struct w_node *n = &w->nodes[node];
-	static const char *const addresses[W_NODES] = {"tcp://a:1", "tcp://b:1", "tcp://c:1"};
+	char addresses[W_NODES][sizeof "tcp://a:1"];
 	const char *peers[W_NODES];
 	struct ph_settings set = {.node = n->name,
 		.slot = node + 1,
@@ -171,6 +168,8 @@ static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 		.failure_timeout_ms = 5000,
 		.settle_ms = 1000,
 		.heartbeat_ms = 250,
+		.exchange_ms = w->exchange_ms,
+		.fanout = w->fanout,
 		.migrations_max = n->migrations_max,
 		.accept_any = true,
 		.journal = n->journal,
@@ -183,6 +182,8 @@ static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 		.fence_grace_ms = 1000,
 		.lease_until_ms = w->lease_until_ms,
 		.seed = node + 17 + n->incarnation * 1000};
+	for (unsigned i = 0; i < w->n_nodes; i++)
+		(void)snprintf(addresses[i], sizeof addresses[i], "tcp://%.1s:1", w_name(i).s);
 	for (unsigned i = 0; i < w->n_nodes && set.n_peers < n->n_peers; i++)
 		if (i != node)
 			peers[set.n_peers++] = addresses[i];

@@ -249,7 +249,8 @@ static struct ph_bmsg *new_message(struct ph_hub *hub, struct ph_action *action,
 static bool relayed(enum ph_bkind kind)
 {
 	return (kind > PH_B_PREPARE && kind <= PH_B_FORGOTTEN) || kind == PH_B_CLAIM ||
-	       kind == PH_B_CLAIM_ANSWER || kind == PH_B_ORDER || kind == PH_B_ORDER_ACK;
+	       kind == PH_B_CLAIM_ANSWER || kind == PH_B_ORDER || kind == PH_B_ORDER_ACK ||
+	       (kind >= PH_B_VIEW_FETCH && kind <= PH_B_GRANTED);
 }
 
 struct ph_bmsg *ph_send(struct ph_hub *hub, const struct ph_name *to, enum ph_bkind kind)

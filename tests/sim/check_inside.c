@@ -93,7 +93,8 @@ static bool same_entry(
 static bool same_part(const struct sim *sim, const struct sim_node *node, char *why, size_t size)
 {
 	for (struct ph_slot *slot = node->hub->slots; slot; slot = slot->hh.next) {
-		if (!slot->entered || !lives(sim, &slot->entry.node))
+		/* Version 0: others have named it, and it has not said so itself. */
+		if (!slot->entered || !slot->entry.version || !lives(sim, &slot->entry.node))
 			continue;
 		if (!ph_is_self(node->hub, &slot->entry.node)) {
 			const struct sim_node *owner =

@@ -284,15 +284,19 @@ void sim_deed_message(struct sim_node *from, const struct ph_name *to, const str
 	}
 }
 
-/* Two that only a third one connects, which has stopped for good, would be two clusters. */
+/*
+ * Two that only a third one connects, which has stopped for good, would be two clusters; and each
+ * of them needs a quorum without the other.
+ */
 static bool by_way_of_a_third(const struct sim *sim, unsigned a, unsigned b)
 {
+	unsigned thirds = 0, needed = sim->opt.partition ? sim->n_nodes / 2 : 1;
 	for (unsigned i = 0; i < sim->n_nodes; i++) {
 		const struct sim_node *node = &sim->nodes[i];
 		if (i != a && i != b && !node->gone && !(node->shutting && !node->back_ms))
-			return true;
+			thirds++;
 	}
-	return false;
+	return thirds >= needed;
 }
 
 /* Nothing bad happens from here on. */

@@ -52,7 +52,7 @@ enum sim_story {
 	X(SUSPEND, true) /* the daemon does not run for `x` ms */ \
 	X(CUT, true)	 /* both ways, for `x` ms */ \
 	X(CUT_ONE_WAY, true) \
-	X(SPLIT, true)	 /* the nodes of mask `k` from the others, for `x` ms; odd `x`: one way */ \
+	X(SPLIT, true) /* the nodes of mask `k` from the others, for `x` ms; odd `x`: one way */ \
 	X(CUT_FOREVER, true) /* `x` 0: both ways; it outlasts the healing */ \
 	X(HANG_UP, true)     /* the control connection of a key's process breaks */ \
 	X(STREAM_BREAK, true) \

@@ -151,7 +151,7 @@ struct world {
 	enum ph_partition partition;
 	uint32_t quorum_size, quorum_percent;
 	uint64_t lease_until_ms; /* what a restarted daemon knows of its lease */
-	uint32_t fanout; /* of gossip; 0: broadcast */
+	uint32_t fanout;	 /* of gossip; 0: broadcast */
 	uint64_t exchange_ms;
 
 	/* hooks; NULL: nothing special */

@@ -44,7 +44,8 @@ enum ph_conf_partition { /* in the order of enum ph_partition */
 	PH_CONF_PARTITION_MAJORITY
 };
 enum ph_conf_synchronization {
-	PH_CONF_SYNCHRONIZATION_BROADCAST
+	PH_CONF_SYNCHRONIZATION_BROADCAST,
+	PH_CONF_SYNCHRONIZATION_GOSSIP
 };
 enum ph_conf_level {
 	PH_CONF_LEVEL_ERROR,
@@ -189,6 +190,7 @@ struct ph_conf {
 		uint64_t quorum_hold_ms;
 		enum ph_conf_synchronization synchronization;
 		uint64_t synchronization_interval_ms;
+		uint32_t synchronization_fanout;
 	} cluster;
 	struct {
 		char *group; /* of control.sock; a default that does not exist is no error */

@@ -77,11 +77,11 @@
 	OPT("cluster.partition.hold", DURATION, cluster.quorum_hold_ms, "30s", 1000, PH_CONF_DAY,  \
 	    NULL, PLAIN, "a dynamic quorum forgets a dead node after it")                     \
 	OPT("cluster.synchronization.strategy", ENUM, cluster.synchronization, "broadcast", 0, 0,  \
-	    "broadcast|!gossip", PLAIN, "how changes of the registry travel")                      \
+	    "broadcast|gossip", PLAIN, "changes of the registry are told to all, or to a few")     \
 	OPT("cluster.synchronization.interval", DURATION, cluster.synchronization_interval_ms,     \
 	    "15s", 100, PH_CONF_DAY, NULL, PLAIN, "a full exchange with one random peer")          \
-	NOT("cluster.synchronization.fanout", COUNT, NO, NULL, NULL,                               \
-	    "members that gossip tells a change")                                                  \
+	OPT("cluster.synchronization.fanout", COUNT, cluster.synchronization_fanout, "3", 1, 64,   \
+	    NULL, PLAIN, "gossip: members that are told a change, and pass it on")                 \
 	OPT("control.group", TEXT, control.group, "prochub", 0, 0, NULL, PLAIN,                    \
 	    "group that may use the control socket")                                               \
 	OPT("control.mode", MODE, control.mode, "0660", 0, 0777, NULL, PLAIN,                      \

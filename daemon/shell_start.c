@@ -179,6 +179,10 @@ static int make_hub(struct ph_shell *shell)
 		.quorum_hold_ms = conf->cluster.quorum_hold_ms,
 		.fence_after_ms = conf->cluster.fence_after_ms,
 		.fence_grace_ms = conf->cluster.failure_timeout_ms / 5,
+		.exchange_ms = conf->cluster.synchronization_interval_ms,
+		.fanout = conf->cluster.synchronization == PH_CONF_SYNCHRONIZATION_GOSSIP
+				  ? conf->cluster.synchronization_fanout
+				  : 0,
 		.migrations_max = conf->cluster.migrations_max,
 		.drain_on_stop = conf->node.drain_on_stop,
 		.accept_any = conf->cluster.accept == PH_CONF_ACCEPT_ANY,

@@ -58,6 +58,18 @@ static const struct ph_field echo_rows[] = {
 	{PH_FIELD("have", HEX64, ph_echo, have)},
 	{PH_FIELD("suspect", BOOL, ph_echo, suspect)},
 	{PH_FIELD("withheld", BOOL, ph_echo, withheld)},
+	{PH_FIELD("joined", BOOL, ph_echo, joined)},
+	{PH_FIELD("draining", BOOL, ph_echo, draining)},
+	{PH_FIELD("drained", BOOL, ph_echo, drained)},
+	{0},
+};
+
+static const struct ph_field part_rows[] = {
+	{PH_FIELD("name", NAME, ph_part, name), .required = true},
+	{PH_FIELD("inc", U64, ph_part, incarnation)},
+	{PH_FIELD("have", HEX64, ph_part, have)},
+	{PH_FIELD("mig", HEX64, ph_part, have_migrations)},
+	{PH_FIELD("digest", HEX64, ph_part, digest)},
 	{0},
 };
 
@@ -189,6 +201,10 @@ static const struct ph_field heartbeat_rows[] = {
 };
 
 static const struct ph_field registry_rows[] = {
+	{PH_FIELD("node", NAME, wire, m.node)},
+	{PH_FIELD("known", U64, wire, m.known_incarnation)},
+	{PH_FIELD("fetched", BOOL, wire, m.fetched)},
+	{PH_FIELD("hops", U32, wire, m.hops), .max = PH_HOPS_MAX},
 	{PH_FIELD("seq", HEX64, wire, m.sequence)},
 	{PH_FIELD("since", HEX64, wire, m.since)},
 	{PH_FIELD("until", HEX64, wire, m.until)},
@@ -200,6 +216,14 @@ static const struct ph_field registry_rows[] = {
 	LIST("entries", entries, n_entries, PH_BMSG_LINES_MAX, entry_rows, ph_entry),
 	LIST("migrations", migrations, n_migrations, PH_BMSG_LINES_MAX, migration_rows,
 		ph_migration_info),
+	{0},
+};
+
+static const struct ph_field digest_rows[] = {
+	{PH_FIELD("ask", BOOL, wire, m.ask)},
+	{PH_FIELD("parts", LIST, wire, m.parts), PH_COUNT(wire, m.n_parts),
+		.max = PH_BMSG_MEMBERS_MAX, .shape = PH_SHAPE_TUPLE, .sub = part_rows,
+		.element_size = sizeof(struct ph_part)},
 	{0},
 };
 
@@ -297,6 +321,7 @@ static const struct ph_field *const tables[PH_BKIND_COUNT] = {
 	[PH_B_PROBE_ACK] = probe_rows,
 	[PH_B_REGISTRY] = registry_rows,
 	[PH_B_FETCH] = registry_rows,
+	[PH_B_DIGEST] = digest_rows,
 	[PH_B_SPEC_FETCH] = specs_rows,
 	[PH_B_SPEC] = specs_rows,
 	[PH_B_CLAIM] = claims_rows,

@@ -11,6 +11,8 @@
 
 #include "base/types.h"
 
+#define PH_HOPS_MAX 16 /* of gossip */
+
 /* X(enumerator, word on the wire) */
 #define PH_BKINDS(X) \
 	X(NONE, "") \
@@ -24,7 +26,8 @@
 	X(HEARTBEAT, "heartbeat")   /* cast */ \
 	X(LEAVE, "leave")	    /* cast: orderly end of this incarnation */ \
 	X(REGISTRY, "registry")	    /* cast, or answer to FETCH: entries and migrations */ \
-	X(FETCH, "fetch")	    /* asks a node for its part of the registry since a version */ \
+	X(FETCH, "fetch")	    /* asks for a node's part of the registry since a version */ \
+	X(DIGEST, "digest")	    /* whose parts the sender has, and as of which version */ \
 	X(SPEC_FETCH, "spec_fetch") /* asks for the specs named in `specs` */ \
 	X(SPEC, "spec")		    /* specs with their text */ \
 	X(CLAIM, "claim")	    /* asks what the receiver knows of `claims` */ \
@@ -193,6 +196,8 @@ struct ph_echo {
 	uint64_t have;	   /* version of its part of the registry that the sender has */
 	bool suspect;	   /* the sender has no fresh echo from it */
 	bool withheld;	   /* the echo renews no lease: something of it was granted to another */
+	bool joined;	   /* it is not joining any more */
+	bool draining, drained;
 };
 
 /* One line of the registry: an owner of a key. */
@@ -214,6 +219,14 @@ struct ph_entry {
 	struct ph_exit exit; /* of its last process, or NONE */
 	uint64_t age_ms;     /* in this state, at the moment of sending */
 	const char *meta;    /* compact JSON object, or NULL */
+};
+
+/* In a DIGEST: what its sender has of one node's part of the registry. */
+struct ph_part {
+	struct ph_name name;
+	uint64_t incarnation;
+	uint64_t have, have_migrations; /* versions */
+	uint64_t digest; /* of that part as the sender has it; 0: it may not be the whole of it */
 };
 
 /* A migration as everybody can see it; its source is the author. */
@@ -330,10 +343,16 @@ struct ph_bmsg {
 	const struct ph_echo *echoes;
 
 	/*
-	 * REGISTRY: the sender's part, from (exclusive) and up to a version; its migrations
-	 * likewise from `sequence` up to `migrations_version` (both also carried by REGISTRY).
+	 * REGISTRY: a node's part, from (exclusive) and up to a version; its migrations likewise
+	 * from `sequence` up to `migrations_version` (both also carried by REGISTRY). Answer to a
+	 * FETCH: `registry_version`: as of when the sender has that part; `registry_digest` of it,
+	 * 0 where its author may say otherwise.
 	 * FETCH: `since` and `migrations_version`: what the asker has.
 	 */
+	struct ph_name node; /* whose part, and `known_incarnation` is its; empty: the sender's
+				(REGISTRY), the receiver's (FETCH) */
+	bool fetched;	     /* REGISTRY: answer to a FETCH */
+	uint32_t hops;	     /* REGISTRY: by gossip, to be passed on so often */
 	uint64_t since, until;
 	bool whole; /* REGISTRY: first piece of the whole part: forget what was known of it */
 	bool last;  /* REGISTRY: last piece */
@@ -341,6 +360,11 @@ struct ph_bmsg {
 	const struct ph_entry *entries;
 	size_t n_migrations;
 	const struct ph_migration_info *migrations;
+
+	/* DIGEST */
+	size_t n_parts;
+	const struct ph_part *parts;
+	bool ask; /* the receiver's own is wanted as answer */
 
 	/* SPEC_FETCH, SPEC, DROPPED, DECLARED; PREPARE has exactly one */
 	size_t n_specs;

@@ -249,6 +249,30 @@ void ph_child_configure(struct ph_hub *hub, const struct ph_config *config)
 		ph_plan_soon(hub, 0);
 }
 
+/* ---- removal ---- */
+
+static void remove_child(struct ph_hub *hub, struct ph_child *child)
+{
+	child->dropped = child->disputed = false;
+	for (struct ph_slot *slot = hub->slots, *next; slot; slot = next) {
+		next = slot->hh.next;
+		if (!ph_name_equal(&slot->k.key.child, &child->name) || !ph_slot_mine(hub, slot))
+			continue;
+		struct ph_move *move = slot->move;
+		if (move)
+			ph_move_drop(hub, move);
+		ph_slot_remove(hub, slot, child->spec ? child->spec->revision : 0);
+		if (slot->instance) {
+			slot->instance->after = PH_AFTER_DISCARD;
+			ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_STOP);
+		}
+		if (slot->source)
+			ph_source_step(hub, slot->source, PH_SOURCE_IN_CANCEL);
+	}
+	ph_child_gone(hub, &child->name, UINT64_MAX);
+	(void)ph_emit(hub, PH_EMIT_CHILD_REMOVED, &(struct ph_key){.child = child->name});
+}
+
 /* ---- texts between nodes ---- */
 
 void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
@@ -257,6 +281,10 @@ void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t 
 	struct ph_child *child = ph_child_get(hub, name);
 	if (child->spec && child->spec->revision >= revision)
 		return;
+	if (ph_tombstone(child) && revision <= child->removed_revision) {
+		ph_tombstone_tell(hub, child, from);
+		return;
+	}
 	if (child->wanted_revision >= revision && hub->now_ms < child->fetch_at_ms + FETCH_AGAIN_MS)
 		return;
 	child->wanted_revision = revision;
@@ -305,9 +333,50 @@ static void answer_dropped(struct ph_hub *hub, const struct ph_bmsg *msg)
 	}
 }
 
-static void take_spec(struct ph_hub *hub, const struct ph_spec_line *line)
+/*
+ * It was removed while this node was away, or cut off. Whoever owns a worker of it asks before it
+ * ends a copy that may be the only one.
+ */
+static void take_tombstone(struct ph_hub *hub, const struct ph_spec_line *line)
 {
+	struct ph_child *child = ph_child_find(hub, &line->child);
+	if (!child || !child->spec || child->own || child->spec->revision > line->revision)
+		return;
+	if (!owns_any(hub, child)) {
+		ph_child_gone(hub, &child->name, line->revision);
+		return;
+	}
+	if (child->wanted_revision < line->revision)
+		child->wanted_revision = line->revision;
+	child->disputed = true;
+	if (!child->dropped)
+		ask_who_declares(hub, child);
+}
+
+/* Somebody declares it. Where it counts as removed, it lives on above its tombstone. */
+static void take_declared(struct ph_hub *hub, struct ph_child *child)
+{
+	child->dropped = false;
+	if (child->disputed && child->spec && owns_any(hub, child)) {
+		struct ph_spec *same = ph_must(ph_spec_clone(child->spec));
+		ph_child_in_force(hub, child, same, next_revision(hub, child), true);
+		ph_spec_free(same);
+	}
+	child->disputed = false;
+}
+
+static void take_spec(
+	struct ph_hub *hub, const struct ph_spec_line *line, const struct ph_name *from)
+{
+	if (!line->text) {
+		take_tombstone(hub, line);
+		return;
+	}
 	struct ph_child *child = ph_child_get(hub, &line->child);
+	if (ph_tombstone(child) && line->revision <= child->removed_revision) {
+		ph_tombstone_tell(hub, child, from);
+		return;
+	}
 	if (!line->spec || (child->spec && child->spec->revision >= line->revision))
 		return;
 	ph_child_in_force(hub, child, line->spec, line->revision, true);
@@ -326,52 +395,27 @@ void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 		for (size_t i = 0; i < msg->n_specs; i++) {
 			struct ph_child *child = ph_child_find(hub, &msg->specs[i].child);
 			if (child)
-				child->dropped = false;
+				take_declared(hub, child);
 		}
 	} else if (msg->kind == PH_B_SPEC) {
 		for (size_t i = 0; i < msg->n_specs; i++)
-			take_spec(hub, &msg->specs[i]);
+			take_spec(hub, &msg->specs[i], &msg->from);
 	}
-}
-
-/* ---- removal ---- */
-
-static void remove_child(struct ph_hub *hub, struct ph_child *child)
-{
-	child->dropped = false;
-	for (struct ph_slot *slot = hub->slots, *next; slot; slot = next) {
-		next = slot->hh.next;
-		if (!ph_name_equal(&slot->k.key.child, &child->name) || !ph_slot_mine(hub, slot))
-			continue;
-		struct ph_move *move = slot->move;
-		if (move)
-			ph_move_drop(hub, move);
-		slot->entry.state = PH_CHILD_REMOVED;
-		ph_slot_publish(hub, slot);
-		if (slot->instance) {
-			slot->instance->after = PH_AFTER_DISCARD;
-			ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_STOP);
-		}
-		if (slot->source)
-			ph_source_step(hub, slot->source, PH_SOURCE_IN_CANCEL);
-	}
-	ph_child_gone(hub, &child->name);
-	(void)ph_emit(hub, PH_EMIT_CHILD_REMOVED, &(struct ph_key){.child = child->name});
 }
 
 void ph_child_forget(struct ph_hub *hub, struct ph_child *child, uint64_t revision)
 {
 	ph_out_bury_spec(hub, child->spec);
 	child->spec = NULL;
-	child->wanted_revision = revision;
+	child->wanted_revision = child->removed_revision = revision;
 }
 
-void ph_child_gone(struct ph_hub *hub, const struct ph_name *name)
+void ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t revision)
 {
 	struct ph_child *child = ph_child_find(hub, name);
-	if (!child || !child->spec)
+	if (!child || !child->spec || child->spec->revision > revision)
 		return;
-	child->wanted_revision = child->spec->revision;
+	child->wanted_revision = child->removed_revision = child->spec->revision;
 	struct ph_record record = {.kind = PH_RECORD_SPEC,
 		.key = {.child = child->name},
 		.revision = child->spec->revision};

@@ -31,7 +31,10 @@ static void put_echoes(struct ph_hub *hub, struct ph_bmsg *msg)
 			.age_ms = echo_age(hub, m),
 			.have = m->have,
 			.suspect = m->state == PH_MEMBER_SUSPECT,
-			.withheld = m->withheld};
+			.withheld = m->withheld,
+			.joined = m->state == PH_MEMBER_SUSPECT || m->state == PH_MEMBER_ALIVE,
+			.draining = m->info.draining,
+			.drained = m->drained};
 		if (m->heard_seq > m->told_seq) {
 			m->told_seq = m->heard_seq;
 			m->told_at_ms = hub->now_ms;
@@ -93,27 +96,48 @@ void ph_member_woke(struct ph_hub *hub)
 		ph_member_beat(hub);
 }
 
-/* How long ago `by` had an echo of that member, as far as is known; UINT64_MAX: never. */
-static uint64_t heard_by(
-	const struct ph_hub *hub, const struct ph_member *by, const struct ph_name *name)
+static const struct ph_report *report_on(const struct ph_member *by, const struct ph_member *member)
 {
 	for (size_t i = 0; i < by->n_reports; i++)
-		if (ph_name_equal(&by->reports[i].name, name))
-			return by->reports[i].age_ms + (hub->now_ms - by->heard_at_ms);
-	return UINT64_MAX;
+		if (ph_name_equal(&by->reports[i].name, &member->info.name) &&
+			by->reports[i].incarnation >= member->info.incarnation)
+			return &by->reports[i];
+	return NULL;
+}
+
+/* How long ago `by` had an echo of that incarnation or a newer one, as far as is known; UINT64_MAX:
+ * never. */
+static uint64_t heard_by(
+	const struct ph_hub *hub, const struct ph_member *by, const struct ph_member *member)
+{
+	const struct ph_report *report = report_on(by, member);
+	return report && report->age_ms < PH_NEVER_MS / 2
+		       ? report->age_ms + (hub->now_ms - by->heard_at_ms)
+		       : PH_NEVER_MS;
+}
+
+static bool has_echo(const struct ph_hub *hub, const struct ph_member *m)
+{
+	return m->echoed && echo_age(hub, m) <= (SILENT_BEATS + 1) * hub->set.heartbeat_ms;
+}
+
+/* One that is alive, heard here, and hears that member; NULL: none. */
+static const struct ph_member *hearer_of(const struct ph_hub *hub, const struct ph_member *member)
+{
+	const uint64_t fresh = (SILENT_BEATS + 1) * hub->set.heartbeat_ms;
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (m->state == PH_MEMBER_ALIVE && echo_age(hub, m) <= fresh &&
+			heard_by(hub, m, member) <= fresh)
+			return m;
+	return NULL;
 }
 
 const struct ph_member *ph_member_relay(const struct ph_hub *hub, const struct ph_name *to)
 {
-	const uint64_t fresh = (SILENT_BEATS + 1) * hub->set.heartbeat_ms;
-	const struct ph_member *suspect = ph_member_find(hub, to);
-	if (!suspect || suspect->state != PH_MEMBER_SUSPECT)
-		return NULL;
-	for (struct ph_member *m = hub->members; m; m = m->hh.next)
-		if (m->state == PH_MEMBER_ALIVE && echo_age(hub, m) <= fresh &&
-			heard_by(hub, m, to) <= fresh)
-			return m;
-	return NULL;
+	const struct ph_member *m = ph_member_find(hub, to);
+	bool mute = m && (m->state == PH_MEMBER_SUSPECT ||
+				 (m->state == PH_MEMBER_JOINING && !has_echo(hub, m)));
+	return mute ? hearer_of(hub, m) : NULL;
 }
 
 static bool nobody_hears(const struct ph_hub *hub, const struct ph_member *mute)
@@ -124,10 +148,37 @@ static bool nobody_hears(const struct ph_hub *hub, const struct ph_member *mute)
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
 		if (m == mute || m->state != PH_MEMBER_ALIVE || echo_age(hub, m) >= limit)
 			continue;
-		if (heard_by(hub, m, &mute->info.name) < limit)
+		if (heard_by(hub, m, mute) < limit)
 			return false;
 	}
 	return true;
+}
+
+static void set_draining(struct ph_hub *hub, struct ph_member *m, bool draining, bool drained)
+{
+	bool replan = m->info.draining && !draining;
+	if (replan)
+		m->newcomer_ms = hub->now_ms; /* its children may return */
+	if (m->info.draining != draining)
+		ph_plan_soon(hub, replan ? hub->set.settle_ms : 0);
+	m->info.draining = draining;
+	m->drained = drained;
+}
+
+/* What others know of one that this node does not hear itself. */
+static void vouch(struct ph_hub *hub, struct ph_member *m)
+{
+	bool mute = (ph_member_live(m) && !has_echo(hub, m)) || m->state == PH_MEMBER_DEAD;
+	const struct ph_member *by = mute ? hearer_of(hub, m) : NULL;
+	const struct ph_report *report = by ? report_on(by, m) : NULL;
+	if (!report)
+		return;
+	if (m->state == PH_MEMBER_DEAD)
+		ph_member_step(hub, m, PH_MEMBER_IN_VOUCHED);
+	else if (m->state == PH_MEMBER_JOINING && report->joined)
+		ph_member_step(hub, m, PH_MEMBER_IN_JOINED);
+	if (hub->now_ms > m->heard_at_ms + (SILENT_BEATS + 1) * hub->set.heartbeat_ms)
+		set_draining(hub, m, report->draining, report->drained);
 }
 
 static void judge(struct ph_hub *hub)
@@ -137,6 +188,7 @@ static void judge(struct ph_hub *hub)
 	uint64_t silent = (SILENT_BEATS + 1) * hub->set.heartbeat_ms;
 	struct ph_member *m, *next;
 	HASH_ITER (hh, hub->members, m, next) {
+		vouch(hub, m);
 		if (!ph_member_live(m))
 			continue;
 		if (echo_age(hub, m) > silent)
@@ -148,12 +200,17 @@ static void judge(struct ph_hub *hub)
 	}
 }
 
+/* Itself, or by one that it reaches: the link between the two may be cut for good. */
+static bool heard_of(const struct ph_hub *hub, const struct ph_member *m)
+{
+	return m->heard_at_ms + hub->set.heartbeat_ms * 2 >= hub->now_ms ||
+	       ph_member_relay(hub, &m->info.name);
+}
+
 static bool back_in_step(const struct ph_hub *hub)
 {
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
-		if (ph_member_live(m) &&
-			(m->heard_at_ms + hub->set.heartbeat_ms * 2 < hub->now_ms ||
-				!ph_registry_in_step(hub, m)))
+		if (ph_member_live(m) && (!heard_of(hub, m) || !ph_registry_in_step(hub, m)))
 			return false;
 	return true;
 }
@@ -220,7 +277,12 @@ static void take_reports(struct ph_hub *hub, struct ph_member *member, const str
 	for (size_t i = 0; i < msg->n_echoes; i++) {
 		const struct ph_echo *echo = &msg->echoes[i];
 		member->reports[i].name = echo->name;
+		member->reports[i].incarnation = echo->incarnation;
 		member->reports[i].age_ms = echo->age_ms;
+		member->reports[i].have = echo->have;
+		member->reports[i].joined = echo->joined;
+		member->reports[i].draining = echo->draining;
+		member->reports[i].drained = echo->drained;
 		if (!ph_is_self(hub, &echo->name))
 			hear_of(hub, echo);
 		if (!ph_is_self(hub, &echo->name) || echo->incarnation != hub->set.incarnation)
@@ -232,6 +294,8 @@ static void take_reports(struct ph_hub *hub, struct ph_member *member, const str
 		uint64_t sent = hub->sent_ms[echo->sequence % PH_SENT_RING];
 		if (sent > member->echo_at_ms || !member->echoed)
 			member->echo_at_ms = sent;
+		if (!member->echoed) /* it hears this node, and is joining still */
+			ph_tombstones_tell(hub, &member->info.name);
 		member->echoed = true;
 		if (!echo->withheld && msg->view == hub->view.number && sent > member->lease_at_ms)
 			member->lease_at_ms = sent;
@@ -255,13 +319,7 @@ void ph_member_heartbeat(struct ph_hub *hub, const struct ph_bmsg *msg)
 			member->digest; /* it has changes that it has not cast yet */
 	member->migrations_version = msg->migrations_version;
 	member->children = msg->children;
-	bool replan = member->info.draining && !msg->self.draining;
-	if (replan)
-		member->newcomer_ms = hub->now_ms; /* its children may return */
-	if (member->info.draining != msg->self.draining)
-		ph_plan_soon(hub, replan ? hub->set.settle_ms : 0);
-	member->info.draining = msg->self.draining;
-	member->drained = msg->drained;
+	set_draining(hub, member, msg->self.draining, msg->drained);
 	take_reports(hub, member, msg);
 	ph_quorum_heard(hub, member);
 	ph_member_step(hub, member, ph_member_says(&msg->self));

@@ -31,6 +31,7 @@ struct ph_hub *ph_hub_new(const struct ph_settings *settings)
 	hub->plan.kind = PH_TIMER_PLAN;
 	hub->flush.kind = PH_TIMER_FLUSH;
 	hub->moves_timer.kind = PH_TIMER_MOVES;
+	hub->exchange.kind = PH_TIMER_EXCHANGE;
 	hub->self_state = PH_MEMBER_UNKNOWN;
 	/* Numbers of two lives of this node differ, so that a late answer finds nobody. */
 	hub->numbers = (settings->incarnation & 0xffffff) << 24;
@@ -320,8 +321,9 @@ static void (*const routes[PH_BKIND_COUNT])(struct ph_hub *, const struct ph_bms
 	[PH_B_PROBE_ACK] = ph_probe_message,
 	[PH_B_HEARTBEAT] = ph_member_message,
 	[PH_B_LEAVE] = ph_member_message,
-	[PH_B_REGISTRY] = ph_registry_message,
-	[PH_B_FETCH] = ph_registry_fetch_message,
+	[PH_B_REGISTRY] = ph_exchange_message,
+	[PH_B_FETCH] = ph_exchange_message,
+	[PH_B_DIGEST] = ph_exchange_message,
 	[PH_B_SPEC_FETCH] = ph_child_message,
 	[PH_B_SPEC] = ph_child_message,
 	[PH_B_DROPPED] = ph_child_message,
@@ -591,6 +593,9 @@ static void run_timer(struct ph_hub *hub, struct ph_timer *timer)
 		break;
 	case PH_TIMER_MOVES:
 		ph_moves_run(hub);
+		break;
+	case PH_TIMER_EXCHANGE:
+		ph_exchange_run(hub);
 		break;
 	case PH_TIMER_ORDER:
 		ph_order_deadline(hub, timer->owner);

@@ -43,6 +43,8 @@ struct ph_settings {
 	const char *const *peers; /* broadcast addresses of `peers`, without this node's own */
 	uint64_t join_timeout_ms, failure_timeout_ms, settle_ms;
 	uint64_t heartbeat_ms; /* 250 */
+	uint64_t exchange_ms;  /* between two full exchanges with somebody; 0: never */
+	uint32_t fanout;       /* members that are told a change; 0: all, by a cast */
 	uint32_t migrations_max;
 	enum ph_partition partition;
 	uint32_t quorum_size, quorum_percent;

@@ -102,7 +102,7 @@ static size_t new_children(struct ph_hub *hub, const struct ph_bmsg *msg)
 	for (size_t i = 0; msg->kind == PH_B_REGISTRY && i < msg->n_entries; i++)
 		n += !ph_child_find(hub, &msg->entries[i].key.child);
 	for (size_t i = 0; msg->kind == PH_B_SPEC && i < msg->n_specs; i++)
-		n += !ph_child_find(hub, &msg->specs[i].child);
+		n += msg->specs[i].text && !ph_child_find(hub, &msg->specs[i].child);
 	return n;
 }
 

@@ -77,6 +77,14 @@ static enum ph_member_state recover(struct ph_hub *hub, struct ph_member *member
 	return PH_MEMBER_ALIVE;
 }
 
+/* Not dead, only out of this node's reach. */
+static enum ph_member_state revive(struct ph_hub *hub, struct ph_member *member)
+{
+	ph_migration_peer_back(hub, &member->info.name);
+	ph_plan_soon(hub, 0);
+	return PH_MEMBER_SUSPECT;
+}
+
 static enum ph_member_state to_suspect(struct ph_hub *hub, struct ph_member *member)
 {
 	ph_emit(hub, PH_EMIT_NODE_SUSPECT, NULL)->peer = member->info.name;
@@ -110,36 +118,42 @@ static enum ph_member_state (*const machine[PH_MEMBER_STATE_COUNT][PH_MEMBER_INP
 		[PH_MEMBER_IN_ECHO] = keep,
 		[PH_MEMBER_IN_SILENT] = keep,
 		[PH_MEMBER_IN_MUTE] = keep,
+		[PH_MEMBER_IN_VOUCHED] = keep,
 		[PH_MEMBER_IN_LEAVE] = to_left},
 	[PH_MEMBER_JOINING] = {[PH_MEMBER_IN_HEARD] = keep,
 		[PH_MEMBER_IN_JOINED] = to_alive,
 		[PH_MEMBER_IN_ECHO] = keep,
 		[PH_MEMBER_IN_SILENT] = keep,
 		[PH_MEMBER_IN_MUTE] = to_dead,
+		[PH_MEMBER_IN_VOUCHED] = keep,
 		[PH_MEMBER_IN_LEAVE] = to_left},
 	[PH_MEMBER_ALIVE] = {[PH_MEMBER_IN_HEARD] = keep,
 		[PH_MEMBER_IN_JOINED] = keep,
 		[PH_MEMBER_IN_ECHO] = keep,
 		[PH_MEMBER_IN_SILENT] = to_suspect,
 		[PH_MEMBER_IN_MUTE] = to_dead,
+		[PH_MEMBER_IN_VOUCHED] = keep,
 		[PH_MEMBER_IN_LEAVE] = to_left},
 	[PH_MEMBER_SUSPECT] = {[PH_MEMBER_IN_HEARD] = keep,
 		[PH_MEMBER_IN_JOINED] = keep,
 		[PH_MEMBER_IN_ECHO] = recover,
 		[PH_MEMBER_IN_SILENT] = keep,
 		[PH_MEMBER_IN_MUTE] = to_dead,
+		[PH_MEMBER_IN_VOUCHED] = keep,
 		[PH_MEMBER_IN_LEAVE] = to_left},
 	[PH_MEMBER_DEAD] = {[PH_MEMBER_IN_HEARD] = keep,
 		[PH_MEMBER_IN_JOINED] = keep,
 		[PH_MEMBER_IN_ECHO] = recover, /* one fresh echo vetoes the verdict */
 		[PH_MEMBER_IN_SILENT] = keep,
 		[PH_MEMBER_IN_MUTE] = keep,
+		[PH_MEMBER_IN_VOUCHED] = revive,
 		[PH_MEMBER_IN_LEAVE] = to_left},
 	[PH_MEMBER_LEFT] = {[PH_MEMBER_IN_HEARD] = keep,
 		[PH_MEMBER_IN_JOINED] = keep,
 		[PH_MEMBER_IN_ECHO] = keep,
 		[PH_MEMBER_IN_SILENT] = keep,
 		[PH_MEMBER_IN_MUTE] = keep,
+		[PH_MEMBER_IN_VOUCHED] = keep,
 		[PH_MEMBER_IN_LEAVE] = keep},
 };
 
@@ -310,7 +324,7 @@ static bool in_step(const struct ph_hub *hub)
 		if (m->heard_seq && !ph_registry_in_step(hub, m))
 			return false;
 	}
-	return n == 0 || 2 * echoed >= n + 1;
+	return 2 * echoed >= n; /* and this node is one of them */
 }
 
 static void become_alive(struct ph_hub *hub)
@@ -387,6 +401,7 @@ void ph_member_start(struct ph_hub *hub)
 	hub->hello_wait_ms = HELLO_FIRST_MS;
 	ph_timer_set(hub, &hub->hello, hub->now_ms);
 	ph_timer_set(hub, &hub->beat, hub->now_ms);
+	ph_exchange_start(hub);
 	if (!hub->set.n_peers)
 		hub->join_until_ms = hub->now_ms;
 }

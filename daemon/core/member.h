@@ -5,11 +5,12 @@
 #include "core/state.h"
 
 #define PH_MEMBER_INPUTS(X) \
-	X(HEARD)  /* a HELLO, WELCOME or heartbeat of this incarnation, not joined yet */ \
-	X(JOINED) /* it says that it is alive */ \
-	X(ECHO)	  /* a fresh echo */ \
-	X(SILENT) /* no echo for four heartbeats */ \
-	X(MUTE)	  /* nobody has had an echo for failure_timeout */ \
+	X(HEARD)   /* a HELLO, WELCOME or heartbeat of this incarnation, not joined yet */ \
+	X(JOINED)  /* it says that it is alive */ \
+	X(ECHO)	   /* a fresh echo */ \
+	X(SILENT)  /* no echo for four heartbeats */ \
+	X(MUTE)	   /* nobody has had an echo for failure_timeout */ \
+	X(VOUCHED) /* a member that is heard has a fresh echo of it */ \
 	X(LEAVE)
 
 enum ph_member_input {

@@ -27,6 +27,7 @@
 	X(TARGET) \
 	X(CLAIM) \
 	X(MOVES) \
+	X(EXCHANGE) \
 	X(ORDER)
 
 enum ph_timer_kind {
@@ -47,7 +48,9 @@ struct ph_timer {
 
 struct ph_report { /* what one member says of another */
 	struct ph_name name;
-	uint64_t age_ms;
+	uint64_t incarnation, age_ms;
+	uint64_t have; /* of that one's part of the registry */
+	bool joined, draining, drained;
 };
 
 struct ph_member {
@@ -68,9 +71,14 @@ struct ph_member {
 	uint64_t registry_version, registry_digest, migrations_version; /* as it says */
 	uint64_t have, have_migrations; /* what we have of its part */
 	uint64_t digest;		/* of its part as we have it */
-	uint64_t fetch_at_ms;		/* last asked */
+	uint64_t fetch_at_ms;		/* last asked, or answered in part; 0: no fetch is out */
+	uint64_t fetch_since;		/* ... from there on */
+	uint32_t fetch_tries;		/* in a row that brought nothing */
+	uint64_t behind_at_ms;		/* since when something of it is missing; 0: nothing is */
+	uint64_t helper_at_ms;		/* last looked for who has its part */
 	bool sweeping;			/* a whole part is coming */
 	uint32_t sweep;			/* number of that sweep */
+	uint64_t sweep_at;		/* ... which has come up to that version */
 	bool drained, welcomed;
 	bool restarted;	      /* alive under an earlier incarnation a moment ago */
 	uint64_t newcomer_ms; /* since when children may move to it; 0: they stay where they are */
@@ -115,12 +123,14 @@ struct ph_child {
 	struct ph_spec *spec; /* in force: revision > 0; or NULL */
 	struct ph_spec *own;  /* this node's configuration declares it; or NULL */
 	uint64_t declared_hash, declared_revision; /* as journalled */
-	uint64_t wanted_revision; /* seen in the registry, its text still to be fetched */
+	uint64_t wanted_revision;  /* seen in the registry, its text still to be fetched */
+	uint64_t removed_revision; /* up to which it was removed; 0: never */
 	uint64_t fetch_at_ms;
 	uint64_t offered_ms;	/* its text was last offered to whom placement names */
 	struct ph_unfit *unfit; /* nodes that cannot start it; owned */
 	size_t n_unfit;
-	bool dropped; /* asking who still declares it */
+	bool dropped;  /* asking who still declares it */
+	bool disputed; /* owned here, and removed as others know */
 	uint64_t dropped_at_ms;
 	UT_hash_handle hh;
 };

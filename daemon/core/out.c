@@ -245,11 +245,12 @@ static struct ph_bmsg *new_message(struct ph_hub *hub, struct ph_action *action,
 	return msg;
 }
 
-/* What decides who owns a child; all of it may arrive twice, and is small. */
+/* What decides who owns a child, and orders; all of it may arrive twice, and is small. */
 static bool relayed(enum ph_bkind kind)
 {
 	return (kind > PH_B_PREPARE && kind <= PH_B_FORGOTTEN) || kind == PH_B_CLAIM ||
-	       kind == PH_B_CLAIM_ANSWER;
+	       kind == PH_B_CLAIM_ANSWER || kind == PH_B_ORDER || kind == PH_B_ORDER_ACK ||
+	       (kind >= PH_B_VIEW_FETCH && kind <= PH_B_GRANTED);
 }
 
 struct ph_bmsg *ph_send(struct ph_hub *hub, const struct ph_name *to, enum ph_bkind kind)
@@ -284,6 +285,15 @@ struct ph_bmsg *ph_send_via(
 	if (via)
 		action->via = *via;
 	return new_message(hub, action, kind);
+}
+
+void ph_send_also(struct ph_hub *hub, const struct ph_name *to, const struct ph_bmsg *msg)
+{
+	struct ph_action *action = ph_out(hub, PH_ACT_SEND);
+	const struct ph_member *member = ph_member_find(hub, to);
+	action->to = *to;
+	action->incarnation = member ? member->info.incarnation : 0;
+	action->message = msg;
 }
 
 struct ph_bmsg *ph_cast(struct ph_hub *hub, enum ph_bkind kind)

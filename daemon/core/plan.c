@@ -50,6 +50,15 @@ static bool out_of_reach(const struct ph_hub *hub, const struct ph_move *move)
 	       hub->now_ms >= move->added_ms + PH_RECONNECT_MS;
 }
 
+/* Others hear the target, and this node has not for as long as a death takes: it is not waited for.
+ */
+static bool cut_off(const struct ph_hub *hub, const struct ph_move *move)
+{
+	const struct ph_member *member = ph_member_find(hub, &move->to);
+	return member && member->state == PH_MEMBER_SUSPECT &&
+	       hub->now_ms >= member->since_ms + hub->set.failure_timeout_ms;
+}
+
 /* Why an order is given up before it begins, or NULL; what placement wants waits. */
 static const char *hopeless(const struct ph_hub *hub, const struct ph_move *move)
 {
@@ -57,6 +66,8 @@ static const char *hopeless(const struct ph_hub *hub, const struct ph_move *move
 		return "its worker has no connection to hand over its state";
 	if (!ph_lease_valid(hub))
 		return "this node has no quorum";
+	if (cut_off(hub, move))
+		return "the target cannot be reached from this node";
 	return hub->set.journal_writable ? NULL : "the journal of this node cannot be written";
 }
 
@@ -468,7 +479,7 @@ void ph_plan_drained(struct ph_hub *hub)
 		if (s->state != PH_SOURCE_ENDED)
 			return;
 	DL_FOREACH (hub->moves, move)
-		if (!move->pinned && !out_of_reach(hub, move))
+		if (!move->pinned && !out_of_reach(hub, move) && !cut_off(hub, move))
 			return;
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
 		if (ph_plan_movable(hub, slot) && slot->place.s[0] && !slot->wish_stopped &&

@@ -2,8 +2,8 @@
  * registry.c - who owns what, as far as this node knows.
  *
  * One slot a key. An entry with a higher epoch replaces a lower one; with the same epoch only its
- * owner's word counts, the newer version first. Each node numbers the changes of its own part; a
- * heartbeat carries that number and a digest, and whoever has missed something fetches it.
+ * owner's word counts, the newer version first. Each node numbers the changes of its own part; how
+ * they get to the others is exchange.c's business.
  */
 #include "core/state.h"
 #include "core/unfit.h"
@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FETCH_AGAIN_MS 300
 #define WAITED_MAX 64  /* attempts that found no slot free, kept for a while */
 #define SEEN_BATCH 256 /* records of one batch */
 
@@ -97,9 +96,15 @@ static uint64_t digest_of(const struct ph_slot *slot)
 			ph_mix64(slot->entry.version ^ PH_HASH_SEED));
 }
 
+/* A tombstone counts for nobody's: each node forgets it in its own time. */
+static bool counts(const struct ph_slot *slot)
+{
+	return slot->entered && slot->entry.state != PH_CHILD_REMOVED;
+}
+
 static void digest_toggle(struct ph_hub *hub, const struct ph_slot *slot)
 {
-	if (!slot->entered)
+	if (!counts(slot))
 		return;
 	if (ph_is_self(hub, &slot->entry.node)) {
 		hub->digest ^= digest_of(slot);
@@ -114,7 +119,7 @@ void ph_registry_count(struct ph_hub *hub, struct ph_member *member)
 {
 	member->digest = PH_HASH_SEED; /* of nothing; 0 on the wire means "not now" */
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
-		if (slot->entered && ph_name_equal(&slot->entry.node, &member->info.name))
+		if (counts(slot) && ph_name_equal(&slot->entry.node, &member->info.name))
 			member->digest ^= digest_of(slot);
 }
 
@@ -217,6 +222,25 @@ void ph_slot_release(struct ph_hub *hub, struct ph_slot *slot)
 	touch(hub, slot, true);
 }
 
+void ph_slot_remove(struct ph_hub *hub, struct ph_slot *slot, uint64_t revision)
+{
+	digest_toggle(hub, slot);
+	slot->entry.state = PH_CHILD_REMOVED;
+	slot->entry.revision = revision;
+	slot->entry.ready = false;
+	slot->entry.pid = 0;
+	slot->since_ms = hub->now_ms;
+	slot->entry.version = ++hub->version;
+	touch(hub, slot, true);
+}
+
+void ph_slot_forget(struct ph_hub *hub, struct ph_slot *slot)
+{
+	digest_toggle(hub, slot);
+	slot->entered = false;
+	set_meta(slot, NULL);
+}
+
 void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot)
 {
 	struct ph_instance *instance = slot->instance;
@@ -248,115 +272,6 @@ void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot)
 	touch(hub, slot, false);
 }
 
-/* ---- casting and fetching ---- */
-
-static void put_entry(struct ph_hub *hub, struct ph_entry *to, const struct ph_slot *slot)
-{
-	*to = slot->entry;
-	to->age_ms = hub->now_ms - slot->since_ms;
-	to->meta = ph_out_text(hub, slot->entry.meta);
-}
-
-static void put_migrations(struct ph_hub *hub, struct ph_bmsg *msg, uint64_t since)
-{
-	size_t n = 0;
-	struct ph_history *h;
-	DL_FOREACH (hub->history, h)
-		n += ph_is_self(hub, &h->info.from) && h->info.version > since;
-	if (n > PH_LIST_MAX * 4)
-		n = PH_LIST_MAX * 4;
-	struct ph_migration_info *list = ph_out_alloc(hub, (n + 1) * sizeof *list);
-	size_t k = 0;
-	DL_FOREACH (hub->history, h) {
-		if (k == n || !ph_is_self(hub, &h->info.from) || h->info.version <= since)
-			continue;
-		list[k] = h->info;
-		if (h->info.result == PH_RESULT_RUNNING)
-			list[k].elapsed_ms += hub->now_ms - h->at_ms;
-		k++;
-	}
-	msg->migrations = list;
-	msg->n_migrations = k;
-	msg->sequence = since;
-	msg->migrations_version = hub->migrations_version;
-}
-
-static bool alone(const struct ph_hub *hub)
-{
-	for (struct ph_member *m = hub->members; m; m = m->hh.next)
-		if (ph_member_live(m))
-			return false;
-	return true;
-}
-
-static bool is_since(const struct ph_hub *hub, const struct ph_slot *slot, uint64_t since)
-{
-	if (!slot->entered)
-		return false;
-	if (ph_is_self(hub, &slot->entry.node))
-		return slot->entry.version > since;
-	return slot->given_version > since; /* its new owner may have died before it was heard */
-}
-
-/* What is asked for after `since`, or, without an asker, what is dirty. */
-struct part {
-	const struct ph_name *to; /* NULL: cast what is dirty */
-	uint64_t since, migrations_since;
-	bool whole;
-};
-
-static struct ph_slot *next_of(
-	const struct ph_hub *hub, const struct part *part, struct ph_slot *slot)
-{
-	if (!part->to)
-		return slot;
-	while (slot && !is_since(hub, slot, part->since))
-		slot = slot->hh.next;
-	return slot;
-}
-
-/* In pieces of PH_LIST_MAX. */
-static void send_part(struct ph_hub *hub, const struct part *part)
-{
-	struct ph_slot *slot = next_of(hub, part, part->to ? hub->slots : hub->dirty);
-	bool first = true;
-	do {
-		struct ph_bmsg *msg = part->to ? ph_send(hub, part->to, PH_B_REGISTRY)
-					       : ph_cast(hub, PH_B_REGISTRY);
-		struct ph_entry *list = ph_out_alloc(hub, PH_LIST_MAX * sizeof *list);
-		size_t n = 0;
-		while (slot && n < PH_LIST_MAX) {
-			put_entry(hub, &list[n++], slot);
-			slot = next_of(hub, part, part->to ? slot->hh.next : slot->dirty_next);
-		}
-		msg->entries = list;
-		msg->n_entries = n;
-		msg->since = part->since;
-		msg->until = hub->version;
-		msg->whole = part->whole && first;
-		msg->last = !slot;
-		msg->sequence = msg->migrations_version = hub->migrations_version;
-		if (msg->last)
-			put_migrations(hub, msg, part->migrations_since);
-		first = false;
-	} while (slot);
-}
-
-void ph_registry_flush(struct ph_hub *hub)
-{
-	struct part part = {
-		.since = hub->flushed_version, .migrations_since = hub->flushed_migrations};
-	ph_timer_set(hub, &hub->flush, PH_NEVER_MS);
-	hub->flush_now = false;
-	if (!alone(hub))
-		send_part(hub, &part);
-	for (struct ph_slot *slot = hub->dirty; slot; slot = slot->dirty_next)
-		slot->dirty = false;
-	hub->dirty = NULL;
-	hub->flushed_version = hub->version;
-	hub->flushed_migrations = hub->migrations_version;
-}
-
 uint32_t ph_registry_mine(struct ph_hub *hub)
 {
 	if (hub->mine_version == hub->version)
@@ -368,55 +283,14 @@ uint32_t ph_registry_mine(struct ph_hub *hub)
 	return hub->n_mine;
 }
 
-void ph_registry_tell(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to)
-{
-	struct ph_bmsg *msg = ph_send(hub, to, PH_B_REGISTRY);
-	struct ph_entry *list = ph_out_alloc(hub, sizeof *list);
-	put_entry(hub, list, slot);
-	msg->entries = list;
-	msg->n_entries = 1;
-	msg->since = msg->until = PH_EPOCH_LIMIT - 1; /* one entry, no part: never contiguous */
-	msg->sequence = msg->migrations_version = 0;
-}
-
-void ph_registry_fetch_message(struct ph_hub *hub, const struct ph_bmsg *msg)
-{
-	bool whole = msg->since == 0 || msg->since > hub->version;
-	struct part part = {.to = &msg->from,
-		.since = whole ? 0 : msg->since,
-		.whole = whole,
-		.migrations_since = msg->migrations_version};
-	send_part(hub, &part);
-}
-
-bool ph_registry_in_step(const struct ph_hub *hub, const struct ph_member *member)
-{
-	(void)hub;
-	return member->have >= member->registry_version &&
-	       member->have_migrations >= member->migrations_version;
-}
-
-void ph_registry_step(struct ph_hub *hub, struct ph_member *member)
-{
-	bool behind = !ph_registry_in_step(hub, member);
-	bool differs = member->heard_seq && member->have == member->registry_version &&
-		       member->digest != member->registry_digest;
-	if (!behind && !differs)
-		return;
-	if (member->fetch_at_ms && hub->now_ms < member->fetch_at_ms + FETCH_AGAIN_MS)
-		return;
-	member->fetch_at_ms = hub->now_ms;
-	struct ph_bmsg *msg = ph_send(hub, &member->info.name, PH_B_FETCH);
-	msg->since = differs ? 0 : member->have;
-	msg->migrations_version = member->have_migrations;
-}
-
 void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member)
 {
 	ph_history_presume(
 		hub, &member->info.name, PH_RESULT_ABORTED, "the source's daemon was restarted");
 	member->have = member->have_migrations = 0;
 	member->registry_version = member->registry_digest = member->migrations_version = 0;
+	member->fetch_at_ms = member->behind_at_ms = member->helper_at_ms = 0;
+	member->fetch_tries = 0;
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
 		if (!slot->entered || !ph_name_equal(&slot->entry.node, &member->info.name))
 			continue;
@@ -441,7 +315,8 @@ static bool is_news(
 	return e->version > slot->entry.version;
 }
 
-static void apply(struct ph_hub *hub, const struct ph_name *author, const struct ph_entry *e)
+bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const struct ph_name *from,
+	const struct ph_entry *e)
 {
 	struct ph_slot *slot = ph_slot_get(hub, &e->key, e->local ? &e->node : NULL);
 	ph_slot_seen(hub, slot, e->epoch);
@@ -451,7 +326,7 @@ static void apply(struct ph_hub *hub, const struct ph_name *author, const struct
 	/* Of what this node has itself nobody knows better. */
 	bool ours = slot->entered && ph_is_self(hub, &slot->entry.node);
 	if (!is_news(slot, e, author) || (ours && ph_is_self(hub, &e->node)))
-		return;
+		return false;
 	bool was_mine = ph_slot_mine(hub, slot);
 	if (was_mine)
 		hub->mine_version = UINT64_MAX; /* to be counted anew */
@@ -470,9 +345,9 @@ static void apply(struct ph_hub *hub, const struct ph_name *author, const struct
 	}
 	changed(hub, slot);
 	if (e->revision && e->state != PH_CHILD_REMOVED)
-		ph_child_revision(hub, &e->key.child, e->revision, author);
+		ph_child_revision(hub, &e->key.child, e->revision, from);
 	if (e->state == PH_CHILD_REMOVED)
-		ph_child_gone(hub, &e->key.child);
+		ph_child_gone(hub, &e->key.child, e->revision);
 	struct ph_child *child = e->unfit ? ph_child_find(hub, &e->key.child) : NULL;
 	if (child && !e->local)
 		ph_unfit_mark(hub, child, &e->node);
@@ -487,54 +362,19 @@ static void apply(struct ph_hub *hub, const struct ph_name *author, const struct
 		ph_instance_named(hub, slot);
 	if (e->state == PH_CHILD_RELEASED || ph_is_self(hub, &e->node))
 		ph_plan_soon(hub, 0);
+	return true;
 }
 
-static void sweep(struct ph_hub *hub, const struct ph_member *member)
+void ph_registry_sweep(struct ph_hub *hub, const struct ph_member *member)
 {
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
-		if (slot->swept == member->sweep || !slot->entered ||
+		if (slot->swept == member->sweep || !counts(slot) ||
 			!ph_name_equal(&slot->entry.node, &member->info.name))
 			continue;
-		digest_toggle(hub, slot);
-		slot->entered = false; /* its owner says that it is not its own */
-		set_meta(slot, NULL);
+		ph_slot_forget(hub, slot); /* its owner says that it is not its own */
 		changed(hub, slot);
 		ph_plan_soon(hub, hub->set.settle_ms);
 	}
-}
-
-static void take_entries(struct ph_hub *hub, struct ph_member *member, const struct ph_bmsg *msg)
-{
-	if (msg->whole) {
-		member->sweeping = true;
-		member->sweep = ++hub->sweeps;
-	}
-	for (size_t i = 0; i < msg->n_entries; i++)
-		apply(hub, &member->info.name, &msg->entries[i]);
-	if (!msg->last)
-		return;
-	if (member->sweeping && msg->since == 0) {
-		sweep(hub, member);
-		member->sweeping = false;
-		member->have = msg->until;
-	} else if (msg->since <= member->have && msg->until > member->have) {
-		member->have = msg->until;
-	}
-}
-
-void ph_registry_message(struct ph_hub *hub, const struct ph_bmsg *msg)
-{
-	struct ph_member *member = ph_member_find(hub, &msg->from);
-	if (!member || !ph_member_live(member))
-		return; /* late words of one that left or died would bring back what was settled */
-	take_entries(hub, member, msg);
-	for (size_t i = 0; i < msg->n_migrations; i++)
-		if (ph_name_equal(&msg->migrations[i].from, &msg->from))
-			ph_history_put(hub, &msg->migrations[i]);
-	if (msg->last && msg->sequence <= member->have_migrations &&
-		msg->migrations_version > member->have_migrations)
-		member->have_migrations = msg->migrations_version;
-	member->fetch_at_ms = 0;
 }
 
 /* ---- the history of migrations ---- */

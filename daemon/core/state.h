@@ -47,7 +47,7 @@ struct ph_hub {
 	uint64_t sequence;
 	uint64_t sent_ms[PH_SENT_RING];
 	uint64_t last_beat_ms;
-	struct ph_timer beat, hello, plan, flush, moves_timer;
+	struct ph_timer beat, hello, plan, flush, moves_timer, exchange;
 	uint64_t hello_wait_ms, hello_at_ms; /* at: the last one */
 	bool strangers;			     /* others hear somebody whom this node does not know */
 	uint64_t arrivals;		     /* how often a member became live */
@@ -129,6 +129,8 @@ struct ph_bmsg *ph_send_there(
 /* With a copy by way of `via`; NULL: without. */
 struct ph_bmsg *ph_send_via(struct ph_hub *hub, const struct ph_name *to, const struct ph_name *via,
 	enum ph_bkind kind);
+/* The same message to one more member. */
+void ph_send_also(struct ph_hub *hub, const struct ph_name *to, const struct ph_bmsg *msg);
 struct ph_bmsg *ph_cast(struct ph_hub *hub, enum ph_bkind kind);
 struct ph_wmsg *ph_tell(struct ph_hub *hub, struct ph_instance *instance, enum ph_wop op);
 void ph_complain(struct ph_hub *hub, struct ph_instance *instance, const char *code,
@@ -173,19 +175,20 @@ void ph_slot_give(
  */
 void ph_slot_vouch(struct ph_hub *hub, struct ph_slot *slot);
 void ph_slot_release(struct ph_hub *hub, struct ph_slot *slot);
+void ph_slot_remove(struct ph_hub *hub, struct ph_slot *slot, uint64_t revision); /* a tombstone */
+void ph_slot_forget(struct ph_hub *hub, struct ph_slot *slot); /* its entry is no more */
 /* The entry follows the instance; cast with the next flush. */
 void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot);
-void ph_registry_flush(struct ph_hub *hub);
 uint32_t ph_registry_mine(struct ph_hub *hub); /* entries that this node owns */
-void ph_registry_message(struct ph_hub *hub, const struct ph_bmsg *msg);
-void ph_registry_fetch_message(struct ph_hub *hub, const struct ph_bmsg *msg);
-void ph_registry_step(struct ph_hub *hub, struct ph_member *member); /* fetch what is missing */
-bool ph_registry_in_step(const struct ph_hub *hub, const struct ph_member *member);
+/* What `author` says of a key, as `from` has told it: false where it was no news. */
+bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const struct ph_name *from,
+	const struct ph_entry *e);
+/* Its part has come as a whole: what was not in it is not its own. */
+void ph_registry_sweep(struct ph_hub *hub, const struct ph_member *member);
 void ph_registry_count(struct ph_hub *hub, struct ph_member *member);	    /* its digest, anew */
 void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member); /* new incarnation */
 void ph_registry_journal(struct ph_hub *hub); /* a batch of SEEN records */
 struct ph_record ph_slot_record(const struct ph_slot *slot);
-void ph_registry_tell(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to);
 uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot);
 /* The source of these migrations is gone: none of them runs any more, as far as is known. */
 void ph_history_presume(struct ph_hub *hub, const struct ph_name *source, enum ph_result result,
@@ -193,6 +196,28 @@ void ph_history_presume(struct ph_hub *hub, const struct ph_name *source, enum p
 /* An attempt that only found no slot free: no migration that failed, and shown to nobody. */
 bool ph_history_waited(const struct ph_migration_info *info);
 void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info);
+
+/* ---- exchange.c: how the registry travels ---- */
+void ph_registry_flush(struct ph_hub *hub); /* tell what has changed here */
+/* One entry, to whom it matters now. */
+void ph_registry_tell(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to);
+/* Fetch what is missing of its part, from itself or from who has it. */
+void ph_registry_step(struct ph_hub *hub, struct ph_member *member);
+/* Is all here that it, or who hears it, is known to have of its part? */
+bool ph_registry_in_step(const struct ph_hub *hub, const struct ph_member *member);
+void ph_exchange_message(struct ph_hub *hub, const struct ph_bmsg *msg);
+void ph_exchange_run(struct ph_hub *hub); /* the timer: a full exchange with one member */
+void ph_exchange_start(struct ph_hub *hub);
+
+/* What that member has said of that one, if it is of the same incarnation; or NULL. */
+const struct ph_report *ph_exchange_report(
+	const struct ph_member *by, const struct ph_member *member);
+
+/* ---- tombstone.c ---- */
+bool ph_tombstone(const struct ph_child *child); /* it was removed, and nobody here wants it */
+void ph_tombstones_drop(struct ph_hub *hub);	 /* whose time is over */
+void ph_tombstone_tell(struct ph_hub *hub, const struct ph_child *child, const struct ph_name *to);
+void ph_tombstones_tell(struct ph_hub *hub, const struct ph_name *to); /* all of them */
 
 /* ---- member.c ---- */
 struct ph_member *ph_member_find(const struct ph_hub *hub, const struct ph_name *name);
@@ -232,8 +257,9 @@ void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_child_redeclare(struct ph_hub *hub); /* START: files that changed meanwhile */
 void ph_child_tick(struct ph_hub *hub);	     /* children that nobody declares any more go */
 void ph_child_forget(struct ph_hub *hub, struct ph_child *child,
-	uint64_t revision);					    /* restored: it was removed */
-void ph_child_gone(struct ph_hub *hub, const struct ph_name *name); /* a tombstone was seen */
+	uint64_t revision); /* restored: it was removed */
+/* A tombstone was seen: the text of that revision, or an older one, is in force no more. */
+void ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t revision);
 void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
 	const struct ph_name *from);
 

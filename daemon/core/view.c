@@ -240,6 +240,10 @@ static void child_records(const struct ph_hub *hub, record_fn *each, void *arg)
 					  .revision = c->spec->revision,
 					  .text = c->spec->text,
 					  .spec = c->spec});
+		else if (c->removed_revision)
+			each(arg, &(struct ph_record){.kind = PH_RECORD_SPEC,
+					  .key = {.child = c->name},
+					  .revision = c->removed_revision});
 		if (c->declared_revision)
 			each(arg, &(struct ph_record){.kind = PH_RECORD_DECLARED,
 					  .key = {.child = c->name},

@@ -267,3 +267,34 @@ def test_what_one_node_cannot_start_runs_on_the_other(cluster):
     os.unlink(program)
     harness.kill(b.child("room")["pid"])
     harness.wait(lambda: b.child("room")["state"] in ("backoff", "failed"), "nobody can start it")
+
+
+def test_gossip_tells_all_through_a_few(cluster):
+    """Each change goes to one other node: what that one does not pass on is repaired."""
+    gossip = {"synchronization": {"strategy": "gossip", "fanout": 1, "interval": "2s"}}
+    nodes = cluster.start("a", "b", "c", children={"room": counter(instances=9)}, cluster=gossip)
+    assert set(owners(cluster, "room", 9).values()) == {"a", "b", "c"}
+    clients = [Client(cluster, "room", i) for i in range(3)]
+    for client in clients:
+        client.acks(10)
+    for round_no in range(3):
+        old = {i: cluster.wait_everywhere("room", i)["pid"] for i in range(3, 9)}
+        for pid in old.values():
+            harness.kill(pid)
+        for i, pid in old.items():
+            harness.wait(lambda: all(n.child("room", i)["pid"] not in (None, 0, pid)
+                                     and n.child("room", i)["ready"] for n in nodes),
+                         f"all know the new process of room/{i}")
+            assert len({n.child("room", i)["pid"] for n in nodes}) == 1
+        source, target = ends(cluster, "room", round_no)
+        assert source.ctl("move", f"room/{round_no}", target.name).returncode == 0
+        cluster.wait_everywhere("room", round_no, node=target.name)
+    assert nodes[0].ctl("drain", "b").returncode == 0
+    for i in range(9):
+        assert cluster.wait_everywhere("room", i)["node"] != "b"
+    finish_all(clients)
+    nodes[2].kill_node()
+    nodes[0].wait_event("node_dead", peer="c")
+    for i in range(9):
+        cluster.wait_everywhere("room", i, node="a")
+        cluster.wait_single("room", i)

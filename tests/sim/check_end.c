@@ -221,10 +221,29 @@ static void last_look(struct sim *sim)
 				sim->keys[i].key.child.s, sim->keys[i].key.instance);
 }
 
+/* However the changes travel: two intervals after the last one all have the same. */
+static bool registry_rests(struct sim *sim)
+{
+	uint64_t sum, limit_us = 2 * sim->exchange_ms * MS + SEC;
+	char text[128];
+	bool same = sim_check_registry(sim, &sum, text, sizeof text);
+	/* Without one that comes back two others may not hear of each other. */
+	bool away = false;
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		away |= !sim->nodes[i].hub && !sim->nodes[i].gone;
+	if (sum != sim->registry_sum || away)
+		sim->changed_us = sim->now_us;
+	sim->registry_sum = sum;
+	if (!same && sim->now_us > sim->changed_us + limit_us)
+		sim_fail(sim, "the registry has not come to agree: %s", text);
+	return same ? true : no("%s", text);
+}
+
 static void poll(struct sim *sim, void *arg)
 {
 	(void)arg;
-	sim->calm_polls = rests(sim) ? sim->calm_polls + 1 : 0;
+	bool same = registry_rests(sim);
+	sim->calm_polls = same && rests(sim) ? sim->calm_polls + 1 : 0;
 	if (sim->calm_polls >= CALM_POLLS) {
 		last_look(sim);
 		sim->over = true;

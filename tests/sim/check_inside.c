@@ -1,4 +1,7 @@
-/* check_inside.c - the one look behind core's face: is every key where placement wants it? */
+/*
+ * check_inside.c - the one look behind core's face: is every key where placement wants it, and is
+ * the registry everywhere the same?
+ */
 #include "core/state.h"
 #include "sim.h"
 
@@ -53,4 +56,76 @@ bool sim_check_placed(struct sim_node *node, char *why, size_t size)
 		return false;
 	}
 	return true;
+}
+
+/* ---- the registry ---- */
+
+static bool lives(const struct sim *sim, const struct ph_name *name)
+{
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		if (ph_name_equal(&sim->nodes[i].name, name))
+			return sim->nodes[i].hub != NULL;
+	return false;
+}
+
+/* What the owner says of an entry, another one must have word for word. */
+static bool same_entry(
+	const struct ph_slot *slot, const struct sim_node *other, char *why, size_t size)
+{
+	const struct ph_entry *e = &slot->entry;
+	bool local = slot->k.local.s[0] != '\0';
+	const struct ph_slot *copy =
+		ph_slot_find(other->hub, &slot->k.key, local ? &slot->k.local : NULL);
+	const struct ph_entry *c = copy && copy->entered ? &copy->entry : NULL;
+	if (c && ph_name_equal(&c->node, &e->node) && c->epoch == e->epoch &&
+		c->version == e->version && c->state == e->state && c->pid == e->pid &&
+		c->ready == e->ready && c->restarts == e->restarts && c->revision == e->revision &&
+		copy->wish_stopped == slot->wish_stopped &&
+		(c->meta && e->meta ? strcmp(c->meta, e->meta) == 0 : c->meta == e->meta))
+		return true;
+	(void)snprintf(why, size, "%s does not have what %s says of %s/%u (version %llu, has %llu)",
+		other->name.s, e->node.s, e->key.child.s, e->key.instance,
+		(unsigned long long)e->version, c ? (unsigned long long)c->version : 0);
+	return false;
+}
+
+/* Of a node that lives nobody names anything that it does not say itself. */
+static bool same_part(const struct sim *sim, const struct sim_node *node, char *why, size_t size)
+{
+	for (struct ph_slot *slot = node->hub->slots; slot; slot = slot->hh.next) {
+		/* Version 0: others have named it, and it has not said so itself. */
+		if (!slot->entered || !slot->entry.version || !lives(sim, &slot->entry.node))
+			continue;
+		if (!ph_is_self(node->hub, &slot->entry.node)) {
+			const struct sim_node *owner =
+				sim_node_named((struct sim *)(uintptr_t)sim, &slot->entry.node);
+			const struct ph_slot *own = ph_slot_find(owner->hub, &slot->k.key,
+				slot->k.local.s[0] ? &slot->k.local : NULL);
+			if (own && own->entered && ph_is_self(owner->hub, &own->entry.node))
+				continue;
+			(void)snprintf(why, size, "%s names %s for %s/%u, and that one does not",
+				node->name.s, owner->name.s, slot->k.key.child.s,
+				slot->k.key.instance);
+			return false;
+		}
+		for (unsigned i = 0; i < sim->n_nodes; i++)
+			if (sim->nodes[i].hub && &sim->nodes[i] != node &&
+				!same_entry(slot, &sim->nodes[i], why, size))
+				return false;
+	}
+	return true;
+}
+
+bool sim_check_registry(struct sim *sim, uint64_t *ret_sum, char *why, size_t size)
+{
+	bool same = true;
+	*ret_sum = 0;
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		const struct sim_node *node = &sim->nodes[i];
+		if (!node->hub)
+			continue;
+		*ret_sum = ph_mix64(*ret_sum ^ (node->hub->version + node->incarnation));
+		same = same && same_part(sim, node, why, size);
+	}
+	return same;
 }

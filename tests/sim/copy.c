@@ -87,6 +87,7 @@ struct sim_letter *sim_letter_new(struct sim *sim, const struct ph_bmsg *msg)
 	letter->msg.migrations =
 		copy(letter, msg->migrations, msg->n_migrations * sizeof *msg->migrations);
 	letter->msg.claims = copy(letter, msg->claims, msg->n_claims * sizeof *msg->claims);
+	letter->msg.parts = copy(letter, msg->parts, msg->n_parts * sizeof *msg->parts);
 	letter->msg.meta = text(letter, msg->meta);
 	letter->msg.value = text(letter, msg->value);
 	return letter;

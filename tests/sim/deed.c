@@ -139,6 +139,21 @@ static void do_suspend(struct sim *sim, struct sim_deed *deed)
 	node->calm_us = node->suspended_us;
 }
 
+static void cut(struct sim *sim, unsigned from, unsigned to, uint64_t until_us)
+{
+	if (sim->cut_us[from][to] != UINT64_MAX)
+		sim->cut_us[from][to] = until_us;
+}
+
+static void do_cut_forever(struct sim *sim, struct sim_deed *deed)
+{
+	sim->fired++;
+	cut(sim, deed->node, deed->other, UINT64_MAX);
+	if (!deed->x)
+		cut(sim, deed->other, deed->node, UINT64_MAX);
+	sim->nodes[deed->node].calm_us = sim->nodes[deed->other].calm_us = sim->now_us;
+}
+
 static void do_cut(struct sim *sim, struct sim_deed *deed)
 {
 	unsigned a = deed->node, b = deed->other;
@@ -146,9 +161,9 @@ static void do_cut(struct sim *sim, struct sim_deed *deed)
 	if (a == b)
 		return;
 	sim->fired++;
-	sim->cut_us[a][b] = until_us;
+	cut(sim, a, b, until_us);
 	if (deed->kind == DEED_CUT)
-		sim->cut_us[b][a] = until_us;
+		cut(sim, b, a, until_us);
 	sim->nodes[a].calm_us = sim->nodes[b].calm_us = until_us;
 }
 
@@ -206,6 +221,7 @@ static void (*const deeds[DEED_COUNT])(struct sim *, struct sim_deed *) = {
 	[DEED_CUT] = do_cut,
 	[DEED_CUT_ONE_WAY] = do_cut,
 	[DEED_SPLIT] = do_split,
+	[DEED_CUT_FOREVER] = do_cut_forever,
 	[DEED_HANG_UP] = do_hang_up,
 	[DEED_STREAM_BREAK] = do_stream,
 	[DEED_DISK_FAIL] = do_disk,
@@ -268,12 +284,31 @@ void sim_deed_message(struct sim_node *from, const struct ph_name *to, const str
 	}
 }
 
+/*
+ * Two that only a third one connects, which has stopped for good, would be two clusters; and each
+ * of them needs a quorum without the other.
+ */
+static bool by_way_of_a_third(const struct sim *sim, unsigned a, unsigned b)
+{
+	unsigned thirds = 0, needed = sim->opt.partition ? sim->n_nodes / 2 : 1;
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		const struct sim_node *node = &sim->nodes[i];
+		if (i != a && i != b && !node->gone && !(node->shutting && !node->back_ms))
+			thirds++;
+	}
+	return thirds >= needed;
+}
+
 /* Nothing bad happens from here on. */
 void sim_deed_heal(struct sim *sim)
 {
 	sim->healing = true;
 	sim->loss_percent = sim->dup_percent = 0;
-	memset(sim->cut_us, 0, sizeof sim->cut_us);
+	for (unsigned i = 0; i < SIM_NODES * SIM_NODES; i++) {
+		unsigned a = i / SIM_NODES, b = i % SIM_NODES;
+		bool kept = sim->cut_us[a][b] == UINT64_MAX && by_way_of_a_third(sim, a, b);
+		sim->cut_us[a][b] = kept ? UINT64_MAX : 0;
+	}
 	for (unsigned i = 0; i < sim->n_plan; i++)
 		sim->plan[i].waiting = false;
 	for (unsigned i = 0; i < sim->n_nodes; i++) {

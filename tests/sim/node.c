@@ -384,6 +384,8 @@ static void make_hub(struct sim_node *node)
 		.failure_timeout_ms = 5000,
 		.settle_ms = 1000,
 		.heartbeat_ms = 250,
+		.exchange_ms = sim->exchange_ms,
+		.fanout = sim->fanout,
 		.migrations_max = 8,
 		.drain_on_stop = sim->seed % 2,
 		.accept_any = true,

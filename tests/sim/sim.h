@@ -52,8 +52,9 @@ enum sim_story {
 	X(SUSPEND, true) /* the daemon does not run for `x` ms */ \
 	X(CUT, true)	 /* both ways, for `x` ms */ \
 	X(CUT_ONE_WAY, true) \
-	X(SPLIT, true)	 /* the nodes of mask `k` from the others, for `x` ms; odd `x`: one way */ \
-	X(HANG_UP, true) /* the control connection of a key's process breaks */ \
+	X(SPLIT, true) /* the nodes of mask `k` from the others, for `x` ms; odd `x`: one way */ \
+	X(CUT_FOREVER, true) /* `x` 0: both ways; it outlasts the healing */ \
+	X(HANG_UP, true)     /* the control connection of a key's process breaks */ \
 	X(STREAM_BREAK, true) \
 	X(DISK_FAIL, true)
 
@@ -265,6 +266,9 @@ struct sim {
 	enum sim_story story;
 	bool faultless;
 	unsigned loss_percent, dup_percent;
+	unsigned fanout; /* of gossip; 0: broadcast */
+	uint64_t exchange_ms;
+	uint64_t changed_us, registry_sum; /* when a node last changed its own part */
 	uint64_t now_us, end_us, seq;
 	struct sim_item *heap;
 	size_t n_heap, heap_room;
@@ -277,7 +281,7 @@ struct sim {
 	struct sim_mig *migs;
 	struct sim_deed plan[SIM_PLAN];
 	unsigned n_plan;
-	uint64_t cut_us[SIM_NODES][SIM_NODES]; /* until then nothing passes */
+	uint64_t cut_us[SIM_NODES][SIM_NODES]; /* until then nothing passes; UINT64_MAX: for ever */
 	bool no_dial[SIM_NODES][SIM_NODES];
 	uint32_t last_pid;
 	uint64_t last_ticket;
@@ -403,6 +407,8 @@ struct sim_mig *sim_mig_of(struct sim *sim, const struct ph_id *id);
 void sim_check_end(struct sim *sim);	       /* polls until all is well or the time is over */
 bool sim_check_quorate(const struct sim *sim); /* enough of the view live to have a quorum */
 bool sim_check_placed(struct sim_node *node, char *why, size_t size);
+/* Do all hubs have the same registry? `ret_sum` changes whenever a node changes its own part. */
+bool sim_check_registry(struct sim *sim, uint64_t *ret_sum, char *why, size_t size);
 
 /* ---- calm.c: membership alone; the arguments of main, the exit status ---- */
 int sim_calm(int argc, char **argv);

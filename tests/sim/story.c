@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define FOREVER_PERCENT 10 /* of the seeds: one link stays cut */
+
 const char *const sim_story_names[] = {
 #define X(name, word) word,
 	SIM_STORIES(X)
@@ -256,6 +258,27 @@ static void add_faults(struct sim *sim, unsigned n)
 	}
 }
 
+/* One link that stays cut: everybody still reaches everybody, if not directly. */
+static void cut_forever(struct sim *sim)
+{
+	uint64_t dice = ph_mix64(sim->seed ^ 0x11f0);
+	if (sim->n_nodes < 3 || dice % 100 >= FOREVER_PERCENT)
+		return;
+	struct sim_deed *deed = add(sim, DEED_CUT_FOREVER, sim_between(sim, 5 * SEC, 20 * SEC));
+	deed->node = (unsigned)(dice / 100 % sim->n_nodes);
+	deed->other =
+		(deed->node + 1 + (unsigned)(dice / 1000 % (sim->n_nodes - 1))) % sim->n_nodes;
+	deed->x = dice / 10000 % 2;
+}
+
+/* Apart from the dice of the story: what was added later leaves the older stories as they were. */
+static void choose_synchronization(struct sim *sim)
+{
+	uint64_t dice = ph_mix64(sim->seed ^ 0x5e);
+	sim->fanout = dice % 3 ? 0 : 1 + (unsigned)(dice / 3 % 2);
+	sim->exchange_ms = 2000 + dice / 6 % 13001;
+}
+
 static void heal(struct sim *sim, void *arg)
 {
 	(void)arg;
@@ -290,6 +313,8 @@ static void tell_story(struct sim *sim)
 	}
 	if (!sim->faultless)
 		add_faults(sim, (unsigned)sim_between(sim, 1, sim->story == STORY_MIXED ? 6 : 3));
+	if (!sim->faultless)
+		cut_forever(sim);
 }
 
 void sim_story_make(struct sim *sim)
@@ -300,6 +325,7 @@ void sim_story_make(struct sim *sim)
 					 : (enum sim_story)(sim_random(sim) % STORY_COUNT);
 	sim->faultless =
 		sim->story != STORY_CRASH && sim->story != STORY_MIXED && sim_chance(sim, 50);
+	choose_synchronization(sim);
 	make_nodes(sim);
 	make_children(sim);
 	if (sim->story == STORY_JOIN && sim->n_nodes == 2)

@@ -23,11 +23,8 @@ static inline void w_free(struct world *w)
 		ph_hub_free(w->nodes[i].hub);
 		free(w->nodes[i].records);
 	}
-	while (w->blocks) {
-		struct w_block *next = w->blocks->next;
-		free(w->blocks);
-		w->blocks = next;
-	}
+	w_free_blocks(&w->blocks);
+	w_free_blocks(&w->letters);
 	free(w->queue);
 	free(w);
 }
@@ -172,6 +169,8 @@ static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 		.failure_timeout_ms = 5000,
 		.settle_ms = 1000,
 		.heartbeat_ms = 250,
+		.exchange_ms = w->exchange_ms,
+		.fanout = w->fanout,
 		.migrations_max = n->migrations_max,
 		.accept_any = true,
 		.journal = n->journal,

@@ -1,5 +1,5 @@
 /*
- * core_world.h - up to three real hubs in one process, for the tests of daemon/core.
+ * core_world.h - up to W_NODES real hubs in one process, for the tests of daemon/core.
  *
  * A loss-free world: what is sent arrives in order and at once, records are synced at once,
  * processes start at once and follow the script of core_worker.h. A test bends it by its hooks:
@@ -18,7 +18,9 @@
 
 #include "core/state.h"
 
+#ifndef W_NODES
 #define W_NODES 3
+#endif
 #define W_PROCS 1024
 #define W_DEFS 8
 #define W_STREAMS 64
@@ -139,7 +141,7 @@ struct world {
 	size_t n_streams;
 	struct w_item *queue;
 	size_t head, tail, room;
-	struct w_block *blocks;
+	struct w_block *blocks, *letters; /* letters: until all of them are delivered */
 	uint32_t last_pid;
 	bool cut[W_NODES][W_NODES];
 	unsigned late_words; /* to a worker after its reap */
@@ -149,6 +151,8 @@ struct world {
 	enum ph_partition partition;
 	uint32_t quorum_size, quorum_percent;
 	uint64_t lease_until_ms; /* what a restarted daemon knows of its lease */
+	uint32_t fanout;	 /* of gossip; 0: broadcast */
+	uint64_t exchange_ms;
 
 	/* hooks; NULL: nothing special */
 	bool (*pass)(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg);
@@ -166,6 +170,15 @@ struct world {
 };
 
 /* ---- memory that lives as long as the world ---- */
+
+static inline void w_free_blocks(struct w_block **blocks)
+{
+	while (*blocks) {
+		struct w_block *next = (*blocks)->next;
+		free(*blocks);
+		*blocks = next;
+	}
+}
 
 static inline void *w_alloc(struct world *w, size_t n)
 {
@@ -196,6 +209,8 @@ static inline struct w_def *w_def_of(struct world *w, const char *text)
 
 static inline const struct ph_bmsg *w_letter(struct world *w, const struct ph_bmsg *from)
 {
+	struct w_block *kept = w->blocks;
+	w->blocks = w->letters;
 	struct ph_bmsg *msg = w_copy(w, from, sizeof *from);
 	struct ph_member_info *members =
 		w_copy(w, from->members, from->n_members * sizeof *members);
@@ -217,9 +232,12 @@ static inline const struct ph_bmsg *w_letter(struct world *w, const struct ph_bm
 	msg->migrations =
 		w_copy(w, from->migrations, from->n_migrations * sizeof *from->migrations);
 	msg->claims = w_copy(w, from->claims, from->n_claims * sizeof *from->claims);
+	msg->parts = w_copy(w, from->parts, from->n_parts * sizeof *from->parts);
 	msg->self.labels = w_text(w, from->self.labels);
 	msg->meta = w_text(w, from->meta);
 	msg->value = w_text(w, from->value);
+	w->letters = w->blocks;
+	w->blocks = kept;
 	return msg;
 }
 
@@ -227,19 +245,21 @@ static inline const struct ph_bmsg *w_letter(struct world *w, const struct ph_bm
 
 static inline struct ph_name w_name(unsigned node)
 {
-	char s[2] = {(char)('a' + node), '\0'};
+	char s[2] = {(char)(node < 26 ? 'a' + node : 'A' + node - 26), '\0'};
 	return ph_name_of(s);
 }
 
 static inline const char *w_address(unsigned node)
 {
-	static const char *const addresses[W_NODES] = {"tcp://a:1", "tcp://b:1", "tcp://c:1"};
+	static char addresses[W_NODES][sizeof "tcp://a:1"];
+	(void)snprintf(addresses[node], sizeof addresses[node], "tcp://%.1s:1", w_name(node).s);
 	return addresses[node];
 }
 
 static inline unsigned w_node_of(const struct ph_name *name)
 {
-	unsigned node = (unsigned)(name->s[0] - 'a');
+	char c = name->s[0];
+	unsigned node = (unsigned)(c >= 'a' ? c - 'a' : c - 'A' + 26);
 	return name->s[1] == '\0' && node < W_NODES ? node : W_NODES;
 }
 
@@ -311,12 +331,13 @@ static inline struct ph_event *w_push(struct world *w, unsigned node, enum ph_ev
 	return &item->event;
 }
 
+/* `msg` lives until it is delivered. */
 static inline void w_arrive(struct world *w, unsigned to, const struct ph_bmsg *msg)
 {
 	struct w_node *n = &w->nodes[to];
 	n->got[msg->kind]++;
 	if (n->hub)
-		w_push(w, to, PH_EV_MESSAGE)->message = w_letter(w, msg);
+		w_push(w, to, PH_EV_MESSAGE)->message = msg;
 }
 
 static inline void w_post(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
@@ -374,21 +395,23 @@ static inline void w_answered(struct w_node *n, const struct ph_answer *answer)
 /* To every node of that name (there may be two by mistake) whose life is meant. */
 static inline void w_send(struct world *w, unsigned node, const struct ph_action *a)
 {
+	const struct ph_bmsg *letter = w_letter(w, a->message);
 	for (unsigned to = 0; to < w->n_nodes; to++) {
 		const struct w_node *n = &w->nodes[to];
 		bool meant = !n->hub || !a->incarnation || a->incarnation == n->incarnation;
 		bool there = !a->address || strcmp(a->address, w_address(to)) == 0;
 		if (!meant || !there || !ph_name_equal(&n->name, &a->to))
 			continue;
-		w_post(w, node, to, a->message);
+		w_post(w, node, to, letter);
 		if (a->via.s[0])
-			w_relay(w, node, w_node_of(&a->via), to, a->message);
+			w_relay(w, node, w_node_of(&a->via), to, letter);
 	}
 }
 
 static inline void w_act(struct world *w, unsigned node, const struct ph_action *a)
 {
 	struct w_node *n = &w->nodes[node];
+	const struct ph_bmsg *letter;
 	w_rules(w, node, a);
 	switch ((int)a->kind) {
 	case PH_ACT_SEND:
@@ -401,9 +424,10 @@ static inline void w_act(struct world *w, unsigned node, const struct ph_action 
 		break;
 	case PH_ACT_CAST:
 		n->sent[a->message->kind]++;
+		letter = w_letter(w, a->message);
 		for (unsigned i = 0; i < w->n_nodes; i++)
 			if (i != node)
-				w_post(w, node, i, a->message);
+				w_post(w, node, i, letter);
 		break;
 	case PH_ACT_JOURNAL:
 		w_journal(w, node, a);
@@ -474,6 +498,7 @@ static inline void w_drain(struct world *w)
 		if (item.gen == w->nodes[item.node].gen)
 			w_step(w, item.node, &item.event);
 	}
+	w_free_blocks(&w->letters);
 }
 
 /* Lets `ms` pass, with everything that happens meanwhile. */

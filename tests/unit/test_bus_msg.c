@@ -31,7 +31,19 @@ static const struct ph_echo echoes[] = {
 		.age_ms = UINT64_MAX,
 		.have = UINT64_MAX - 1,
 		.suspect = true,
-		.withheld = true},
+		.withheld = true,
+		.joined = true,
+		.draining = true,
+		.drained = true},
+	{.name = {"b"}},
+};
+
+static const struct ph_part parts[] = {
+	{.name = {"a"},
+		.incarnation = 5,
+		.have = UINT64_MAX,
+		.have_migrations = 7,
+		.digest = 0x8000000000000001u},
 	{.name = {"b"}},
 };
 
@@ -110,6 +122,12 @@ static struct ph_bmsg full(enum ph_bkind kind)
 		.children = 12,
 		.n_echoes = 2,
 		.echoes = echoes,
+		.node = {"c"},
+		.fetched = true,
+		.hops = PH_HOPS_MAX,
+		.n_parts = 2,
+		.parts = parts,
+		.ask = true,
 		.since = 3,
 		.until = UINT64_MAX,
 		.whole = true,
@@ -229,6 +247,8 @@ START_TEST(test_membership)
 	ck_assert_uint_eq(m.n_echoes, 2);
 	ck_assert(m.echoes[0].age_ms == UINT64_MAX && m.echoes[0].have == UINT64_MAX - 1);
 	ck_assert(m.echoes[0].suspect && !m.echoes[1].suspect);
+	ck_assert(m.echoes[0].joined && m.echoes[0].draining && m.echoes[0].drained);
+	ck_assert(!m.echoes[1].joined && !m.echoes[1].draining && !m.echoes[1].drained);
 	ck_assert(m.registry_digest == 0x8000000000000001u && m.registry_version == UINT64_MAX);
 	ck_assert(m.drained && m.children == 12 && m.sequence == 1234567);
 	ph_doc_free(doc);
@@ -241,6 +261,8 @@ START_TEST(test_registry)
 	struct ph_bmsg m = through(PH_B_REGISTRY, &doc);
 	const struct ph_entry *e = &m.entries[0];
 	ck_assert(m.whole && m.last && m.since == 3 && m.until == UINT64_MAX);
+	ck_assert(m.fetched && m.hops == PH_HOPS_MAX && m.known_incarnation == 17);
+	ck_assert_str_eq(m.node.s, "c");
 	ck_assert(m.sequence == 1234567 && m.n_entries == 2 && m.n_migrations == 2);
 	ck_assert(e->local && e->ready && e->stopped_by_wish && e->epoch == PH_EPOCH_LIMIT - 1);
 	ck_assert(e->state == PH_CHILD_FROZEN && e->role == PH_ROLE_STANDBY);
@@ -253,6 +275,13 @@ START_TEST(test_registry)
 	ck_assert(m.migrations[0].has_downtime && m.migrations[0].downtime_us == 1234);
 	ck_assert(!m.migrations[1].has_total && !m.migrations[1].has_downtime);
 	ck_assert_str_eq(m.migrations[0].reason, "because \"so\"\n");
+	ph_doc_free(doc);
+
+	m = through(PH_B_DIGEST, &doc);
+	ck_assert(m.ask && m.n_parts == 2 && m.parts[0].have == UINT64_MAX);
+	ck_assert(m.parts[0].incarnation == 5 && m.parts[0].have_migrations == 7);
+	ck_assert(m.parts[0].digest == parts[0].digest && !m.parts[1].digest);
+	ck_assert_str_eq(m.parts[1].name.s, "b");
 	ph_doc_free(doc);
 }
 END_TEST
@@ -340,6 +369,8 @@ static const struct {
 	{"{\"op\":\"heartbeat\"," SELF ",\"seq\":1,\"digest\":17}", "digest"},
 	{"{\"op\":\"heartbeat\"," SELF ",\"seq\":9007199254740992}", "seq"},
 	{"{\"op\":\"registry\",\"entries\":[{}]}", "entries[0].c: missing"},
+	{"{\"op\":\"registry\",\"hops\":17}", "hops"},
+	{"{\"op\":\"digest\",\"parts\":[[\"a\",1]]}", "parts[0]"},
 	{"{\"op\":\"registry\",\"entries\":{}}", "entries: expected a list"},
 	{"{\"op\":\"registry\",\"entries\":[{\"c\":\"a\",\"meta\":[]}]}", "entries[0].meta"},
 	{"{\"op\":\"commit\"}", "commit: id: missing"},

@@ -11,13 +11,13 @@
 #define D PH_MEMBER_DEAD
 #define L PH_MEMBER_LEFT
 static const enum ph_member_state next[PH_MEMBER_STATE_COUNT][PH_MEMBER_INPUT_COUNT] = {
-	/* HEARD JOINED ECHO SILENT MUTE LEAVE */
-	[U] = {J, A, U, U, U, L},
-	[J] = {J, A, J, J, D, L},
-	[A] = {A, A, A, S, D, L},
-	[S] = {S, S, A, S, D, L},
-	[D] = {D, D, A, D, D, L},
-	[L] = {L, L, L, L, L, L},
+	/* HEARD JOINED ECHO SILENT MUTE VOUCHED LEAVE */
+	[U] = {J, A, U, U, U, U, L},
+	[J] = {J, A, J, J, D, J, L},
+	[A] = {A, A, A, S, D, A, L},
+	[S] = {S, S, A, S, D, S, L},
+	[D] = {D, D, A, D, D, S, L},
+	[L] = {L, L, L, L, L, L, L},
 };
 #undef U
 #undef J

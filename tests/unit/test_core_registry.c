@@ -138,7 +138,9 @@ START_TEST(a_digest_that_differs_repairs_all)
 	fetched_since = 999;
 	heartbeat(w, 1, 5, member(w, 1)->digest ^ 1);
 	ck_assert_uint_eq(fetched_since, 0);
-	registry(w, 1, e, 1, 0, 5)->whole = true;
+	struct ph_bmsg *answer = registry(w, 1, e, 1, 0, 5);
+	answer->whole = answer->fetched = true;
+	answer->registry_version = 5;
 	w_drain(w);
 	ck_assert(w_slot(w, 0, "x", 0)->entered);
 	ck_assert(!w_slot(w, 0, "x", 1)->entered);

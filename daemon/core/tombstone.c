@@ -1,0 +1,83 @@
+/*
+ * tombstone.c - what was removed stays removed, and is forgotten in the end.
+ *
+ * The entry of a removed child stays in its owner's part for a day at least, and until all whom
+ * this node knows have heard of it; after a week it goes in any case. What stays for good, in the
+ * journal too, is the revision that was removed: whoever comes back with that text in force, after
+ * however long, is told so, and drops it. A text with a higher revision is a new child of that
+ * name.
+ */
+#include "core/state.h"
+
+#define TOMBSTONE_MS UINT64_C(86400000)	     /* a day */
+#define TOMBSTONE_KEEP_MS (7 * TOMBSTONE_MS) /* ... whoever has not heard of it */
+#define LINES_MAX 512			     /* removed children of one message */
+#define MESSAGES_MAX 8			     /* ... to one who asks for all */
+
+bool ph_tombstone(const struct ph_child *child)
+{
+	return child->removed_revision && !child->spec && !child->own;
+}
+
+/* Has everybody whom this node knows, and who has not left, heard of it? */
+static bool heard_by_all(const struct ph_hub *hub, const struct ph_slot *slot)
+{
+	const struct ph_entry *e = &slot->entry;
+	const struct ph_member *author = ph_member_find(hub, &e->node);
+	if (!e->version || (!author && !ph_is_self(hub, &e->node)))
+		return false;
+	for (const struct ph_member *m = hub->members; m; m = m->hh.next) {
+		if (m == author || m->state == PH_MEMBER_LEFT || m->state == PH_MEMBER_UNKNOWN)
+			continue;
+		const struct ph_report *report = author ? ph_exchange_report(m, author) : NULL;
+		uint64_t have = author ? report ? report->have : 0 : m->hears_me_have;
+		if (!ph_member_live(m) || have < e->version)
+			return false;
+	}
+	return true;
+}
+
+void ph_tombstones_drop(struct ph_hub *hub)
+{
+	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
+		if (!slot->entered || slot->entry.state != PH_CHILD_REMOVED || slot->instance ||
+			slot->dirty)
+			continue;
+		uint64_t age = hub->now_ms - slot->since_ms;
+		if (age >= TOMBSTONE_KEEP_MS || (age >= TOMBSTONE_MS && heard_by_all(hub, slot)))
+			ph_slot_forget(hub, slot);
+	}
+}
+
+static void put(struct ph_spec_line *line, const struct ph_child *child)
+{
+	line->child = child->name;
+	line->revision = child->removed_revision;
+}
+
+void ph_tombstone_tell(struct ph_hub *hub, const struct ph_child *child, const struct ph_name *to)
+{
+	struct ph_bmsg *msg = ph_send(hub, to, PH_B_SPEC);
+	struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
+	put(line, child);
+	msg->specs = line;
+	msg->n_specs = 1;
+}
+
+void ph_tombstones_tell(struct ph_hub *hub, const struct ph_name *to)
+{
+	struct ph_bmsg *msg = NULL;
+	struct ph_spec_line *lines = NULL;
+	size_t messages = 0;
+	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
+		if (!ph_tombstone(child))
+			continue;
+		if (!msg || msg->n_specs == LINES_MAX) {
+			if (messages++ == MESSAGES_MAX)
+				return;
+			msg = ph_send(hub, to, PH_B_SPEC);
+			msg->specs = lines = ph_out_alloc(hub, LINES_MAX * sizeof *lines);
+		}
+		put(&lines[msg->n_specs++], child);
+	}
+}

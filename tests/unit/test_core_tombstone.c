@@ -1,0 +1,162 @@
+/* What was removed: until when its entry is kept, and who comes back with it. */
+#include "core_puppet.h"
+
+#define DAY_MS UINT64_C(86400000)
+
+static void reload(struct world *w, unsigned node, const struct w_def *def)
+{
+	w->nodes[node].n_specs = 0;
+	if (def)
+		w_declare(w, node, def);
+	w_configure(w, node);
+	w_drain(w);
+}
+
+/* a and b declare the child, c only runs it where it must. */
+static struct world *cluster(const char *nodes)
+{
+	struct world *w = w_new(3);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.nodes = nodes;
+	w->exchange_ms = 2000;
+	w_declare(w, 0, def);
+	w_declare(w, 1, def);
+	w_start_all(w);
+	w_run(w, 6000);
+	(void)w_only(w, "room", 0);
+	return w;
+}
+
+static void drop_it(struct world *w)
+{
+	for (unsigned i = 0; i < 2; i++)
+		reload(w, i, NULL);
+	w_run(w, 8000);
+	for (size_t i = 0; i < w->n_procs; i++)
+		ck_assert(!w->procs[i].alive);
+}
+
+static void age(struct world *w, uint64_t ms)
+{
+	for (unsigned i = 0; i < 3; i++)
+		if (w->nodes[i].hub)
+			w_slot(w, i, "room", 0)->since_ms = w->now_ms - ms;
+	w_run(w, 5000);
+}
+
+static bool kept(struct world *w, unsigned node)
+{
+	const struct ph_slot *slot = w_slot(w, node, "room", 0);
+	return slot->entered && slot->entry.state == PH_CHILD_REMOVED;
+}
+
+/* A day, where all have heard of it; a week, where one has not. Nobody fetches it again. */
+START_TEST(kept_for_a_time)
+{
+	struct world *w = cluster("a");
+	drop_it(w);
+	if (_i) {
+		w_power_off(w, 2);
+		w_run(w, 10000);
+	}
+	age(w, DAY_MS - 10000);
+	ck_assert(kept(w, 0) && kept(w, 1));
+	age(w, DAY_MS);
+	ck_assert_int_eq(kept(w, 0), _i);
+	ck_assert_int_eq(kept(w, 1), _i);
+	age(w, 7 * DAY_MS);
+	ck_assert(!kept(w, 0) && !kept(w, 1));
+	unsigned before = w->nodes[1].sent[PH_B_FETCH];
+	w_run(w, 5000);
+	ck_assert_uint_eq(w->nodes[1].sent[PH_B_FETCH], before);
+	w_free(w);
+}
+END_TEST
+
+/*
+ * c was away when it was removed, and has the text in its journal. The owner is restarted meanwhile
+ * (1: at once; 2: from a compacted journal), or the entry has been forgotten (3).
+ */
+START_TEST(who_was_away_drops_it)
+{
+	struct world *w = cluster("a,c");
+	w_power_off(w, 2);
+	w_run(w, 12000);
+	drop_it(w);
+	if (_i == 3)
+		age(w, 8 * DAY_MS);
+	if (_i == 2)
+		w_compact(w, 0);
+	if (_i == 1 || _i == 2) {
+		w_crash(w, 0);
+		w_run(w, 100);
+		w_start(w, 0);
+	}
+	size_t started = w->n_procs;
+	w_start(w, 2);
+	w_run(w, 15000);
+	ck_assert_uint_eq(w->n_procs, started);
+	struct ph_name room = ph_name_of("room");
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_ptr_null(ph_hub_spec(w->nodes[i].hub, &room));
+	/* Who declares it anew makes a new child of that name. */
+	for (unsigned i = 0; i < 2; i++)
+		reload(w, i, &w->defs[0]);
+	w_run(w, 10000);
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
+static bool declares;
+static bool answer(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)from;
+	if (msg->kind != PH_B_DROPPED || to != 1 || !declares)
+		return true;
+	struct ph_bmsg *said = p_msg(w, 1, PH_B_DECLARED);
+	said->specs = w_copy(w, msg->specs, msg->n_specs * sizeof *msg->specs);
+	said->n_specs = msg->n_specs;
+	return true;
+}
+
+static const struct w_def *make(struct world *w)
+{
+	return w_def(w, "room", "1");
+}
+
+/* a runs what b declares, and c has heard that it was removed: b is asked before it is ended. */
+START_TEST(a_removed_one_that_runs)
+{
+	struct world *w = p_world(make, true);
+	w->nodes[0].manual_disk = false;
+	declares = true;
+	w->pass = answer;
+	w->mute = NULL;
+	w_sync_all(w, 0);
+	reload(w, 0, NULL);
+	w_run(w, 2000);
+	struct w_proc *p = w_only(w, "room", 0);
+	declares = _i;
+	struct ph_name room = ph_name_of("room");
+	uint64_t revision = ph_hub_spec(w->nodes[0].hub, &room)->revision;
+	struct ph_bmsg *msg = p_msg(w, 2, PH_B_SPEC);
+	struct ph_spec_line line = {.child = room, .revision = revision};
+	msg->specs = w_copy(w, &line, sizeof line);
+	msg->n_specs = 1;
+	w_run(w, 4000);
+	ck_assert_int_eq(p->alive, _i);
+	ck_assert(!_i || ph_hub_spec(w->nodes[0].hub, &room)->revision > revision);
+	ck_assert(_i || !ph_hub_spec(w->nodes[0].hub, &room));
+	w_free(w);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("core_tombstone");
+	W_TEST(suite, kept_for_a_time, 2);
+	W_TEST(suite, who_was_away_drops_it, 4);
+	W_TEST(suite, a_removed_one_that_runs, 2);
+	return w_main(suite);
+}

@@ -1,4 +1,6 @@
 /* hub.c - one step: the event is given to whom it concerns, due timers are run, actions go out. */
+#include "core/conflict.h"
+#include "core/heal.h"
 #include "core/instance.h"
 
 #include <stdlib.h>
@@ -76,6 +78,9 @@ static void free_work(struct ph_hub *hub)
 		free(c->wait);
 		free(c);
 	}
+	struct ph_conflict *k, *k_next;
+	DL_FOREACH_SAFE(hub->conflicts, k, k_next)
+	free(k);
 	DL_FOREACH_SAFE(hub->moves, v, v_next)
 	free(v);
 	DL_FOREACH_SAFE(hub->orders, o, o_next)
@@ -197,6 +202,9 @@ static void on_journalled(struct ph_hub *hub, const struct ph_event *event)
 		ph_grant_synced(hub, wait, !event->error);
 	} else if (wait->kind == PH_WAIT_BALLOT) {
 		ph_ballot_synced(hub, wait, !event->error);
+	} else if (wait->kind == PH_WAIT_HEAL) {
+		wait->slot->starting = false;
+		ph_heal_own(hub, wait->slot, wait->epoch);
 	} else if (wait->kind == PH_WAIT_SOURCE) {
 		struct ph_source *s;
 		HASH_FIND(hh, hub->sources, wait->id.b, sizeof wait->id.b, s);
@@ -358,6 +366,8 @@ static void on_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 		[PH_B_GRANT_CHECK] = ph_grant_message,
 		[PH_B_UNCLAIM] = ph_grant_message,
 		[PH_B_GRANTED] = ph_grant_message,
+		[PH_B_CONFLICT] = ph_conflict_message,
+		[PH_B_CONFLICT_ACK] = ph_conflict_message,
 	};
 	bool about_migration = msg->kind >= PH_B_PREPARE && msg->kind <= PH_B_FORGOTTEN;
 	if (hub->exiting || ph_member_stale(hub, msg) || !routes[msg->kind])
@@ -381,6 +391,8 @@ static void on_stream(struct ph_hub *hub, const struct ph_event *event)
 		ph_source_stream(hub, s, event);
 	else if (t)
 		ph_target_stream(hub, t, event);
+	else
+		ph_conflict_stream(hub, event);
 }
 
 /* ---- orderly stop ---- */
@@ -586,6 +598,9 @@ static void run_timer(struct ph_hub *hub, struct ph_timer *timer)
 		break;
 	case PH_TIMER_ORDER:
 		ph_order_deadline(hub, timer->owner);
+		break;
+	case PH_TIMER_CONFLICT:
+		ph_conflict_step(hub, timer->owner, PH_CONFLICT_IN_DEADLINE);
 		break;
 	case PH_TIMER_COUNT:
 		break;

@@ -1,4 +1,5 @@
 /* migration.c - what concerns migrations of both roles: slots, the death or return of a partner. */
+#include "core/conflict.h"
 #include "core/source.h"
 #include "core/target.h"
 
@@ -90,12 +91,6 @@ void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot)
 			s->new_epoch = epoch;
 		ph_source_step(hub, s, PH_SOURCE_IN_ACTIVE);
 	}
-	if (stale && stale == slot->instance && epoch > stale->epoch) {
-		ph_log(hub, PH_LOG_WARNING,
-			"%s/%u is owned by node %s at a higher epoch: stopped here",
-			slot->k.key.child.s, slot->k.key.instance, slot->entry.node.s);
-		slot->instance = NULL;
-		stale->after = PH_AFTER_DISCARD;
-		ph_instance_step(hub, stale, PH_INSTANCE_IN_STOP);
-	}
+	if (stale && stale == slot->instance && epoch > stale->epoch)
+		ph_conflict_begin(hub, stale, &slot->entry);
 }

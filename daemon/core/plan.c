@@ -5,7 +5,7 @@
  * and nobody else: to a node that has just joined, where placement now wants it; away from itself
  * when it is drained; where an operator says. Other changes of the placement move nothing.
  */
-#include "core/state.h"
+#include "core/conflict.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -339,6 +339,7 @@ static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of
 {
 	const struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
 	if (slot->claim || slot->target || slot->source || slot->starting ||
+		ph_conflict_runs(hub, &slot->k.key) ||
 		ph_slot_busy(slot)) { /* one adopted and about to say what it is */
 		ph_plan_soon(hub, LOOK_AGAIN_MS);
 		return;

@@ -5,7 +5,7 @@
  * owner's word counts, the newer version first. Each node numbers the changes of its own part; a
  * heartbeat carries that number and a digest, and whoever has missed something fetches it.
  */
-#include "core/state.h"
+#include "core/heal.h"
 #include "core/unfit.h"
 
 #include <stdlib.h>
@@ -159,6 +159,7 @@ static void forget_worker(struct ph_slot *slot, enum ph_child_state state)
 	slot->entry.state = state;
 	slot->entry.ready = slot->entry.unfit = false;
 	slot->entry.pid = slot->entry.restarts = 0;
+	slot->entry.born_ms = slot->entry.copied_ms = 0;
 	slot->entry.exit = (struct ph_exit){.kind = PH_EXIT_NONE};
 	set_meta(slot, NULL);
 }
@@ -185,6 +186,7 @@ void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum 
 void ph_slot_give(
 	struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *node, uint64_t epoch)
 {
+	uint64_t born_ms = slot->entry.born_ms; /* it has the state of the one before */
 	digest_toggle(hub, slot);
 	slot->entered = true;
 	slot->entry.key = slot->k.key;
@@ -193,6 +195,7 @@ void ph_slot_give(
 	slot->entry.version = 0; /* whatever its owner says of it is newer */
 	slot->entry.lineage = PH_LINEAGE_CONTINUED;
 	forget_worker(slot, PH_CHILD_STARTING);
+	slot->entry.born_ms = born_ms;
 	slot->since_ms = hub->now_ms;
 	digest_toggle(hub, slot);
 	ph_slot_seen(hub, slot, epoch);
@@ -212,6 +215,7 @@ void ph_slot_release(struct ph_hub *hub, struct ph_slot *slot)
 	slot->entry.state = PH_CHILD_RELEASED;
 	slot->entry.ready = false;
 	slot->entry.pid = 0;
+	slot->entry.born_ms = slot->entry.copied_ms = 0;
 	slot->entry.version = ++hub->version;
 	digest_toggle(hub, slot);
 	touch(hub, slot, true);
@@ -234,6 +238,7 @@ void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot)
 		next.pid = 0;
 		next.ready = false;
 	}
+	ph_heal_publish(instance, &next);
 	next.stopped_by_wish = slot->wish_stopped;
 	const char *meta = instance ? instance->meta : NULL;
 	bool same_meta = meta && next.meta ? strcmp(meta, next.meta) == 0 : meta == next.meta;
@@ -445,6 +450,7 @@ static void apply(struct ph_hub *hub, const struct ph_name *author, const struct
 {
 	struct ph_slot *slot = ph_slot_get(hub, &e->key, e->local ? &e->node : NULL);
 	ph_slot_seen(hub, slot, e->epoch);
+	ph_heal_seen(slot, e->born_ms);
 	struct ph_member *speaker = ph_member_find(hub, author);
 	if (speaker && speaker->sweeping)
 		slot->swept = speaker->sweep;
@@ -452,6 +458,8 @@ static void apply(struct ph_hub *hub, const struct ph_name *author, const struct
 	bool ours = slot->entered && ph_is_self(hub, &slot->entry.node);
 	if (!is_news(slot, e, author) || (ours && ph_is_self(hub, &e->node)))
 		return;
+	if (ph_heal_keeps(hub, slot, author, e))
+		return; /* two owners have met, and the one in place goes on */
 	bool was_mine = ph_slot_mine(hub, slot);
 	if (was_mine)
 		hub->mine_version = UINT64_MAX; /* to be counted anew */

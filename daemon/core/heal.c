@@ -1,8 +1,6 @@
 /* heal.c - see heal.h. */
 #include "core/heal.h"
 
-#define BORN_MAX_MS (PH_EPOCH_LIMIT / 2) /* no clock says so: what comes after it has room left */
-
 /* ---- the rule ---- */
 
 bool ph_heal_better(const struct ph_copy *a, const struct ph_copy *b)
@@ -29,12 +27,6 @@ static uint64_t clock_ms(const struct ph_hub *hub)
 	return hub->set.incarnation + (hub->started ? hub->now_ms - hub->started_ms : 0);
 }
 
-void ph_heal_seen(struct ph_slot *slot, uint64_t born_ms)
-{
-	if (born_ms > slot->born_ms && born_ms < BORN_MAX_MS)
-		slot->born_ms = born_ms;
-}
-
 static void born_now(struct ph_hub *hub, struct ph_instance *instance)
 {
 	struct ph_slot *slot = instance->slot;
@@ -42,7 +34,7 @@ static void born_now(struct ph_hub *hub, struct ph_instance *instance)
 	/* Whatever the clocks say, it is later than all that was heard of. */
 	instance->born_ms = now > slot->born_ms ? now : slot->born_ms + 1;
 	instance->copied_ms = 0;
-	ph_heal_seen(slot, instance->born_ms);
+	ph_slot_born(hub, slot, instance->born_ms);
 }
 
 void ph_heal_begin(struct ph_hub *hub, struct ph_instance *instance)
@@ -64,7 +56,7 @@ void ph_heal_adopt(
 	instance->copied_ms = adopted->copied_ms;
 	if (!instance->born_ms)
 		born_now(hub, instance);
-	ph_heal_seen(instance->slot, instance->born_ms);
+	ph_slot_born(hub, instance->slot, instance->born_ms);
 	instance->lineage = instance->copied_ms ? PH_LINEAGE_FROM_COPY
 			    : cold		? PH_LINEAGE_COLD
 						: PH_LINEAGE_CONTINUED;
@@ -180,8 +172,9 @@ bool ph_heal_takes_back(const struct ph_slot *slot)
 bool ph_heal_instead(struct ph_hub *hub, struct ph_claim *claim, const struct ph_claim_line *answer)
 {
 	const struct ph_source *s = claim->slot->source;
+	/* Where the record is lost that named the peer, the owner may be it. */
 	if (ph_quorate(hub) || claim->basis != PH_CLAIM_TAKEBACK ||
-		!ph_heal_takes_back(claim->slot) ||
+		!ph_heal_takes_back(claim->slot) || !s->peer.s[0] ||
 		(ph_name_equal(&answer->node, &s->peer) && answer->epoch <= s->new_epoch) ||
 		!ph_heal_live(hub, claim->slot))
 		return false;

@@ -4,11 +4,13 @@
  * Decides from two entries alone, so that every node decides the same. The state of a copy has a
  * beginning: `born_ms`, the time at which some worker was started from the spec with nothing. A
  * handover carries it on; a restart in place without state, and a claim from the spec, make a new
- * one, later than any that was heard of for the key. So of two owners the one whose state began
- * later is the cold one beside the other, however long it may have served. Where both go back to
- * one beginning, `continued` (handed over, or never restarted since) goes before `from-copy`
- * (taken over from a copy: the newer copy first), and that before `cold` (started, and not ready
- * yet); then the higher epoch. The words of an entry tell only how its owner came to its state.
+ * one, later than any that was heard of for the key (journalled, as the highest epoch is). The
+ * clocks of two nodes are compared only where neither has heard of the other's. So of two owners
+ * the one whose state began later is the cold one beside the other, however long it may have
+ * served. Where both go back to one beginning, `continued` (handed over, or never restarted since)
+ * goes before `from-copy` (taken over from a copy: the newer copy first), and that before `cold`
+ * (started, and not ready yet); then the higher epoch. The words of an entry tell only how its
+ * owner came to its state.
  *
  * The winner claims an epoch above both (claim.c, basis HEAL: the loser's word is no veto), syncs
  * it, and goes on under it; its worker is told by `role`. Until then its entry keeps its epoch, and
@@ -31,7 +33,6 @@ bool ph_heal_better(const struct ph_copy *a, const struct ph_copy *b);
 struct ph_copy ph_heal_copy(const struct ph_entry *entry);
 
 /* ---- where states begin ---- */
-void ph_heal_seen(struct ph_slot *slot, uint64_t born_ms); /* heard of */
 /* Its process is being started: from nothing, unless it is the new one of a handover. */
 void ph_heal_begin(struct ph_hub *hub, struct ph_instance *instance);
 /* What an earlier daemon knew; where it is not known the state counts as begun just now. */

@@ -241,6 +241,7 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 		/* It stands in the journal already. */
 		slot->seen = record->epoch > slot->seen ? record->epoch : slot->seen;
 		slot->restored = true;
+		slot->born_ms = record->born_ms;
 		slot->wish_stopped = record->stopped_by_wish;
 		ph_grant_restore(hub, record);
 		break;

@@ -12,8 +12,9 @@
 #include <string.h>
 
 #define FETCH_AGAIN_MS 300
-#define WAITED_MAX 64  /* attempts that found no slot free, kept for a while */
-#define SEEN_BATCH 256 /* records of one batch */
+#define WAITED_MAX 64			 /* attempts that found no slot free, kept for a while */
+#define BORN_MAX_MS (PH_EPOCH_LIMIT / 2) /* no clock says so; what comes after it needs room */
+#define SEEN_BATCH 256			 /* records of one batch */
 
 static struct ph_slot_key slot_key(const struct ph_key *key, const struct ph_name *local)
 {
@@ -65,6 +66,14 @@ void ph_slot_seen(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch)
 		return;
 	slot->seen = epoch;
 	slot->restored = !hub->started;
+	seen_changed(hub, slot);
+}
+
+void ph_slot_born(struct ph_hub *hub, struct ph_slot *slot, uint64_t born_ms)
+{
+	if (born_ms <= slot->born_ms || born_ms >= BORN_MAX_MS)
+		return;
+	slot->born_ms = born_ms;
 	seen_changed(hub, slot);
 }
 
@@ -450,7 +459,7 @@ static void apply(struct ph_hub *hub, const struct ph_name *author, const struct
 {
 	struct ph_slot *slot = ph_slot_get(hub, &e->key, e->local ? &e->node : NULL);
 	ph_slot_seen(hub, slot, e->epoch);
-	ph_heal_seen(slot, e->born_ms);
+	ph_slot_born(hub, slot, e->born_ms);
 	struct ph_member *speaker = ph_member_find(hub, author);
 	if (speaker && speaker->sweeping)
 		slot->swept = speaker->sweep;
@@ -632,6 +641,7 @@ struct ph_record ph_slot_record(const struct ph_slot *slot)
 		.key = slot->k.key,
 		.peer = slot->k.local,
 		.epoch = slot->seen,
+		.born_ms = slot->born_ms,
 		.stopped_by_wish = slot->wish_stopped,
 		.granted = slot->granted,
 		.to = slot->granted_to,

@@ -146,6 +146,8 @@ struct ph_slot *ph_slot_find(
 struct ph_slot *ph_slot_get(
 	struct ph_hub *hub, const struct ph_key *key, const struct ph_name *local);
 void ph_slot_seen(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch);
+/* ... and when the newest state of it that was heard of began; heal.h. */
+void ph_slot_born(struct ph_hub *hub, struct ph_slot *slot, uint64_t born_ms);
 /* It has a worker here, or one about to be; not one that waits for a claim. */
 bool ph_slot_busy(const struct ph_slot *slot);
 bool ph_slot_mine(const struct ph_hub *hub, const struct ph_slot *slot);

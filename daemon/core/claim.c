@@ -6,6 +6,7 @@
  * delays it by at most failure_timeout. Under `divergence` these answers are all there is; the
  * grants of the quorum strategies take the same two messages.
  */
+#include "core/conflict.h"
 #include "core/heal.h"
 
 #include <stdlib.h>
@@ -377,7 +378,7 @@ static bool others_first(struct ph_hub *hub, struct ph_slot *slot, const struct 
 		return false;
 	if (slot->instance && !ph_slot_mine(hub, slot) && !slot->source && !slot->target)
 		return true; /* an adopted worker that has not said yet what it is */
-	if (slot->starting)
+	if (slot->starting || ph_conflict_holds(hub, &line->key))
 		return true; /* granted to this node, which is writing that down */
 	if (slot->target && slot->target->state >= PH_TARGET_PREPARING &&
 		slot->target->state <= PH_TARGET_ACTIVATING)

@@ -309,13 +309,45 @@ static struct ph_conflict *find(struct ph_hub *hub, const struct ph_id *id)
 	return NULL;
 }
 
-bool ph_conflict_runs(const struct ph_hub *hub, const struct ph_key *key)
+static struct ph_conflict *held(const struct ph_hub *hub, const struct ph_key *key)
 {
-	const struct ph_conflict *c;
+	struct ph_conflict *c;
 	DL_FOREACH (hub->conflicts, c)
-		if (c->state < PH_CONFLICT_TELLING && ph_key_equal(&c->key, key))
-			return true;
-	return false;
+		if (c->state < PH_CONFLICT_TELLING && c->loser &&
+			c->loser->state <= PH_INSTANCE_FROZEN && ph_key_equal(&c->key, key))
+			return c;
+	return NULL;
+}
+
+bool ph_conflict_holds(const struct ph_hub *hub, const struct ph_key *key)
+{
+	return held(hub, key) != NULL;
+}
+
+struct ph_instance *ph_conflict_give_back(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch)
+{
+	struct ph_conflict *c = held(hub, &slot->k.key);
+	if (!c)
+		return NULL;
+	struct ph_instance *loser = c->loser;
+	bool asked = c->state != PH_CONFLICT_WAITING;
+	struct ph_wmsg *msg = ph_tell(hub, loser, asked ? PH_W_RESUME : PH_W_ROLE);
+	msg->epoch = loser->epoch = epoch;
+	msg->role = PH_ROLE_ACTIVE;
+	msg->id = c->id;
+	msg->reason = "the owner of the other copy is gone";
+	slot->instance = loser;
+	loser->after = PH_AFTER_POLICY;
+	if (asked) {
+		close_stream(hub, c);
+		ph_instance_await_resumed(hub, loser);
+		ph_instance_step(hub, loser, PH_INSTANCE_IN_THAW);
+	}
+	ph_log(hub, PH_LOG_INFO, "%s/%u goes on here: node %s, whose copy was better, is gone",
+		c->key.child.s, c->key.instance, c->winner.s);
+	drop(hub, c);
+	take_turns(hub);
+	return loser;
 }
 
 void ph_conflict_stream(struct ph_hub *hub, const struct ph_event *event)

@@ -6,7 +6,8 @@
  * became of that. One that does not hand over its state, or is not ready, is stopped at once. At
  * most `migrations_max` are asked at a time; the others go on until their turn. The winner's node
  * is told of it, so that people hear of it on both: event `conflict_resolved`. There are no hooks
- * in this version, which might merge the two.
+ * in this version, which might merge the two. If the winner dies before the loser was stopped, the
+ * loser's node claims the child and it goes on.
  *
  * An object lives from the verdict until the winner's node has confirmed, or PH_TELL_MS after the
  * end; the worker's process may end earlier or later. Tested by test_core_conflict.c and tests/sim.
@@ -22,8 +23,13 @@ void ph_conflict_begin(
 void ph_conflict_step(struct ph_hub *hub, struct ph_conflict *c, enum ph_conflict_input in);
 void ph_conflict_worker(struct ph_hub *hub, struct ph_conflict *c, const struct ph_wmsg *msg);
 void ph_conflict_stream(struct ph_hub *hub, const struct ph_event *event);
-/* Is a worker of it still asked here? Nothing begins anew beside it. */
-bool ph_conflict_runs(const struct ph_hub *hub, const struct ph_key *key);
+/* Has a worker of it that lost not been stopped yet? Nothing begins anew while it lives. */
+bool ph_conflict_holds(const struct ph_hub *hub, const struct ph_key *key);
+/*
+ * The winner is gone, and this node owns the key from now on: what lost goes on, and is the slot's
+ * instance again. NULL: it holds none.
+ */
+struct ph_instance *ph_conflict_give_back(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch);
 void ph_conflict_gone(struct ph_hub *hub, struct ph_instance *loser); /* it is being freed */
 void ph_conflict_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 /* For the unit test: is there a decision for this pair? */

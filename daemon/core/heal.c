@@ -90,10 +90,9 @@ bool ph_heal_live(const struct ph_hub *hub, const struct ph_slot *slot)
 	       mine->state >= PH_INSTANCE_STARTING && mine->state <= PH_INSTANCE_FROZEN;
 }
 
-/* Its new one may be active already, or will be: the handover's own rules say who owns it. */
-static bool undecided(const struct ph_source *s)
+bool ph_heal_early(const struct ph_source *s)
 {
-	return s->claim_asked || s->reclaim || s->state >= PH_SOURCE_CLAIMING;
+	return !s->claim_asked && !s->reclaim && s->state < PH_SOURCE_CLAIMING;
 }
 
 /*
@@ -121,7 +120,7 @@ static bool of_handover(const struct ph_source *s, const struct ph_entry *e, uin
 /* This node's own copy goes on, above both; what is on its way elsewhere stays here. */
 static void go_above(struct ph_hub *hub, struct ph_slot *slot)
 {
-	if (slot->source && !undecided(slot->source))
+	if (slot->source && ph_heal_early(slot->source))
 		ph_source_step(hub, slot->source, PH_SOURCE_IN_CANCEL);
 	if (!slot->source && !slot->claim && !slot->starting)
 		(void)ph_claim_start(hub, slot, PH_CLAIM_HEAL, &hub->set.node, NULL, 0);

@@ -52,6 +52,9 @@ bool ph_heal_live(const struct ph_hub *hub, const struct ph_slot *slot);
  */
 bool ph_heal_keeps(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *author,
 	const struct ph_entry *e);
+/* Nothing of it can be active: to give up this handover costs nothing. */
+bool ph_heal_early(const struct ph_source *s);
+
 /* ---- the claim ---- */
 void ph_heal_put(const struct ph_slot *slot, struct ph_claim_line *line);
 /* Of a migration whose old worker is to go on: its end waits for this claim. */

@@ -159,7 +159,12 @@ static void own_now(
 		return; /* the plan asks again when there is one */
 	if (!spec || overtaken || ph_slot_busy(slot) || slot->target || hub->shutting)
 		return;
-	ph_slot_own(hub, slot, epoch, lineage);
+	struct ph_instance *back = slot->instance ? NULL : ph_conflict_give_back(hub, slot, epoch);
+	ph_slot_own(hub, slot, epoch, back ? back->lineage : lineage);
+	if (back) {
+		ph_slot_publish(hub, slot);
+		return;
+	}
 	if (!slot->instance)
 		slot->instance = ph_instance_new(hub, slot, spec, PH_ROLE_ACTIVE, epoch);
 	slot->instance->epoch = epoch;
@@ -317,6 +322,11 @@ static void on_start(struct ph_hub *hub)
 
 /* ---- messages ---- */
 
+static bool repeated(enum ph_bkind kind)
+{
+	return (kind >= PH_B_PREPARE && kind <= PH_B_FORGOTTEN) || kind == PH_B_CLAIM_ANSWER;
+}
+
 static void on_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	static void (*const routes[PH_BKIND_COUNT])(struct ph_hub *, const struct ph_bmsg *) = {
@@ -370,11 +380,9 @@ static void on_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 		[PH_B_CONFLICT] = ph_conflict_message,
 		[PH_B_CONFLICT_ACK] = ph_conflict_message,
 	};
-	bool about_migration = msg->kind >= PH_B_PREPARE && msg->kind <= PH_B_FORGOTTEN;
-	if (hub->exiting || ph_member_stale(hub, msg) || !routes[msg->kind])
-		return;
-	if (hub->away && (about_migration || msg->kind == PH_B_CLAIM_ANSWER))
-		return; /* it is repeated when this node is in step again */
+	bool dropped = hub->exiting || ph_member_stale(hub, msg) || !routes[msg->kind];
+	if (dropped || (hub->away && repeated(msg->kind)))
+		return; /* when this node is in step again */
 	if ((msg->kind == PH_B_COMMIT || msg->kind == PH_B_PREPARE) && !ph_lease_valid(hub))
 		return; /* repeated, too: this node may take nothing */
 	if (ph_limit_pass(hub, msg))

@@ -339,7 +339,6 @@ static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of
 {
 	const struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
 	if (slot->claim || slot->target || slot->source || slot->starting ||
-		ph_conflict_runs(hub, &slot->k.key) ||
 		ph_slot_busy(slot)) { /* one adopted and about to say what it is */
 		ph_plan_soon(hub, LOOK_AGAIN_MS);
 		return;
@@ -348,7 +347,9 @@ static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of
 		slot->unowned_ms = hub->now_ms;
 	if (!slot->place.s[0] || !slot->placed_ms)
 		slot->placed_ms = hub->now_ms;
-	bool mine = ph_is_self(hub, &slot->place) || slot->instance; /* ... or waits for this */
+	/* ... or waits for this, or what lost to an owner who is gone since lives here */
+	bool mine = ph_is_self(hub, &slot->place) || slot->instance ||
+		    ph_conflict_holds(hub, &slot->k.key);
 	/* Whoever placement names has had time: another one that may have it takes it. */
 	bool stray = child->own && slot->place.s[0] &&
 		     hub->now_ms >= slot->placed_ms + ADOPT_STRAY_MS &&

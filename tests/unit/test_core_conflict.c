@@ -242,6 +242,7 @@ START_TEST(the_loser_is_taken_and_stopped)
 	struct world *w = with_worker(_i == NO_CAP ? 0 : PH_CAP_HANDOVER);
 	struct w_proc *p = worker(w, 0);
 	uint64_t epoch = room(w, 0)->entry.epoch;
+	w->nodes[0].hub->set.failure_timeout_ms = 60000; /* b is silent, and lives */
 	w->keep_fails = _i == NO_ROOM;
 	w->keep_more = _i == WRONG_LENGTH;
 	w->defs[0].traits.refuses_conflict = _i == REFUSED;
@@ -254,7 +255,7 @@ START_TEST(the_loser_is_taken_and_stopped)
 		w_kill(w, p);
 	w_run(w, 10);
 	for (int i = 0; p->alive && i < 120; i++)
-		w_run(w, 100); /* b is silent, and soon dead: nobody begins beside this one */
+		w_run(w, 100);
 	ck_assert_uint_eq(p->conflicts, _i != NO_CAP);
 	ck_assert(!p->alive);
 	ck_assert_uint_eq(p->stops, _i != DIES);
@@ -267,6 +268,30 @@ START_TEST(the_loser_is_taken_and_stopped)
 	ck_assert_str_eq(w->resolved.to.s, "b");
 	ck_assert_uint_eq(w->resolved.from_epoch, epoch);
 	ck_assert_uint_eq(w->resolved.epoch, E(50));
+	w_free(w);
+}
+END_TEST
+
+/* The winner dies before the loser has gone: it is all that is left, and goes on. */
+START_TEST(the_last_copy_goes_on)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	struct w_proc *p = worker(w, 0);
+	uint32_t pid = p->pid;
+	p->value = 42;
+	w->mute = no_conflict;
+	w->pass = NULL;
+	hears(w, -1000, E(50), PH_CHILD_RUNNING);
+	ck_assert_str_eq(room(w, 0)->entry.node.s, "b");
+	ck_assert_uint_eq(p->conflicts, 1);
+	w_run(w, 9000); /* b and c are silent, and dead */
+	ck_assert_uint_eq(w_only(w, "room", 0)->pid, pid);
+	ck_assert_str_eq(room(w, 0)->entry.node.s, "a");
+	ck_assert_uint_gt(room(w, 0)->entry.epoch, E(50));
+	ck_assert_uint_eq(p->epoch, room(w, 0)->entry.epoch);
+	ck_assert_uint_eq(p->resumes, 1);
+	ck_assert_uint_eq(p->stops, 0);
+	ck_assert_uint_ne(room(w, 0)->entry.born_ms, 0);
 	w_free(w);
 }
 END_TEST
@@ -479,6 +504,7 @@ int main(void)
 	W_TEST(suite, a_better_one_objects, 1);
 	W_TEST(suite, the_loser_has_no_veto, 2);
 	W_TEST(suite, the_loser_is_taken_and_stopped, ENDINGS);
+	W_TEST(suite, the_last_copy_goes_on, 1);
 	W_TEST(suite, the_winner_is_told, 2);
 	W_TEST(suite, it_is_told_once, 1);
 	W_TEST(suite, they_are_asked_in_turns, 1);

@@ -207,6 +207,49 @@ START_TEST(the_loser_has_no_veto)
 }
 END_TEST
 
+/* What a third node, which owns nothing of it, hears: of b first, then of c at a higher epoch. */
+static const struct {
+	unsigned author; /* of the second word */
+	uint64_t b_born, c_born;
+	bool b_dead, stays;
+} thirds[] = {
+	{2, 100, 200, false, true},  /* b is about to go above both */
+	{2, 200, 100, false, false}, /* c has the better copy */
+	{2, 100, 100, false, false}, /* a handover */
+	{2, 100, 0, false, false},   /* c has none yet: it may have been given the child */
+	{1, 100, 200, false, false}, /* b itself says so */
+	{2, 0, 200, false, false},   /* b has no process */
+	{2, 100, 200, true, false},  /* b will never say more */
+};
+
+START_TEST(a_third_one_waits)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	struct ph_key key = {.child = ph_name_of("other")};
+	for (unsigned n = 1; n <= 2; n++) {
+		struct ph_bmsg *msg = p_msg(w, n == 1 ? 1 : thirds[_i].author, PH_B_REGISTRY);
+		struct ph_entry *e = w_alloc(w, sizeof *e);
+		*e = (struct ph_entry){.key = key,
+			.node = w_name(n),
+			.epoch = E(10 * n),
+			.version = n,
+			.state = PH_CHILD_RUNNING,
+			.lineage = PH_LINEAGE_CONTINUED,
+			.born_ms = n == 1 ? thirds[_i].b_born : thirds[_i].c_born};
+		msg->entries = e;
+		msg->n_entries = 1;
+		msg->until = 9;
+		msg->last = true;
+		w_drain(w);
+		if (thirds[_i].b_dead)
+			p_dead(w, 1);
+	}
+	ck_assert_str_eq(w_slot(w, 0, "other", 0)->entry.node.s, thirds[_i].stays ? "b" : "c");
+	ck_assert_uint_eq(w_slot(w, 0, "other", 0)->seen, E(20));
+	w_free(w);
+}
+END_TEST
+
 /* ---- the loser ---- */
 
 enum ending {
@@ -503,6 +546,7 @@ int main(void)
 	W_TEST(suite, the_winner_goes_above_both, 2);
 	W_TEST(suite, a_better_one_objects, 1);
 	W_TEST(suite, the_loser_has_no_veto, 2);
+	W_TEST(suite, a_third_one_waits, (int)(sizeof thirds / sizeof thirds[0]));
 	W_TEST(suite, the_loser_is_taken_and_stopped, ENDINGS);
 	W_TEST(suite, the_last_copy_goes_on, 1);
 	W_TEST(suite, the_winner_is_told, 2);

@@ -2,8 +2,9 @@
  * registry.c - who owns what, as far as this node knows.
  *
  * One slot a key. An entry with a higher epoch replaces a lower one; with the same epoch only its
- * owner's word counts, the newer version first. Each node numbers the changes of its own part; a
- * heartbeat carries that number and a digest, and whoever has missed something fetches it.
+ * owner's word counts, the newer version first. Where two owners have met, the better copy's stays
+ * until its owner has an epoch above both (heal.c). Each node numbers the changes of its own part;
+ * a heartbeat carries that number and a digest, and whoever has missed something fetches it.
  */
 #include "core/heal.h"
 #include "core/unfit.h"

@@ -11,6 +11,9 @@ import pytest
 from raw import counter, py_counter, sleeper
 
 
+BIG = 20_000_000  # bytes of state
+
+
 @contextlib.contextmanager
 def cut_off(node):
     """Nothing goes between that node and the others: its bus process stands still."""
@@ -63,9 +66,10 @@ def kept_files(node):
 
 
 def test_older_state_goes_on_and_the_other_is_kept(cluster):
-    keys = [("c", 0), ("c", 1), ("c", 2), ("c", 3), ("py", 0), ("py", 1)]
-    a, b = cluster.start("a", "b", children={"c": counter(instances=4),
-                                             "py": py_counter(instances=2)})
+    keys = [("c", 0), ("c", 1), ("c", 2), ("c", 3), ("py", 0), ("py", 1), ("big", 0)]
+    a, b = cluster.start("a", "b", children={
+        "c": counter(instances=4), "py": py_counter(instances=2),
+        "big": counter("--ballast", str(BIG))})
     olds = owners(cluster, *keys)
     assert {old["node"] for old in olds.values()} == {"a", "b"}
     for old in olds.values():
@@ -95,8 +99,9 @@ def test_older_state_goes_on_and_the_other_is_kept(cluster):
             assert "text" not in event
         path = os.path.join(cluster.nodes[other["node"]].state_dir, events[0]["kept"])
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-        with open(path) as f:
-            assert [line for line in f if line.startswith("elsewhere ")], path
+        with open(path, "rb") as f:
+            assert b"elsewhere 2 2\n" in f.read(200), path
+        assert (os.stat(path).st_size > BIG) == (child == "big")
     assert len(kept_files(a)) + len(kept_files(b)) == len(keys)
 
 

@@ -347,7 +347,7 @@ void sim_check_replaced(struct sim_proc *proc)
 	struct sim_mig *mig = sim_mig_of(sim, &proc->id);
 	if (mig && mig->active_synced) /* the new one was, and had all of it, whatever came then */
 		return;
-	if (proc->frozen && sim->lax) /* who was to have it may stand in a journal that is lost */
+	if (mig && sim->lax) /* who was to have it may stand in a journal that is lost */
 		return;
 	if (!had || !proc->n_items || !stateful(proc->key) || sim->skewed || proc->node->shutting ||
 		proc->misbehaves)

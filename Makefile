@@ -119,6 +119,8 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@$(PYTEST) tests/unit tests/demo
 	@$(RUN_SIM)
 	@$(B)/sim --list tests/sim/seeds.txt
+	@$(B)/sim --story heal --list tests/sim/seeds_heal.txt
+	@$(B)/sim --story heal --seeds 1..2000
 	@tests/check/static.sh $(B)
 	@MAKE='$(MAKE)' tests/check/install.sh
 	@$(PYTEST) tests/e2e

@@ -93,6 +93,7 @@ static act_fn *const acts[PH_ACTION_COUNT] = {
 	[PH_ACT_STREAM_SEND] = ph_shell_flow_act,
 	[PH_ACT_STREAM_EXPECT] = ph_shell_flow_act,
 	[PH_ACT_STREAM_DIAL] = ph_shell_flow_act,
+	[PH_ACT_STREAM_KEEP] = ph_shell_flow_act,
 	[PH_ACT_STREAM_CLOSE] = ph_shell_flow_act,
 	[PH_ACT_ANSWER] = act_answer,
 	[PH_ACT_EMIT] = act_emit,

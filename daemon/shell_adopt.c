@@ -90,6 +90,8 @@ static bool adopt_found(struct ph_shell *shell, const struct ph_shell_found *fou
 		.pid = main_pid,
 		.key = f->key,
 		.epoch = f->epoch,
+		.born_ms = f->born_ms,
+		.copied_ms = f->copied_ms,
 		.revision = f->revision,
 		.role = f->role,
 		.retired = f->retired,

@@ -122,6 +122,7 @@ static enum ph_log_level event_level(enum ph_emit_kind kind)
 	case PH_EMIT_NODE_SUSPECT:
 	case PH_EMIT_CHILD_RESTARTING:
 	case PH_EMIT_MIGRATION_ABORTED:
+	case PH_EMIT_CONFLICT_RESOLVED:
 	case PH_EMIT_BUS_AUTH_FAILED:
 	case PH_EMIT_BUS_RESTARTED:
 	case PH_EMIT_BIND_FAILED:
@@ -142,7 +143,6 @@ static enum ph_log_level event_level(enum ph_emit_kind kind)
 	case PH_EMIT_MIGRATION_STARTED:
 	case PH_EMIT_ROLE_CHANGED:
 	case PH_EMIT_QUORUM_GAINED:
-	case PH_EMIT_CONFLICT_RESOLVED:
 	case PH_EMIT_CONFIG_RELOADED:
 	case PH_EMIT_COUNT:
 		break;

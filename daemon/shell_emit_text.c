@@ -111,6 +111,15 @@ static void put_migration(struct filling *f, const struct ph_emit *e)
 		put(f, "result", json_string(ph_words_result[e->result]));
 }
 
+/* Who goes on, who does not, and in which file of its node the loser's state is. */
+static void put_conflict(struct filling *f, const struct ph_emit *e)
+{
+	put(f, "winner", json_pack("{s:s,s:I}", "node", e->to.s, "epoch", (json_int_t)e->epoch));
+	put(f, "loser",
+		json_pack("{s:s,s:I}", "node", e->from.s, "epoch", (json_int_t)e->from_epoch));
+	put(f, "kept", e->kept ? ph_view_text(e->kept) : json_null());
+}
+
 json_t *ph_emit_json(const struct ph_emit *event, const char *node, uint64_t seq, uint64_t wall_ms)
 {
 	char time_text[PH_TIME_TEXT_SIZE];
@@ -128,8 +137,12 @@ json_t *ph_emit_json(const struct ph_emit *event, const char *node, uint64_t seq
 		put(&f, "replica", json_integer((json_int_t)event->key.replica));
 	}
 	put_name(&f, "peer", &event->peer);
-	put_migration(&f, event);
-	if (event->epoch)
+	bool conflict = event->kind == PH_EMIT_CONFLICT_RESOLVED;
+	if (conflict)
+		put_conflict(&f, event);
+	else
+		put_migration(&f, event);
+	if (event->epoch && !conflict)
 		put(&f, "epoch", json_integer((json_int_t)event->epoch));
 	if (event->pid)
 		put(&f, "pid", json_integer((json_int_t)event->pid));
@@ -193,7 +206,9 @@ void ph_emit_line(const struct ph_emit *event, char *ret, size_t size)
 		add(&l, " %s/%u", event->key.child.s, event->key.instance);
 	if (event->peer.s[0])
 		add(&l, " %s", event->peer.s);
-	if (event->from.s[0] || event->to.s[0])
+	if (event->kind == PH_EMIT_CONFLICT_RESOLVED)
+		add(&l, " of %s gives way to that of %s", event->from.s, event->to.s);
+	else if (event->from.s[0] || event->to.s[0])
 		add(&l, " from %s to %s", event->from.s, event->to.s);
 	if (event->kind == PH_EMIT_MIGRATION_PHASE && (unsigned)event->phase < PH_PHASE_COUNT)
 		add(&l, " %s", ph_words_phase[event->phase]);
@@ -204,6 +219,8 @@ void ph_emit_line(const struct ph_emit *event, char *ret, size_t size)
 	if (event->epoch)
 		add(&l, ", epoch %llu", (unsigned long long)ph_epoch_counter(event->epoch));
 	add_exit(&l, &event->exit);
+	if (event->kept)
+		add(&l, ", its state is kept in %s", event->kept);
 	if (event->delay_ms)
 		add(&l, ", in %llu ms", (unsigned long long)event->delay_ms);
 	if (event->text && event->text[0])

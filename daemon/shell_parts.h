@@ -257,7 +257,7 @@ struct ph_shell_found_worker {
 	uint32_t uid;
 	char token[PH_TOKEN_SIZE];
 	struct ph_key key;
-	uint64_t epoch, revision;
+	uint64_t epoch, revision, born_ms, copied_ms;
 	enum ph_role role;
 	bool retired, ready;
 	struct ph_id migration;

@@ -4,22 +4,34 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/keep.h"
 #include "io/stream.h"
 #include "proto/seal.h"
 #include "shell_parts.h"
 
+#define KEEP_DIR "conflicts"
+
 static const struct timeval bind_again = {1, 0};
+/* of the states of those that lost a conflict */
+static const struct ph_keep_limits keep_limits = {
+	.age_ms = UINT64_C(7) * 24 * 3600 * 1000, /* OWNERSHIP: conflict_keep */
+	.total_bytes = UINT64_C(64) << 30,
+	.free_bytes = UINT64_C(256) << 20,
+	.files = 10000,
+};
 
 struct flow {
 	struct ph_id id;
 	struct ph_name peer;
 	uint64_t wid;
 	bool incoming;
+	bool keep; /* to a file of this node */
 	UT_hash_handle hh;
 };
 
 struct ph_shell_flows {
 	struct ph_streams *streams;
+	struct ph_keeps *keeps;
 	struct flow *all;
 	struct event *bind_timer;
 	char address[PH_ADDRESS_SIZE]; /* own stream address; empty: a single node */
@@ -86,6 +98,22 @@ static const struct ph_stream_ops ops = {
 	.failed = on_failed,
 };
 
+/* ---- what io/keep tells */
+
+static void on_kept(void *arg, const struct ph_id *id, uint64_t bytes, const char *name)
+{
+	struct ph_stream_report flat = {.id = *id, .bytes = bytes};
+	char text[PH_REASON_SIZE];
+	(void)snprintf(text, sizeof text, KEEP_DIR "/%s", name);
+	report(arg, PH_EV_STREAM_READ, &flat, 0, text);
+}
+
+static const struct ph_keep_ops keep_ops = {
+	.kept = on_kept,
+	.progress = on_progress,
+	.failed = on_failed,
+};
+
 /* ---- the own address */
 
 static void try_bind(struct ph_shell *shell)
@@ -119,7 +147,10 @@ int ph_shell_flows_new(struct ph_shell *shell)
 		ph_streams_new(shell->base, shell->ring, seal_of(shell->conf), &ops, shell);
 	flows->bind_timer = evtimer_new(shell->base, on_bind_timer, shell);
 	ph_random_bytes(flows->key, sizeof flows->key);
-	if (!flows->streams || !flows->bind_timer)
+	char *dir = ph_shell_path(shell->state_dir, KEEP_DIR);
+	flows->keeps = ph_keeps_new(shell->base, dir, &keep_limits, &keep_ops, shell);
+	free(dir);
+	if (!flows->streams || !flows->bind_timer || !flows->keeps)
 		return -ENOMEM;
 	if (!shell->conf->cluster.listen)
 		return 0;
@@ -140,6 +171,7 @@ void ph_shell_flows_free(struct ph_shell *shell)
 		free(flow);
 	}
 	ph_streams_free(flows->streams);
+	ph_keeps_free(flows->keeps);
 	if (flows->bind_timer)
 		event_free(flows->bind_timer);
 	ph_seal_wipe(flows->key, sizeof flows->key);
@@ -196,6 +228,31 @@ static int send_flow(
 	return error;
 }
 
+static void add_flow(struct ph_shell *shell, const struct flow *what)
+{
+	struct flow *flow = ph_shell_alloc(sizeof *flow);
+	*flow = *what;
+	HASH_ADD(hh, shell->flows->all, id, sizeof flow->id, flow);
+	ph_shell_conns_unpark(shell, &flow->id);
+}
+
+/* The state of a worker that lost a conflict: CHILD-INSTANCE-EPOCH-ID. */
+static void keep_flow(struct ph_shell *shell, const struct ph_stream_order *order)
+{
+	struct ph_stream_report flat = {.id = order->id};
+	struct ph_shell_worker *worker = ph_shell_worker_by_wid(shell, order->wid);
+	char id[PH_ID_TEXT_SIZE], name[PH_REASON_SIZE];
+	(void)snprintf(name, sizeof name, "%s-%u-%llu-%.8s", order->key.child.s,
+		order->key.instance, (unsigned long long)order->epoch, ph_id_text(&order->id, id));
+	if (worker)
+		worker->stream_id = order->id;
+	int error = ph_keeps_open(shell->flows->keeps, &order->id, name, order->max_bytes);
+	if (error)
+		report(shell, PH_EV_STREAM_FAILED, &flat, -error, strerror(-error));
+	else
+		add_flow(shell, &(struct flow){.id = order->id, .wid = order->wid, .keep = true});
+}
+
 static void open_flow(struct ph_shell *shell, const struct ph_stream_order *order, bool incoming)
 {
 	struct ph_streams *streams = shell->flows->streams;
@@ -216,13 +273,10 @@ static void open_flow(struct ph_shell *shell, const struct ph_stream_order *orde
 	}
 	if (!incoming && !address[0])
 		report(shell, PH_EV_STREAM_NO_DIAL, &flat, 0, NULL);
-	struct flow *flow = ph_shell_alloc(sizeof *flow);
-	flow->id = order->id;
-	flow->peer = order->peer;
-	flow->wid = order->wid;
-	flow->incoming = incoming;
-	HASH_ADD(hh, shell->flows->all, id, sizeof flow->id, flow);
-	ph_shell_conns_unpark(shell, &order->id);
+	add_flow(shell, &(struct flow){.id = order->id,
+				.peer = order->peer,
+				.wid = order->wid,
+				.incoming = incoming});
 }
 
 static void dial_flow(struct ph_shell *shell, const struct ph_stream_order *order)
@@ -238,12 +292,14 @@ static void dial_flow(struct ph_shell *shell, const struct ph_stream_order *orde
 		report(shell, PH_EV_STREAM_NO_DIAL, &flat, -error, NULL);
 }
 
-static void close_flow(struct ph_shell *shell, const struct ph_id *id)
+static void close_flow(struct ph_shell *shell, const struct ph_id *id, bool stays)
 {
 	struct flow *flow = find(shell, id);
 	ph_stream_close(shell->flows->streams, id);
 	if (!flow)
 		return;
+	if (flow->keep)
+		ph_keeps_close(shell->flows->keeps, id, stays);
 	HASH_DEL(shell->flows->all, flow);
 	free(flow);
 }
@@ -260,8 +316,11 @@ void ph_shell_flow_act(struct ph_shell *shell, const struct ph_action *action)
 	case PH_ACT_STREAM_DIAL:
 		dial_flow(shell, action->stream);
 		break;
+	case PH_ACT_STREAM_KEEP:
+		keep_flow(shell, action->stream);
+		break;
 	default:
-		close_flow(shell, &action->stream->id);
+		close_flow(shell, &action->stream->id, action->on);
 	}
 }
 
@@ -281,6 +340,9 @@ int ph_shell_flow_take(struct ph_shell *shell, const struct ph_id *id, uint32_t 
 	bool incoming, int fd, const char *bytes, size_t n)
 {
 	struct ph_streams *streams = shell->flows->streams;
+	const struct flow *flow = find(shell, id);
+	if (flow && flow->keep)
+		return ph_keeps_feed(shell->flows->keeps, id, fd, bytes, n);
 	if (incoming)
 		return ph_stream_drain(streams, id, round, fd);
 	return ph_stream_feed(streams, id, round, fd, bytes, n);

@@ -128,6 +128,13 @@ static int do_committed(struct prochub *p, const struct ph_wish *w)
 	return 0;
 }
 
+static int do_conflict(struct prochub *p, const struct ph_wish *w)
+{
+	if (p->cb.conflict)
+		p->cb.conflict(p, p->arg, w->msg->target.s, w->msg->winner_epoch);
+	return 0;
+}
+
 static int do_activate(struct prochub *p, const struct ph_wish *w)
 {
 	(void)w;
@@ -201,6 +208,7 @@ int ph_wish_do(struct prochub *p, const struct ph_wish *w)
 		[PH_WISH_DROP] = do_drop,
 		[PH_WISH_RESUME] = do_resume,
 		[PH_WISH_COMMITTED] = do_committed,
+		[PH_WISH_CONFLICT] = do_conflict,
 		[PH_WISH_ACTIVATE] = do_activate,
 		[PH_WISH_STANDBY] = do_standby,
 		[PH_WISH_ABORT] = do_abort,

@@ -327,6 +327,7 @@ static enum ph_hand conflict(struct ph_session *s, const struct ph_session_input
 	bool frozen = s->frozen;
 	begin(s, in->msg);
 	s->frozen = frozen;
+	wish(s, PH_WISH_CONFLICT, in->msg);
 	freeze(s, in->msg);
 	accept(s, 0);
 	save_round(s, 0, true);

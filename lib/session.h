@@ -80,6 +80,7 @@ enum ph_wish_kind {
 	PH_WISH_DROP,	   /* close the data connection; for a reader loaded(ok 0) */
 	PH_WISH_RESUME,	   /* callback resume */
 	PH_WISH_COMMITTED, /* callback committed */
+	PH_WISH_CONFLICT,  /* callback conflict */
 	PH_WISH_ACTIVATE,  /* callback activate */
 	PH_WISH_STANDBY,   /* callback standby */
 	PH_WISH_ABORT,	   /* callback abort */

@@ -67,8 +67,10 @@
 	X(GRANTS, "grants") \
 	X(GRANT_CHECK, "grant_check") /* does the receiver still claim what it was granted? */ \
 	X(UNCLAIM, "unclaim")	      /* the sender does not claim these (any more) */ \
-	X(GRANTED, "granted") /* to an owner held for dead: these were granted to others */ \
-	X(RELAY, "relay")     /* the shell's: a message for `target`, sealed, to be passed on */
+	X(GRANTED, "granted")	/* to an owner held for dead: these were granted to others */ \
+	X(CONFLICT, "conflict") /* the loser of a heal: what became of its state */ \
+	X(CONFLICT_ACK, "conflict_ack") \
+	X(RELAY, "relay") /* the shell's: a message for `target`, sealed, to be passed on */
 
 enum ph_bkind {
 #define X(name, word) PH_B_##name,
@@ -214,7 +216,9 @@ struct ph_entry {
 	bool unfit;	      /* released because its node cannot start it */
 	enum ph_role role;
 	enum ph_lineage lineage;
-	uint32_t pid; /* 0: none */
+	uint64_t born_ms;   /* when its state began from nothing; 0: no process, so no state */
+	uint64_t copied_ms; /* from-copy: when the copy was taken; both as core/heal.h has them */
+	uint32_t pid;	    /* 0: none */
 	uint32_t restarts;
 	struct ph_exit exit; /* of its last process, or NONE */
 	uint64_t age_ms;     /* in this state, at the moment of sending */
@@ -252,7 +256,8 @@ struct ph_migration_info {
 	X(COLD, "cold")		/* unowned, or its owner is dead or gone: start from the spec */ \
 	X(COMMIT, "commit")	/* A for B, at the end of a handover */ \
 	X(TAKEOVER, "takeover") /* B holds a prepared copy, A is dead */ \
-	X(TAKEBACK, "takeback") /* A takes back what it may have given to B */
+	X(TAKEBACK, "takeback") /* A takes back what it may have given to B */ \
+	X(HEAL, "heal") /* two owners have met: the one with the better copy goes on above both */
 
 enum ph_claim_basis {
 #define X(name, word) PH_CLAIM_##name,
@@ -285,6 +290,8 @@ struct ph_claim_line {
 	struct ph_name node;	 /* CLAIM: who would own it; ANSWER OWNED: who owns it */
 	struct ph_id id;	 /* of the migration, or none */
 	struct ph_name rests_on; /* CLAIM: the node whose death it rests on; empty: on none */
+	enum ph_lineage lineage; /* HEAL: of the claimant's copy, and `seen` is its epoch so far */
+	uint64_t born_ms, copied_ms;
 	enum ph_verdict verdict;
 	uint64_t seen;	      /* ANSWER: highest epoch known */
 	bool stopped_by_wish; /* ANSWER: an operator's stop is known */
@@ -382,7 +389,8 @@ struct ph_bmsg {
 	bool overlap;		      /* PREPARE: no handover, both may serve */
 	char format[PH_VERSION_SIZE]; /* PREPARE: as O's hello says; ROUND: as O hands it over */
 	uint64_t format_version;
-	uint64_t age_ms; /* PREPARE: since A last decided where the child is to be */
+	uint64_t born_ms, copied_ms; /* PREPARE: of O's state, as in its entry */
+	uint64_t age_ms;	     /* PREPARE: since A last decided where the child is to be */
 	uint64_t bytes_estimate;
 	uint8_t ticket[PH_SECRET_SIZE];
 	uint32_t round;
@@ -390,9 +398,9 @@ struct ph_bmsg {
 	uint64_t digest;
 	bool final;
 	struct ph_id journal; /* PREPARED, COMMIT: id of B's journal */
-	uint64_t seen;	      /* PREPARED: highest epoch that B knows of the key */
-	bool ok;	      /* RELEASED, ORDER_ACK, READY (state can be taken) */
-	bool busy;	      /* REJECT, ORDER_ACK: try again later */
+	uint64_t seen; /* PREPARED: highest epoch that B knows of the key; CONFLICT: loser's */
+	bool ok;       /* RELEASED, ORDER_ACK, READY (state can be taken), CONFLICT (kept) */
+	bool busy;     /* REJECT, ORDER_ACK: try again later */
 	char reason[PH_REASON_SIZE];
 	const char *meta; /* ACTIVE: N's metadata, if known */
 

@@ -43,6 +43,7 @@ struct ph_record {
 	uint64_t revision;     /* SPEC, DECLARED, PREPARED */
 	uint64_t hash;	       /* DECLARED */
 	struct ph_name peer;   /* the other side of the migration */
+	uint64_t born_ms;      /* SEEN: the newest beginning of a state heard of; core/heal.h */
 	bool stopped_by_wish;  /* SEEN */
 	uint64_t granted;      /* SEEN: epoch last granted, 0: none ... */
 	struct ph_name to, by; /* ... to whom, and who asked for it ... */

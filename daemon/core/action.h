@@ -30,7 +30,9 @@
 	X(STREAM_SEND)	 /* `stream`: A dials B's stream address, relays O's data connections */ \
 	X(STREAM_EXPECT) /* `stream`: B accepts that id and relays to N's data connections */ \
 	X(STREAM_DIAL)	 /* `stream`: B dials A's stream address */ \
-	X(STREAM_CLOSE)	 /* `stream` id: drop all of it */ \
+	X(STREAM_KEEP)	 /* `stream`: write the worker's data connection to a file of its own \
+			    -> STREAM_READ with its name, when it is synced; or STREAM_FAILED */ \
+	X(STREAM_CLOSE)	 /* `stream` id: drop all of it; `on`: the file that was kept stays */ \
 	X(ANSWER)	 /* `answer`: to a command */ \
 	X(EMIT)		 /* `emit`: an event for people, hooks, logs */ \
 	X(CHANGED)	 /* `key`: what a lookup answers has changed */ \
@@ -60,6 +62,8 @@ struct ph_stream_order {
 	uint64_t wid;			/* the worker whose data connections belong to it */
 	uint8_t ticket[PH_SECRET_SIZE]; /* EXPECT: that of PREPARE. SEND: the shell's own */
 	uint64_t max_bytes;
+	struct ph_key key; /* KEEP: whose state, ... */
+	uint64_t epoch;	   /* ... and of which epoch */
 };
 
 /* One line of an answer to start, stop, restart, move, drain, wait. */
@@ -128,6 +132,8 @@ struct ph_emit {
 	enum ph_phase phase;
 	enum ph_result result;
 	uint64_t epoch;
+	uint64_t from_epoch; /* CONFLICT_RESOLVED: of the loser, `from`; `to` goes on at `epoch` */
+	const char *kept;    /* ... and the file in its state_dir with the loser's state, or NULL */
 	uint32_t pid;
 	struct ph_exit exit;
 	uint64_t delay_ms;

@@ -6,7 +6,8 @@
  * delays it by at most failure_timeout. Under `divergence` these answers are all there is; the
  * grants of the quorum strategies take the same two messages.
  */
-#include "core/state.h"
+#include "core/conflict.h"
+#include "core/heal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,7 @@ static struct ph_name rests_on(const struct ph_hub *hub, const struct ph_claim *
 			       ? slot->source->peer
 			       : nobody;
 	case PH_CLAIM_COMMIT:
+	case PH_CLAIM_HEAL:
 	case PH_CLAIM_BASIS_COUNT:
 		break;
 	}
@@ -88,6 +90,8 @@ static bool basis_holds(struct ph_hub *hub, const struct ph_claim *claim)
 		       ph_is_self(hub, &slot->entry.node) || !ph_member_up(hub, &slot->entry.node);
 	if (claim->basis == PH_CLAIM_TAKEOVER)
 		return slot->target && slot->target->a_dead;
+	if (claim->basis == PH_CLAIM_HEAL)
+		return ph_heal_live(hub, slot) && (!slot->source || ph_heal_takes_back(slot));
 	return true;
 }
 
@@ -131,6 +135,11 @@ static void decide(struct ph_hub *hub, struct ph_claim *claim, bool granted)
 		else
 			ph_plan_soon(hub, WAIT_MS);
 		return;
+	}
+	if (basis == PH_CLAIM_HEAL && !ph_heal_takes_back(slot)) {
+		if (granted)
+			ph_heal_granted(hub, slot, epoch);
+		return; /* refused: what is better goes on, or its word is heard again */
 	}
 	if (basis == PH_CLAIM_TAKEOVER) {
 		if (!slot->target)
@@ -190,6 +199,8 @@ static void put_line(const struct ph_claim *claim, struct ph_claim_line *line)
 		.id = claim->id,
 		.rests_on = claim->rests_on,
 		.seen = base_epoch(claim)};
+	if (claim->basis == PH_CLAIM_HEAL)
+		ph_heal_put(claim->slot, line);
 }
 
 /* Asks `to` all claims of this batch that still wait for it. */
@@ -308,12 +319,19 @@ static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
 			ask_again(hub, claim, 0);
 		} else if (line->verdict == PH_VERDICT_WAIT && claim->basis != PH_CLAIM_COLD) {
 			ask_again(hub, claim, WAIT_MS);
+		} else if (line->verdict == PH_VERDICT_OWNED && ph_heal_instead(hub, claim, line)) {
+			ask_again(hub, claim, 0);
 		} else if (line->verdict != PH_VERDICT_FREE) {
 			ph_slot_seen(hub, slot, line->seen);
 			/* O is stale: whom lookups are to name is in the answer. */
 			if (line->verdict == PH_VERDICT_OWNED && slot->source &&
+				claim->basis != PH_CLAIM_COMMIT && /* a TAKEBACK follows */
 				line->epoch > slot->entry.epoch)
 				ph_slot_give(hub, slot, &line->node, line->epoch);
+			/* It lives, and has not heard of who died as owner at a higher epoch. */
+			if (line->verdict == PH_VERDICT_OWNED && slot->entered &&
+				line->epoch < slot->entry.epoch)
+				ph_registry_tell(hub, slot, &line->node);
 			decide(hub, claim, false);
 		} else {
 			ph_claim_answered(hub, claim, &msg->from);
@@ -344,6 +362,8 @@ static bool owned_by_other(struct ph_hub *hub, const struct ph_slot *slot,
 	case PH_CLAIM_TAKEBACK:
 		/* One that has served is no loser, whoever gives it up. */
 		return e->epoch > line->seen || (e->epoch == line->seen && e->ready && line->seen);
+	case PH_CLAIM_HEAL: /* the one that loses has no say */
+		return ph_member_up(hub, &e->node) && ph_heal_objects(e, line);
 	case PH_CLAIM_BASIS_COUNT:
 		break;
 	}
@@ -358,7 +378,7 @@ static bool others_first(struct ph_hub *hub, struct ph_slot *slot, const struct 
 		return false;
 	if (slot->instance && !ph_slot_mine(hub, slot) && !slot->source && !slot->target)
 		return true; /* an adopted worker that has not said yet what it is */
-	if (slot->starting)
+	if (slot->starting || ph_conflict_holds(hub, &line->key))
 		return true; /* granted to this node, which is writing that down */
 	if (slot->target && slot->target->state >= PH_TARGET_PREPARING &&
 		slot->target->state <= PH_TARGET_ACTIVATING)

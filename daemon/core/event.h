@@ -31,7 +31,8 @@
 	X(WORKER_CLOSED)   /* `wid`: its control connection ended */ \
 	X(NOTIFIED)	   /* `wid`, `notify` */ \
 	X(STREAM_ROUND)	   /* `stream`: a round is complete (A: confirmed; B: written to N) */ \
-	X(STREAM_READ)	   /* A: `stream`: O's end of file, bytes of that round */ \
+	X(STREAM_READ)	   /* A: `stream`: O's end of file, bytes of that round; \
+			      KEEP: `text`: the file, which has them */ \
 	X(STREAM_PROGRESS) /* `stream`: bytes of all rounds so far */ \
 	X(STREAM_FAILED)   /* `stream`, `text` */ \
 	X(STREAM_NO_DIAL)  /* `stream`: the peer's stream address cannot be dialled */ \
@@ -55,8 +56,9 @@ struct ph_adopted {
 	uint32_t pid;
 	struct ph_key key;
 	uint64_t epoch, revision;
-	enum ph_role role; /* STANDBY: a new worker that was not activated */
-	bool retired;	   /* it had been told `committed` */
+	uint64_t born_ms, copied_ms; /* of its state; 0: not known, not from a copy */
+	enum ph_role role;	     /* STANDBY: a new worker that was not activated */
+	bool retired;		     /* it had been told `committed` */
 	bool ready;
 	struct ph_id migration; /* the one it took part in, or none */
 	uint32_t restarts;

@@ -251,9 +251,17 @@ void ph_registry_flush(struct ph_hub *hub)
 
 void ph_registry_tell(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to)
 {
+	struct ph_entry e;
+	put_entry(hub, &e, slot);
+	ph_registry_tell_of(hub, &e, to);
+}
+
+void ph_registry_tell_of(struct ph_hub *hub, const struct ph_entry *entry, const struct ph_name *to)
+{
 	struct ph_bmsg *msg = ph_send(hub, to, PH_B_REGISTRY);
 	struct ph_entry *list = ph_out_alloc(hub, sizeof *list);
-	put_entry(hub, list, slot);
+	*list = *entry;
+	list->meta = ph_out_text(hub, entry->meta);
 	msg->entries = list;
 	msg->n_entries = 1;
 	msg->since = msg->until = PH_EPOCH_LIMIT - 1; /* one entry, no part: never contiguous */

@@ -1,4 +1,6 @@
 /* hub.c - one step: the event is given to whom it concerns, due timers are run, actions go out. */
+#include "core/conflict.h"
+#include "core/heal.h"
 #include "core/instance.h"
 
 #include <stdlib.h>
@@ -79,6 +81,9 @@ static void free_work(struct ph_hub *hub)
 		free(c->wait);
 		free(c);
 	}
+	struct ph_conflict *k, *k_next;
+	DL_FOREACH_SAFE(hub->conflicts, k, k_next)
+	free(k);
 	DL_FOREACH_SAFE(hub->moves, v, v_next)
 	free(v);
 	DL_FOREACH_SAFE(hub->orders, o, o_next)
@@ -157,7 +162,12 @@ static void own_now(
 		return; /* the plan asks again when there is one */
 	if (!spec || overtaken || ph_slot_busy(slot) || slot->target || hub->shutting)
 		return;
-	ph_slot_own(hub, slot, epoch, lineage);
+	struct ph_instance *back = slot->instance ? NULL : ph_conflict_give_back(hub, slot, epoch);
+	ph_slot_own(hub, slot, epoch, back ? back->lineage : lineage);
+	if (back) {
+		ph_slot_publish(hub, slot);
+		return;
+	}
 	if (!slot->instance)
 		slot->instance = ph_instance_new(hub, slot, spec, PH_ROLE_ACTIVE, epoch);
 	slot->instance->epoch = epoch;
@@ -200,6 +210,9 @@ static void on_journalled(struct ph_hub *hub, const struct ph_event *event)
 		ph_grant_synced(hub, wait, !event->error);
 	} else if (wait->kind == PH_WAIT_BALLOT) {
 		ph_ballot_synced(hub, wait, !event->error);
+	} else if (wait->kind == PH_WAIT_HEAL) {
+		wait->slot->starting = false;
+		ph_heal_own(hub, wait->slot, wait->epoch);
 	} else if (wait->kind == PH_WAIT_SOURCE) {
 		struct ph_source *s;
 		HASH_FIND(hh, hub->sources, wait->id.b, sizeof wait->id.b, s);
@@ -236,6 +249,7 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 		/* It stands in the journal already. */
 		slot->seen = record->epoch > slot->seen ? record->epoch : slot->seen;
 		slot->restored = true;
+		slot->born_ms = record->born_ms;
 		slot->wish_stopped = record->stopped_by_wish;
 		ph_grant_restore(hub, record);
 		break;
@@ -364,15 +378,20 @@ static void (*const routes[PH_BKIND_COUNT])(struct ph_hub *, const struct ph_bms
 	[PH_B_GRANT_CHECK] = ph_grant_message,
 	[PH_B_UNCLAIM] = ph_grant_message,
 	[PH_B_GRANTED] = ph_grant_message,
+	[PH_B_CONFLICT] = ph_conflict_message,
+	[PH_B_CONFLICT_ACK] = ph_conflict_message,
 };
+
+static bool repeated(enum ph_bkind kind)
+{
+	return (kind >= PH_B_PREPARE && kind <= PH_B_FORGOTTEN) || kind == PH_B_CLAIM_ANSWER;
+}
 
 static void on_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
-	bool about_migration = msg->kind >= PH_B_PREPARE && msg->kind <= PH_B_FORGOTTEN;
-	if (hub->exiting || ph_member_stale(hub, msg) || !routes[msg->kind])
-		return;
-	if (hub->away && (about_migration || msg->kind == PH_B_CLAIM_ANSWER))
-		return; /* it is repeated when this node is in step again */
+	bool dropped = hub->exiting || ph_member_stale(hub, msg) || !routes[msg->kind];
+	if (dropped || (hub->away && repeated(msg->kind)))
+		return; /* when this node is in step again */
 	if ((msg->kind == PH_B_COMMIT || msg->kind == PH_B_PREPARE) && !ph_lease_valid(hub))
 		return; /* repeated, too: this node may take nothing */
 	if (ph_limit_pass(hub, msg))
@@ -390,6 +409,8 @@ static void on_stream(struct ph_hub *hub, const struct ph_event *event)
 		ph_source_stream(hub, s, event);
 	else if (t)
 		ph_target_stream(hub, t, event);
+	else
+		ph_conflict_stream(hub, event);
 }
 
 /* ---- orderly stop ---- */
@@ -599,6 +620,9 @@ static void run_timer(struct ph_hub *hub, struct ph_timer *timer)
 		break;
 	case PH_TIMER_ORDER:
 		ph_order_deadline(hub, timer->owner);
+		break;
+	case PH_TIMER_CONFLICT:
+		ph_conflict_step(hub, timer->owner, PH_CONFLICT_IN_DEADLINE);
 		break;
 	case PH_TIMER_COUNT:
 		break;

@@ -124,7 +124,7 @@ struct ph_worker_view {
 	uint64_t wid;
 	uint32_t pid;
 	struct ph_key key;
-	uint64_t epoch, revision;
+	uint64_t epoch, revision, born_ms, copied_ms;
 	enum ph_role role;
 	bool retired, ready, active;
 	struct ph_id migration;
@@ -141,7 +141,7 @@ void ph_hub_records(const struct ph_hub *hub,
 
 /* Counts for a simulator's and a test's invariants. */
 struct ph_hub_counts {
-	size_t members, entries, workers, sources, targets, claims, moves, orders;
+	size_t members, entries, workers, sources, targets, claims, moves, orders, conflicts;
 };
 void ph_hub_count(const struct ph_hub *hub, struct ph_hub_counts *ret);
 

@@ -8,6 +8,7 @@
  * grace, or the deadline of the migration it belongs to; RUNNING may last for ever.
  */
 #include "core/instance.h"
+#include "core/heal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -121,6 +122,7 @@ static enum ph_instance_state spawn(struct ph_hub *hub, struct ph_instance *inst
 	instance->after = PH_AFTER_POLICY;
 	instance->started_ms = hub->now_ms;
 	instance->ready_ms = 0;
+	ph_heal_begin(hub, instance);
 	order->key = instance->slot->k.key;
 	order->spec = instance->spec;
 	order->epoch = instance->epoch;
@@ -145,6 +147,8 @@ static enum ph_instance_state became_ready(struct ph_hub *hub, struct ph_instanc
 		return PH_INSTANCE_STANDING;
 	instance->ready_ms = instance->watchdog_ms = hub->now_ms;
 	instance->activated = false;
+	if (instance->lineage == PH_LINEAGE_COLD) /* it serves: from here on there is a state */
+		instance->lineage = PH_LINEAGE_CONTINUED;
 	struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_READY, &instance->slot->k.key);
 	emit->pid = instance->pid;
 	emit->epoch = instance->epoch;

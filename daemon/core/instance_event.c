@@ -1,5 +1,7 @@
 /* instance_event.c - the birth and death of an instance, and what is reported of its process. */
 #include "core/instance.h"
+#include "core/conflict.h"
+#include "core/heal.h"
 #include "core/unfit.h"
 
 #include <stdlib.h>
@@ -36,6 +38,8 @@ void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance)
 		instance->source->old = NULL;
 	if (instance->target && instance->target->fresh == instance)
 		instance->target->fresh = NULL;
+	if (instance->conflict)
+		ph_conflict_gone(hub, instance);
 	ph_out_bury_spec(hub, instance->spec);
 	free(instance->window_ms);
 	instance->spec = NULL;
@@ -64,6 +68,7 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 	instance->adopted = true;
 	instance->past = adopted->migration;
 	instance->said_ready = adopted->ready;
+	ph_heal_adopt(hub, instance, adopted);
 	instance->meta = adopted->meta ? ph_must(strdup(adopted->meta)) : NULL;
 	instance->started_ms = instance->watchdog_ms = instance->closed_ms = hub->now_ms;
 	HASH_ADD(hh, hub->by_wid, wid, sizeof instance->wid, instance);
@@ -269,7 +274,9 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 		ph_instance_step(
 			hub, instance, PH_INSTANCE_IN_RETIRE); /* an earlier daemon told it */
 	say_welcome(hub, instance);
-	if (instance->source && instance->source->old == instance)
+	if (instance->conflict)
+		ph_conflict_step(hub, instance->conflict, PH_CONFLICT_IN_HELLO);
+	else if (instance->source && instance->source->old == instance)
 		ph_source_hello(hub, instance->source);
 	else if (target && target->state < PH_TARGET_NEVER && target->fresh == instance)
 		ph_target_hello(hub, instance->target, msg);
@@ -324,6 +331,8 @@ static void on_worker(struct ph_hub *hub, struct ph_instance *instance, const st
 			instance->resumed_by_ms = 0;
 		if (instance->source && instance->source->old == instance)
 			ph_source_worker(hub, instance->source, msg);
+		else if (instance->conflict)
+			ph_conflict_worker(hub, instance->conflict, msg);
 		else if (!instance->adopted && !ph_id_equal(&msg->id, &instance->past))
 			ph_complain(hub, instance, "no_handover",
 				"this worker is not the old one of a handover");

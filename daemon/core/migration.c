@@ -1,4 +1,6 @@
 /* migration.c - what concerns migrations of both roles: slots, the death or return of a partner. */
+#include "core/conflict.h"
+#include "core/heal.h"
 #include "core/source.h"
 #include "core/target.h"
 
@@ -76,8 +78,12 @@ void ph_migration_peer_back(struct ph_hub *hub, const struct ph_name *name)
 void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot)
 {
 	struct ph_target *t = slot->target;
-	struct ph_source *s = slot->source;
 	uint64_t epoch = slot->entry.epoch;
+	/* A third one: the handover ends first, so that what its old one has is not lost. */
+	if (slot->source && epoch > slot->source->epoch && ph_heal_early(slot->source) &&
+		!ph_name_equal(&slot->entry.node, &slot->source->peer))
+		ph_source_step(hub, slot->source, PH_SOURCE_IN_CANCEL);
+	struct ph_source *s = slot->source;
 	/* It may have come back while the old one of its way out is still being stopped. */
 	struct ph_instance *stale = s && s->old == slot->instance ? NULL : slot->instance;
 	if (t && epoch > t->epoch && epoch >= t->new_epoch)
@@ -90,12 +96,6 @@ void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot)
 			s->new_epoch = epoch;
 		ph_source_step(hub, s, PH_SOURCE_IN_ACTIVE);
 	}
-	if (stale && stale == slot->instance && epoch > stale->epoch) {
-		ph_log(hub, PH_LOG_WARNING,
-			"%s/%u is owned by node %s at a higher epoch: stopped here",
-			slot->k.key.child.s, slot->k.key.instance, slot->entry.node.s);
-		slot->instance = NULL;
-		stale->after = PH_AFTER_DISCARD;
-		ph_instance_step(hub, stale, PH_INSTANCE_IN_STOP);
-	}
+	if (stale && stale == slot->instance && epoch > stale->epoch)
+		ph_conflict_begin(hub, stale, &slot->entry);
 }

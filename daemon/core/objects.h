@@ -28,7 +28,8 @@
 	X(CLAIM) \
 	X(MOVES) \
 	X(EXCHANGE) \
-	X(ORDER)
+	X(ORDER) \
+	X(CONFLICT)
 
 enum ph_timer_kind {
 #define X(name) PH_TIMER_##name,
@@ -165,6 +166,7 @@ struct ph_slot {
 	struct ph_move *move;	      /* it is to go, and does not yet */
 	struct ph_slot *dirty_next;   /* while `dirty`; the list ends with NULL */
 	struct ph_slot *seen_next;    /* while `seen_dirty` */
+	uint64_t born_ms;	      /* the newest beginning from nothing that was heard of */
 	struct ph_name place;	      /* where placement wants it; empty: nowhere */
 	uint64_t planned_ms;	      /* its owner, here, last asked whether it is to follow */
 	uint64_t unowned_ms;	      /* since when nobody owns it, as far as is known; 0: owned */
@@ -182,6 +184,7 @@ struct ph_slot {
 	bool granted_synced;
 	bool granted_open;	    /* in the list of ... */
 	struct ph_slot *grant_next; /* ... grants that no owner is known to have taken up */
+	uint64_t conflict_told;	    /* epoch of the loser that was last told of to people, here */
 	UT_hash_handle hh;
 };
 
@@ -250,6 +253,8 @@ struct ph_instance {
 	struct ph_timer timer;
 	uint64_t epoch;
 	enum ph_role role;
+	enum ph_lineage lineage; /* of what its process has, as in the entry; heal.h */
+	uint64_t born_ms, copied_ms;
 
 	/* the process; wid 0: none */
 	uint64_t wid;
@@ -285,6 +290,7 @@ struct ph_instance {
 	struct ph_id past; /* a migration that it may still speak of, though it is over here */
 	struct ph_source *source;	 /* it is the old worker of */
 	struct ph_target *target;	 /* it is the new worker of */
+	struct ph_conflict *conflict;	 /* it has lost one */
 	UT_hash_handle hh;		 /* by wid, while it has one */
 	struct ph_instance *prev, *next; /* all */
 };
@@ -485,6 +491,7 @@ struct ph_target {
 	uint64_t told_end_ms; /* `state_end` told, `handover_loaded` not heard; 0: not so */
 	uint64_t planned_ms;  /* when A decided that the child is to come here */
 	uint64_t alive_ms;    /* last sign of A in this migration */
+	uint64_t taken_ms;    /* when N had all of the state; 0: before a restart */
 	enum ph_wop told;
 	enum ph_bkind answer; /* what `never` is reported as */
 	char reason[PH_REASON_SIZE];
@@ -509,6 +516,56 @@ struct ph_claim {
 	size_t n_wait;		 /* members whose answer is missing */
 	struct ph_name *wait;	 /* owned */
 	struct ph_claim *prev, *next;
+};
+
+/* ---- workers whose copy does not go on after a heal ---- */
+
+#define PH_CONFLICT_STATES(X) \
+	X(WAITING) /* for its turn: those before it have deadlines */ \
+	X(ASKED)   /* told `conflict`: frozen from then on */ \
+	X(TAKING)  /* its state is being written to a file */ \
+	X(TELLING) /* decided, the worker is being stopped: the winner's node is told */
+
+enum ph_conflict_state {
+#define X(name) PH_CONFLICT_##name,
+	PH_CONFLICT_STATES(X)
+#undef X
+	PH_CONFLICT_STATE_COUNT
+};
+
+#define PH_CONFLICT_INPUTS(X) \
+	X(TURN) \
+	X(HELLO)    /* the worker has (again) a connection */ \
+	X(ACCEPTED) /* worker: handover_accept, or progress */ \
+	X(REFUSED)  /* worker: handover_refuse */ \
+	X(STATE_END) \
+	X(READ)	  /* all that came stands in the file */ \
+	X(FAILED) /* the file cannot be written, or the connection broke */ \
+	X(GONE)	  /* the worker has ended */ \
+	X(ACKED)  /* the winner's node knows */ \
+	X(DEADLINE)
+
+enum ph_conflict_input {
+#define X(name) PH_CONFLICT_IN_##name,
+	PH_CONFLICT_INPUTS(X)
+#undef X
+	PH_CONFLICT_INPUT_COUNT
+};
+
+struct ph_conflict {
+	struct ph_id id;
+	struct ph_key key;
+	struct ph_instance *loser; /* NULL: it has ended */
+	struct ph_name winner;
+	uint64_t winner_epoch, epoch; /* epoch: the loser's */
+	enum ph_conflict_state state;
+	struct ph_timer timer;
+	uint64_t until_ms; /* TAKING, TELLING: not longer than that in all */
+	uint64_t resend_wait_ms;
+	bool have_end, have_read, kept;
+	uint64_t end_bytes, read_bytes;
+	char text[PH_REASON_SIZE]; /* the file; not kept: why */
+	struct ph_conflict *prev, *next;
 };
 
 /* ---- moves that are wanted and not started ---- */
@@ -564,15 +621,16 @@ enum ph_wait_kind {
 	PH_WAIT_START,
 	PH_WAIT_CLAIM, /* this node's own grant to its claim */
 	PH_WAIT_GRANT, /* the grants of an answer */
-	PH_WAIT_BALLOT
+	PH_WAIT_BALLOT,
+	PH_WAIT_HEAL
 };
 struct ph_wait {
 	uint64_t ticket;
-	uint64_t epoch; /* START */
+	uint64_t epoch; /* START, HEAL */
 	enum ph_lineage lineage;
 	enum ph_wait_kind kind;
 	struct ph_id id;      /* SOURCE, TARGET */
-	struct ph_slot *slot; /* START, CLAIM */
+	struct ph_slot *slot; /* START, CLAIM, HEAL */
 	uint64_t number;      /* CLAIM, GRANT: of the batch */
 	struct ph_name to;    /* GRANT, BALLOT: who is answered */
 	size_t n_lines;	      /* GRANT */

@@ -5,7 +5,7 @@
  * and nobody else: to a node that has just joined, where placement now wants it; away from itself
  * when it is drained; where an operator says. Other changes of the placement move nothing.
  */
-#include "core/state.h"
+#include "core/conflict.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -358,7 +358,9 @@ static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of
 		slot->unowned_ms = hub->now_ms;
 	if (!slot->place.s[0] || !slot->placed_ms)
 		slot->placed_ms = hub->now_ms;
-	bool mine = ph_is_self(hub, &slot->place) || slot->instance; /* ... or waits for this */
+	/* ... or waits for this, or what lost to an owner who is gone since lives here */
+	bool mine = ph_is_self(hub, &slot->place) || slot->instance ||
+		    ph_conflict_holds(hub, &slot->k.key);
 	/* Whoever placement names has had time: another one that may have it takes it. */
 	bool stray = child->own && slot->place.s[0] &&
 		     hub->now_ms >= slot->placed_ms + ADOPT_STRAY_MS &&

@@ -2,17 +2,19 @@
  * registry.c - who owns what, as far as this node knows.
  *
  * One slot a key. An entry with a higher epoch replaces a lower one; with the same epoch only its
- * owner's word counts, the newer version first. Each node numbers the changes of its own part; how
- * they get to the others is exchange.c's business.
+ * owner's word counts, the newer version first. Where two owners have met, the better copy's stays
+ * until its owner has an epoch above both (heal.c). Each node numbers the changes of its own part;
+ * how they get to the others is exchange.c's business.
  */
-#include "core/state.h"
+#include "core/heal.h"
 #include "core/unfit.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define WAITED_MAX 64  /* attempts that found no slot free, kept for a while */
-#define SEEN_BATCH 256 /* records of one batch */
+#define WAITED_MAX 64			 /* attempts that found no slot free, kept for a while */
+#define BORN_MAX_MS (PH_EPOCH_LIMIT / 2) /* no clock says so; what comes after it needs room */
+#define SEEN_BATCH 256			 /* records of one batch */
 
 static struct ph_slot_key slot_key(const struct ph_key *key, const struct ph_name *local)
 {
@@ -64,6 +66,14 @@ void ph_slot_seen(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch)
 		return;
 	slot->seen = epoch;
 	slot->restored = !hub->started;
+	seen_changed(hub, slot);
+}
+
+void ph_slot_born(struct ph_hub *hub, struct ph_slot *slot, uint64_t born_ms)
+{
+	if (born_ms <= slot->born_ms || born_ms >= BORN_MAX_MS)
+		return;
+	slot->born_ms = born_ms;
 	seen_changed(hub, slot);
 }
 
@@ -164,6 +174,7 @@ static void forget_worker(struct ph_slot *slot, enum ph_child_state state)
 	slot->entry.state = state;
 	slot->entry.ready = slot->entry.unfit = false;
 	slot->entry.pid = slot->entry.restarts = 0;
+	slot->entry.born_ms = slot->entry.copied_ms = 0;
 	slot->entry.exit = (struct ph_exit){.kind = PH_EXIT_NONE};
 	set_meta(slot, NULL);
 }
@@ -190,6 +201,7 @@ void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum 
 void ph_slot_give(
 	struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *node, uint64_t epoch)
 {
+	uint64_t born_ms = slot->entry.born_ms; /* it has the state of the one before */
 	digest_toggle(hub, slot);
 	slot->entered = true;
 	slot->entry.key = slot->k.key;
@@ -198,6 +210,7 @@ void ph_slot_give(
 	slot->entry.version = 0; /* whatever its owner says of it is newer */
 	slot->entry.lineage = PH_LINEAGE_CONTINUED;
 	forget_worker(slot, PH_CHILD_STARTING);
+	slot->entry.born_ms = born_ms;
 	slot->since_ms = hub->now_ms;
 	digest_toggle(hub, slot);
 	ph_slot_seen(hub, slot, epoch);
@@ -217,6 +230,7 @@ void ph_slot_release(struct ph_hub *hub, struct ph_slot *slot)
 	slot->entry.state = PH_CHILD_RELEASED;
 	slot->entry.ready = false;
 	slot->entry.pid = 0;
+	slot->entry.born_ms = slot->entry.copied_ms = 0;
 	slot->entry.version = ++hub->version;
 	digest_toggle(hub, slot);
 	touch(hub, slot, true);
@@ -258,6 +272,7 @@ void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot)
 		next.pid = 0;
 		next.ready = false;
 	}
+	ph_heal_publish(instance, &next);
 	next.stopped_by_wish = slot->wish_stopped;
 	const char *meta = instance ? instance->meta : NULL;
 	bool same_meta = meta && next.meta ? strcmp(meta, next.meta) == 0 : meta == next.meta;
@@ -320,6 +335,7 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 {
 	struct ph_slot *slot = ph_slot_get(hub, &e->key, e->local ? &e->node : NULL);
 	ph_slot_seen(hub, slot, e->epoch);
+	ph_slot_born(hub, slot, e->born_ms);
 	struct ph_member *speaker = ph_member_find(hub, author);
 	if (speaker && speaker->sweeping)
 		slot->swept = speaker->sweep;
@@ -327,6 +343,8 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 	bool ours = slot->entered && ph_is_self(hub, &slot->entry.node);
 	if (!is_news(slot, e, author) || (ours && ph_is_self(hub, &e->node)))
 		return false;
+	if (ph_heal_keeps(hub, slot, author, e))
+		return false; /* two owners have met, and the one in place goes on */
 	bool was_mine = ph_slot_mine(hub, slot);
 	if (was_mine)
 		hub->mine_version = UINT64_MAX; /* to be counted anew */
@@ -464,6 +482,7 @@ struct ph_record ph_slot_record(const struct ph_slot *slot)
 		.key = slot->k.key,
 		.peer = slot->k.local,
 		.epoch = slot->seen,
+		.born_ms = slot->born_ms,
 		.stopped_by_wish = slot->wish_stopped,
 		.granted = slot->granted,
 		.to = slot->granted_to,

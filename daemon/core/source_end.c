@@ -5,6 +5,7 @@
  * under `void`; and once a claim for B was asked, only by a claim of its own.
  */
 #include "core/source.h"
+#include "core/heal.h"
 
 /* ---- the end ---- */
 
@@ -283,6 +284,8 @@ enum ph_source_state ph_source_taken_back(struct ph_hub *hub, struct ph_source *
 	if (old) {
 		slot->instance = old;
 		old->epoch = s->new_epoch;
+		if (result == PH_RESULT_TARGET_DEAD) /* what N was told since is lost */
+			ph_heal_from_copy(hub, old, s->frozen_at_ms);
 		let_old_go_on(hub, s);
 		tell_epoch(hub, old);
 	}

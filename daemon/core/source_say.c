@@ -38,6 +38,8 @@ static void put_prepare(struct ph_hub *hub, struct ph_source *s, struct ph_bmsg 
 	msg->epoch = s->epoch;
 	msg->seen = s->new_epoch;
 	msg->overlap = s->overlap;
+	msg->born_ms = old->born_ms;
+	msg->copied_ms = old->copied_ms;
 	msg->age_ms = s->order ? 0 : hub->now_ms - s->slot->planned_ms + hub->set.heartbeat_ms;
 	msg->bytes_estimate = s->info.has_total ? s->info.total : 0;
 	msg->format_version = old->format_version;

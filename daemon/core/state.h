@@ -89,6 +89,7 @@ struct ph_hub {
 	struct ph_source *sources;
 	struct ph_target *targets;
 	struct ph_claim *claims;
+	struct ph_conflict *conflicts;	      /* in the order of their turns */
 	uint64_t asked_again, asked_again_ms; /* batch of claims, and when */
 	struct ph_move *moves;
 	struct ph_order *orders;
@@ -163,6 +164,8 @@ struct ph_slot *ph_slot_find(
 struct ph_slot *ph_slot_get(
 	struct ph_hub *hub, const struct ph_key *key, const struct ph_name *local);
 void ph_slot_seen(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch);
+/* ... and when the newest state of it that was heard of began; heal.h. */
+void ph_slot_born(struct ph_hub *hub, struct ph_slot *slot, uint64_t born_ms);
 /* It has a worker here, or one about to be; not one that waits for a claim. */
 bool ph_slot_busy(const struct ph_slot *slot);
 bool ph_slot_mine(const struct ph_hub *hub, const struct ph_slot *slot);
@@ -201,6 +204,8 @@ void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info);
 void ph_registry_flush(struct ph_hub *hub); /* tell what has changed here */
 /* One entry, to whom it matters now. */
 void ph_registry_tell(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to);
+void ph_registry_tell_of(
+	struct ph_hub *hub, const struct ph_entry *entry, const struct ph_name *to);
 /* Fetch what is missing of its part, from itself or from who has it. */
 void ph_registry_step(struct ph_hub *hub, struct ph_member *member);
 /* Is all here that it, or who hears it, is known to have of its part? */

@@ -5,6 +5,7 @@
  * then says so. From the moment `active` is being written B owns the child, whatever N does.
  */
 #include "core/target.h"
+#include "core/heal.h"
 
 #include <string.h>
 
@@ -196,6 +197,7 @@ static bool format_fits(const struct ph_target *t, char text[PH_REASON_SIZE])
 static void write_prepared(struct ph_hub *hub, struct ph_target *t)
 {
 	cut_stream(hub, t);
+	t->taken_ms = hub->now_ms;
 	ph_target_write(hub, t, PH_RECORD_PREPARED);
 }
 
@@ -380,6 +382,8 @@ static enum ph_target_state active_synced(struct ph_hub *hub, struct ph_target *
 {
 	struct ph_instance *fresh = t->fresh;
 	struct ph_slot *slot = t->slot;
+	if (fresh && t->a_dead)
+		ph_heal_from_copy(hub, fresh, t->taken_ms);
 	ph_slot_own(
 		hub, slot, t->new_epoch, t->a_dead ? PH_LINEAGE_FROM_COPY : PH_LINEAGE_CONTINUED);
 	tell_one_more(hub, t);

@@ -282,6 +282,8 @@ static void on_prepare(struct ph_hub *hub, const struct ph_bmsg *msg)
 	t->fresh = ph_instance_new(hub, slot, msg->specs[0].spec,
 		t->overlap ? PH_ROLE_ACTIVE : PH_ROLE_STANDBY, t->new_epoch);
 	t->fresh->spec->revision = msg->specs[0].revision;
+	t->fresh->born_ms = msg->born_ms;
+	t->fresh->copied_ms = msg->copied_ms;
 	t->fresh->target = t;
 	t->state = PH_TARGET_STARTING;
 	ph_target_entered(hub, t, PH_TARGET_NEVER);

@@ -195,6 +195,8 @@ static void view_worker(const struct ph_instance *i, struct ph_worker_view *view
 	view->pid = i->pid;
 	view->key = i->slot->k.key;
 	view->epoch = i->epoch;
+	view->born_ms = i->born_ms;
+	view->copied_ms = i->copied_ms;
 	view->revision = i->spec->revision;
 	/* The new one of an overlap serves, but nobody's owner is it yet. */
 	view->role = i->target && i->target->fresh == i && i->target->state < PH_TARGET_ACTIVATING
@@ -202,7 +204,11 @@ static void view_worker(const struct ph_instance *i, struct ph_worker_view *view
 			     : i->role;
 	view->retired = i->state == PH_INSTANCE_RETIRED ||
 			(i->source && i->source->told == PH_W_COMMITTED &&
-				i->source->state <= PH_SOURCE_STOPPING);
+				i->source->state <= PH_SOURCE_STOPPING) ||
+			/* another one owns it: what is left of its stop is to be done */
+			(i->slot->instance != i && i->after == PH_AFTER_DISCARD &&
+				i->role == PH_ROLE_ACTIVE && !i->target &&
+				i->state >= PH_INSTANCE_STOPPING);
 	view->ready = i->said_ready || i->state == PH_INSTANCE_RUNNING;
 	view->active = i->slot->instance == i;
 	view->restarts = i->restarts;
@@ -353,6 +359,9 @@ void ph_hub_count(const struct ph_hub *hub, struct ph_hub_counts *ret)
 		ret->entries += slot->entered;
 	DL_FOREACH (hub->instances, i)
 		ret->workers += i->wid != 0;
+	const struct ph_conflict *c;
+	DL_FOREACH (hub->conflicts, c)
+		ret->conflicts++;
 	ret->sources = HASH_COUNT(hub->sources);
 	ret->targets = HASH_COUNT(hub->targets);
 	ret->moves = list_length(hub, &ret->claims, &ret->orders);

@@ -15,6 +15,8 @@
  *   resume          it was called off: go on as if nothing had happened.
  *   committed       another one owns it now: send your clients there. prochub_retention_handled()
  *                   says that you are done with that.
+ *   conflict        the same, where two owners have met and the other one goes on: freeze and
+ *                   save follow, then stop (optional).
  *   load, loaded    the new worker: pieces come, then `loaded` says whether they are the whole
  *                   state (ok 1: apply it) or not (ok 0: forget them). Nothing is to be applied
  *                   before. Then `activate`, or `abort`: exit without a trace.
@@ -110,6 +112,12 @@ struct prochub_callbacks {
 	 * where that is not known. For people only, who see how far it is. May be asked again.
 	 */
 	uint64_t (*estimate)(struct prochub *p, void *arg);
+	/*
+	 * After a partition has healed another copy of the child goes on, that of `node`, under
+	 * `epoch`. What follows is as in a handover: freeze, save, and then stop; the state is kept
+	 * in a file of this node.
+	 */
+	void (*conflict)(struct prochub *p, void *arg, const char *node, uint64_t epoch);
 	/* New ones are added here, behind the last: options.size tells which of them you know. */
 };
 

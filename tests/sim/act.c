@@ -198,6 +198,7 @@ static act_fn *const acts[PH_ACTION_COUNT] = {
 	[PH_ACT_STREAM_SEND] = sim_stream_act,
 	[PH_ACT_STREAM_EXPECT] = sim_stream_act,
 	[PH_ACT_STREAM_DIAL] = sim_stream_act,
+	[PH_ACT_STREAM_KEEP] = sim_stream_act,
 	[PH_ACT_STREAM_CLOSE] = sim_stream_act,
 	[PH_ACT_ANSWER] = act_answer,
 	[PH_ACT_EMIT] = act_emit,

@@ -332,3 +332,35 @@ void sim_check_stopped(struct sim_proc *proc)
 	sim_after(proc->sim, 0, look, proc, NULL);
 	sim_after(proc->sim, 2 * SEC, look, proc, NULL);
 }
+
+/*
+ * After a heal: never is one that serves, or is frozen, told to go while all that serve beside it
+ * began from nothing later than it did, and no other copy lives that is as old. The clocks of the
+ * nodes tell what is later, where they agree.
+ */
+void sim_check_replaced(struct sim_proc *proc)
+{
+	struct sim *sim = proc->sim;
+	struct sim_proc *colder = NULL;
+	bool had = proc->role == PH_ROLE_ACTIVE && proc->hand != HAND_COMMITTED &&
+		   (proc->serving || proc->frozen);
+	struct sim_mig *mig = sim_mig_of(sim, &proc->id);
+	if (mig && mig->active_synced) /* the new one was, and had all of it, whatever came then */
+		return;
+	if (mig && sim->lax) /* who was to have it may stand in a journal that is lost */
+		return;
+	if (!had || !proc->n_items || !stateful(proc->key) || sim->skewed || proc->node->shutting ||
+		proc->misbehaves)
+		return;
+	for (struct sim_proc *p = sim->procs; p; p = p->next) {
+		if (p == proc || p->key != proc->key || !p->alive)
+			continue;
+		if (p->root <= proc->root)
+			return;
+		if (p->serving)
+			colder = p;
+	}
+	if (colder)
+		sim_fail(sim, "pid %u of " KEY_FORMAT " goes, and pid %u, begun later, stays",
+			proc->pid, KEY_ARGS(proc->key), colder->pid);
+}

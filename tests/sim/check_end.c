@@ -162,9 +162,9 @@ static bool node_rests(struct sim *sim, struct sim_node *node)
 	if (look.done > sim->migrations_done)
 		sim->migrations_done = look.done;
 	ph_hub_count(node->hub, &counts);
-	if (sim_check_quorate(sim) && (counts.claims || counts.orders))
-		return no("%s has %zu claims and %zu orders", node->name.s, counts.claims,
-			counts.orders);
+	if (sim_check_quorate(sim) && (counts.claims || counts.orders || counts.conflicts))
+		return no("%s has %zu claims, %zu orders and %zu conflicts", node->name.s,
+			counts.claims, counts.orders, counts.conflicts);
 	if (!sim->never_back && sim_check_quorate(sim) && (counts.sources || counts.targets))
 		return no("%s keeps %zu sources and %zu targets", node->name.s, counts.sources,
 			counts.targets);

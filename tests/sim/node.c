@@ -112,6 +112,8 @@ static bool see(void *arg, const struct ph_worker_view *view)
 	seen->adopted = (struct ph_adopted){.pid = view->pid ? view->pid : proc->pid,
 		.key = view->key,
 		.epoch = view->epoch,
+		.born_ms = view->born_ms,
+		.copied_ms = view->copied_ms,
 		.revision = view->spec ? view->spec->revision : view->revision,
 		.role = view->role,
 		.retired = view->retired,
@@ -373,7 +375,8 @@ void sim_node_bus(struct sim_node *node, uint64_t delay_us)
 static void make_hub(struct sim_node *node)
 {
 	struct sim *sim = node->sim;
-	uint64_t wall_ms = UINT64_C(1700000000000) + sim->now_us / MS + node->no * 5000;
+	uint64_t skew_ms = sim->skewed ? node->no * UINT64_C(5000) : 0;
+	uint64_t wall_ms = UINT64_C(1700000000000) + sim->now_us / MS + skew_ms;
 	struct ph_settings set = {.node = node->name,
 		.slot = 100 + node->no,
 		.weight = 1.0,

@@ -223,6 +223,7 @@ struct sim_proc *sim_proc_new(struct sim_node *node, uint64_t wid, const struct 
 	proc->wid = wid;
 	proc->gen = node->gen;
 	proc->alive = true;
+	proc->root = proc->pid;
 	proc->role = proc->env_role = spawn->role;
 	proc->epoch = proc->env_epoch = spawn->epoch;
 	proc->next = sim->procs;
@@ -289,6 +290,7 @@ void sim_proc_leave(struct sim_proc *proc, uint64_t delay_us)
 {
 	if (proc->exiting)
 		return;
+	sim_check_replaced(proc);
 	proc->exiting = true;
 	sim_proc_serve(proc);
 	sim_after(proc->sim, delay_us, left, proc, NULL);

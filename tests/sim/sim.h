@@ -28,7 +28,12 @@ typedef void sim_fn(struct sim *sim, void *arg);
 
 #define SIM_STORIES(X) \
 	X(JOIN, "join") \
-	X(COLD, "cold") X(DRAIN, "drain") X(MOVE, "move") X(CRASH, "crash") X(MIXED, "mixed")
+	X(COLD, "cold") \
+	X(DRAIN, "drain") \
+	X(MOVE, "move") \
+	X(CRASH, "crash") \
+	X(MIXED, "mixed") \
+	X(HEAL, "heal") /* last: only asked for by name, so that the seeds of the others stay */
 enum sim_story {
 #define X(name, word) STORY_##name,
 	SIM_STORIES(X)
@@ -163,6 +168,8 @@ struct sim_proc {
 	uint64_t bytes;
 	struct ph_wmsg last;
 
+	uint32_t root; /* pid of the process that began its state from nothing */
+
 	uint32_t *items; /* updates in the order in which they were applied */
 	size_t n_items, room;
 	size_t n_sent;
@@ -246,6 +253,7 @@ struct sim_stream {
 	struct ph_id id;
 	struct sim_end a, b;
 	bool connected, busy;
+	bool kept;	 /* of a conflict: what the worker feeds goes to a file */
 	uint64_t cut_us; /* since when no byte moves; 0: moving */
 	struct sim_round rounds[SIM_ROUNDS];
 	struct sim_stream *next;
@@ -286,6 +294,7 @@ struct sim {
 	uint32_t last_pid;
 	uint64_t last_ticket;
 	unsigned open_answers, bad_answers;
+	bool skewed; /* the nodes' clocks are seconds apart */
 	bool false_verdict, healing, never_back;
 	bool fenced;		/* workers were ended because a lease was lost */
 	bool lax;		/* a journal was lost or failed: only what serves is sure */
@@ -399,7 +408,8 @@ void sim_check_serving(struct sim_proc *proc); /* it has begun to serve */
 void sim_check_epoch(struct sim_proc *proc);
 void sim_check_death(struct sim_proc *proc, enum sim_death why);
 void sim_check_aborted(struct sim_node *node, const struct ph_emit *emit);
-void sim_check_stopped(struct sim_proc *proc); /* a retired process has ended */
+void sim_check_stopped(struct sim_proc *proc);	/* a retired process has ended */
+void sim_check_replaced(struct sim_proc *proc); /* core has told a serving one to go */
 void sim_check_verdict(struct sim_node *node, const struct ph_emit *emit);
 void sim_check_joined(struct sim_node *node);
 void sim_check_state(struct sim_proc *proc);

@@ -279,6 +279,22 @@ static void choose_synchronization(struct sim *sim)
 	sim->exchange_ms = 2000 + dice / 6 % 13001;
 }
 
+/* Two sides that do not hear each other for longer than a verdict takes: both may own all. */
+static void partition(struct sim *sim, uint64_t at_us)
+{
+	uint64_t ms = sim_between(sim, 5500, 14000);
+	unsigned side = (unsigned)sim_between(sim, 1, (1u << sim->n_nodes) - 2); /* a bit a node */
+	for (unsigned a = 0; a < sim->n_nodes; a++)
+		for (unsigned b = a + 1; b < sim->n_nodes; b++) {
+			if ((side >> a & 1) == (side >> b & 1))
+				continue;
+			struct sim_deed *deed = add(sim, DEED_CUT, at_us);
+			deed->node = a;
+			deed->other = b;
+			deed->x = ms + sim_between(sim, 0, 300);
+		}
+}
+
 static void heal(struct sim *sim, void *arg)
 {
 	(void)arg;
@@ -304,6 +320,13 @@ static void tell_story(struct sim *sim)
 		order_moves(sim, 6);
 	if (sim->story == STORY_DRAIN)
 		order_drain(sim);
+	if (sim->story == STORY_HEAL) {
+		partition(sim, sim_between(sim, 7 * SEC, 10 * SEC));
+		if (sim_chance(sim, 40))
+			partition(sim, sim_between(sim, 12 * SEC, 22 * SEC));
+		if (sim_chance(sim, 50)) /* some of them while the sides meet */
+			order_moves(sim, 6);
+	}
 	if (sim->story == STORY_MIXED) {
 		order_moves(sim, (unsigned)sim_between(sim, 0, 6));
 		if (sim_chance(sim, 40))
@@ -311,6 +334,8 @@ static void tell_story(struct sim *sim)
 		if (sim_chance(sim, 40))
 			order_shutdown(sim);
 	}
+	if (sim->story == STORY_HEAL && sim_chance(sim, 50))
+		return; /* nothing but the partition */
 	if (!sim->faultless)
 		add_faults(sim, (unsigned)sim_between(sim, 1, sim->story == STORY_MIXED ? 6 : 3));
 	if (!sim->faultless)
@@ -322,9 +347,10 @@ void sim_story_make(struct sim *sim)
 	uint64_t last = 0;
 	unsigned no = 0;
 	sim->story = sim->opt.story >= 0 ? (enum sim_story)sim->opt.story
-					 : (enum sim_story)(sim_random(sim) % STORY_COUNT);
-	sim->faultless =
-		sim->story != STORY_CRASH && sim->story != STORY_MIXED && sim_chance(sim, 50);
+					 : (enum sim_story)(sim_random(sim) % STORY_HEAL);
+	sim->faultless = sim->story != STORY_CRASH && sim->story != STORY_MIXED &&
+			 sim->story != STORY_HEAL && sim_chance(sim, 50);
+	sim->skewed = sim->seed % 4 == 0;
 	choose_synchronization(sim);
 	make_nodes(sim);
 	make_children(sim);

@@ -167,6 +167,15 @@ static void dial_back(struct sim *sim, void *arg)
 	connected(s);
 }
 
+/* All of it goes to a file, or none: the disk is full now and then. */
+static void write_file(struct sim *sim, void *arg)
+{
+	struct sim_stream *s = arg;
+	struct ph_stream_report flat = {.bytes = 4 * s->rounds[0].n};
+	bool full = !sim->healing && sim_chance(sim, 10);
+	report(s, &s->a, full ? PH_EV_STREAM_FAILED : PH_EV_STREAM_READ, &flat, 0);
+}
+
 static void open_end(
 	struct sim_node *node, struct sim_end *end, const struct ph_stream_order *order)
 {
@@ -200,6 +209,9 @@ void sim_stream_act(struct sim_node *node, const struct ph_action *action)
 	} else if (action->kind == PH_ACT_STREAM_EXPECT) {
 		s->a.node = s->a.node ? s->a.node : sim_node_named(sim, &order->peer);
 		open_end(node, &s->b, order);
+	} else if (action->kind == PH_ACT_STREAM_KEEP) {
+		open_end(node, &s->a, order);
+		s->kept = true;
 	} else if (action->kind == PH_ACT_STREAM_DIAL) {
 		sim_after(sim, sim_between(sim, 200, 5 * MS), dial_back, s, NULL);
 	} else {
@@ -218,7 +230,10 @@ void sim_stream_feed(struct sim_proc *proc, uint32_t round, const uint32_t *item
 	s->rounds[round].items = sim_alloc(n * sizeof *items);
 	if (n)
 		memcpy(s->rounds[round].items, items, n * sizeof *items);
-	kick(s);
+	if (s->kept)
+		sim_after(s->sim, sim_between(s->sim, 100, 30 * MS), write_file, s, NULL);
+	else
+		kick(s);
 }
 
 void sim_stream_want(struct sim_proc *proc, uint32_t round)

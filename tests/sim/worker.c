@@ -279,12 +279,31 @@ static void on_committed(struct sim_proc *proc, const struct ph_wmsg *msg)
 		return;
 	if (proc->hand == HAND_COMMITTED)
 		return;
+	sim_check_replaced(proc);
 	begin(proc, msg);
 	proc->frozen = true;
 	proc->hand = HAND_COMMITTED;
 	sim_proc_serve(proc);
 	if (traits_of(proc)->handles)
 		sim_proc_think(proc, sim_between(proc->sim, MS, SEC), say_handled);
+}
+
+/* Another copy goes on: what this one has is handed over, and kept. */
+static void on_conflict(struct sim_proc *proc, const struct ph_wmsg *msg)
+{
+	if (proc->hand == HAND_COMMITTED)
+		return;
+	if (same(proc, msg)) {
+		if (!proc->streaming && proc->last.op != PH_W_NONE)
+			sim_proc_say(proc, &proc->last);
+		return;
+	}
+	sim_check_replaced(proc);
+	begin(proc, msg);
+	proc->frozen = true;
+	sim_proc_serve(proc);
+	accept(proc);
+	save_round(proc, 0, true);
 }
 
 /* ---- the new one ---- */
@@ -299,6 +318,9 @@ static void reject(struct sim_proc *proc, const char *code)
 static void apply(struct sim_proc *proc)
 {
 	struct ph_wmsg msg = {.op = PH_W_HANDOVER_LOADED, .bytes = proc->bytes};
+	struct sim_mig *mig = sim_mig_of(proc->sim, &proc->id);
+	if (mig && mig->old)
+		proc->root = mig->old->root;
 	if (proc->round == 0)
 		proc->n_items = 0;
 	sim_proc_apply(proc, proc->got, proc->n_got);
@@ -464,6 +486,7 @@ static void (*const hears[PH_WOP_COUNT])(struct sim_proc *, const struct ph_wmsg
 	[PH_W_FREEZE] = on_freeze,
 	[PH_W_RESUME] = on_resume,
 	[PH_W_COMMITTED] = on_committed,
+	[PH_W_CONFLICT] = on_conflict,
 	[PH_W_HANDOVER] = on_handover,
 	[PH_W_STATE_END] = on_state_end,
 	[PH_W_ACTIVATE] = on_activate,

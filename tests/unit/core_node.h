@@ -102,6 +102,8 @@ static inline bool w_note(void *arg, const struct ph_worker_view *view)
 		.pid = view->pid,
 		.key = view->key,
 		.epoch = view->epoch,
+		.born_ms = view->born_ms,
+		.copied_ms = view->copied_ms,
 		.revision = view->revision,
 		.role = view->role,
 		.retired = view->retired,

@@ -116,6 +116,18 @@ static inline void w_flow(struct world *w, struct w_stream *stream)
 	}
 }
 
+/* What it feeds goes to a file. */
+static inline void w_kept(
+	struct world *w, const struct w_proc *p, const struct w_stream *stream, uint64_t bytes)
+{
+	struct ph_stream_report *report = w_alloc(w, sizeof *report);
+	*report = (struct ph_stream_report){.id = stream->id, .bytes = bytes + w->keep_more};
+	struct ph_event *event =
+		w_push(w, p->node, w->keep_fails ? PH_EV_STREAM_FAILED : PH_EV_STREAM_READ);
+	event->stream = report;
+	event->text = w->keep_fails ? "there is no room left" : "conflicts/room-0-1";
+}
+
 static inline void w_feed(struct world *w, struct w_proc *p, bool final)
 {
 	struct w_stream *stream = w_stream(w, &p->id);
@@ -130,6 +142,8 @@ static inline void w_feed(struct world *w, struct w_proc *p, bool final)
 	struct ph_wmsg *end = w_say(w, p, PH_W_STATE_END);
 	end->bytes = r->bytes;
 	end->final = final;
+	if (stream->keep)
+		w_kept(w, p, stream, r->bytes);
 	w_flow(w, stream);
 }
 
@@ -144,7 +158,10 @@ static inline void w_stream_act(struct world *w, unsigned node, const struct ph_
 		stream->b = true;
 		stream->b_node = node;
 		stream->b_wid = a->stream->wid;
+	} else if (a->kind == PH_ACT_STREAM_KEEP) {
+		stream->keep = true;
 	} else {
+		w->keeps = stream->keep && a->on;
 		stream->a = stream->a && stream->a_node != node;
 		stream->b = stream->b && stream->b_node != node;
 	}
@@ -201,6 +218,23 @@ static inline void w_hears_freeze(struct world *w, struct w_proc *p, const struc
 	p->frozen = true;
 	p->standing = PH_STANDING_FROZEN;
 	w_feed(w, p, true);
+}
+
+static inline void w_hears_conflict(struct world *w, struct w_proc *p, const struct ph_wmsg *msg)
+{
+	bool again = p->frozen && ph_id_equal(&p->id, &msg->id);
+	p->conflicts++;
+	p->id = msg->id;
+	p->round = 0;
+	p->frozen = true;
+	p->standing = PH_STANDING_FROZEN;
+	if (p->def->traits.refuses_conflict) {
+		w_refuse(w, p, &msg->id, "busy");
+		return;
+	}
+	(void)w_say(w, p, PH_W_HANDOVER_ACCEPT);
+	if (!again)
+		w_feed(w, p, true);
 }
 
 static inline void w_hears_state(struct world *w, struct w_proc *p, const struct ph_wmsg *msg)
@@ -266,6 +300,12 @@ static inline void w_hears(struct world *w, struct w_proc *p, const struct ph_wm
 		p->standing = PH_STANDING_COMMITTED;
 		if (t->handles)
 			(void)w_say(w, p, PH_W_RETENTION_HANDLED);
+		break;
+	case PH_W_CONFLICT:
+		w_hears_conflict(w, p, msg);
+		break;
+	case PH_W_ROLE:
+		p->epoch = msg->epoch;
 		break;
 	case PH_W_HANDOVER:
 		p->id = msg->id;
@@ -357,7 +397,7 @@ static inline void w_worker_act(struct world *w, unsigned node, const struct ph_
 		p->reaped = true;
 		w_push(w, node, PH_EV_GONE)->wid = p->wid;
 	} else if (a->kind == PH_ACT_STREAM_SEND || a->kind == PH_ACT_STREAM_EXPECT ||
-		   a->kind == PH_ACT_STREAM_CLOSE) {
+		   a->kind == PH_ACT_STREAM_KEEP || a->kind == PH_ACT_STREAM_CLOSE) {
 		w_stream_act(w, node, a);
 	}
 }

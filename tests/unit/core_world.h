@@ -35,7 +35,8 @@ struct w_traits {	       /* what the workers of a child do */
 	bool mute_ask, mute_start, mute_load, mute_freeze, mute_hello; /* no answer to these */
 	bool never_ready, deaf; /* deaf: ends only by SIGKILL */
 	bool handles;		/* says retention_handled */
-	bool dies_active;	/* as soon as it is told `activate` */
+	bool refuses_conflict;
+	bool dies_active; /* as soon as it is told `activate` */
 	bool dies_at_start;
 	const char *format;   /* of its accept, where it is another one than hello's */
 	unsigned absent;      /* bits: nodes on which it cannot be started, ... */
@@ -64,7 +65,7 @@ struct w_proc {
 	uint32_t round;
 	uint64_t resumed_epoch;
 	unsigned stops, terms, kills, freezes, resumes, commits, activates, aborts, welcomes,
-		complaints;
+		complaints, conflicts;
 	struct ph_id resumed_id, committed_id;
 };
 
@@ -75,7 +76,7 @@ struct w_round {
 
 struct w_stream {
 	struct ph_id id;
-	bool a, b;
+	bool a, b, keep; /* keep: of a conflict */
 	unsigned a_node, b_node;
 	uint64_t a_wid, b_wid;
 	struct w_round rounds[W_ROUNDS];
@@ -153,6 +154,10 @@ struct world {
 	uint64_t lease_until_ms; /* what a restarted daemon knows of its lease */
 	uint32_t fanout;	 /* of gossip; 0: broadcast */
 	uint64_t exchange_ms;
+	bool keep_fails, keeps;	 /* the file of a conflict cannot be written; is left in place */
+	uint64_t keep_more;	 /* bytes that are in it beyond what its worker said */
+	struct ph_emit resolved; /* the last conflict_resolved, its texts in ... */
+	char resolved_kept[PH_REASON_SIZE], resolved_text[PH_REASON_SIZE];
 
 	/* hooks; NULL: nothing special */
 	bool (*pass)(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg);
@@ -408,6 +413,15 @@ static inline void w_send(struct world *w, unsigned node, const struct ph_action
 	}
 }
 
+static inline void w_resolved(struct world *w, const struct ph_emit *emit)
+{
+	w->resolved = *emit;
+	(void)snprintf(
+		w->resolved_kept, sizeof w->resolved_kept, "%s", emit->kept ? emit->kept : "");
+	(void)snprintf(
+		w->resolved_text, sizeof w->resolved_text, "%s", emit->text ? emit->text : "");
+}
+
 static inline void w_act(struct world *w, unsigned node, const struct ph_action *a)
 {
 	struct w_node *n = &w->nodes[node];
@@ -437,6 +451,8 @@ static inline void w_act(struct world *w, unsigned node, const struct ph_action 
 		break;
 	case PH_ACT_EMIT:
 		n->emitted[a->emit->kind]++;
+		if (a->emit->kind == PH_EMIT_CONFLICT_RESOLVED)
+			w_resolved(w, a->emit);
 		if (a->emit->kind == PH_EMIT_MIGRATION_ABORTED && a->emit->text)
 			(void)snprintf(n->last_text, sizeof n->last_text, "%s", a->emit->text);
 		break;

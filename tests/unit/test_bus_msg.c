@@ -59,6 +59,8 @@ static const struct ph_entry entries[] = {
 		.stopped_by_wish = true,
 		.role = PH_ROLE_STANDBY,
 		.lineage = PH_LINEAGE_COLD,
+		.born_ms = PH_EPOCH_LIMIT - 1,
+		.copied_ms = 99,
 		.pid = UINT32_MAX,
 		.restarts = 9,
 		.exit = {PH_EXIT_CORE, 11},
@@ -97,6 +99,9 @@ static const struct ph_claim_line claims[] = {
 		.node = {"b"},
 		.id = {{1}},
 		.rests_on = {"a"},
+		.lineage = PH_LINEAGE_FROM_COPY,
+		.born_ms = 17,
+		.copied_ms = 18,
 		.verdict = PH_VERDICT_REFUSED,
 		.seen = 8,
 		.stopped_by_wish = true},
@@ -152,6 +157,8 @@ static struct ph_bmsg full(enum ph_bkind kind)
 		.ballot = PH_EPOCH_LIMIT - 1,
 		.accepted = 42,
 		.value = "3 a,b",
+		.born_ms = 1764000000000,
+		.copied_ms = 5,
 		.frame = "00ff",
 		.passed_on = true,
 		.bytes_estimate = 4096,
@@ -267,6 +274,7 @@ START_TEST(test_registry)
 	ck_assert(e->local && e->ready && e->stopped_by_wish && e->epoch == PH_EPOCH_LIMIT - 1);
 	ck_assert(e->state == PH_CHILD_FROZEN && e->role == PH_ROLE_STANDBY);
 	ck_assert(e->lineage == PH_LINEAGE_COLD && e->pid == UINT32_MAX && e->restarts == 9);
+	ck_assert(e->born_ms == PH_EPOCH_LIMIT - 1 && e->copied_ms == 99);
 	ck_assert(e->exit.kind == PH_EXIT_CORE && e->exit.value == 11 && e->age_ms == UINT64_MAX);
 	ck_assert_str_eq(e->meta, "{\"addr\":\"10.0.0.1:80\"}");
 	ck_assert_ptr_null(m.entries[1].meta);
@@ -294,6 +302,7 @@ START_TEST(test_migration)
 	ck_assert(ph_id_equal(&m.id, &id) && ph_key_equal(&m.key, &key) && m.overlap);
 	ck_assert_str_eq(m.format, "json");
 	ck_assert_uint_eq(m.age_ms, 1234);
+	ck_assert(m.born_ms == 1764000000000 && m.copied_ms == 5);
 	/* byte for byte: its hash is compared */
 	ck_assert_str_eq(m.specs[0].text, specs[0].text);
 	ck_assert_ptr_null(m.specs[0].spec);
@@ -317,6 +326,8 @@ START_TEST(test_migration)
 	ck_assert(m.claim == UINT64_MAX && m.n_claims == 2);
 	ck_assert(m.claims[0].verdict == PH_VERDICT_REFUSED && m.claims[0].seen == 8);
 	ck_assert_int_eq(m.claims[0].basis, PH_CLAIM_TAKEBACK);
+	ck_assert_int_eq(m.claims[0].lineage, PH_LINEAGE_FROM_COPY);
+	ck_assert(m.claims[0].born_ms == 17 && m.claims[0].copied_ms == 18);
 	ph_doc_free(doc);
 }
 END_TEST

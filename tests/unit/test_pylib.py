@@ -446,6 +446,28 @@ def test_python_busy_then_moved(tmp_path, monkeypatch):
     played.worker.close()
 
 
+def test_python_conflict(tmp_path, monkeypatch):
+    """Another copy goes on: it freezes, and what it has goes where the daemon keeps it."""
+    calls = []
+    played = Played(tmp_path, monkeypatch,
+                    conflict=lambda self, node, epoch: calls.append((node, epoch)),
+                    freeze=lambda self, ms: calls.append("freeze"),
+                    save=lambda self, round, final: calls.append((round, final)) or b"abc")
+    conflict = dict(op="conflict", id=ID, epoch=E1, winner={"node": "b", "epoch": E1})
+    played.tell(**conflict)
+    played.control.get("handover_accept")
+    assert played.worker.frozen and not played.worker.active
+    data = played.data()
+    played.worker.dispatch()
+    assert data.rest() == b"abc"
+    end = played.control.get("state_end")
+    assert end["bytes"] == 3 and end["final"]
+    played.tell(**conflict)  # repeated: answered as before
+    assert played.control.get("state_end") == end
+    assert calls == [("b", E1), "freeze", (0, True)]
+    played.worker.close()
+
+
 @pytest.mark.parametrize("about, told", [(None, None), (0, None), (700, 700), (7.5, 7)])
 def test_python_estimate(tmp_path, monkeypatch, about, told):
     played = Played(tmp_path, monkeypatch, estimate=lambda self: about)

@@ -16,6 +16,7 @@ static struct ph_record full(enum ph_record_kind kind)
 		.revision = 77,
 		.hash = UINT64_MAX,
 		.peer = {"b"},
+		.born_ms = 1764000000000,
 		.stopped_by_wish = true,
 		.granted = 78,
 		.to = {"c"},
@@ -70,6 +71,7 @@ START_TEST(test_fields)
 	ck_assert_str_eq(r.to.s, "c");
 	ck_assert_str_eq(r.by.s, "d");
 	ck_assert_str_eq(r.past.s, "e");
+	ck_assert_uint_eq(r.born_ms, want.born_ms);
 	ph_doc_free(doc);
 	r = through(PH_RECORD_BALLOT, &doc);
 	ck_assert(r.epoch == want.epoch && r.hash == UINT64_MAX && r.revision == 77);

@@ -254,6 +254,28 @@ START_TEST(test_old_worker_without_rounds)
 }
 END_TEST
 
+/* Another copy goes on: it freezes once, and hands over all of its state at once. */
+START_TEST(test_conflict)
+{
+	struct ph_session s;
+	begin(&s, PH_CAP_HANDOVER | PH_CAP_ROUNDS | PH_CAP_ASK);
+	ck_assert_int_eq(say(&s, PH_IN_WELCOME, PH_W_WELCOME, 0), 0);
+	(void)wished(&s, PH_WISH_NOTE);
+	ck_assert_int_eq(say(&s, PH_IN_CONFLICT, PH_W_CONFLICT, 0), 0);
+	ck_assert(s.frozen && s.wishes[0].kind == PH_WISH_CONFLICT);
+	ck_assert(s.wishes[1].kind == PH_WISH_FREEZE && s.wishes[2].kind == PH_WISH_SAVE);
+	ck_assert(s.wishes[2].final && s.wishes[2].round == 0);
+	(void)wished(&s, PH_WISH_SAVE);
+	ck_assert(said(&s, "handover_accept"));
+	ck_assert_int_eq(step(&s, PH_IN_ENDED, NULL, 7, 0), 0);
+	ck_assert(said(&s, "state_end"));
+	ck_assert_int_eq(say(&s, PH_IN_CONFLICT, PH_W_CONFLICT, 0), 0);
+	ck_assert(said(&s, "state_end") && !wished(&s, PH_WISH_CONFLICT));
+	ck_assert_int_eq(s.hand, PH_HAND_FROZEN);
+	ph_session_fini(&s);
+}
+END_TEST
+
 START_TEST(test_refuses)
 {
 	static const char *const codes[] = {"busy", "never", "incompatible"};
@@ -571,6 +593,7 @@ int main(void)
 	TCase *t = tcase_create("session");
 	tcase_add_loop_test(t, test_state_by_input, 0, PH_HAND_COUNT * PH_IN_COUNT);
 	tcase_add_test(t, test_old_worker_without_rounds);
+	tcase_add_test(t, test_conflict);
 	tcase_add_test(t, test_refuses);
 	tcase_add_test(t, test_estimate);
 	tcase_add_test(t, test_applied_only_when_whole);

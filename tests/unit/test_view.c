@@ -222,6 +222,38 @@ START_TEST(test_event_of_a_migration)
 }
 END_TEST
 
+START_TEST(test_event_of_a_conflict)
+{
+	char line[200];
+	struct ph_emit e = {
+		.kind = PH_EMIT_CONFLICT_RESOLVED,
+		.has_key = true,
+		.key = {.child = {"web"}},
+		.from = {"b"},
+		.from_epoch = 5,
+		.to = {"a"},
+		.epoch = (UINT64_C(7) << 24) + 1,
+		.kept = "conflicts/web-0-5",
+	};
+	is_json(ph_emit_json(&e, "a", 1, 0),
+		"{\"event\":\"conflict_resolved\",\"time\":\"1970-01-01T00:00:00.000Z\","
+		"\"node\":\"a\",\"seq\":1,\"child\":\"web\",\"instance\":0,\"replica\":0,"
+		"\"winner\":{\"node\":\"a\",\"epoch\":117440513},"
+		"\"loser\":{\"node\":\"b\",\"epoch\":5},\"kept\":\"conflicts/web-0-5\"}");
+	ph_emit_line(&e, line, sizeof line);
+	ck_assert_str_eq(line, "conflict_resolved web/0 of b gives way to that of a, epoch 7, its "
+			       "state is kept in conflicts/web-0-5");
+	e.kept = NULL;
+	e.text = "there is no room";
+	is_json(ph_emit_json(&e, "a", 1, 0),
+		"{\"event\":\"conflict_resolved\",\"time\":\"1970-01-01T00:00:00.000Z\","
+		"\"node\":\"a\",\"seq\":1,\"child\":\"web\",\"instance\":0,\"replica\":0,"
+		"\"winner\":{\"node\":\"a\",\"epoch\":117440513},"
+		"\"loser\":{\"node\":\"b\",\"epoch\":5},\"kept\":null,"
+		"\"text\":\"there is no room\"}");
+}
+END_TEST
+
 /* The texts of the events after number `after`; the caller's. */
 static char *texts_after(const struct ph_shell_emit *emit, uint64_t after, size_t *ret_n)
 {
@@ -284,6 +316,7 @@ int main(void)
 	tcase_add_test(t, test_times);
 	tcase_add_test(t, test_event);
 	tcase_add_test(t, test_event_of_a_migration);
+	tcase_add_test(t, test_event_of_a_conflict);
 	tcase_add_test(t, test_violations_are_bounded);
 	suite_add_tcase(s, t);
 	SRunner *sr = srunner_create(s);

@@ -180,6 +180,7 @@ class Handover:
         frozen = self.frozen
         self._begin(m, "freezing")
         self.frozen = frozen
+        self.conflict(m["winner"]["node"], m["winner"]["epoch"])
         self._freeze(0)
         self._accept()
         self._send(0, True)

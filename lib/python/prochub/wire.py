@@ -18,7 +18,7 @@ FIELDS = {
     "freeze": _OF_HANDOVER + (("deadline_ms", int),),
     "resume": _OF_HANDOVER,
     "committed": _OF_HANDOVER + (("new.node", str), ("retention_ms", int)),
-    "conflict": _OF_HANDOVER + (("winner.node", str),),
+    "conflict": _OF_HANDOVER + (("winner.node", str), ("winner.epoch", int)),
     "handover": _OF_HANDOVER + (("from", str), ("format", str), ("version", int),
                                 ("max_bytes", int)),
     "state_end": (("id", str), ("bytes", int)),

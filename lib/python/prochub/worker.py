@@ -58,6 +58,10 @@ class Worker(Handover):
     def committed(self, node, meta, retention_ms):
         """Another one owns it: send the clients there; retention_handled() when done."""
 
+    def conflict(self, node, epoch):
+        """After a partition has healed the copy of that node goes on under that epoch: freeze and
+        save follow, then stop; the state is kept in a file of this node."""
+
     def offer(self, node, format, version, **about):
         """A state is coming; raise Reject where it cannot be taken."""
 

@@ -1,0 +1,38 @@
+/*
+ * conflict.h - the worker of this node whose copy does not go on after a heal.
+ *
+ * heal.h says who goes on. The loser is told `conflict`, freezes, hands its state over as in a
+ * handover, and that is kept in a file (the shell's, STREAM_KEEP); then it is stopped, whatever
+ * became of that. One that does not hand over its state, or is not ready, is stopped at once. At
+ * most `migrations_max` are asked at a time; the others go on until their turn. The winner's node
+ * is told of it, so that people hear of it on both: event `conflict_resolved`. There are no hooks
+ * in this version, which might merge the two. If the winner dies before the loser was stopped, the
+ * loser's node claims the child and it goes on.
+ *
+ * An object lives from the verdict until the winner's node has confirmed, or PH_TELL_MS after the
+ * end; the worker's process may end earlier or later. Tested by test_core_conflict.c and tests/sim.
+ */
+#ifndef PH_CORE_CONFLICT_H
+#define PH_CORE_CONFLICT_H
+
+#include "core/state.h"
+
+/* `winner` owns what `loser`, this node's and taken off its slot here, was started for. */
+void ph_conflict_begin(
+	struct ph_hub *hub, struct ph_instance *loser, const struct ph_entry *winner);
+void ph_conflict_step(struct ph_hub *hub, struct ph_conflict *c, enum ph_conflict_input in);
+void ph_conflict_worker(struct ph_hub *hub, struct ph_conflict *c, const struct ph_wmsg *msg);
+void ph_conflict_stream(struct ph_hub *hub, const struct ph_event *event);
+/* Has a worker of it that lost not been stopped yet? Nothing begins anew while it lives. */
+bool ph_conflict_holds(const struct ph_hub *hub, const struct ph_key *key);
+/*
+ * The winner is gone, and this node owns the key from now on: what lost goes on, and is the slot's
+ * instance again. NULL: it holds none.
+ */
+struct ph_instance *ph_conflict_give_back(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch);
+void ph_conflict_gone(struct ph_hub *hub, struct ph_instance *loser); /* it is being freed */
+void ph_conflict_message(struct ph_hub *hub, const struct ph_bmsg *msg);
+/* For the unit test: is there a decision for this pair? */
+bool ph_conflict_decided(enum ph_conflict_state state, enum ph_conflict_input in);
+
+#endif

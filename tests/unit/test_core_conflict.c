@@ -1,0 +1,560 @@
+/* Two owners meet: which one goes on, how it gets above both, what becomes of the other's state. */
+#include "core/conflict.h"
+#include "core/heal.h"
+#include "core_puppet.h"
+
+#define E(n) ((uint64_t)(n) << PH_EPOCH_SLOT_BITS | 2)
+
+/* ---- the rule ---- */
+
+static struct ph_copy copies[4 * 3 * 4 * 3];
+static size_t n_copies;
+
+/* All of them with different epochs, as epochs are. */
+static void make_copies(void)
+{
+	n_copies = 0;
+	for (uint64_t born = 0; born < 4; born++)
+		for (int lineage = 0; lineage < PH_LINEAGE_COUNT; lineage++)
+			for (uint64_t copied = 0; copied < 4; copied++)
+				for (uint64_t e = 0; e < 3; e++)
+					copies[n_copies++] =
+						(struct ph_copy){(enum ph_lineage)lineage, born,
+							copied, E((n_copies * 37) % 1009 + 1)};
+}
+
+START_TEST(all_pairs)
+{
+	make_copies();
+	for (size_t a = 0; a < n_copies; a++) {
+		ck_assert(!ph_heal_better(&copies[a], &copies[a]));
+		for (size_t b = 0; b < n_copies; b++) {
+			bool ab = ph_heal_better(&copies[a], &copies[b]);
+			ck_assert(a == b || ab != ph_heal_better(&copies[b], &copies[a]));
+			for (size_t c = 0; ab && c < n_copies; c++)
+				if (ph_heal_better(&copies[b], &copies[c]))
+					ck_assert(ph_heal_better(&copies[a], &copies[c]));
+		}
+	}
+}
+END_TEST
+
+/* The better one first. */
+static const struct {
+	struct ph_copy better, worse;
+} pairs[] = {
+	/* one beginning: the word, in the order of the text, whatever the epochs */
+	{{PH_LINEAGE_CONTINUED, 5, 0, E(1)}, {PH_LINEAGE_FROM_COPY, 5, 9, E(9)}},
+	{{PH_LINEAGE_CONTINUED, 5, 0, E(1)}, {PH_LINEAGE_COLD, 5, 0, E(9)}},
+	{{PH_LINEAGE_FROM_COPY, 5, 9, E(1)}, {PH_LINEAGE_COLD, 5, 0, E(9)}},
+	/* then the newer copy, then the epoch */
+	{{PH_LINEAGE_FROM_COPY, 5, 9, E(1)}, {PH_LINEAGE_FROM_COPY, 5, 8, E(9)}},
+	{{PH_LINEAGE_FROM_COPY, 5, 9, E(2)}, {PH_LINEAGE_FROM_COPY, 5, 9, E(1)}},
+	{{PH_LINEAGE_CONTINUED, 5, 0, E(2)}, {PH_LINEAGE_CONTINUED, 5, 0, E(1)}},
+	{{PH_LINEAGE_COLD, 5, 0, E(2)}, {PH_LINEAGE_COLD, 5, 0, E(1)}},
+	/* begun from nothing later: cold beside the other, however it came where it is now */
+	{{PH_LINEAGE_CONTINUED, 5, 0, E(1)}, {PH_LINEAGE_COLD, 6, 0, E(9)}},
+	{{PH_LINEAGE_CONTINUED, 5, 0, E(1)}, {PH_LINEAGE_CONTINUED, 6, 0, E(9)}},
+	{{PH_LINEAGE_FROM_COPY, 5, 5, E(1)}, {PH_LINEAGE_CONTINUED, 6, 0, E(9)}},
+	{{PH_LINEAGE_COLD, 5, 0, E(1)}, {PH_LINEAGE_COLD, 6, 0, E(9)}},
+	/* no state at all */
+	{{PH_LINEAGE_COLD, 7, 0, E(1)}, {PH_LINEAGE_CONTINUED, 0, 0, E(9)}},
+};
+
+START_TEST(the_better_first)
+{
+	ck_assert(ph_heal_better(&pairs[_i].better, &pairs[_i].worse));
+	ck_assert(!ph_heal_better(&pairs[_i].worse, &pairs[_i].better));
+}
+END_TEST
+
+/* ---- among puppets ---- */
+
+static const struct w_def *make(struct world *w)
+{
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.nodes = "a"; /* it stays */
+	return def;
+}
+
+static struct ph_slot *room(struct world *w, unsigned node)
+{
+	return w_slot(w, node, "room", 0);
+}
+
+static struct w_proc *worker(struct world *w, unsigned node)
+{
+	size_t i = 0;
+	while (w->procs[i].node != node || !w->procs[i].alive)
+		ck_assert_uint_lt(++i, w->n_procs);
+	return &w->procs[i];
+}
+
+static bool answers_claims = true;
+static enum ph_verdict verdict;
+static uint64_t claimed;
+static bool answer_claim(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	if (msg->kind != PH_B_CLAIM || !msg->n_claims || from != 0)
+		return true;
+	ck_assert_int_eq(msg->claims[0].basis, PH_CLAIM_HEAL);
+	ck_assert_uint_ne(msg->claims[0].born_ms, 0);
+	claimed = msg->claims[0].epoch;
+	if (!answers_claims)
+		return true;
+	struct ph_bmsg *answer = p_msg(w, to, PH_B_CLAIM_ANSWER);
+	struct ph_claim_line *line = w_copy(w, msg->claims, sizeof *line);
+	line->verdict = verdict;
+	line->node = w_name(to);
+	answer->claim = msg->claim;
+	answer->claims = line;
+	answer->n_claims = 1;
+	return true;
+}
+
+/* Of b: born `later` ms after the state that a has. */
+static void hears(struct world *w, int64_t later, uint64_t epoch, enum ph_child_state state)
+{
+	struct ph_bmsg *msg = p_msg(w, 1, PH_B_REGISTRY);
+	struct ph_entry *e = w_alloc(w, sizeof *e);
+	*e = (struct ph_entry){.key = room(w, 0)->k.key,
+		.node = w_name(1),
+		.epoch = epoch,
+		.version = 7,
+		.state = state,
+		.lineage = PH_LINEAGE_CONTINUED,
+		.born_ms = (uint64_t)((int64_t)room(w, 0)->entry.born_ms + later),
+		.role = PH_ROLE_ACTIVE};
+	msg->entries = e;
+	msg->n_entries = 1;
+	msg->until = 9;
+	msg->last = true;
+	w_drain(w);
+}
+
+static struct world *with_worker(uint32_t caps)
+{
+	struct world *w = p_world(make, true);
+	w->mute = NULL;
+	w->nodes[0].manual_disk = false;
+	w->pass = answer_claim;
+	w->defs[0].traits.caps = caps;
+	w_sync_all(w, 0);
+	w_run(w, 500);
+	answers_claims = true;
+	verdict = PH_VERDICT_FREE;
+	claimed = 0;
+	return w;
+}
+
+/* The other one began later, or has let it go: this one goes on, above both. */
+START_TEST(the_winner_goes_above_both)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	struct w_proc *p = worker(w, 0);
+	uint32_t pid = p->pid;
+	w->nodes[0].manual_disk = true;
+	hears(w, 1000, E(50), _i ? PH_CHILD_RELEASED : PH_CHILD_RUNNING);
+	ck_assert_uint_gt(claimed, E(50));
+	/* Nobody hears of it before it is synced; the entry keeps its epoch. */
+	ck_assert_str_eq(room(w, 0)->entry.node.s, "a");
+	ck_assert_uint_lt(room(w, 0)->entry.epoch, E(50));
+	p_disk(w, false);
+	ck_assert_uint_eq(room(w, 0)->entry.epoch, claimed);
+	ck_assert_uint_eq(p->epoch, claimed);
+	ck_assert_uint_eq(w_only(w, "room", 0)->pid, pid);
+	ck_assert_uint_eq(p->conflicts + p->stops, 0);
+	w_free(w);
+}
+END_TEST
+
+/* A better copy that a does not know of objects: it goes on as before, and asks again when told. */
+START_TEST(a_better_one_objects)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	uint64_t epoch = room(w, 0)->entry.epoch;
+	verdict = PH_VERDICT_OWNED;
+	hears(w, 1000, E(50), PH_CHILD_RUNNING);
+	ck_assert_uint_ne(claimed, 0);
+	ck_assert_uint_eq(room(w, 0)->entry.epoch, epoch);
+	(void)w_only(w, "room", 0);
+	claimed = 0;
+	hears(w, 1000, E(50), PH_CHILD_RUNNING);
+	ck_assert_uint_ne(claimed, 0);
+	w_free(w);
+}
+END_TEST
+
+/* What a says to the heal of another one: the worse copy is no veto. */
+START_TEST(the_loser_has_no_veto)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	struct ph_bmsg *msg = p_msg(w, 1, PH_B_CLAIM);
+	struct ph_claim_line line = {.key = room(w, 0)->k.key,
+		.epoch = E(60),
+		.basis = PH_CLAIM_HEAL,
+		.node = w_name(1),
+		.lineage = PH_LINEAGE_CONTINUED,
+		.seen = E(50)};
+	line.born_ms = (uint64_t)((int64_t)room(w, 0)->entry.born_ms + (_i ? 1 : -1));
+	msg->claims = &line;
+	msg->n_claims = 1;
+	w->pass = NULL;
+	w_drain(w);
+	ck_assert_uint_eq(w->nodes[0].sent[PH_B_CLAIM_ANSWER], 1);
+	ck_assert_uint_eq(room(w, 0)->seen >= E(60), !_i);
+	w_free(w);
+}
+END_TEST
+
+/* What a third node, which owns nothing of it, hears: of b first, then of c at a higher epoch. */
+static const struct {
+	unsigned author; /* of the second word */
+	uint64_t b_born, c_born;
+	bool b_dead, stays;
+} thirds[] = {
+	{2, 100, 200, false, true},  /* b is about to go above both */
+	{2, 200, 100, false, false}, /* c has the better copy */
+	{2, 100, 100, false, false}, /* a handover */
+	{2, 100, 0, false, false},   /* c has none yet: it may have been given the child */
+	{1, 100, 200, false, false}, /* b itself says so */
+	{2, 0, 200, false, false},   /* b has no process */
+	{2, 100, 200, true, false},  /* b will never say more */
+};
+
+START_TEST(a_third_one_waits)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	struct ph_key key = {.child = ph_name_of("other")};
+	for (unsigned n = 1; n <= 2; n++) {
+		struct ph_bmsg *msg = p_msg(w, n == 1 ? 1 : thirds[_i].author, PH_B_REGISTRY);
+		struct ph_entry *e = w_alloc(w, sizeof *e);
+		*e = (struct ph_entry){.key = key,
+			.node = w_name(n),
+			.epoch = E(10 * n),
+			.version = n,
+			.state = PH_CHILD_RUNNING,
+			.lineage = PH_LINEAGE_CONTINUED,
+			.born_ms = n == 1 ? thirds[_i].b_born : thirds[_i].c_born};
+		msg->entries = e;
+		msg->n_entries = 1;
+		msg->until = 9;
+		msg->last = true;
+		w_drain(w);
+		if (thirds[_i].b_dead)
+			p_dead(w, 1);
+	}
+	ck_assert_str_eq(w_slot(w, 0, "other", 0)->entry.node.s, thirds[_i].stays ? "b" : "c");
+	ck_assert_uint_eq(w_slot(w, 0, "other", 0)->seen, E(20));
+	w_free(w);
+}
+END_TEST
+
+/* ---- the loser ---- */
+
+enum ending {
+	KEPT,
+	NO_ROOM,
+	WRONG_LENGTH,
+	REFUSED,
+	MUTE,
+	DIES,
+	NO_CAP,
+	ENDINGS
+};
+
+static bool no_conflict(struct world *w, struct w_proc *p, const struct ph_wmsg *msg)
+{
+	(void)w;
+	p->conflicts += msg->op == PH_W_CONFLICT;
+	return msg->op == PH_W_CONFLICT;
+}
+
+static const char *const texts[ENDINGS] = {
+	[KEPT] = "",
+	[NO_ROOM] = "there is no room left",
+	[WRONG_LENGTH] = "its state was not as long as its worker said",
+	[REFUSED] = "its worker refused to hand over its state",
+	[MUTE] = "its worker did not hand over its state in time",
+	[DIES] = "its worker ended before its state was there",
+	[NO_CAP] = "its worker does not hand over its state",
+};
+
+START_TEST(the_loser_is_taken_and_stopped)
+{
+	struct world *w = with_worker(_i == NO_CAP ? 0 : PH_CAP_HANDOVER);
+	struct w_proc *p = worker(w, 0);
+	uint64_t epoch = room(w, 0)->entry.epoch;
+	w->nodes[0].hub->set.failure_timeout_ms = 60000; /* b is silent, and lives */
+	w->keep_fails = _i == NO_ROOM;
+	w->keep_more = _i == WRONG_LENGTH;
+	w->defs[0].traits.refuses_conflict = _i == REFUSED;
+	if (_i == NO_CAP)
+		room(w, 0)->instance->caps = 0;
+	if (_i == MUTE || _i == DIES)
+		w->mute = no_conflict;
+	hears(w, -1000, E(50), PH_CHILD_RUNNING);
+	if (_i == DIES)
+		w_kill(w, p);
+	w_run(w, 10);
+	for (int i = 0; p->alive && i < 120; i++)
+		w_run(w, 100);
+	ck_assert_uint_eq(p->conflicts, _i != NO_CAP);
+	ck_assert(!p->alive);
+	ck_assert_uint_eq(p->stops, _i != DIES);
+	ck_assert_str_eq(room(w, 0)->entry.node.s, "b");
+	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_CONFLICT_RESOLVED], 1);
+	ck_assert_str_eq(w->resolved_kept, _i == KEPT ? "conflicts/room-0-1" : "");
+	ck_assert_str_eq(w->resolved_text, texts[_i]);
+	ck_assert_int_eq(w->keeps, _i == KEPT);
+	ck_assert_str_eq(w->resolved.from.s, "a");
+	ck_assert_str_eq(w->resolved.to.s, "b");
+	ck_assert_uint_eq(w->resolved.from_epoch, epoch);
+	ck_assert_uint_eq(w->resolved.epoch, E(50));
+	w_free(w);
+}
+END_TEST
+
+/* The winner dies before the loser has gone: it is all that is left, and goes on. */
+START_TEST(the_last_copy_goes_on)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	struct w_proc *p = worker(w, 0);
+	uint32_t pid = p->pid;
+	p->value = 42;
+	w->mute = no_conflict;
+	w->pass = NULL;
+	hears(w, -1000, E(50), PH_CHILD_RUNNING);
+	ck_assert_str_eq(room(w, 0)->entry.node.s, "b");
+	ck_assert_uint_eq(p->conflicts, 1);
+	w_run(w, 9000); /* b and c are silent, and dead */
+	ck_assert_uint_eq(w_only(w, "room", 0)->pid, pid);
+	ck_assert_str_eq(room(w, 0)->entry.node.s, "a");
+	ck_assert_uint_gt(room(w, 0)->entry.epoch, E(50));
+	ck_assert_uint_eq(p->epoch, room(w, 0)->entry.epoch);
+	ck_assert_uint_eq(p->resumes, 1);
+	ck_assert_uint_eq(p->stops, 0);
+	ck_assert_uint_ne(room(w, 0)->entry.born_ms, 0);
+	w_free(w);
+}
+END_TEST
+
+static unsigned told;
+static bool count_told(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	told += msg->kind == PH_B_CONFLICT;
+	return true;
+}
+
+/* The winner's node is told until it confirms, and not for ever. */
+START_TEST(the_winner_is_told)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	struct ph_hub_counts counts;
+	told = 0;
+	w->pass = count_told;
+	hears(w, -1000, E(50), PH_CHILD_RUNNING);
+	ck_assert_uint_eq(told, 1);
+	w_run(w, 1000);
+	ck_assert_uint_ge(told, 3);
+	if (_i)
+		p_msg(w, 1, PH_B_CONFLICT_ACK)->id = w->nodes[0].hub->conflicts->id;
+	w_run(w, _i ? 10 : PH_TELL_MS + PH_RESEND_MAX_MS);
+	ph_hub_count(w->nodes[0].hub, &counts);
+	ck_assert_uint_eq(counts.conflicts, 0);
+	w_free(w);
+}
+END_TEST
+
+/* People hear of it once at the winner's, however often it is told. */
+START_TEST(it_is_told_once)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	for (int i = 0; i < 2; i++) {
+		struct ph_bmsg *msg = p_msg(w, 1, PH_B_CONFLICT);
+		msg->id.b[0] = 4;
+		msg->key = room(w, 0)->k.key;
+		msg->epoch = E(60);
+		msg->seen = E(50);
+		msg->ok = true;
+		ph_reason(msg->reason, "conflicts/x");
+		w_drain(w);
+	}
+	ck_assert_uint_eq(w->nodes[0].sent[PH_B_CONFLICT_ACK], 2);
+	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_CONFLICT_RESOLVED], 1);
+	ck_assert_str_eq(w->resolved.from.s, "b");
+	ck_assert_str_eq(w->resolved.to.s, "a");
+	ck_assert_str_eq(w->resolved_kept, "conflicts/x");
+	w_free(w);
+}
+END_TEST
+
+/* At most migrations_max are asked at a time, and each has its turn. */
+START_TEST(they_are_asked_in_turns)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_entry winner = room(w, 0)->entry;
+	struct ph_instance *first = room(w, 0)->instance, *second;
+	hub->set.migrations_max = 1;
+	w->mute = no_conflict;
+	winner.node = w_name(1);
+	winner.epoch = E(50);
+	p_begin(w);
+	ph_conflict_begin(hub, first, &winner);
+	second = ph_instance_new(hub, room(w, 0), first->spec, PH_ROLE_ACTIVE, E(49));
+	second->caps = PH_CAP_HANDOVER;
+	second->state = PH_INSTANCE_RUNNING;
+	second->wid = 4711;
+	HASH_ADD(hh, hub->by_wid, wid, sizeof second->wid, second);
+	w->procs[w->n_procs] = w->procs[0];
+	w->procs[w->n_procs++].wid = 4711;
+	ph_conflict_begin(hub, second, &winner);
+	p_end(w);
+	ck_assert_int_eq(first->conflict->state, PH_CONFLICT_ASKED);
+	ck_assert_int_eq(second->conflict->state, PH_CONFLICT_WAITING);
+	w_kill(w, &w->procs[0]);
+	w_drain(w);
+	ck_assert_int_eq(second->conflict->state, PH_CONFLICT_ASKED);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(every_pair_is_decided)
+{
+	for (int state = 0; state < PH_CONFLICT_STATE_COUNT; state++)
+		for (int in = 0; in < PH_CONFLICT_INPUT_COUNT; in++)
+			ck_assert_msg(ph_conflict_decided((enum ph_conflict_state)state,
+					      (enum ph_conflict_input)in),
+				"state %d, input %d", state, in);
+}
+END_TEST
+
+/* ---- where states begin ---- */
+
+START_TEST(a_restart_in_place_begins_anew)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	uint64_t born = room(w, 0)->entry.born_ms;
+	ck_assert_uint_ne(born, 0);
+	ck_assert_int_eq(room(w, 0)->entry.lineage, PH_LINEAGE_CONTINUED); /* it is ready */
+	w_run(w, 1000);
+	w_kill(w, worker(w, 0));
+	w_drain(w);
+	ck_assert_uint_eq(room(w, 0)->instance->wid ? 0 : room(w, 0)->entry.born_ms, 0);
+	w_run(w, 1000);
+	(void)w_only(w, "room", 0);
+	ck_assert_uint_gt(room(w, 0)->entry.born_ms, born);
+	w_free(w);
+}
+END_TEST
+
+/* ---- hubs that are cut off from each other ---- */
+
+static void cut(struct world *w, unsigned node, bool on)
+{
+	for (unsigned i = 0; i < w->n_nodes; i++)
+		w->cut[node][i] = w->cut[i][node] = on && i != node;
+}
+
+static unsigned serving(struct world *w)
+{
+	unsigned n = 0;
+	for (size_t i = 0; i < w->n_procs; i++)
+		n += w_serves(&w->procs[i]);
+	return n;
+}
+
+static struct world *cluster(unsigned n)
+{
+	struct world *w = w_new(n);
+	struct w_def *def = w_def(w, "room", "1");
+	w_declare_all(w, def);
+	w_start_all(w);
+	w->double_allowed = true;
+	w_only(w, "room", 0)->value = 42;
+	return w;
+}
+
+/* All sides own it, each other's verdict was wrong: the oldest state goes on, above all. */
+START_TEST(sides_meet)
+{
+	unsigned n = _i & 1 ? 3 : 2;
+	struct world *w = cluster(n);
+	struct w_proc *old = w_only(w, "room", 0);
+	uint32_t pid = old->pid;
+	for (unsigned i = 0; i < n; i++)
+		cut(w, i, true);
+	w_run(w, 15000);
+	ck_assert_uint_eq(serving(w), n);
+	uint64_t highest = 0;
+	for (unsigned i = 0; i < n; i++)
+		if (room(w, i)->seen > highest)
+			highest = room(w, i)->seen;
+	if (_i & 2) { /* and its daemon is restarted before they meet */
+		w_crash(w, old->node);
+		w_start(w, old->node);
+	}
+	for (unsigned i = 0; i < n; i++)
+		cut(w, i, false);
+	w_run(w, 12000);
+	struct w_proc *now = w_only(w, "room", 0);
+	ck_assert_uint_eq(now->pid, pid);
+	ck_assert_uint_eq(now->value, 42);
+	ck_assert_uint_gt(now->epoch, highest);
+	unsigned told_of = 0;
+	for (unsigned i = 0; i < n; i++) {
+		ck_assert_str_eq(room(w, i)->entry.node.s, w_name(now->node).s);
+		ck_assert_uint_eq(room(w, i)->entry.epoch, now->epoch);
+		told_of += w->nodes[i].emitted[PH_EMIT_CONFLICT_RESOLVED];
+	}
+	ck_assert_uint_eq(told_of, 2 * (n - 1)); /* at each loser, and of each at the winner */
+	w_no_leftovers(w);
+	w_free(w);
+}
+END_TEST
+
+/* A handover carries its beginning on; so does the one who took the child over. */
+START_TEST(a_handover_goes_on)
+{
+	struct world *w = cluster(2);
+	struct w_proc *old = w_only(w, "room", 0);
+	unsigned from = old->node, to = 1 - from;
+	uint64_t born = room(w, from)->entry.born_ms;
+	w_run(w, 500);
+	w_order(w, 0, PH_VERB_MOVE, "room", w_name(to).s, NULL);
+	w_run(w, 20000);
+	struct w_proc *now = w_only(w, "room", 0);
+	ck_assert_uint_eq(now->node, to);
+	ck_assert_uint_eq(room(w, to)->entry.born_ms, born);
+	ck_assert_uint_eq(room(w, from)->entry.born_ms, born);
+	ck_assert_int_eq(room(w, to)->entry.lineage, PH_LINEAGE_CONTINUED);
+	w_crash(w, to);
+	w_start(w, to);
+	w_run(w, 3000);
+	ck_assert_uint_eq(room(w, to)->entry.born_ms, born);
+	w_free(w);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("core_conflict");
+	W_TEST(suite, all_pairs, 1);
+	W_TEST(suite, the_better_first, (int)(sizeof pairs / sizeof pairs[0]));
+	W_TEST(suite, the_winner_goes_above_both, 2);
+	W_TEST(suite, a_better_one_objects, 1);
+	W_TEST(suite, the_loser_has_no_veto, 2);
+	W_TEST(suite, a_third_one_waits, (int)(sizeof thirds / sizeof thirds[0]));
+	W_TEST(suite, the_loser_is_taken_and_stopped, ENDINGS);
+	W_TEST(suite, the_last_copy_goes_on, 1);
+	W_TEST(suite, the_winner_is_told, 2);
+	W_TEST(suite, it_is_told_once, 1);
+	W_TEST(suite, they_are_asked_in_turns, 1);
+	W_TEST(suite, every_pair_is_decided, 1);
+	W_TEST(suite, a_restart_in_place_begins_anew, 1);
+	W_TEST(suite, sides_meet, 4);
+	W_TEST(suite, a_handover_goes_on, 1);
+	return w_main(suite);
+}

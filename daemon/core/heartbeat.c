@@ -222,7 +222,7 @@ static bool back_in_step(const struct ph_hub *hub)
 static void miss_the_absent(struct ph_hub *hub)
 {
 	uint64_t limit = hub->set.join_timeout_ms + hub->set.failure_timeout_ms;
-	if (hub->missed_absent || hub->now_ms < hub->started_ms + limit)
+	if (hub->missed_absent || hub->now_ms < hub->started_ms + limit || !ph_lease_valid(hub))
 		return;
 	hub->missed_absent = true;
 	struct ph_source *s, *s_next;
@@ -246,6 +246,7 @@ void ph_member_beat(struct ph_hub *hub)
 	ph_tomb_beat(hub);
 	if (hub->away && back_in_step(hub)) {
 		hub->away = false;
+		ph_migration_peers_dead(hub);
 		ph_plan_soon(hub, 0);
 	}
 	ph_member_try_join(hub);

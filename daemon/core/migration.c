@@ -36,10 +36,29 @@ static void forget_left(struct ph_hub *hub, const struct ph_name *name)
 			ph_target_free(hub, t);
 }
 
+/*
+ * A part without a quorum decides nothing from a death that may be its own loneliness: what hangs
+ * on it waits for the lease (ph_migration_peers_dead).
+ */
+static bool unsure(const struct ph_hub *hub, const struct ph_name *name)
+{
+	const struct ph_member *member = ph_member_find(hub, name);
+	return !ph_lease_valid(hub) && !(member && member->state == PH_MEMBER_LEFT);
+}
+
+void ph_migration_peers_dead(struct ph_hub *hub)
+{
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (m->state == PH_MEMBER_DEAD)
+			ph_migration_peer_dead(hub, &m->info.name);
+}
+
 void ph_migration_peer_dead(struct ph_hub *hub, const struct ph_name *name)
 {
 	struct ph_source *s, *s_next;
 	struct ph_target *t, *t_next;
+	if (unsure(hub, name))
+		return;
 	HASH_ITER (hh, hub->sources, s, s_next) {
 		ph_source_void_ack(hub, s, name);
 		if (s->slot && ph_name_equal(&s->peer, name))

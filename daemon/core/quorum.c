@@ -100,7 +100,7 @@ void ph_quorum_take(struct ph_hub *hub, uint64_t number, const char *text)
 	if (!hub->view.number && ph_quorum_has(&view, &hub->set.node) && !hub->promised)
 		hub->forgetful = true;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
-		if (m->newcomer_ms && ph_quorum_has(&view, &m->info.name) &&
+		if ((m->newcomer_ms || hub->view.number) && ph_quorum_has(&view, &m->info.name) &&
 			!ph_quorum_has(&hub->view, &m->info.name))
 			m->newcomer_ms = hub->now_ms; /* children may move to it from now on */
 	use_view(hub, number, &view);
@@ -216,8 +216,10 @@ static void renew(struct ph_hub *hub)
 	if (at && at + hub->set.fence_after_ms > hub->lease_until_ms)
 		hub->lease_until_ms = at + hub->set.fence_after_ms;
 	bool valid = ph_lease_valid(hub);
-	if (valid && !hub->lease_held && at)
+	if (valid && !hub->lease_held && at) {
 		tell_people(hub, true);
+		hub->away = true; /* what the others did meanwhile is to be known first */
+	}
 	if (valid)
 		return;
 	if (hub->lease_held)

@@ -80,6 +80,11 @@ static void start_without_old(struct ph_hub *hub, struct ph_source *s)
 	struct ph_slot *slot = s->slot;
 	if (s->old || slot->instance || !ph_slot_mine(hub, slot) || slot->wish_stopped)
 		return;
+	if (ph_quorate(hub)) { /* its lease may have ended it, and others have it by now */
+		ph_slot_release(hub, slot);
+		ph_plan_soon(hub, 0);
+		return;
+	}
 	ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD);
 }
 

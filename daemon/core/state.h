@@ -397,6 +397,7 @@ void ph_target_deadline(struct ph_hub *hub, struct ph_target *target);
 size_t ph_migrations_in(const struct ph_hub *hub); /* slots taken */
 size_t ph_migrations_out(const struct ph_hub *hub);
 void ph_migration_peer_dead(struct ph_hub *hub, const struct ph_name *name);
+void ph_migration_peers_dead(struct ph_hub *hub); /* it is in step again: what waited for it */
 void ph_migration_peer_restarted(struct ph_hub *hub, const struct ph_name *name);
 void ph_migration_peer_back(struct ph_hub *hub, const struct ph_name *name);
 void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot); /* the entry has a new owner */
@@ -408,6 +409,9 @@ void ph_order_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 /* Something that orders may wait for has changed: they are looked at in a moment. */
 void ph_order_stir(struct ph_hub *hub);
 void ph_order_deadline(struct ph_hub *hub, struct ph_order *order);
+
+/* ---- route.c ---- */
+void ph_hub_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 
 /* ---- hub.c ---- */
 /* A claim was granted: sync the epoch, then own the key and start its worker. */

@@ -359,7 +359,7 @@ static enum ph_target_state start_again(struct ph_hub *hub, struct ph_target *t)
 	t->resend_ms = PH_NEVER_MS;
 	if (t->slot->target == t)
 		t->slot->target = NULL;
-	bool asked_for = t->restored || t->slot->seen > t->new_epoch;
+	bool asked_for = t->restored || t->slot->seen > t->new_epoch || ph_quorate(hub);
 	if (asked_for && !t->slot->instance && ph_slot_mine(hub, t->slot))
 		ph_slot_release(hub, t->slot);
 	if (asked_for)

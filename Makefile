@@ -42,6 +42,7 @@ CONF_SRC := $(wildcard conf/*.c)
 IO_SRC := $(wildcard daemon/io/*.c)
 SHELL_SRC := $(wildcard daemon/shell*.c)
 BUS_SRC := $(wildcard daemon/bus/*.c)
+FENCE_SRC := $(wildcard daemon/fence/*.c)
 CTL_SRC := $(wildcard daemon/ctl/*.c)
 LIB_SRC := $(wildcard lib/*.c)
 SIM_SRC := $(wildcard tests/sim/*.c)
@@ -51,16 +52,16 @@ C_SRC := $(sort $(wildcard conf/*.[ch] daemon/*.[ch] daemon/*/*.[ch] lib/*.[ch] 
 	proto/*.[ch] tests/unit/*.[ch] tests/sim/*.[ch]))
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
-PROGRAMS := $(B)/prochubd $(B)/prochub-bus $(B)/prochubctl $(B)/libprochub.so $(B)/libprochub.a \
-	$(EXAMPLES)
+PROGRAMS := $(B)/prochubd $(B)/prochub-bus $(B)/prochub-fence $(B)/prochubctl \
+	$(B)/libprochub.so $(B)/libprochub.a $(EXAMPLES)
 all: $(PROGRAMS) ## programs, library and examples, into build/release; V=1 shows the commands
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "$(CC) $@";) $(CC) $(INC) $(CPPFLAGS) $(WARN) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
-# the one object that knows where prochub-bus gets installed
-$(B)/daemon/shell_bus.o: CPPFLAGS += -DPH_LIBEXEC='"$(LIBEXEC)"'
-$(B)/daemon/shell_bus.o: $(B)/libexec.txt
+# the one object that knows where prochub-bus and prochub-fence get installed
+$(B)/daemon/shell_program.o: CPPFLAGS += -DPH_LIBEXEC='"$(LIBEXEC)"'
+$(B)/daemon/shell_program.o: $(B)/libexec.txt
 $(B)/libexec.txt: FORCE
 	@mkdir -p $(@D); echo '$(LIBEXEC)' | cmp -s - $@ || echo '$(LIBEXEC)' >$@
 
@@ -82,6 +83,8 @@ $(B)/prochubd: $(call obj,daemon/main.c) $(B)/libhub.a
 	$(link) $(HUB_LIBS)
 $(B)/prochub-bus: $(call obj,$(BUS_SRC) $(BASE_SRC))
 	$(link) $(call libs,nanomsg)
+$(B)/prochub-fence: $(call obj,$(FENCE_SRC) $(BASE_SRC))
+	$(link)
 $(B)/prochubctl: $(call obj,$(CTL_SRC)) $(B)/libwire.a
 	$(link) $(call libs,jansson smartcols)
 $(B)/libprochub.so: $(call obj,$(LIB_SRC) $(PROTO_SRC) $(BASE_SRC)) lib/libprochub.map
@@ -94,7 +97,7 @@ $(B)/sim: $(call obj,$(SIM_SRC)) $(B)/libcore.a $(B)/libwire.a
 $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libhub.a $(B)/libprochub.a
 	@mkdir -p $(@D)
 	$(link) $(HUB_LIBS) $(call libs,check)
-$(UNIT): | $(B)/prochub-bus # two of them start it
+$(UNIT): | $(B)/prochub-bus $(B)/prochub-fence # some of them start these
 TESTED := $(PROGRAMS) $(B)/libcore.a $(B)/sim $(UNIT)
 tested: $(TESTED)
 
@@ -145,7 +148,7 @@ run-sim-unit:
 valgrind: ## unit tests under valgrind, minutes
 	$(SUB) tested
 	@CK_FORK=no tests/check/unit.sh --valgrind $(filter-out $(patsubst %,$(B)/unit/test_%,buslink \
-		shell_bus spawn io_child io_unixsock conf_hostile stream stream_faults),$(UNIT))
+		shell_bus fence spawn io_child io_unixsock conf_hostile stream stream_faults),$(UNIT))
 coverage: ## lines that unit tests and simulation reach, a line a file
 	$(SUB) VARIANT=coverage CK_FORK=no tested
 	@$(MAKE) --no-print-directory VARIANT=coverage SEEDS=1..200 CK_FORK=no run-sim-unit
@@ -162,6 +165,7 @@ PYDIR = $(PREFIX)/lib/$(if $(filter /usr,$(PREFIX)),python3,$(shell $(PYTHON) -c
 	'import sys; print("python%d.%d" % sys.version_info[:2])'))/dist-packages/prochub
 INSTALLED = 755:$(B)/prochubd:$(PREFIX)/sbin/prochubd 755:$(B)/prochubctl:$(PREFIX)/bin/prochubctl \
 	755:$(B)/prochub-bus:$(LIBEXEC)/prochub-bus \
+	755:$(B)/prochub-fence:$(LIBEXEC)/prochub-fence \
 	644:$(B)/libprochub.so:$(PREFIX)/lib/libprochub.so.0 \
 	644:$(B)/libprochub.a:$(PREFIX)/lib/libprochub.a \
 	644:lib/prochub/worker.h:$(PREFIX)/include/prochub/worker.h \

@@ -227,6 +227,7 @@ static int check_addresses(struct ph_conf_loader *ld, struct ph_conf *conf)
 static void check_fence(struct ph_conf_loader *ld, struct ph_conf *conf)
 {
 	uint64_t failure = conf->cluster.failure_timeout_ms, grace = failure / 5;
+	conf->cluster.fence_grace_ms = grace;
 	if (!is_set(conf, "cluster.fence_after"))
 		conf->cluster.fence_after_ms = failure / 5 * 3;
 	else if (conf->cluster.fence_after_ms + grace >= failure)
@@ -256,6 +257,11 @@ static void check_partition(struct ph_conf_loader *ld, struct ph_conf *conf)
 	if (strategy != PH_CONF_PARTITION_DIVERGENCE && !conf->cluster.listen &&
 		!is_set(conf, "cluster.listen"))
 		complain(ld, conf, "cluster.partition.strategy", "cluster.listen is missing");
+	/* With a quorum the lease is what others rely on, whether the daemon lives or not. */
+	if (strategy != PH_CONF_PARTITION_DIVERGENCE &&
+		conf->cluster.orphans == PH_CONF_ORPHANS_KEEP)
+		complain(ld, conf, "cluster.orphans",
+			"'keep' is possible only with the strategy 'divergence'");
 }
 
 const char *ph_conf_advice(const struct ph_conf *conf)

@@ -58,6 +58,10 @@ enum ph_conf_ready {
 	PH_CONF_READY_PROTOCOL,
 	PH_CONF_READY_NOTIFY
 };
+enum ph_conf_orphans {
+	PH_CONF_ORPHANS_STOP,
+	PH_CONF_ORPHANS_KEEP
+};
 enum ph_conf_restart {
 	PH_CONF_RESTART_PERMANENT, /* whatever the exit */
 	PH_CONF_RESTART_TRANSIENT, /* after a failure only */
@@ -180,6 +184,8 @@ struct ph_conf {
 		uint64_t join_timeout_ms;
 		char *key_file; /* absolute, or NULL */
 		uint64_t failure_timeout_ms, fence_after_ms;
+		uint64_t fence_grace_ms; /* 0.2 of failure_timeout; no option */
+		enum ph_conf_orphans orphans;
 		enum ph_conf_seal stream_seal; /* decided: NONE where there is no key_file */
 		uint64_t settle_ms;
 		enum ph_conf_accept accept;

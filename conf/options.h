@@ -53,7 +53,7 @@
 	OPT("cluster.fence_after", DURATION, cluster.fence_after_ms, NULL, 100, PH_CONF_HOUR,      \
 	    NULL, PLAIN, "a node without lease stops then what others may take over; default: "    \
 	    "0.6 of failure_timeout")                                                              \
-	NOT("cluster.orphans", ENUM, NO, "stop", "stop|keep",                                      \
+	OPT("cluster.orphans", ENUM, cluster.orphans, "stop", 0, 0, "stop|keep", PLAIN,            \
 	    "what the fence does when only the daemon is away")                                    \
 	OPT("cluster.stream_seal", ENUM, cluster.stream_seal, "encrypt", 0, 0,                     \
 	    "encrypt|auth|none", PLAIN, "how state on its way is protected; none without a key")   \

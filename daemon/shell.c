@@ -74,6 +74,17 @@ void ph_shell_push(
 	shell->tail = &item->next;
 }
 
+void ph_shell_push_first(struct ph_shell *shell, const struct ph_event *event)
+{
+	struct ph_shell_item *item = ph_shell_alloc(sizeof *item);
+	item->event = *event;
+	item->next = shell->head;
+	if (!shell->head)
+		shell->tail = &item->next;
+	shell->head = item;
+	ph_shell_wake(shell);
+}
+
 void ph_shell_push_text(struct ph_shell *shell, const struct ph_event *event)
 {
 	struct ph_event copy = *event;
@@ -129,6 +140,7 @@ static bool step_next(struct ph_shell *shell)
 	struct ph_actions actions = {0, NULL};
 	ph_step(shell->hub, &item->event, shell->now_ms, &actions);
 	ph_shell_carry_out(shell, &actions);
+	shell->begun |= item->event.kind == PH_EV_START;
 	item_free(item);
 	return true;
 }
@@ -151,6 +163,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	struct ph_shell *shell = arg;
 	shell->in_turn = true;
 	shell->now_ms = ph_clock_now_ms();
+	ph_shell_fence_turn(shell);
 	for (int i = 0; i < PH_SHELL_TURN_EVENTS && step_next(shell); i++)
 		;
 	turn_end(shell);

@@ -61,6 +61,7 @@ struct ph_shell_flows;	 /* shell_stream.c */
 struct ph_shell_notices; /* shell_notify.c: notify.sock */
 struct ph_shell_signals; /* shell_signal.c: signals, and the service manager's watchdog */
 struct ph_shell_state;	 /* shell_state.c: run_dir/state */
+struct ph_shell_fence;	 /* shell_fence.c: what stops workers when this daemon does not */
 struct ph_shell_item;	 /* shell.c: a queued event */
 struct ph_shell_changed; /* shell_lookup.c: a name */
 struct ph_shell_leaving; /* shell_exit.c: a group that is to be gone */
@@ -96,12 +97,14 @@ struct ph_shell {
 	struct ph_shell_notices *notices;
 	struct ph_shell_signals *signals;
 	struct ph_shell_state *state;
+	struct ph_shell_fence *fence; /* NULL: nobody else may take over what runs here */
 
 	/* shell.c */
 	struct ph_shell_item *head, **tail;
 	struct event *turn; /* deferred: runs the turn */
 	struct ph_clock_timer *timer;
 	bool in_turn, ready, leaving;
+	bool begun; /* core has seen START */
 	int lock_fd, state_lock_fd;
 	int exit_code;
 };
@@ -123,6 +126,8 @@ int ph_shell_print(const char *file);
  */
 void ph_shell_push(
 	struct ph_shell *shell, const struct ph_event *event, void (*release)(void *), void *owned);
+/* Before all that is queued; it points to nothing. */
+void ph_shell_push_first(struct ph_shell *shell, const struct ph_event *event);
 /* The same with a copy of `event->text` (may be NULL), which nobody else has to keep. */
 void ph_shell_push_text(struct ph_shell *shell, const struct ph_event *event);
 /* The same where the union's pointer aims at one flat struct of `size` bytes without pointers (a
@@ -144,6 +149,12 @@ void ph_shell_log(struct ph_shell *shell, enum ph_log_level level, const char *f
 /* An event of the shell's own for people; `key` and `text` may be NULL. */
 void ph_shell_tell_people(
 	struct ph_shell *shell, enum ph_emit_kind kind, const struct ph_key *key, const char *text);
+
+/* ---- shell_program.c */
+
+#define PH_PROGRAM_SIZE 4096
+/* The path of one of prochub's own programs. -ENOENT with a sentence. */
+PH_MUST_CHECK int ph_shell_program(const char *name, char *ret, size_t size, struct ph_err *err);
 
 /* ---- shell_act.c */
 

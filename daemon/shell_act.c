@@ -11,6 +11,8 @@
 
 static void act_bus(struct ph_shell *shell, const struct ph_action *action)
 {
+	if (action->kind == PH_ACT_CAST && action->message->kind == PH_B_HEARTBEAT)
+		ph_shell_fence_beat(shell);
 	if (shell->bus)
 		ph_shell_bus_act(shell->bus, action);
 }

@@ -23,6 +23,15 @@ static void adopted_free(void *arg)
 	free(a);
 }
 
+/* May other nodes take the child over? `spec` NULL: as core knows it. */
+static bool is_claimable(
+	struct ph_shell *shell, const struct ph_spec *spec, const struct ph_name *child)
+{
+	if (!spec)
+		spec = ph_hub_spec(shell->hub, child);
+	return spec && !spec->local;
+}
+
 /* Takes `worker` and `spec` (may be NULL). */
 static void push(struct ph_shell *shell, struct ph_shell_worker *worker,
 	const struct ph_adopted *what, struct ph_spec *spec)
@@ -31,6 +40,8 @@ static void push(struct ph_shell *shell, struct ph_shell_worker *worker,
 	worker->wid = ph_shell_workers_count(shell) + 1;
 	worker->key = what->key;
 	ph_shell_workers_add(shell, worker);
+	if (is_claimable(shell, spec, &what->key.child))
+		ph_shell_fence_add(worker);
 	a->adopted = *what;
 	a->spec = spec;
 	a->meta = what->meta ? ph_shell_strdup(what->meta) : NULL;
@@ -75,6 +86,16 @@ static bool adopt_found(struct ph_shell *shell, const struct ph_shell_found *fou
 	struct ph_shell_worker *worker = ph_shell_alloc(sizeof *worker);
 	uint32_t main_pid = f->main_pid ? f->main_pid : f->pid;
 	int error = adopt_processes(shell, f, worker, &err);
+	struct ph_spec *spec = spec_of(shell, found, f);
+	if ((error == -ESRCH || error == -ESTALE) && ph_shell_fence_may_have_fired(shell) &&
+		is_claimable(shell, spec, &f->key.child)) {
+		/* as after the death of this node: whoever is to have it claims it */
+		ph_shell_log(shell, PH_LOG_INFO, "%s/%u: has ended while no daemon was here",
+			f->key.child.s, f->key.instance);
+		ph_spec_free(spec);
+		ph_shell_worker_free(worker);
+		return true;
+	}
 	if (error && error != -ESRCH && error != -ESTALE)
 		ph_shell_log(shell, PH_LOG_ERROR, "%s/%u: cannot watch pid %u: %s", f->key.child.s,
 			f->key.instance, main_pid, err.text);
@@ -100,7 +121,7 @@ static bool adopt_found(struct ph_shell *shell, const struct ph_shell_found *fou
 		.restarts = f->restarts,
 		.meta = f->meta,
 	};
-	push(shell, worker, &what, spec_of(shell, found, f));
+	push(shell, worker, &what, spec);
 	return !error;
 }
 
@@ -264,5 +285,6 @@ size_t ph_shell_adopt(struct ph_shell *shell, const struct ph_shell_found *found
 	if (error)
 		ph_shell_log(shell, PH_LOG_ERROR, "cannot search for workers in /proc: %s",
 			strerror(-error));
+	ph_shell_fence_settled(shell);
 	return ended;
 }

@@ -10,7 +10,6 @@
 #include "shell_bus_int.h"
 
 #define SEND_TTL_MS 10000 /* core repeats what matters long before */
-#define PROGRAM_SIZE 4096
 
 /* ---- what the link tells */
 
@@ -70,25 +69,6 @@ static void link_dropped(void *arg, uint32_t peer, uint64_t count)
 
 /* ---- start */
 
-/* Beside the daemon, else where it is installed. */
-static int find_program(char *ret, size_t size, struct ph_err *err)
-{
-	ssize_t n = readlink("/proc/self/exe", ret, size - 1);
-	if (n > 0) {
-		ret[n] = '\0';
-		char *slash = strrchr(ret, '/');
-		size_t room = slash ? size - (size_t)(slash - ret) : 0;
-		if (slash && snprintf(slash, room, "/prochub-bus") < (int)room &&
-			access(ret, X_OK) == 0)
-			return 0;
-	}
-	(void)snprintf(ret, size, "%s/prochub-bus", PH_LIBEXEC);
-	if (access(ret, X_OK) == 0)
-		return 0;
-	return ph_err_set(
-		err, ENOENT, "prochub-bus was found neither beside prochubd nor as %s", ret);
-}
-
 static int start(struct ph_shell_bus *bus, struct ph_err *err)
 {
 	static const struct ph_buslink_callbacks callbacks = {
@@ -100,11 +80,11 @@ static int start(struct ph_shell_bus *bus, struct ph_err *err)
 		.dropped = link_dropped,
 	};
 	const struct ph_conf *conf = bus->shell->conf;
-	char program[PROGRAM_SIZE], broadcast[PH_ADDRESS_SIZE], directed[PH_ADDRESS_SIZE];
+	char program[PH_PROGRAM_SIZE], broadcast[PH_ADDRESS_SIZE], directed[PH_ADDRESS_SIZE];
 
 	if (ph_windows_new(PH_WINDOWS_MAX, &bus->windows) || ph_bus_seeds_read(bus))
 		return ph_err_set(err, ENOMEM, "out of memory");
-	int error = find_program(program, sizeof program, err);
+	int error = ph_shell_program("prochub-bus", program, sizeof program, err);
 	if (!error)
 		error = ph_buslink_new(bus->shell->base, program, &callbacks, bus, &bus->link, err);
 	if (error)

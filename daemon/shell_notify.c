@@ -56,8 +56,10 @@ static uint32_t main_pid(struct ph_shell_worker *worker, pid_t pid)
 	}
 	bool news = pid == worker->pid ? back_to_first(worker)
 				       : take_main(worker, pid, stat.start_time);
-	if (news)
+	if (news) {
+		ph_shell_fence_change(worker);
 		ph_shell_state_touch(worker->shell);
+	}
 	return news ? (uint32_t)pid : 0;
 }
 

@@ -42,9 +42,10 @@ struct ph_shell_worker {
 	struct ph_child *child; /* that process; NULL: it ended while no daemon was there */
 	struct ph_child *main;	/* another one of the session, by MAINPID=; NULL: it is `child` */
 	bool exited;		/* the main process */
-	struct ph_shell_conn *control; /* or NULL */
-	struct ph_id stream_id;	       /* its newest one, which may be over */
-	struct ph_id asked_id;	       /* of its newest handover_ask */
+	struct ph_shell_conn *control;		/* or NULL */
+	struct ph_id stream_id;			/* its newest one, which may be over */
+	struct ph_id asked_id;			/* of its newest handover_ask */
+	uint32_t fence_place, fence_generation; /* in its table; generation 0: it is not there */
 	UT_hash_handle by_wid, by_token, by_pid;
 };
 
@@ -306,6 +307,30 @@ void ph_shell_adopt_ended(struct ph_shell *shell);
 
 /* Carries out INCARNATION: that number, or a higher one, is this node's from now on. */
 void ph_shell_renumber(struct ph_shell *shell, uint64_t incarnation);
+
+/* ---- shell_fence.c: all of them do nothing where there is no fence */
+
+/* Takes over or starts the fence where others may take over what runs here; else ends one that an
+ * earlier daemon has left. */
+int ph_shell_fence_new(struct ph_shell *shell, struct ph_err *err);
+/* `end`: the process too. */
+void ph_shell_fence_free(struct ph_shell *shell, bool end);
+/* Others may take this worker over: from now on it is in the table. */
+void ph_shell_fence_add(struct ph_shell_worker *worker);
+/* Its main process is another one. */
+void ph_shell_fence_change(struct ph_shell_worker *worker);
+void ph_shell_fence_drop(struct ph_shell_worker *worker);
+/* All workers of an earlier daemon that live are known. */
+void ph_shell_fence_settled(struct ph_shell *shell);
+/* Did the fence stop the workers of an earlier daemon, before this one came? It is gone then, and
+ * so nobody can be asked: it may have wherever none was found on guard. */
+bool ph_shell_fence_may_have_fired(const struct ph_shell *shell);
+/* The lease of an earlier daemon, whose workers a fence has guarded since; 0: there is none. */
+uint64_t ph_shell_fence_known_lease(const struct ph_shell *shell);
+/* A heartbeat leaves: this node lives, and others hear of it. */
+void ph_shell_fence_beat(struct ph_shell *shell);
+/* First of all in a turn: has the fence fired meanwhile? */
+void ph_shell_fence_turn(struct ph_shell *shell);
 
 /* ---- shell.c */
 

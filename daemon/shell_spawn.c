@@ -226,6 +226,8 @@ static int watch(struct ph_shell *shell, const struct wanted *wanted, const stru
 		return ph_err_set(err, -error, "cannot watch the process: %s", strerror(-error));
 	}
 	ph_shell_workers_add(shell, worker);
+	if (!wanted->spec->local)
+		ph_shell_fence_add(worker);
 	return 0;
 }
 

@@ -178,7 +178,8 @@ static int make_hub(struct ph_shell *shell)
 		.quorum_percent = conf->cluster.quorum_percent,
 		.quorum_hold_ms = conf->cluster.quorum_hold_ms,
 		.fence_after_ms = conf->cluster.fence_after_ms,
-		.fence_grace_ms = conf->cluster.failure_timeout_ms / 5,
+		.fence_grace_ms = conf->cluster.fence_grace_ms,
+		.lease_until_ms = ph_shell_fence_known_lease(shell),
 		.exchange_ms = conf->cluster.synchronization_interval_ms,
 		.fanout = conf->cluster.synchronization == PH_CONF_SYNCHRONIZATION_GOSSIP
 				  ? conf->cluster.synchronization_fanout
@@ -262,10 +263,14 @@ static int start_core(struct ph_shell *shell, struct ph_err *err)
 {
 	struct ph_shell_found found = {0};
 	struct ph_err why;
+	/* first of all: what it is stopping is to be gone before this daemon looks what lives */
+	int error = ph_shell_fence_new(shell, err);
+	if (error)
+		return error;
 	int read = ph_shell_state_read(shell->run_dir, &found, &why);
 	if (read && read != -ENOENT)
 		ph_shell_log(shell, PH_LOG_ERROR, "state file: %s", why.text);
-	int error = ph_shell_records_new(
+	error = ph_shell_records_new(
 		shell, !read && !ph_id_none(&found.journal) ? &found.journal : NULL, err);
 	if (!error)
 		error = make_hub(shell);
@@ -288,14 +293,16 @@ static int start_core(struct ph_shell *shell, struct ph_err *err)
 
 static void stop(struct ph_shell *shell, bool orderly)
 {
+	if (shell->workers)
+		orderly = orderly && !ph_shell_workers_count(shell);
+	if (!orderly) /* its table stays as it is: the next daemon is awaited */
+		ph_shell_fence_free(shell, false);
 	ph_shell_ctl_free(shell->ctl);
 	ph_shell_bus_free(shell->bus);
 	ph_shell_conns_free(shell);
 	ph_shell_notices_free(shell);
 	ph_shell_flows_free(shell);
 	ph_shell_exit_free(shell);
-	if (shell->workers)
-		orderly = orderly && !ph_shell_workers_count(shell);
 	ph_shell_workers_free(shell);
 	ph_shell_spawner_free(shell);
 	ph_shell_records_free(shell);
@@ -307,6 +314,7 @@ static void stop(struct ph_shell *shell, bool orderly)
 	ph_shell_emit_free(shell->emit);
 	ph_keyring_free(shell->ring);
 	ph_conf_free(shell->conf);
+	ph_shell_fence_free(shell, true);
 	if (shell->base)
 		event_base_free(shell->base);
 	free(shell->worker_path);

@@ -19,6 +19,7 @@ int ph_shell_workers_new(struct ph_shell_workers **ret)
 
 void ph_shell_worker_free(struct ph_shell_worker *worker)
 {
+	ph_shell_fence_drop(worker);
 	ph_child_free(worker->child);
 	ph_child_free(worker->main);
 	free(worker);

@@ -41,7 +41,9 @@
 	X(JOURNAL_BACK)	   /* a new journal is in place, `id` its id: records count again */ \
 	X(COMMAND)	   /* `command` */ \
 	X(DETACHED)	   /* `ticket`: the client of that command is gone */ \
-	X(SHUTDOWN)	   /* orderly stop; a second one: at once, without drain */
+	X(SHUTDOWN)	   /* orderly stop; a second one: at once, without drain */ \
+	X(FENCED) /* this node's lease was over, while its loop stood still or before: the \
+		     fence stops its workers that others may take over */
 
 enum ph_event_kind {
 #define X(name) PH_EV_##name,

@@ -467,6 +467,7 @@ static void dispatch(struct ph_hub *hub, const struct ph_event *event)
 	case PH_EV_WORKER:
 	case PH_EV_WORKER_CLOSED:
 	case PH_EV_NOTIFIED:
+	case PH_EV_FENCED:
 		ph_instance_event(hub, event);
 		break;
 	case PH_EV_STREAM_READ:
@@ -477,10 +478,8 @@ static void dispatch(struct ph_hub *hub, const struct ph_event *event)
 		on_stream(hub, event);
 		break;
 	case PH_EV_JOURNALLED:
-		on_journalled(hub, event);
-		break;
 	case PH_EV_JOURNAL_BACK:
-		on_journal_back(hub, event);
+		(event->kind == PH_EV_JOURNALLED ? on_journalled : on_journal_back)(hub, event);
 		break;
 	case PH_EV_COMMAND:
 		ph_order_command(hub, event->command);

@@ -191,6 +191,12 @@ static bool must_ask(const struct ph_hub *hub, const struct ph_instance *instanc
 	       (hub->self_state != PH_MEMBER_ALIVE || hub->away || !ph_lease_valid(hub));
 }
 
+/* Its time has come, and this node may still be the one that starts it. */
+static enum ph_instance_state due(struct ph_hub *hub, struct ph_instance *instance)
+{
+	return must_ask(hub, instance) ? PH_INSTANCE_WAITING : spawn(hub, instance);
+}
+
 static enum ph_instance_state by_policy(struct ph_hub *hub, struct ph_instance *instance)
 {
 	bool failed;
@@ -209,10 +215,8 @@ static enum ph_instance_state by_policy(struct ph_hub *hub, struct ph_instance *
 	struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_RESTARTING, key);
 	emit->delay_ms = wait;
 	emit->text = instance->why[0] ? ph_out_text(hub, instance->why) : NULL;
-	if (must_ask(hub, instance))
-		return PH_INSTANCE_WAITING;
-	if (wait == 0)
-		return spawn(hub, instance);
+	if (wait == 0 || must_ask(hub, instance))
+		return due(hub, instance);
 	ph_timer_set(hub, &instance->timer, hub->now_ms + wait);
 	return PH_INSTANCE_BACKOFF;
 }
@@ -228,6 +232,11 @@ static enum ph_instance_state again(struct ph_hub *hub, struct ph_instance *inst
 	instance->streak = 0;
 	instance->n_window = 0;
 	return spawn(hub, instance);
+}
+
+static enum ph_instance_state due_again(struct ph_hub *hub, struct ph_instance *instance)
+{
+	return must_ask(hub, instance) ? PH_INSTANCE_WAITING : again(hub, instance);
 }
 
 static enum ph_instance_state end(struct ph_hub *hub, struct ph_instance *instance)
@@ -248,6 +257,9 @@ static enum ph_instance_state end(struct ph_hub *hub, struct ph_instance *instan
 		return by_policy(hub, instance);
 	case PH_AFTER_AGAIN:
 		return again(hub, instance);
+	case PH_AFTER_CLAIM:
+		ph_plan_soon(hub, 0);
+		return PH_INSTANCE_WAITING;
 	case PH_AFTER_STOPPED:
 		(void)ph_emit(hub, PH_EMIT_CHILD_STOPPED, &instance->slot->k.key);
 		return PH_INSTANCE_STOPPED;
@@ -393,7 +405,7 @@ static enum ph_instance_state restart(struct ph_hub *hub, struct ph_instance *in
 static enum ph_instance_state restart_later(struct ph_hub *hub, struct ph_instance *instance)
 {
 	(void)hub;
-	if (instance->after != PH_AFTER_DISCARD)
+	if (instance->after != PH_AFTER_DISCARD && instance->after != PH_AFTER_CLAIM)
 		instance->after = PH_AFTER_AGAIN;
 	return instance->state;
 }
@@ -498,11 +510,11 @@ static cell *const machine[PH_INSTANCE_STATE_COUNT][PH_INSTANCE_INPUT_COUNT] = {
 		IN(STOP) = stop_later, IN(RESTART) = restart_later, IN(KILL) = ignore,
 		IN(EXITED) = ignore, IN(GONE) = end, IN(DEADLINE) = ignore},
 	[PH_INSTANCE_BACKOFF] = {NO_PROCESS, IN(START) = again, IN(STOP) = stop_idle,
-		IN(RESTART) = again, IN(DEADLINE) = spawn},
+		IN(RESTART) = again, IN(DEADLINE) = due},
 	[PH_INSTANCE_STOPPED] = {NO_PROCESS, IN(START) = again, IN(STOP) = stop_idle,
 		IN(RESTART) = again, IN(DEADLINE) = ignore},
 	[PH_INSTANCE_FAILED] = {NO_PROCESS, IN(START) = again, IN(STOP) = stop_idle,
-		IN(RESTART) = again, IN(DEADLINE) = again},
+		IN(RESTART) = again, IN(DEADLINE) = due_again},
 };
 #undef IN
 

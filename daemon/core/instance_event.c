@@ -380,9 +380,41 @@ static void on_notify(struct ph_hub *hub, struct ph_instance *instance, const st
 		ph_instance_arm(hub, instance);
 }
 
+/*
+ * The fence is stopping what others may take over. Whatever policy says: these workers are as those
+ * of a node that died. A migration hears of the death of its worker when it comes; the others are
+ * stopped from here too, should the fence not come to its end.
+ */
+static void on_fenced(struct ph_hub *hub)
+{
+	struct ph_instance *i;
+	unsigned n = 0;
+	if (!ph_quorate(hub)) /* else it has no lease, and needs no other reason to ask */
+		hub->away = true;
+	DL_FOREACH (hub->instances, i) {
+		bool goes_on = i->after == PH_AFTER_POLICY || i->after == PH_AFTER_AGAIN;
+		bool migrates = i->source || (i->target && i->target->state != PH_TARGET_ACTIVE);
+		if (i->spec->local || !ph_instance_has_process(i))
+			continue;
+		if (!migrates && i->state < PH_INSTANCE_STOPPING)
+			ph_instance_step(hub, i, PH_INSTANCE_IN_STOP);
+		if (goes_on && i->slot->instance == i)
+			i->after = PH_AFTER_CLAIM;
+		n++;
+	}
+	ph_log(hub, PH_LOG_WARNING,
+		"this node was silent for longer than fence_after: %u of its workers are being "
+		"stopped",
+		n);
+}
+
 void ph_instance_event(struct ph_hub *hub, const struct ph_event *event)
 {
 	struct ph_instance *instance;
+	if (event->kind == PH_EV_FENCED) {
+		on_fenced(hub);
+		return;
+	}
 	HASH_FIND(hh, hub->by_wid, &event->wid, sizeof event->wid, instance);
 	if (!instance)
 		return;

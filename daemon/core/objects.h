@@ -240,6 +240,7 @@ enum ph_instance_input {
 enum ph_after {
 	PH_AFTER_POLICY,
 	PH_AFTER_AGAIN,
+	PH_AFTER_CLAIM, /* the fence stopped it: again, but only by a claim */
 	PH_AFTER_STOPPED,
 	PH_AFTER_DISCARD
 };

@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,8 +10,8 @@
 #include <unistd.h>
 
 #include "io/buslink_impl.h"
+#include "io/helper.h"
 
-#define CHILD_FD 3 /* the socketpair in the bus process */
 #define CONTROL_QUEUE_MAX (PH_BUSLINK_QUEUE_MAX + 4u * 1024u * 1024u)
 #define LIVED_MS 1000u /* who lives so long is restarted at once */
 #define BACKOFF_MIN_MS 100u
@@ -223,45 +222,6 @@ static void on_read(evutil_socket_t fd, short what, void *arg)
 
 /* ---- the process */
 
-static int spawn(const char *program, int child_end, pid_t *ret_pid)
-{
-	char name[] = "prochub-bus", number[] = {'0' + CHILD_FD, 0};
-	char *argv[] = {name, number, NULL};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t all, none;
-
-	sigfillset(&all);
-	sigemptyset(&none);
-	int rc = posix_spawn_file_actions_init(&actions);
-	if (rc)
-		return -rc;
-	rc = posix_spawnattr_init(&attr);
-	if (rc) {
-		posix_spawn_file_actions_destroy(&actions);
-		return -rc;
-	}
-	rc = posix_spawn_file_actions_adddup2(&actions, child_end, CHILD_FD);
-	if (!rc)
-		rc = posix_spawn_file_actions_addclosefrom_np(&actions, CHILD_FD + 1);
-	(void)posix_spawnattr_setsigdefault(&attr, &all);
-	(void)posix_spawnattr_setsigmask(&attr, &none);
-	(void)posix_spawnattr_setflags(
-		&attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-	if (!rc)
-		rc = posix_spawn(ret_pid, program, &actions, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	return -rc;
-}
-
-static void kill_and_reap(pid_t pid)
-{
-	(void)kill(pid, SIGKILL);
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-}
-
 void ph_buslink_event_drop(struct event **event)
 {
 	if (*event)
@@ -271,13 +231,10 @@ void ph_buslink_event_drop(struct event **event)
 
 int ph_buslink_reap(struct ph_buslink *link)
 {
-	int status = 0;
-
 	ph_buslink_event_drop(&link->on_read);
 	ph_buslink_event_drop(&link->on_write);
 	ph_buslink_event_drop(&link->on_exit);
-	while (waitpid(link->pid, &status, 0) < 0 && errno == EINTR)
-		;
+	int status = ph_helper_reap(link->pid);
 	close(link->pidfd);
 	close(link->fd);
 	link->pid = 0;
@@ -374,23 +331,17 @@ static void process_tell(struct ph_buslink *link)
 int ph_buslink_start(struct ph_buslink *link)
 {
 	int pair[2];
-	pid_t pid = 0;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
 		return -errno;
 	link->started_at_ms = now_ms();
-	int rc = spawn(link->program, pair[1], &pid);
+	int rc = ph_helper_start(
+		link->program, "prochub-bus", NULL, pair[1], &link->pid, &link->pidfd);
 	close(pair[1]);
-	int pidfd = rc < 0 ? rc : (int)syscall(SYS_pidfd_open, pid, 0);
-	if (pidfd < 0) {
-		rc = rc < 0 ? rc : -errno;
-		if (pid)
-			kill_and_reap(pid);
+	if (rc < 0) {
 		close(pair[0]);
 		return rc;
 	}
-	link->pid = pid;
-	link->pidfd = pidfd;
 	link->fd = pair[0];
 	link->stats.starts++;
 	return process_watch(link);

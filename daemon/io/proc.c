@@ -41,17 +41,8 @@ int ph_proc_stat(pid_t pid, struct ph_proc_stat *ret)
 	ssize_t n = read_proc(pid, "stat", line, sizeof line);
 	if (n < 0)
 		return (int)n;
-	/* the name is in parentheses and may hold any, so the last one ends it */
-	const char *rest = strrchr(line, ')');
-	char state;
-	int parent, group, session;
-	unsigned long long start_time;
-	if (!rest || sscanf(rest + 1,
-			     " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
-			     "%*d %llu",
-			     &state, &parent, &group, &session, &start_time) != 5)
+	if (!ph_procstat_parse(line, ret))
 		return n ? -EBADMSG : -ESRCH;
-	*ret = (struct ph_proc_stat){state, parent, group, session, start_time};
 	return 0;
 }
 

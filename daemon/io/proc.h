@@ -8,16 +8,11 @@
 #define PH_IO_PROC_H
 
 #include "base/err.h"
+#include "base/procstat.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
-
-struct ph_proc_stat {
-	char state; /* R, S, D, Z ... */
-	pid_t parent, group, session;
-	uint64_t start_time; /* field 22: clock ticks since boot */
-};
 
 /* Errors: -ESRCH no such process, -EBADMSG a line that is none, -EMFILE and others of open. */
 PH_MUST_CHECK int ph_proc_stat(pid_t pid, struct ph_proc_stat *ret);

@@ -15,6 +15,7 @@ ARROWS = {  # layer: the other layers that it may include
     "core": {"base"},
     "io": {"base", "proto"},
     "bus": {"base"},
+    "fence": {"base"},
     "ctl": {"proto", "base"},
     "conf": {"base"},
     "proto": {"base"},

@@ -14,8 +14,8 @@ fail() {
 
 $make install >"$root/log" 2>&1 || { cat "$root/log"; fail "make install failed"; }
 rm "$root/log"
-for file in sbin/prochubd bin/prochubctl libexec/prochub/prochub-bus lib/libprochub.so \
-	lib/libprochub.so.0 lib/libprochub.a include/prochub/worker.h lib/pkgconfig/prochub.pc \
+for file in sbin/prochubd bin/prochubctl libexec/prochub/prochub-bus \
+	libexec/prochub/prochub-fence lib/libprochub.so lib/libprochub.so.0 lib/libprochub.a include/prochub/worker.h lib/pkgconfig/prochub.pc \
 	lib/python3/dist-packages/prochub/__init__.py lib/systemd/system/prochub.service \
 	lib/sysusers.d/prochub.conf lib/tmpfiles.d/prochub.conf share/doc/prochub/prochub.yaml; do
 	[ -e "$root/usr/$file" ] || fail "/usr/$file is missing"

@@ -9,7 +9,7 @@ only() {
 	program=$1
 	shift
 	needed=$(ldd "$build/$program" | awk '{ print $1 }' |
-		sed 's,.*/,,; s/\.so.*//' | grep -vxE 'linux-vdso|ld-linux.*|libc|libm|libpthread')
+		sed 's,.*/,,; s/\.so.*//' | grep -vxE 'linux-vdso|ld-linux.*|libc|libm|libpthread' || :)
 	for library in $needed; do
 		case " $* " in
 		*" $library "*) ;;
@@ -23,6 +23,7 @@ only() {
 
 only prochubd libevent_core-2.1 libjansson libyaml-0 libsodium libxxhash
 only prochub-bus libnanomsg libanl
+only prochub-fence
 only prochubctl libjansson libsmartcols
 only libprochub.so libjansson
 [ $status != 0 ] || echo "ldd: each program has its own libraries and no others"

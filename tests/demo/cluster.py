@@ -104,7 +104,7 @@ class Cluster:
         self.seen = set()  # (pid, start time) of all that was ever found to be ours
 
     def prepare(self):
-        for name in ("prochubd", "prochub-bus", "prochubctl", "counter"):
+        for name in ("prochubd", "prochub-bus", "prochub-fence", "prochubctl", "counter"):
             if not os.access(os.path.join(self.build, name), os.X_OK):
                 raise Failed(f"{self.build}/{name} is missing: run 'make all' first")
         self.dir = tempfile.mkdtemp(prefix="prochub-demo-", dir="/tmp")

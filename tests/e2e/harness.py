@@ -295,6 +295,17 @@ class Node:
                 return pid
         return None
 
+    def fence_pid(self):
+        """That of this node, whichever daemon has started it."""
+        for pid in processes_of(self.run_dir):
+            try:
+                with open(f"/proc/{pid}/comm") as f:
+                    if f.read() == "prochub-fence\n":
+                        return pid
+            except OSError:
+                pass
+        return None
+
     def kill(self):
         """kill -9 of the daemon alone."""
         self.process.kill()
@@ -303,13 +314,13 @@ class Node:
     def kill_node(self):
         """The whole machine: daemon, bus and workers at once."""
         kill(self.process.pid, signal.SIGSTOP)
-        for pid in {*processes_of(self.run_dir + "/"), *self.children_of()} - {self.process.pid}:
+        for pid in {*processes_of(self.run_dir), *self.children_of()} - {self.process.pid}:
             kill(pid)
         self.kill()
 
     def stop(self, timeout=20, asked=False):
         """An orderly stop (`asked` for already or not); nothing of this node may be left."""
-        bus = self.bus_pid()
+        bus, fence = self.bus_pid(), self.fence_pid()
         if not asked:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -318,6 +329,7 @@ class Node:
             raise AssertionError(f"{self.name} does not stop:\n{self.log()}") from None
         assert code == 0, f"{self.name} ended with {code}:\n{self.log()}"
         assert not bus or not alive(bus), f"{self.name} left its bus process"
+        assert not fence or not alive(fence), f"{self.name} left its fence"
         left = processes_of("PROCHUB_SOCKET=" + self.run_dir)
         assert not left, f"{self.name} left {left}:\n{self.log()}"
 
@@ -433,6 +445,11 @@ class Cluster:
                     node.process.send_signal(signal.SIGTERM)
                 for node in live:
                     node.stop(asked=True)
+                for node in self.nodes.values():  # a killed daemon leaves one, for a while
+                    fence = None if node in live else node.fence_pid()
+                    if fence:
+                        kill(fence)
+                        wait(lambda: not alive(fence), "the end of a fence")
                 left = processes_of(self.dir)
                 assert not left, f"left behind: {left}"
         finally:

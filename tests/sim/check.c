@@ -191,7 +191,8 @@ void sim_check_death(struct sim_proc *proc, enum sim_death why)
 	size_t lost = 0;
 	for (size_t i = 0; i < proc->n_items; i++) {
 		uint32_t u = proc->items[i];
-		if (u >= key->next || key->acks[u].may_be_lost || kept_elsewhere(proc, u))
+		if (u >= key->next || key->acks[u].may_be_lost ||
+			(why != DEATH_FENCE && kept_elsewhere(proc, u)))
 			continue;
 		key->acks[u].may_be_lost = true;
 		lost++;

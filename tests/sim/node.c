@@ -145,6 +145,13 @@ void sim_node_step(struct sim_node *node, const struct ph_event *event)
 	struct ph_actions actions = {0, NULL};
 	if (!node->hub || sim->failed)
 		return;
+	if (node->fenced) { /* before anything that is queued */
+		struct ph_event fenced = {.kind = PH_EV_FENCED};
+		node->fenced = false;
+		sim_node_step(node, &fenced);
+		if (!node->hub || sim->failed)
+			return;
+	}
 	sim->steps++;
 	sim_mix(sim, node->no * 64u + (unsigned)event->kind, event->wid ^ event->ticket);
 	ph_step(node->hub, event, sim_node_ms(node), &actions);
@@ -204,6 +211,7 @@ static void end_daemon(struct sim_node *node)
 	node->bus_up = false;
 	node->bus_gen++;
 	node->suspended_us = 0;
+	node->fenced = false;
 	node->calm_us = sim->now_us;
 	node->disk.answers = 0;
 	memset(node->linked, 0, sizeof node->linked);

@@ -258,7 +258,7 @@ static void tell_exit(struct sim_proc *proc, struct ph_exit exit)
 
 void sim_proc_die(struct sim_proc *proc, enum sim_death why, struct ph_exit exit)
 {
-	static const char *const whys[] = {"a fault", "itself", "order"};
+	static const char *const whys[] = {"a fault", "itself", "order", "the fence"};
 	if (!proc->alive)
 		return;
 	sim_trace(proc->sim, "%s: pid %u of %s/%u ends by %s (%zu updates)", proc->node->name.s,

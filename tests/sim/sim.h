@@ -230,6 +230,7 @@ struct sim_node {
 	uint64_t tick_us;
 	uint64_t lease_ms; /* as its fence knows it */
 	bool fence_armed;
+	bool fenced;	  /* the fence has fired, and the daemon has not heard of it */
 	uint64_t calm_us; /* last moment at which something was wrong with it */
 };
 
@@ -369,7 +370,8 @@ struct sim_proc *sim_proc_of_pid(struct sim *sim, uint32_t pid);
 enum sim_death {
 	DEATH_FAULT,
 	DEATH_SELF,
-	DEATH_CORE
+	DEATH_CORE,
+	DEATH_FENCE /* what it held may be lost: a copy may be given up before its end is heard */
 };
 void sim_proc_die(struct sim_proc *proc, enum sim_death why, struct ph_exit exit);
 void sim_proc_signal(struct sim_proc *proc, int number);

@@ -165,8 +165,12 @@ START_TEST(test_sentences)
 			"it"},
 		{"cluster: {partition: {size: 2}}",
 			"1:23: cluster.partition.size: only the strategy 'static-quorum' has it"},
-		{"cluster: {orphans: stop}",
-			"1:11: cluster.orphans: not available in this version"},
+		{"cluster: {orphans: live}",
+			"1:20: cluster.orphans: 'live' is not one of stop, keep"},
+		{"cluster: {listen: 'tcp://127.0.0.1:1', orphans: keep, partition: {strategy: "
+		 "majority}}",
+			"1:40: cluster.orphans: 'keep' is possible only with the strategy "
+			"'divergence'"},
 		{"children: {web: {command: []}}", "1:27: children.web.command: the list is empty"},
 		{"children: {web: {command: a}}", "1:27: children.web.command: expected a list of "
 						  "a program and its arguments"},
@@ -252,6 +256,7 @@ START_TEST(test_cluster_sentences)
 		{"listen: tcp://127.0.0.1:7400, stream_seal: none", NULL},
 		{"failure_timeout: 1s", NULL},
 		{"failure_timeout: 1s, fence_after: 799ms", NULL},
+		{"orphans: keep", NULL},
 		{"listen: tcp://10.0.0.1:7400",
 			"19: cluster.listen: tcp://10.0.0.1:7400 is not a loopback address: "
 			"cluster.key_file is required"},
@@ -341,6 +346,8 @@ START_TEST(test_cluster_fields)
 	ck_assert_str_eq(conf->cluster.advertise, "[::1]");
 	ck_assert_uint_eq(conf->cluster.port, 7400);
 	ck_assert_uint_eq(conf->cluster.fence_after_ms, 1200);
+	ck_assert_uint_eq(conf->cluster.fence_grace_ms, 400);
+	ck_assert_int_eq(conf->cluster.orphans, PH_CONF_ORPHANS_STOP);
 	ck_assert_int_eq(conf->cluster.stream_seal, PH_CONF_SEAL_NONE);
 	ph_conf_free(conf);
 	conf = load_good("cluster: {listen: tcp://10.0.0.1:7400, key_file: /k}\nnode: {slot: 0}");

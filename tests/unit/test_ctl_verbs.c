@@ -134,6 +134,12 @@ const struct ph_spec *ph_hub_spec(const struct ph_hub *hub, const struct ph_name
 	return ph_name_equal(child, &spec.child) ? &spec : NULL;
 }
 
+int ph_hub_quorum(const struct ph_hub *hub)
+{
+	(void)hub;
+	return -1;
+}
+
 bool ph_hub_stale(const struct ph_hub *hub, uint64_t now_ms)
 {
 	(void)hub;

@@ -55,6 +55,35 @@ START_TEST(stat_of_myself)
 }
 END_TEST
 
+START_TEST(lines_of_stat)
+{
+	static const struct {
+		const char *line;
+		bool good;
+	} rows[] = {
+		{"7 (a b) S 1 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 123456789012 0\n", true},
+		{"7 (a) R 9) S 1 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 123456789012", true},
+		{"", false},
+		{"7 (a", false},
+		{"7 (a)", false},
+		{"7 (a) ", false},
+		{"7 (a) S", false},
+		{"7 (a) S 1 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0", false},
+		{"7 (a) S 1 7 x 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 5 0", false},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct ph_proc_stat stat = {.parent = -5};
+		ck_assert_int_eq(ph_procstat_parse(rows[i].line, &stat), rows[i].good);
+		ck_assert_int_eq(stat.parent, rows[i].good ? 1 : -5);
+		if (!rows[i].good)
+			continue;
+		ck_assert_int_eq(stat.state, 'S');
+		ck_assert(stat.group == 7 && stat.session == 7);
+		ck_assert_uint_eq(stat.start_time, 123456789012);
+	}
+}
+END_TEST
+
 START_TEST(a_name_that_looks_like_the_rest)
 {
 	char *dir = help_dir(), link[128];
@@ -139,6 +168,7 @@ int main(void)
 	TCase *tc = tcase_create("all");
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, stat_of_myself);
+	tcase_add_test(tc, lines_of_stat);
 	tcase_add_test(tc, a_name_that_looks_like_the_rest);
 	tcase_add_test(tc, finds_its_workers_and_no_others);
 	tcase_add_test(tc, finds_orphans);

@@ -1,5 +1,5 @@
 /* route.c - which part of core a message is for, and what is dropped before it gets there. */
-#include "core/state.h"
+#include "core/conflict.h"
 
 static void (*const routes[PH_BKIND_COUNT])(struct ph_hub *, const struct ph_bmsg *) = {
 	[PH_B_HELLO] = ph_join_message,

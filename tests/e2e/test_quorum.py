@@ -52,7 +52,8 @@ def wait_all(nodes, live):
 def test_majority(cluster):
     nodes = a, b, c = make(cluster)
     wait_all(nodes, nodes)
-    assert [quorum(node) for node in nodes] == [True, True, True]
+    for node in nodes:
+        wait_quorum(node, True)
     assert "quorum yes" in a.ctl("status").stdout
     there = len(running(c))
     assert there

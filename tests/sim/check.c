@@ -350,7 +350,7 @@ void sim_check_replaced(struct sim_proc *proc)
 		return;
 	if (mig && sim->lax) /* who was to have it may stand in a journal that is lost */
 		return;
-	if (!had || !proc->n_items || !stateful(proc->key) || sim->skewed || proc->node->shutting ||
+	if (!had || proc->fenced || !proc->n_items || !stateful(proc->key) || sim->skewed || proc->node->shutting ||
 		proc->misbehaves)
 		return;
 	for (struct sim_proc *p = sim->procs; p; p = p->next) {

@@ -30,7 +30,7 @@ static void look(struct sim *sim, void *arg)
 		if (proc->node != node || !proc->alive)
 			continue;
 		node->fenced = node->hub != NULL;
-		sim->fenced = true;
+		sim->fenced = proc->fenced = true;
 		sim_after(sim, GRACE_MS * MS, hit, proc, NULL); /* it ignores SIGTERM */
 	}
 }

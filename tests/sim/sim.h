@@ -149,6 +149,7 @@ struct sim_proc {
 	enum ph_role env_role;
 	bool alive, exiting, forgotten; /* forgotten: reaped */
 	bool adopted;			/* not a child of the present daemon */
+	bool fenced;			/* its node's fence has sent it SIGTERM */
 
 	/* control connection */
 	uint32_t conn; /* 0: none */

@@ -92,8 +92,10 @@ $(B)/libprochub.so: $(call obj,$(LIB_SRC) $(PROTO_SRC) $(BASE_SRC)) lib/libproch
 		-Wl,--version-script=lib/libprochub.map $(call libs,jansson)
 $(EXAMPLES): $(B)/%: $(B)/lib/examples/%.o $(B)/libprochub.a
 	$(link) $(call libs,jansson)
-$(B)/sim: $(call obj,$(SIM_SRC)) $(B)/libcore.a $(B)/libwire.a
-	$(link) -Wl,--as-needed $(call libs,jansson) -lm
+SIM_OBJ = $(call obj,$(SIM_SRC)) $(B)/libcore.a $(B)/libwire.a
+SIM_LIBS = -Wl,--as-needed $(call libs,jansson) -lm
+$(B)/sim: $(SIM_OBJ)
+	$(link) $(SIM_LIBS)
 $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libhub.a $(B)/libprochub.a
 	@mkdir -p $(@D)
 	$(link) $(HUB_LIBS) $(call libs,check)
@@ -124,17 +126,30 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@$(B)/sim --list tests/sim/seeds.txt
 	@$(B)/sim --story heal --list tests/sim/seeds_heal.txt
 	@$(B)/sim --story heal --seeds 1..2000
+	@$(B)/sim --steady 10,100,300
 	@tests/check/static.sh $(B)
 	@MAKE='$(MAKE)' tests/check/install.sh
 	@$(PYTEST) tests/e2e
-check-all: ## check, and: sanitizers, clang, lint
+check-all: ## check, and: sanitizers, clang, lint, deliberate defects
 	$(SUB) lint
 	$(SUB) CC=clang VARIANT=clang tested
 	+@$(MAKE) --no-print-directory asan
 	+@$(MAKE) --no-print-directory check
+	+@$(MAKE) --no-print-directory mutants
 sim: ## the simulator alone: SEEDS=1..2000, or SEED=7 NODES=3 TRACE=1 PARTITION=majority
 	$(SUB) $(B)/sim
 	@$(RUN_SIM)
+sim-large: ## many hubs: 1000 nodes, and 100,000 children; minutes, 6 GB
+	$(SUB) $(B)/sim
+	@$(B)/sim --steady 1000 --each 5
+	@$(B)/sim --steady 50 --each 2000
+mutants: export MUTANTS_CC = $(CC) $(INC) $(CPPFLAGS) $(CFLAGS) -fPIC
+mutants: export MUTANTS_LINK = $(CC) $(LINK) $(LDFLAGS)
+mutants: export MUTANTS_LINK_SIM = $(SIM_OBJ) $(SIM_LIBS)
+mutants: export MUTANTS_LINK_UNIT = $(B)/libhub.a $(B)/libprochub.a $(HUB_LIBS) $(call libs,check)
+mutants: ## deliberate defects: each must be caught; MUTANT='its name' for one
+	$(SUB) $(B)/sim $(UNIT)
+	@$(PYTHON) -B tests/mutants/mutants.py --build $(B) $(if $(MUTANT),'$(MUTANT)')
 e2e: ## the end-to-end tests alone
 	$(SUB) all
 	@$(PYTEST) tests/e2e
@@ -204,8 +219,8 @@ help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 FORCE:
-.PHONY: FORCE all tested setup demo check check-all sim e2e asan run-sim-unit valgrind coverage lint \
-	format format-check install uninstall dist clean help
+.PHONY: FORCE all tested setup demo check check-all sim sim-large mutants e2e asan run-sim-unit \
+	valgrind coverage lint format format-check install uninstall dist clean help
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/%.o
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -50,16 +50,6 @@ int ph_key_compare(const struct ph_key *a, const struct ph_key *b)
 	return 0;
 }
 
-uint64_t ph_mix64(uint64_t v)
-{
-	v ^= v >> 33;
-	v *= 0xff51afd7ed558ccdu;
-	v ^= v >> 33;
-	v *= 0xc4ceb9fe1a85ec53u;
-	v ^= v >> 33;
-	return v;
-}
-
 uint64_t ph_hash_bytes(uint64_t seed, const void *bytes, size_t n)
 {
 	const unsigned char *p = bytes;

@@ -67,8 +67,18 @@ enum ph_role {
 	PH_ROLE_STANDBY
 };
 
-/* The bits of a 64-bit value, mixed (murmur3's finaliser). */
-uint64_t ph_mix64(uint64_t v);
+/* The bits of a 64-bit value, mixed (murmur3's finaliser): placement does it for each key and node.
+ */
+static inline uint64_t ph_mix64(uint64_t v)
+{
+	v ^= v >> 33;
+	v *= 0xff51afd7ed558ccdu;
+	v ^= v >> 33;
+	v *= 0xc4ceb9fe1a85ec53u;
+	v ^= v >> 33;
+	return v;
+}
+
 /* FNV-1a over `n` bytes, going on from `seed` (start with PH_HASH_SEED). */
 uint64_t ph_hash_bytes(uint64_t seed, const void *bytes, size_t n);
 #define PH_HASH_SEED 0xcbf29ce484222325u

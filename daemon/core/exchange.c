@@ -198,7 +198,7 @@ static size_t fanout_of(const struct ph_hub *hub)
 static bool near(const struct ph_hub *hub, const struct ph_member *m)
 {
 	return m->state != PH_MEMBER_SUSPECT && m->fetch_tries < FETCH_TRIES &&
-	       hub->now_ms <= m->heard_at_ms + HEARD_BEATS * hub->set.heartbeat_ms;
+	       hub->now_ms <= m->heard_at_ms + HEARD_BEATS * hub->beat_ms;
 }
 
 /* ---- telling ---- */

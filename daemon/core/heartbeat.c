@@ -1,5 +1,9 @@
 /*
  * heartbeat.c - who lives: what a heartbeat says, and what its echoes and silences mean.
+ *
+ * Each heartbeat goes to everybody and echoes everybody, so that beyond BEAT_NODES they come less
+ * often: a node then sends and hears as many a second as before, up to the period at which a death
+ * is still seen within DETECT_MS after failure_timeout. How long a silence may last follows.
  */
 #include "core/member.h"
 
@@ -7,8 +11,11 @@
 #include <string.h>
 
 #define SILENT_BEATS 4
-#define STRANGER_MS 1000 /* between two HELLOs that ask who it is that others hear */
-#define LAG_BEATS 4	 /* this node's own loop was late by so many: accuse nobody */
+#define BEAT_NODES 50	  /* up to so many every heartbeat_ms, beyond in proportion ... */
+#define DETECT_MS 1000	  /* ... up to this */
+#define BEATS_A_TIMEOUT 5 /* ... and to so many within failure_timeout: two may be lost */
+#define STRANGER_MS 1000  /* between two HELLOs that ask who it is that others hear */
+#define LAG_BEATS 3	  /* this node's own loop was late by so many heartbeat_ms: accuse nobody */
 
 /* ---- heartbeats ---- */
 
@@ -17,11 +24,95 @@ static uint64_t echo_age(const struct ph_hub *hub, const struct ph_member *membe
 	return hub->now_ms - member->echo_at_ms;
 }
 
+static uint64_t period_ms(const struct ph_hub *hub)
+{
+	uint64_t least = hub->set.heartbeat_ms, live = 1;
+	uint64_t most = min_ms(DETECT_MS, hub->set.failure_timeout_ms / BEATS_A_TIMEOUT);
+	for (const struct ph_member *m = hub->members; m; m = m->hh.next)
+		live += ph_member_live(m);
+	if (live <= BEAT_NODES || most <= least)
+		return least;
+	return min_ms(least * live / BEAT_NODES, most);
+}
+
+/* After so long without an echo a member is suspect; a good one's are up to two periods old. */
+static uint64_t silent_ms(const struct ph_hub *hub)
+{
+	uint64_t beat = hub->beat_ms, five = (SILENT_BEATS + 1) * beat;
+	uint64_t half = hub->set.failure_timeout_ms / 2;
+	if (beat <= hub->set.heartbeat_ms || five <= half)
+		return five;
+	return half > 3 * beat ? half : 3 * beat;
+}
+
+/* The loop is so late for its next heartbeat that its own silence is all that it hears. */
+static uint64_t late_ms(const struct ph_hub *hub)
+{
+	return hub->beat_ms + LAG_BEATS * hub->set.heartbeat_ms;
+}
+
+/* Is what others say of it wanted here? It is silent, or a tombstone of it waits for all. */
+static bool is_wanted(const struct ph_hub *hub, const struct ph_member *m)
+{
+	if (m->watched || m->state == PH_MEMBER_DEAD)
+		return true;
+	return ph_member_live(m) && hub->now_ms > m->first_ms + 2 * hub->beat_ms &&
+	       (!m->echoed || echo_age(hub, m) > 2 * hub->beat_ms || m->fetch_tries ||
+		       hub->now_ms > m->heard_at_ms + 2 * hub->beat_ms);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	const struct ph_known *x = a, *y = b;
+	return strcmp(x->name.s, y->name.s);
+}
+
+/*
+ * Echoes are told in the order of names, and what they are compared with is kept in it, so that a
+ * list of them is read beside it, without a search for each: both have hundreds of lines, and there
+ * are hundreds of lists a second.
+ */
+static void sort_members(struct ph_hub *hub)
+{
+	size_t n = HASH_COUNT(hub->members);
+	if (hub->n_by_name == n)
+		return;
+	if (hub->by_name_cap < n) {
+		hub->by_name_cap = 2 * n;
+		hub->by_name =
+			ph_must(realloc(hub->by_name, hub->by_name_cap * sizeof *hub->by_name));
+	}
+	hub->n_by_name = 0;
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		hub->by_name[hub->n_by_name++] = (struct ph_known){.name = m->info.name,
+			.incarnation = m->info.incarnation,
+			.wanted = is_wanted(hub, m),
+			.member = m};
+	qsort(hub->by_name, n, sizeof *hub->by_name, compare_names);
+}
+
+/* What is known of that name, from place `*at` on where the list is sorted; NULL: nothing. */
+static const struct ph_known *next_named(
+	const struct ph_hub *hub, const struct ph_name *name, size_t *at)
+{
+	int order = 1;
+	while (*at < hub->n_by_name && (order = strcmp(hub->by_name[*at].name.s, name->s)) < 0)
+		++*at;
+	if (*at < hub->n_by_name && order == 0)
+		return &hub->by_name[*at];
+	struct ph_known key = {.name = *name};
+	return hub->n_by_name ? bsearch(&key, hub->by_name, hub->n_by_name, sizeof *hub->by_name,
+					compare_names)
+			      : NULL;
+}
+
 static void put_echoes(struct ph_hub *hub, struct ph_bmsg *msg)
 {
 	struct ph_echo *list = ph_out_alloc(hub, (HASH_COUNT(hub->members) + 1) * sizeof *list);
 	size_t n = 0;
-	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
+	sort_members(hub);
+	for (size_t i = 0; i < hub->n_by_name; i++) {
+		struct ph_member *m = hub->by_name[i].member;
 		if (!ph_member_live(m) && m->state != PH_MEMBER_DEAD)
 			continue; /* one held for dead hears its echo all the same, and may object
 				   */
@@ -66,7 +157,7 @@ void ph_member_heartbeat_now(struct ph_hub *hub)
 static void forgive(struct ph_hub *hub)
 {
 	uint64_t late = hub->now_ms - hub->last_beat_ms;
-	if (hub->last_beat_ms == 0 || late < LAG_BEATS * hub->set.heartbeat_ms)
+	if (hub->last_beat_ms == 0 || late < late_ms(hub))
 		return;
 	ph_log(hub, PH_LOG_WARNING, "this node's loop stood still for %llu ms",
 		(unsigned long long)late);
@@ -92,7 +183,7 @@ void ph_member_bus(struct ph_hub *hub, bool up)
 
 void ph_member_woke(struct ph_hub *hub)
 {
-	if (hub->beat.pos && hub->now_ms >= hub->last_beat_ms + LAG_BEATS * hub->set.heartbeat_ms)
+	if (hub->beat.pos && hub->now_ms >= hub->last_beat_ms + late_ms(hub))
 		ph_member_beat(hub);
 }
 
@@ -118,13 +209,13 @@ static uint64_t heard_by(
 
 static bool has_echo(const struct ph_hub *hub, const struct ph_member *m)
 {
-	return m->echoed && echo_age(hub, m) <= (SILENT_BEATS + 1) * hub->set.heartbeat_ms;
+	return m->echoed && echo_age(hub, m) <= silent_ms(hub);
 }
 
 /* One that is alive, heard here, and hears that member; NULL: none. */
 static const struct ph_member *hearer_of(const struct ph_hub *hub, const struct ph_member *member)
 {
-	const uint64_t fresh = (SILENT_BEATS + 1) * hub->set.heartbeat_ms;
+	const uint64_t fresh = silent_ms(hub);
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
 		if (m->state == PH_MEMBER_ALIVE && echo_age(hub, m) <= fresh &&
 			heard_by(hub, m, member) <= fresh)
@@ -177,7 +268,7 @@ static void vouch(struct ph_hub *hub, struct ph_member *m)
 		ph_member_step(hub, m, PH_MEMBER_IN_VOUCHED);
 	else if (m->state == PH_MEMBER_JOINING && report->joined)
 		ph_member_step(hub, m, PH_MEMBER_IN_JOINED);
-	if (hub->now_ms > m->heard_at_ms + (SILENT_BEATS + 1) * hub->set.heartbeat_ms)
+	if (hub->now_ms > m->heard_at_ms + silent_ms(hub))
 		set_draining(hub, m, report->draining, report->drained);
 }
 
@@ -185,7 +276,7 @@ static void judge(struct ph_hub *hub)
 {
 	if (hub->bus_down) /* the silence is ours */
 		return;
-	uint64_t silent = (SILENT_BEATS + 1) * hub->set.heartbeat_ms;
+	uint64_t silent = silent_ms(hub);
 	struct ph_member *m, *next;
 	HASH_ITER (hh, hub->members, m, next) {
 		vouch(hub, m);
@@ -198,12 +289,14 @@ static void judge(struct ph_hub *hub)
 		else
 			ph_registry_step(hub, m);
 	}
+	for (size_t i = 0; i < hub->n_by_name; i++)
+		hub->by_name[i].wanted = is_wanted(hub, hub->by_name[i].member);
 }
 
 /* Itself, or by one that it reaches: the link between the two may be cut for good. */
 static bool heard_of(const struct ph_hub *hub, const struct ph_member *m)
 {
-	return m->heard_at_ms + hub->set.heartbeat_ms * 2 >= hub->now_ms ||
+	return m->heard_at_ms + hub->beat_ms * 2 >= hub->now_ms ||
 	       ph_member_relay(hub, &m->info.name);
 }
 
@@ -239,7 +332,8 @@ void ph_member_beat(struct ph_hub *hub)
 {
 	forgive(hub);
 	hub->last_beat_ms = hub->now_ms;
-	ph_timer_set(hub, &hub->beat, hub->now_ms + hub->set.heartbeat_ms);
+	hub->beat_ms = period_ms(hub);
+	ph_timer_set(hub, &hub->beat, hub->now_ms + hub->beat_ms);
 	judge(hub);
 	ph_probe_beat(hub);
 	ph_join_beat(hub);
@@ -257,11 +351,10 @@ void ph_member_beat(struct ph_hub *hub)
 }
 
 /* It hears somebody of whom this node knows nothing, or nothing so new: its WELCOME tells more. */
-static void hear_of(struct ph_hub *hub, const struct ph_echo *echo)
+static void hear_of(struct ph_hub *hub, const struct ph_known *other, const struct ph_echo *echo)
 {
-	const struct ph_member *other = ph_member_find(hub, &echo->name);
 	bool heard_now = echo->sequence && echo->age_ms < hub->set.failure_timeout_ms;
-	if (!heard_now || (other && other->info.incarnation >= echo->incarnation))
+	if (!heard_now || (other && other->incarnation >= echo->incarnation))
 		return;
 	hub->strangers = true;
 	uint64_t at = hub->hello_at_ms + STRANGER_MS;
@@ -269,39 +362,59 @@ static void hear_of(struct ph_hub *hub, const struct ph_echo *echo)
 		ph_timer_set(hub, &hub->hello, at > hub->now_ms ? at : hub->now_ms);
 }
 
-static void take_reports(struct ph_hub *hub, struct ph_member *member, const struct ph_bmsg *msg)
+static void keep_report(struct ph_member *member, const struct ph_echo *echo)
 {
-	if (msg->n_echoes > member->n_reports)
-		member->reports =
-			ph_must(realloc(member->reports, msg->n_echoes * sizeof *member->reports));
-	member->n_reports = msg->n_echoes;
+	if (member->n_reports == member->reports_cap) {
+		member->reports_cap = member->reports_cap ? 2 * member->reports_cap : 4;
+		member->reports = ph_must(
+			realloc(member->reports, member->reports_cap * sizeof *member->reports));
+	}
+	member->reports[member->n_reports++] = (struct ph_report){.name = echo->name,
+		.incarnation = echo->incarnation,
+		.age_ms = echo->age_ms,
+		.have = echo->have,
+		.joined = echo->joined,
+		.draining = echo->draining,
+		.drained = echo->drained};
+}
+
+/* What a member has heard from this node. */
+static void take_own_echo(struct ph_hub *hub, struct ph_member *member, const struct ph_bmsg *msg,
+	const struct ph_echo *echo)
+{
+	if (echo->incarnation != hub->set.incarnation)
+		return;
+	member->hears_me_have = echo->have;
+	if (echo->sequence == 0 || echo->sequence > hub->sequence ||
+		echo->sequence + PH_SENT_RING <= hub->sequence)
+		return;
+	uint64_t sent = hub->sent_ms[echo->sequence % PH_SENT_RING];
+	if (sent > member->echo_at_ms || !member->echoed)
+		member->echo_at_ms = sent;
+	if (!member->echoed) /* it hears this node, and is joining still */
+		ph_tombstones_tell(hub, &member->info.name);
+	member->echoed = true;
+	if (!echo->withheld && msg->view == hub->view.number && sent > member->lease_at_ms)
+		member->lease_at_ms = sent;
+	if (echo_age(hub, member) <= silent_ms(hub))
+		ph_member_step(hub, member, PH_MEMBER_IN_ECHO);
+}
+
+static void take_echoes(struct ph_hub *hub, struct ph_member *member, const struct ph_bmsg *msg)
+{
+	size_t at = 0;
+	sort_members(hub);
+	member->n_reports = 0;
 	for (size_t i = 0; i < msg->n_echoes; i++) {
 		const struct ph_echo *echo = &msg->echoes[i];
-		member->reports[i].name = echo->name;
-		member->reports[i].incarnation = echo->incarnation;
-		member->reports[i].age_ms = echo->age_ms;
-		member->reports[i].have = echo->have;
-		member->reports[i].joined = echo->joined;
-		member->reports[i].draining = echo->draining;
-		member->reports[i].drained = echo->drained;
-		if (!ph_is_self(hub, &echo->name))
-			hear_of(hub, echo);
-		if (!ph_is_self(hub, &echo->name) || echo->incarnation != hub->set.incarnation)
+		const struct ph_known *other = next_named(hub, &echo->name, &at);
+		if (!other && ph_is_self(hub, &echo->name)) {
+			take_own_echo(hub, member, msg, echo);
 			continue;
-		member->hears_me_have = echo->have;
-		if (echo->sequence == 0 || echo->sequence > hub->sequence ||
-			echo->sequence + PH_SENT_RING <= hub->sequence)
-			continue;
-		uint64_t sent = hub->sent_ms[echo->sequence % PH_SENT_RING];
-		if (sent > member->echo_at_ms || !member->echoed)
-			member->echo_at_ms = sent;
-		if (!member->echoed) /* it hears this node, and is joining still */
-			ph_tombstones_tell(hub, &member->info.name);
-		member->echoed = true;
-		if (!echo->withheld && msg->view == hub->view.number && sent > member->lease_at_ms)
-			member->lease_at_ms = sent;
-		if (echo_age(hub, member) <= (SILENT_BEATS + 1) * hub->set.heartbeat_ms)
-			ph_member_step(hub, member, PH_MEMBER_IN_ECHO);
+		}
+		hear_of(hub, other, echo);
+		if (!other || other->wanted)
+			keep_report(member, echo);
 	}
 }
 
@@ -321,7 +434,7 @@ void ph_member_heartbeat(struct ph_hub *hub, const struct ph_bmsg *msg)
 	member->migrations_version = msg->migrations_version;
 	member->children = msg->children;
 	set_draining(hub, member, msg->self.draining, msg->drained);
-	take_reports(hub, member, msg);
+	take_echoes(hub, member, msg);
 	ph_quorum_heard(hub, member);
 	ph_member_step(hub, member, ph_member_says(&msg->self));
 	ph_registry_step(hub, member);

@@ -28,6 +28,7 @@ struct ph_hub *ph_hub_new(const struct ph_settings *settings)
 	hub->done_orders = ph_must(calloc(PH_DONE_ORDERS, sizeof *hub->done_orders));
 	hub->digest = PH_HASH_SEED;
 	hub->mine_version = UINT64_MAX;
+	hub->beat_ms = settings->heartbeat_ms;
 	hub->beat.kind = PH_TIMER_HEARTBEAT;
 	hub->hello.kind = PH_TIMER_HELLO;
 	hub->plan.kind = PH_TIMER_PLAN;
@@ -130,6 +131,7 @@ void ph_hub_free(struct ph_hub *hub)
 	free_work(hub);
 	free_children(hub);
 	free_members(hub);
+	free(hub->by_name);
 	ph_quorum_free(hub);
 	ph_out_free(hub);
 	for (size_t i = 0; i < hub->set.n_peers; i++)

@@ -212,6 +212,7 @@ static void renew(struct ph_hub *hub, struct ph_member *member, const struct ph_
 	member->proven = false;
 	member->answered_ms = member->probed_ms = member->welcomed_ms = 0;
 	member->n_reports = 0;
+	hub->n_by_name = 0;
 	member->hears_me_have = 0;
 	member->linked = false;
 	ph_registry_forget_node(hub, member);
@@ -252,6 +253,7 @@ void ph_member_forget(struct ph_hub *hub, struct ph_member *member)
 		ph_out(hub, PH_ACT_UNLINK)->to = member->info.name;
 	ph_tomb_put(hub, member);
 	HASH_DEL(hub->members, member);
+	hub->n_by_name = 0;
 	free((void *)(uintptr_t)member->info.labels);
 	free(member->reports);
 	ph_out_bury(hub, member);

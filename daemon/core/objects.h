@@ -47,6 +47,13 @@ struct ph_timer {
 
 /* ---- members ---- */
 
+struct ph_known { /* of a member, what each heartbeat of another one is compared with */
+	struct ph_name name;
+	uint64_t incarnation;
+	bool wanted; /* what others say of it */
+	struct ph_member *member;
+};
+
 struct ph_report { /* what one member says of another */
 	struct ph_name name;
 	uint64_t incarnation, age_ms;
@@ -94,7 +101,9 @@ struct ph_member {
 	bool grants_known;    /* it has told all that it granted, to us who lost our journal ... */
 	uint64_t grants_next; /* ... piece by piece: the next one */
 	size_t n_reports;
-	struct ph_report *reports;
+	size_t reports_cap;
+	struct ph_report *reports; /* on those only of whom it is wanted: heartbeat.c */
+	bool watched;		   /* what others have of its part is wanted: tombstone.c */
 	UT_hash_handle hh;
 };
 

@@ -37,11 +37,15 @@ static uint64_t name_hash(const struct ph_name *name)
 }
 
 /* A larger one is preferred: -weight / ln(u) with u uniform in (0, 1). */
+static double score_of(uint64_t hash, double weight)
+{
+	double u = ((double)(hash >> 11) + 0.5) * 0x1p-53;
+	return -weight / log(u);
+}
+
 static double score(uint64_t key_hash, uint64_t node_hash, double weight)
 {
-	uint64_t h = ph_mix64(key_hash ^ node_hash) >> 11;
-	double u = ((double)h + 0.5) * 0x1p-53;
-	return -weight / log(u);
+	return score_of(ph_mix64(key_hash ^ node_hash), weight);
 }
 
 bool ph_place_before(const struct ph_key *key, const struct ph_name *a, const struct ph_name *b)
@@ -98,6 +102,14 @@ static bool counts(const struct ph_hub *hub, const struct ph_name *name)
 	return !ph_quorate(hub) || ph_quorum_has(&hub->view, name);
 }
 
+static int by_weight(const void *a, const void *b)
+{
+	const struct node *x = a, *y = b;
+	if (x->weight < y->weight || x->weight > y->weight)
+		return x->weight < y->weight ? -1 : 1;
+	return strcmp(x->name.s, y->name.s);
+}
+
 static size_t collect_nodes(const struct ph_hub *hub, struct node **ret)
 {
 	struct node *nodes = ph_must(calloc(HASH_COUNT(hub->members) + 1, sizeof *nodes));
@@ -114,6 +126,7 @@ static size_t collect_nodes(const struct ph_hub *hub, struct node **ret)
 				.labels = m->info.labels};
 	for (size_t i = 0; i < n; i++)
 		nodes[i].hash = name_hash(&nodes[i].name);
+	qsort(nodes, n, sizeof *nodes, by_weight);
 	*ret = nodes;
 	return n;
 }
@@ -171,36 +184,94 @@ static void set_room(struct node *nodes, size_t n_nodes, size_t n_keys)
 					  : 0;
 }
 
+struct pick {
+	struct node *node;
+	uint64_t hash;
+	double score;
+};
+
+/* Of nodes with one weight the larger hash has the larger score: it needs no logarithm. */
+static void consider(struct pick *pick, struct node *node, uint64_t hash)
+{
+	if (pick->node && pick->hash >= hash)
+		return;
+	pick->node = node;
+	pick->hash = hash;
+}
+
+static void keep_better(struct pick *best, struct pick *pick)
+{
+	if (!pick->node)
+		return;
+	pick->score = score_of(pick->hash, pick->node->weight);
+	if (!best->node || pick->score > best->score)
+		*best = *pick;
+	pick->node = NULL;
+}
+
+/* `nodes` is sorted by weight. */
 static struct node *choose(const struct ph_hub *hub, struct node *nodes, size_t n,
 	const struct wanted *key, bool unfit_too)
 {
-	struct node *best = NULL, *best_full = NULL;
-	double top = 0, top_full = 0;
+	struct pick best = {0}, best_full = {0}, pick = {0}, pick_full = {0};
+	bool fit = unfit_too || !key->child->n_unfit, any = !key->spec->nodes && !key->spec->labels;
 	for (size_t i = 0; i < n; i++) {
-		if (nodes[i].weight <= 0 || !eligible(key->spec, &nodes[i]) ||
-			(!unfit_too && ph_unfit(hub, key->child, &nodes[i].name)))
+		if (i && nodes[i].weight > nodes[i - 1].weight) {
+			keep_better(&best, &pick);
+			keep_better(&best_full, &pick_full);
+		}
+		if (nodes[i].weight <= 0 || (!any && !eligible(key->spec, &nodes[i])) ||
+			(!fit && ph_unfit(hub, key->child, &nodes[i].name)))
 			continue;
-		double s = score(key->hash, nodes[i].hash, nodes[i].weight);
-		if (nodes[i].load < nodes[i].room && (!best || s > top)) {
-			best = &nodes[i];
-			top = s;
-		}
-		if (!best_full || s > top_full) {
-			best_full = &nodes[i];
-			top_full = s;
-		}
+		uint64_t hash = ph_mix64(key->hash ^ nodes[i].hash);
+		if (nodes[i].load < nodes[i].room)
+			consider(&pick, &nodes[i], hash);
+		consider(&pick_full, &nodes[i], hash);
 	}
-	return best ? best : best_full;
+	keep_better(&best, &pick);
+	keep_better(&best_full, &pick_full);
+	return best.node ? best.node : best_full.node;
+}
+
+/*
+ * A digest of all that the places follow from, 0 where that changes with time. The plan is looked
+ * at far more often than nodes or children change, and each place is one of hundreds.
+ */
+static uint64_t inputs(const struct ph_hub *hub, const struct node *nodes, size_t n)
+{
+	uint64_t sum = PH_HASH_SEED;
+	for (size_t i = 0; i < n; i++) {
+		const char *labels = nodes[i].labels ? nodes[i].labels : "";
+		sum = ph_mix64(sum ^ nodes[i].hash);
+		sum = ph_hash_bytes(sum, &nodes[i].weight, sizeof nodes[i].weight);
+		sum = ph_hash_bytes(sum, labels, strlen(labels));
+	}
+	for (const struct ph_child *c = hub->children; c; c = c->hh.next) {
+		const struct ph_spec *spec = ph_child_spec(c);
+		if (c->n_unfit)
+			return 0;
+		sum = ph_mix64(sum ^ ph_hash_bytes(PH_HASH_SEED, c->name.s, strlen(c->name.s)));
+		if (spec)
+			sum = ph_mix64(sum ^ spec->hash ^ (uint64_t)spec->instances << 1 ^
+				       (uint64_t)spec->local);
+	}
+	return sum;
 }
 
 void ph_place_all(struct ph_hub *hub)
 {
 	struct node *nodes;
 	struct wanted *keys;
+	size_t n_nodes = collect_nodes(hub, &nodes);
+	uint64_t placed = inputs(hub, nodes, n_nodes);
+	if (placed && placed == hub->placed) {
+		free(nodes);
+		return;
+	}
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
 		slot->place.s[0] = '\0';
-	size_t n_nodes = collect_nodes(hub, &nodes);
 	size_t n_keys = collect_keys(hub, &keys);
+	hub->placed = placed; /* which new slots have unset */
 	set_room(nodes, n_nodes, n_keys);
 	for (size_t i = 0; i < n_keys; i++) {
 		struct node *node = choose(hub, nodes, n_nodes, &keys[i], false);

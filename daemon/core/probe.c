@@ -21,7 +21,7 @@ static bool may_pass_on(
 	const struct ph_hub *hub, const struct ph_member *via, const struct ph_member *to)
 {
 	return via != to && via->state == PH_MEMBER_ALIVE && via->linked &&
-	       hub->now_ms - via->echo_at_ms <= FRESH_BEATS * hub->set.heartbeat_ms;
+	       hub->now_ms - via->echo_at_ms <= FRESH_BEATS * hub->beat_ms;
 }
 
 /* Each of those that may has the same chance (reservoir sampling, Vitter's R). */

@@ -47,6 +47,7 @@ struct ph_slot *ph_slot_get(
 	slot = ph_must(calloc(1, sizeof *slot));
 	slot->k = slot_key(key, local);
 	HASH_ADD(hh, hub->slots, k, sizeof slot->k, slot);
+	hub->placed = 0; /* it has no place yet */
 	return slot;
 }
 

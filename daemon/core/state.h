@@ -44,9 +44,11 @@ struct ph_hub {
 	bool blind;	    /* not all of `peers` had answered when this node joined */
 	uint64_t started_ms, join_until_ms;
 	struct ph_member *members; /* without this node */
+	struct ph_known *by_name;  /* the same, sorted; `n_by_name` 0: to be made anew */
+	size_t n_by_name, by_name_cap;
 	uint64_t sequence;
 	uint64_t sent_ms[PH_SENT_RING];
-	uint64_t last_beat_ms;
+	uint64_t last_beat_ms, beat_ms; /* beat: from there to the next one */
 	struct ph_timer beat, hello, plan, flush, moves_timer, exchange;
 	uint64_t hello_wait_ms, hello_at_ms; /* at: the last one */
 	bool strangers;			     /* others hear somebody whom this node does not know */
@@ -75,6 +77,7 @@ struct ph_hub {
 	uint64_t reminded_ms;	/* owners that were held for dead were last told of them */
 	uint64_t leaving_ms;	/* since when an orderly end waits to be out of the view */
 
+	uint64_t placed; /* place.c: digest of what the places were computed from; 0: anew */
 	uint64_t version, digest, migrations_version; /* of this node's part */
 	struct ph_child *children;
 	struct ph_slot *slots;

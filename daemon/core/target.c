@@ -366,7 +366,8 @@ static enum ph_target_state start_again(struct ph_hub *hub, struct ph_target *t)
 		ph_plan_soon(hub, 0);
 	else if (!t->slot->instance && ph_is_self(hub, &t->slot->entry.node))
 		ph_own_start(hub, t->slot, t->new_epoch, PH_LINEAGE_COLD);
-	return PH_TARGET_NEVER;
+	/* Whoever asks is told what the journal says. */
+	return t->state == PH_TARGET_RELEASING ? PH_TARGET_NEVER : PH_TARGET_ACTIVE;
 }
 
 static void tell_one_more(struct ph_hub *hub, struct ph_target *t)

@@ -9,7 +9,8 @@
  */
 #include "core/state.h"
 
-#define TOMBSTONE_MS UINT64_C(86400000)	     /* a day */
+#define TOMBSTONE_MS UINT64_C(86400000) /* a day */
+#define TOMBSTONE_WATCH_MS 60000	/* ... and before it is over, who has heard is looked at */
 #define TOMBSTONE_KEEP_MS (7 * TOMBSTONE_MS) /* ... whoever has not heard of it */
 #define LINES_MAX 512			     /* removed children of one message */
 #define MESSAGES_MAX 8			     /* ... to one who asks for all */
@@ -44,6 +45,9 @@ void ph_tombstones_drop(struct ph_hub *hub)
 			slot->dirty)
 			continue;
 		uint64_t age = hub->now_ms - slot->since_ms;
+		struct ph_member *author = ph_member_find(hub, &slot->entry.node);
+		if (author && age + TOMBSTONE_WATCH_MS >= TOMBSTONE_MS)
+			author->watched = true; /* from the next heartbeats on it is known */
 		if (age >= TOMBSTONE_KEEP_MS || (age >= TOMBSTONE_MS && heard_by_all(hub, slot)))
 			ph_slot_forget(hub, slot);
 	}

@@ -25,8 +25,10 @@ static void act_spawn(struct sim_node *node, const struct ph_action *action)
 static void act_signal(struct sim_node *node, const struct ph_action *action)
 {
 	struct sim_proc *proc = sim_proc_of_wid(node, action->wid);
-	if (proc)
-		sim_proc_signal(proc, action->signal);
+	if (!proc)
+		return;
+	sim_rules_stop(proc);
+	sim_proc_signal(proc, action->signal);
 }
 
 static void act_reap(struct sim_node *node, const struct ph_action *action)
@@ -44,6 +46,7 @@ static void act_tell(struct sim_node *node, const struct ph_action *action)
 		if (mig)
 			mig->old = proc;
 	}
+	sim_rules_tell(proc, action->worker);
 	sim_proc_hear(proc, action->worker);
 }
 
@@ -70,14 +73,13 @@ static void act_send(struct sim_node *node, const struct ph_action *action)
 		mig->id = msg->id;
 		mig->a = node;
 		mig->b = sim_node_named(sim, &action->to);
-		for (unsigned i = 0; i < sim->n_keys; i++)
-			if (ph_key_equal(&sim->keys[i].key, &msg->key))
-				mig->key = &sim->keys[i];
+		mig->key = sim_key_of(sim, &msg->key);
 		mig->next = sim->migs;
 		sim->migs = mig;
 	}
 	if (mig && msg->kind == PH_B_ABORT)
 		mig->abort_sent = true;
+	sim_rules_send(node, &action->to, msg);
 	struct ph_bmsg sealed = *msg;
 	if (msg->kind == PH_B_PREPARE)
 		sim_stream_ticket(node, &msg->id, sealed.ticket);
@@ -169,6 +171,11 @@ static void act_log(struct sim_node *node, const struct ph_action *action)
 		sim_fail(node->sim, "%s logs %s", node->name.s, action->text);
 }
 
+static void act_changed(struct sim_node *node, const struct ph_action *action)
+{
+	sim_rules_changed(node, &action->key);
+}
+
 static void act_nothing(struct sim_node *node, const struct ph_action *action)
 {
 	(void)node, (void)action;
@@ -202,7 +209,7 @@ static act_fn *const acts[PH_ACTION_COUNT] = {
 	[PH_ACT_STREAM_CLOSE] = sim_stream_act,
 	[PH_ACT_ANSWER] = act_answer,
 	[PH_ACT_EMIT] = act_emit,
-	[PH_ACT_CHANGED] = act_nothing,
+	[PH_ACT_CHANGED] = act_changed,
 	[PH_ACT_LOG] = act_log,
 	[PH_ACT_READY] = act_nothing,
 	[PH_ACT_EXIT] = act_exit,

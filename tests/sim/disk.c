@@ -160,6 +160,7 @@ void sim_disk_write(struct sim_node *node, const struct ph_action *action)
 	struct sim_disk *disk = &node->disk;
 	const struct ph_record *record = action->record;
 	struct sim_mig *mig = sim_mig_of(node->sim, &record->id);
+	sim_rules_record(node, record);
 	if (mig) {
 		mig->voided |= record->kind == PH_RECORD_VOID;
 		mig->never |= record->kind == PH_RECORD_NEVER;

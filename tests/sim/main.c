@@ -1,7 +1,7 @@
 /*
  * sim - runs the production core against many seeds; exit 0 all held, 1 some failed, 2 wrong usage.
  */
-#include "sim.h"
+#include "large.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -21,12 +21,16 @@ static const char usage[] =
 	"  --faults MASK  only those faults of the plan whose bit is set (hexadecimal)\n"
 	"  --shrink       looks for the fewest faults with which a failing seed still fails\n"
 	"  --twice        runs each seed twice and compares\n"
-	"       sim --calm | --detect: membership alone, each with a usage of its own\n";
+	"       sim --calm | --detect: membership alone, each with a usage of its own\n"
+	"usage: sim --steady NODES[,NODES...] [--each N] [--seed N]\n"
+	"  many hubs (4..1023) with N children each (10): all join, one dies, one leaves, one "
+	"joins\n";
 
 struct args {
 	struct sim_options opt;
 	uint64_t first, last, failed;
-	const char *list;
+	const char *list, *steady;
+	uint64_t each;
 	bool shrink, twice;
 };
 
@@ -239,6 +243,44 @@ static int run_list(struct args *args)
 	return args->failed ? 1 : 0;
 }
 
+/* ---- many hubs ---- */
+
+static void show(const struct large_result *r)
+{
+	printf("%5u %8u %5" PRIu64 " %6.1f %6.1f %5.2f %7.0f %8.0f %8.0f  %4.2f-%4.2f %6.1f %5.1f "
+	       "%5u/%-5u %5u/%-5u %6.1f %6.0f\n",
+		r->nodes, r->children, r->beat_ms, r->join_s, r->start_s, r->load, r->messages,
+		r->kib, r->kib_max, r->detect_first_s, r->detect_last_s, r->replaced_s,
+		r->lag_beats, r->moved_join, r->ideal_join, r->moved_leave, r->ideal_leave,
+		r->real_s, r->memory_mib);
+	fflush(stdout);
+}
+
+static int run_steady(const struct args *args)
+{
+	printf("nodes children  beat joined  owned  load   msg/s    KiB/s  largest   dead seen   "
+	       "again   lag  join/ideal leave/ideal  CPU s    MiB\n");
+	printf("                  ms      s      s           sent     sent     node           s    "
+	       "   "
+	       "s beats\n");
+	for (const char *at = args->steady; at;) {
+		struct large_result result;
+		char *end;
+		uint64_t nodes = strtoull(at, &end, 10);
+		if (end == at || (*end && *end != ',') || nodes < 4 || nodes >= LARGE_NODES ||
+			nodes * args->each > PH_KEYS_MAX) {
+			fputs(usage, stderr);
+			return 2;
+		}
+		if (large_play(
+			    (unsigned)nodes, (unsigned)(nodes * args->each), args->first, &result))
+			return 1;
+		show(&result);
+		at = *end ? end + 1 : NULL;
+	}
+	return 0;
+}
+
 static bool story(const char *text, struct args *args)
 {
 	for (int i = 0; i < STORY_COUNT; i++)
@@ -297,6 +339,11 @@ static bool take(struct args *args, int c)
 		return args->shrink = true;
 	case '2':
 		return args->twice = true;
+	case 'm':
+		args->steady = optarg;
+		return true;
+	case 'e':
+		return number(optarg, 1, PH_KEYS_MAX, &args->each);
 	default:
 		return false;
 	}
@@ -308,9 +355,11 @@ int main(int argc, char **argv)
 		{"nodes", 1, NULL, 'n'}, {"children", 1, NULL, 'c'}, {"trace", 0, NULL, 't'},
 		{"story", 1, NULL, 'y'}, {"faults", 1, NULL, 'f'}, {"shrink", 0, NULL, 'k'},
 		{"list", 1, NULL, 'l'}, {"partition", 1, NULL, 'p'}, {"twice", 0, NULL, '2'},
-		{NULL, 0, NULL, 0}};
-	struct args args = {
-		.opt = {.story = -1, .fault_mask = UINT64_MAX}, .first = 1, .last = 100};
+		{"steady", 1, NULL, 'm'}, {"each", 1, NULL, 'e'}, {NULL, 0, NULL, 0}};
+	struct args args = {.opt = {.story = -1, .fault_mask = UINT64_MAX},
+		.first = 1,
+		.last = 100,
+		.each = 10};
 	int c;
 	if (argc > 1 && (!strcmp(argv[1], "--calm") || !strcmp(argv[1], "--detect")))
 		return sim_calm(argc, argv);
@@ -324,5 +373,7 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return 2;
 	}
+	if (args.steady)
+		return run_steady(&args);
 	return args.list ? run_list(&args) : run_all(&args);
 }

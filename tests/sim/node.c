@@ -20,6 +20,14 @@ struct sim_node *sim_node_named(struct sim *sim, const struct ph_name *name)
 	return NULL;
 }
 
+struct sim_key *sim_key_of(struct sim *sim, const struct ph_key *key)
+{
+	for (unsigned i = 0; i < sim->n_keys; i++)
+		if (ph_key_equal(&sim->keys[i].key, key))
+			return &sim->keys[i];
+	return NULL;
+}
+
 uint64_t sim_node_ms(const struct sim_node *node)
 {
 	return node->base_ms + node->sim->now_us / MS;
@@ -154,6 +162,8 @@ void sim_node_step(struct sim_node *node, const struct ph_event *event)
 	}
 	sim->steps++;
 	sim_mix(sim, node->no * 64u + (unsigned)event->kind, event->wid ^ event->ticket);
+	if (event->kind == PH_EV_MESSAGE)
+		sim_rules_heard(node, event->message);
 	ph_step(node->hub, event, sim_node_ms(node), &actions);
 	bool touched = false;
 	for (size_t i = 0; i < actions.n && !sim->failed; i++) {

@@ -114,6 +114,13 @@ struct sim_ack {
 	bool acked, may_be_lost;
 };
 
+#define SIM_CLAIMS 16
+struct sim_claim { /* of `node` while it is `gen`, for `epoch` */
+	const struct sim_node *node;
+	uint32_t gen;
+	uint64_t epoch, asked_us, asked, free; /* the last two: a bit a node */
+};
+
 struct sim_key { /* a key, its client and its history */
 	struct sim_def *def;
 	struct ph_key key;
@@ -125,6 +132,12 @@ struct sim_key { /* a key, its client and its history */
 	uint64_t max_epoch;
 	unsigned max_epoch_node;
 	bool stopped_by_order;
+	/* rules.c: claims, and of each node the last `void` heard and the owner's epoch known */
+	struct sim_claim claims[SIM_CLAIMS];
+	unsigned next_claim;
+	struct ph_id void_id[SIM_NODES];
+	uint32_t void_gen[SIM_NODES], known_gen[SIM_NODES];
+	uint64_t known[SIM_NODES];
 };
 
 enum sim_hand {
@@ -177,6 +190,8 @@ struct sim_proc {
 	uint32_t *got; /* the round that was read */
 	size_t n_got;
 	char meta[32];
+	uint64_t committed_us, retention_ms; /* told so first */
+	bool handled, stop_seen;
 	struct sim_proc *next; /* all of the run, newest first */
 };
 
@@ -266,6 +281,12 @@ struct sim_mig { /* what was seen of a migration from outside */
 	struct sim_key *key;
 	struct sim_node *a, *b;
 	bool final_synced, prepared_synced, abort_sent, voided, never, active_synced;
+	/* rules.c: what has left A or was told; what A and B have heard, a bit a kind */
+	bool final_left, commit_left, void_told, dropped;
+	uint64_t epoch, heard[2];
+	enum ph_bkind asked; /* COMMIT or ABORT, unanswered by B since; 0: answered */
+	uint64_t asked_us, asked_last_us;
+	uint32_t asked_gen;
 	struct sim_proc *old;
 	struct sim_mig *next;
 };
@@ -339,6 +360,7 @@ void sim_node_bus(struct sim_node *node, uint64_t delay_us); /* its bus process 
 void sim_node_push(struct sim_node *node, uint64_t delay_us, const struct ph_event *event,
 	void (*release)(void *), void *owned);
 struct sim_node *sim_node_named(struct sim *sim, const struct ph_name *name);
+struct sim_key *sim_key_of(struct sim *sim, const struct ph_key *key);
 uint64_t sim_node_ms(const struct sim_node *node);
 void sim_node_see(struct sim_node *node); /* writes the state file */
 const struct ph_spec *sim_specs(struct sim *sim, unsigned i);
@@ -425,6 +447,14 @@ bool sim_check_registry(struct sim *sim, uint64_t *ret_sum, char *why, size_t si
 
 /* ---- calm.c: membership alone; the arguments of main, the exit status ---- */
 int sim_calm(int argc, char **argv);
+
+/* ---- rules.c ---- */
+void sim_rules_send(struct sim_node *node, const struct ph_name *to, const struct ph_bmsg *msg);
+void sim_rules_heard(struct sim_node *node, const struct ph_bmsg *msg); /* before its step */
+void sim_rules_record(struct sim_node *node, const struct ph_record *record);
+void sim_rules_tell(struct sim_proc *proc, const struct ph_wmsg *msg);
+void sim_rules_stop(struct sim_proc *proc); /* told to stop, or signalled */
+void sim_rules_changed(struct sim_node *node, const struct ph_key *name);
 
 /* ---- story.c, deed.c ---- */
 void sim_story_make(struct sim *sim);

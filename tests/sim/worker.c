@@ -269,8 +269,10 @@ static void say_handled(struct sim_proc *proc)
 {
 	struct ph_wmsg msg = {
 		.op = PH_W_RETENTION_HANDLED, .id = proc->id, .epoch = proc->id_epoch};
-	if (proc->hand == HAND_COMMITTED)
-		sim_proc_say(proc, &msg);
+	if (proc->hand != HAND_COMMITTED)
+		return;
+	proc->handled = true;
+	sim_proc_say(proc, &msg);
 }
 
 static void on_committed(struct sim_proc *proc, const struct ph_wmsg *msg)

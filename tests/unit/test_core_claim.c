@@ -307,8 +307,12 @@ START_TEST(answers)
 	}
 	if (rows[_i].owner_dead)
 		p_dead(w, 2);
-	if (rows[_i].voided)
-		slot->void_id = id;
+	if (rows[_i].voided) {
+		struct ph_bmsg *said = p_msg(w, 2, PH_B_VOID);
+		said->id = id;
+		said->key = key;
+		w_drain(w);
+	}
 	if (rows[_i].own_claim)
 		(void)claim(w, PH_CLAIM_COLD);
 	slot->seen = rows[_i].seen > slot->seen ? rows[_i].seen : slot->seen;

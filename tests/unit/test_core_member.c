@@ -489,6 +489,93 @@ START_TEST(a_leave_and_a_join_are_planned_together)
 }
 END_TEST
 
+/* ---- hundreds of nodes ---- */
+
+/* b tells a of so many others. */
+static void tell_of(struct world *w, unsigned n)
+{
+	struct ph_member_info *list = w_alloc(w, n * sizeof *list);
+	for (unsigned i = 0; i < n; i++) {
+		list[i] = (struct ph_member_info){
+			.incarnation = 1, .slot = 100 + i, .weight = 1, .state = PH_MEMBER_ALIVE};
+		(void)snprintf(list[i].name.s, sizeof list[i].name.s, "m%u", i);
+	}
+	struct ph_bmsg *msg = p_msg(w, 1, PH_B_WELCOME);
+	msg->self = member(w, 1)->info;
+	msg->members = list;
+	msg->n_members = n;
+	w_drain(w);
+}
+
+static const struct {
+	unsigned nodes;
+	uint64_t failure_timeout_ms, beat_ms;
+} periods[] = {{3, 5000, 250}, {50, 5000, 250}, {51, 5000, 255}, {100, 5000, 500},
+	{200, 5000, 1000}, {300, 5000, 1000}, {1000, 5000, 1000}, {300, 2000, 400}, {300, 500, 250},
+	{300, 60000, 1000}};
+
+/* As many messages a second as with 50, and five heartbeats within failure_timeout. */
+START_TEST(many_beat_less_often)
+{
+	struct world *w = p_world(make, false);
+	struct ph_hub *hub = w->nodes[0].hub;
+	hub->set.failure_timeout_ms = periods[_i].failure_timeout_ms;
+	tell_of(w, periods[_i].nodes - 3);
+	p_begin(w);
+	ph_member_beat(hub);
+	p_end(w);
+	ck_assert_uint_eq(hub->beat_ms, periods[_i].beat_ms);
+	unsigned before = w->nodes[0].sent[PH_B_HEARTBEAT];
+	w_run(w, periods[_i].beat_ms);
+	ck_assert_uint_gt(w->nodes[0].sent[PH_B_HEARTBEAT], before);
+	ck_assert_uint_le(w->nodes[0].sent[PH_B_HEARTBEAT], before + periods[_i].nodes);
+	w_free(w);
+}
+END_TEST
+
+/* However the sender has sorted them, each echo is its member's. */
+START_TEST(echoes_in_any_order)
+{
+	struct world *w = p_world(make, false);
+	struct ph_hub *hub = w->nodes[0].hub;
+	const char *const names[] = {"m3", "c", "m1", "a", "zz", "m2"};
+	struct ph_echo *list = w_alloc(w, 6 * sizeof *list);
+	tell_of(w, 5);
+	for (size_t i = 0; i < 6; i++)
+		list[i] = (struct ph_echo){.name = ph_name_of(names[i]),
+			.incarnation = i == 3 ? hub->set.incarnation : 1,
+			.sequence = hub->sequence,
+			.have = 7};
+	ph_member_find(hub, &(struct ph_name){"m2"})->echoed =
+		true; /* heard: nobody's word is wanted */
+	ph_member_find(hub, &(struct ph_name){"m2"})->heard_at_ms = hub->now_ms;
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		m->first_ms = 0; /* known for long enough to have been heard */
+	p_begin(w);
+	ph_member_beat(hub);
+	p_end(w);
+	hub->strangers = false;
+	unsigned hellos = w->nodes[0].sent[PH_B_HELLO];
+	struct ph_bmsg *msg = p_msg(w, 1, PH_B_HEARTBEAT);
+	msg->sequence = member(w, 1)->heard_seq + 1;
+	msg->self = member(w, 1)->info;
+	msg->self.state = PH_MEMBER_ALIVE;
+	msg->echoes = list;
+	msg->n_echoes = 6;
+	w_drain(w);
+	ck_assert_uint_eq(member(w, 1)->hears_me_have, 7);
+	const struct ph_member *b = member(w, 1);
+	ck_assert_uint_eq(b->n_reports, 4);
+	for (unsigned i = 0; i < 4; i++) {
+		static const char *const wanted[] = {"m3", "c", "m1", "zz"};
+		ck_assert_str_eq(b->reports[i].name.s, wanted[i]);
+		ck_assert_uint_eq(b->reports[i].have, 7);
+	}
+	ck_assert(hub->strangers || w->nodes[0].sent[PH_B_HELLO] > hellos); /* who is zz? */
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_member");
@@ -510,5 +597,7 @@ int main(void)
 	W_TEST(suite, old_traffic_after_a_cut, 2);
 	W_TEST(suite, joins_are_planned_together, 1);
 	W_TEST(suite, a_leave_and_a_join_are_planned_together, 1);
+	W_TEST(suite, many_beat_less_often, 10);
+	W_TEST(suite, echoes_in_any_order, 1);
 	return w_main(suite);
 }

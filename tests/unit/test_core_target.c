@@ -73,16 +73,23 @@ static void begin(struct world *w, bool overlap)
 	w_drain(w);
 }
 
-static void load(struct world *w)
+/* A says that 10 bytes with digest 5 have left; so much has arrived here. */
+static struct ph_id arrive(struct world *w, uint64_t bytes, uint64_t digest)
 {
 	struct ph_stream_report *report = w_alloc(w, sizeof *report);
-	struct w_proc *fresh = &w->procs[0];
 	struct ph_bmsg *end = from_source(w, PH_B_ROUND_END);
 	end->final = true;
 	end->bytes = 10;
-	*report = (struct ph_stream_report){.id = end->id, .bytes = 10};
+	end->digest = 5;
+	*report = (struct ph_stream_report){.id = end->id, .bytes = bytes, .digest = digest};
 	w_push(w, 0, PH_EV_STREAM_ROUND)->stream = report;
-	fresh->id = end->id;
+	return end->id;
+}
+
+static void load(struct world *w)
+{
+	struct w_proc *fresh = &w->procs[0];
+	fresh->id = arrive(w, 10, 5);
 	w_say(w, fresh, PH_W_HANDOVER_LOADED)->bytes = 10;
 }
 
@@ -183,6 +190,60 @@ START_TEST(every_pair_is_survived)
 			w_serving(w, "room", 0) ? "too many" : "none serves");
 		w_free(w);
 	}
+}
+END_TEST
+
+/* ---- equal means equal: what was sent, what has arrived, what N has applied ---- */
+
+static const struct {
+	uint64_t bytes, digest; /* arrived */
+	bool told;		/* N is told that the state is complete */
+} arrivals[] = {{10, 5, true}, {9, 5, false}, {11, 5, false}, {10, 6, false}, {0, 0, false}};
+
+static bool state_end_told;
+static bool note_state_end(struct world *w, struct w_proc *p, const struct ph_wmsg *msg)
+{
+	(void)w, (void)p;
+	state_end_told |= msg->op == PH_W_STATE_END;
+	return true;
+}
+
+START_TEST(what_arrived_is_compared)
+{
+	struct world *w = p_world(make, false);
+	struct ph_target *t = reach(w, PH_TARGET_LOADING);
+	w->mute = note_state_end;
+	state_end_told = false;
+	(void)arrive(w, arrivals[_i].bytes, arrivals[_i].digest);
+	w_drain(w);
+	ck_assert_int_eq(state_end_told, arrivals[_i].told);
+	ck_assert_int_eq(
+		(int)t->state, (int)(arrivals[_i].told ? PH_TARGET_LOADING : PH_TARGET_DROPPING));
+	w_free(w);
+}
+END_TEST
+
+static const struct {
+	uint64_t bytes;
+	bool has_digest;
+	uint64_t digest;
+	enum ph_target_state state;
+} applied[] = {{10, false, 0, PH_TARGET_PREPARING}, {10, true, 5, PH_TARGET_PREPARING},
+	{9, false, 0, PH_TARGET_DROPPING}, {10, true, 6, PH_TARGET_DROPPING}};
+
+START_TEST(what_was_applied_is_compared)
+{
+	struct world *w = p_world(make, false);
+	struct ph_target *t = reach(w, PH_TARGET_LOADING);
+	struct w_proc *fresh = &w->procs[0];
+	fresh->id = arrive(w, 10, 5);
+	struct ph_wmsg *msg = w_say(w, fresh, PH_W_HANDOVER_LOADED);
+	msg->bytes = applied[_i].bytes;
+	msg->has_digest = applied[_i].has_digest;
+	msg->digest = applied[_i].digest;
+	w_drain(w);
+	ck_assert_int_eq((int)t->state, (int)applied[_i].state);
+	w_free(w);
 }
 END_TEST
 
@@ -311,6 +372,8 @@ int main(void)
 	W_TEST(suite, every_pair_is_decided, PH_TARGET_STATE_COUNT);
 	W_TEST(suite, every_pair_is_survived, PH_TARGET_STATE_COUNT);
 	W_TEST(suite, a_source_that_is_heard_again, 1);
+	W_TEST(suite, what_arrived_is_compared, 5);
+	W_TEST(suite, what_was_applied_is_compared, 4);
 	int n = H_MOMENTS * H_VARIANTS;
 	W_TEST(suite, new_worker_dies, n);
 	W_TEST(suite, target_daemon_is_back_soon, n);

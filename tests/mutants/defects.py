@@ -1,0 +1,310 @@
+"""The deliberate defects that `make mutants` tries, and who must catch them.
+
+A new row: Defect(name, expect, Edit(file, old, new), ...). `old` must stand in the file exactly
+once, with its tabs. `expect` is a regular expression that must match the sentence of an invariant
+(tests/sim/check*.c) or the failed line of a unit test. Who is to catch it:
+  nothing named  tests/sim/seeds.txt, then the seeds 1..upto (20000)
+  seeds=[...]    these seeds of the simulator, nothing else
+  unit="test_x"  that unit test, where no run of the simulator can show it
+To see the story behind a row: `make mutants MUTANT=name`, then
+`build/release/mutants/NAME/sim --trace --seed N`.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Edit:
+    file: str
+    old: str
+    new: str
+
+
+class Defect:
+    def __init__(self, name, expect, *edits, unit=None, seeds=(), upto=20000):
+        self.name, self.expect, self.edits = name, expect, edits
+        self.unit, self.seeds, self.upto = unit, seeds, upto
+
+
+SOURCE = "daemon/core/source.c"
+SOURCE_SAY = "daemon/core/source_say.c"
+SOURCE_HEAR = "daemon/core/source_hear.c"
+SOURCE_END = "daemon/core/source_end.c"
+TARGET = "daemon/core/target.c"
+TARGET_SAY = "daemon/core/target_say.c"
+CLAIM = "daemon/core/claim.c"
+REGISTRY = "daemon/core/registry.c"
+MEMBER = "daemon/core/member.c"
+
+DEFECTS = [
+    # ---- the journal
+    Defect("final record left out", "says round_end before final is synced",
+           Edit(SOURCE, """\
+	if (s->end_final && !s->final_synced) {
+		ask_final(hub, s);
+		return s->state;
+	}
+""", ""),
+           Edit(SOURCE, """\
+	s->final_asked = true;
+	ph_source_write(hub, s, PH_RECORD_FINAL);
+""", "\ts->final_asked = s->final_synced = true;\n\t(void)hub;\n")),
+    Defect("commit record left out", "says commit before commit is synced",
+           Edit(SOURCE, """\
+	ph_source_write(hub, s, PH_RECORD_COMMIT);
+	return PH_SOURCE_COMMITTING;
+""", """\
+	ph_source_say(hub, s, PH_B_COMMIT);
+	return PH_SOURCE_COMMITTED;
+""")),
+    Defect("prepared record left out", "says prepared before prepared is synced",
+           Edit(TARGET, """\
+	if (!t->end_final) {
+		ph_target_say(hub, t, PH_B_LOADED, false);
+		return t->state;
+	}
+	write_prepared(hub, t);
+	return PH_TARGET_PREPARING;
+""", """\
+	if (!t->end_final) {
+		ph_target_say(hub, t, PH_B_LOADED, false);
+		return t->state;
+	}
+	cut_stream(hub, t);
+	t->was_prepared = true;
+	ph_target_say(hub, t, PH_B_PREPARED, true);
+	return PH_TARGET_PREPARED;
+""")),
+    Defect("active record left out", "activates pid .* before active is synced",
+           Edit(TARGET, """\
+static enum ph_target_state activate(struct ph_hub *hub, struct ph_target *t)
+{
+""", """\
+static enum ph_target_state active_synced(struct ph_hub *hub, struct ph_target *t);
+static enum ph_target_state activate(struct ph_hub *hub, struct ph_target *t)
+{
+"""),
+           Edit(TARGET, """\
+		ph_claim_drop(hub, t->slot->claim);
+	ph_target_write(hub, t, PH_RECORD_ACTIVE);
+	return PH_TARGET_ACTIVATING;
+""", """\
+		ph_claim_drop(hub, t->slot->claim);
+	return active_synced(hub, t);
+""")),
+    Defect("COMMIT sent before its record is synced", "says commit before commit is synced",
+           Edit(SOURCE, """\
+	ph_source_write(hub, s, PH_RECORD_COMMIT);
+	return PH_SOURCE_COMMITTING;
+""", """\
+	ph_source_write(hub, s, PH_RECORD_COMMIT);
+	s->ticket_no = 0;
+	ph_source_say(hub, s, PH_B_COMMIT);
+	return PH_SOURCE_COMMITTED;
+""")),
+    # ---- refusals
+    Defect("NACK left out", "has not answered commit",
+           Edit(TARGET_SAY, """\
+	if (kind == PH_B_NONE)
+		return;
+""", """\
+	if (kind == PH_B_NONE || kind == PH_B_NACK)
+		return;
+""")),
+    Defect("NACK and never not synced before they are said",
+           "says (nack|aborted|reject) before never is synced",
+           Edit(TARGET, """\
+static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
+{
+	ph_target_write(hub, t, PH_RECORD_NEVER);
+	return PH_TARGET_REFUSING;
+}
+""", """\
+static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
+{
+	ph_target_say(hub, t, t->answer, false);
+	return PH_TARGET_NEVER;
+}
+""")),
+    Defect("activation by time-out", "a takeover of .* before all members have granted the claim",
+           Edit(TARGET_SAY, """\
+	say_once(hub, t, t->said);
+	if (t->state == PH_TARGET_PREPARED)
+""", """\
+	say_once(hub, t, t->said);
+	if (t->state == PH_TARGET_PREPARED && t->resend_wait_ms == PH_RESEND_MAX_MS)
+		ph_target_step(hub, t, PH_TARGET_IN_COMMIT);
+	else if (t->state == PH_TARGET_PREPARED)
+""")),
+    # ---- going back
+    Defect("resume without void", "after final without the target's word or void",
+           Edit(SOURCE_END, """\
+	if (!s->unheard)
+		return ph_source_void(hub, s);
+	s->unheard = false;
+""", """\
+	if (!s->unheard)
+		return ph_source_void_known(hub, s);
+	s->unheard = false;
+""")),
+    Defect("abort resumes without waiting for the answer",
+           "after final without the target's word or void",
+           Edit(SOURCE_END, """\
+	if (s->final_left || s->claim_asked) {
+		ph_source_say(hub, s, PH_B_ABORT);
+		return PH_SOURCE_ABORTING;
+	}
+""", "\ts->claim_asked = false;\n")),
+    Defect("resume after commit without a claim", "after commit without a claim",
+           Edit(SOURCE, """\
+	s->back = s->reclaim = true;
+	ph_source_blame(s, "the target could not activate");
+""", """\
+	s->back = true;
+	s->claim_asked = false;
+	ph_source_blame(s, "the target could not activate");
+""")),
+    Defect("resume after commit by time-out", "after commit without a claim",
+           Edit(SOURCE_SAY, """\
+	if (s->said == PH_B_VOID || ph_member_up(hub, &s->peer))
+		ph_source_repeat(hub, s);
+""", """\
+	if (s->state == PH_SOURCE_COMMITTED && s->resend_wait_ms == PH_RESEND_MAX_MS) {
+		s->reclaim = s->claim_asked = false;
+		s->state = ph_source_resume(hub, s);
+		ph_source_close_with(hub, s, PH_B_ABORT);
+		return;
+	}
+	if (s->said == PH_B_VOID || ph_member_up(hub, &s->peer))
+		ph_source_repeat(hub, s);
+""")),
+    # ---- epochs
+    Defect("epoch not raised on activation",
+           "became active at epoch .* after|holds .* for the owner",
+           Edit(TARGET, """\
+	ph_slot_own(
+		hub, slot, t->new_epoch, t->a_dead ? PH_LINEAGE_FROM_COPY : PH_LINEAGE_CONTINUED);
+""", """\
+	t->new_epoch = t->epoch;
+	ph_slot_own(
+		hub, slot, t->new_epoch, t->a_dead ? PH_LINEAGE_FROM_COPY : PH_LINEAGE_CONTINUED);
+""")),
+    Defect("registry entry of a lower epoch accepted", "goes back to an earlier owner",
+           Edit(REGISTRY, """\
+	if (e->epoch < slot->entry.epoch || !ph_name_equal(author, &e->node))
+""", """\
+	if (!ph_name_equal(author, &e->node))
+""")),
+    Defect("message of an earlier incarnation accepted", "core_member.*:incarnations:",
+           Edit(MEMBER, """\
+	return !member || member->info.incarnation != msg->incarnation;
+""", "\treturn !member;\n"), unit="test_core_member"),
+    Defect("incarnation used again after a restart",
+           "has not come to agree|holds .* for the owner of",
+           Edit("tests/sim/node.c", """\
+	node->incarnation = node->incarnation + 1 > wall_ms ? node->incarnation + 1 : wall_ms;
+""", """\
+	node->incarnation = node->incarnation ? node->incarnation : wall_ms;
+""")),
+    # ---- claims
+    Defect("prepared copy does not go before a cold claim",
+           "to an empty one and has a prepared copy",
+           Edit(CLAIM, """\
+	if (slot->target && slot->target->state >= PH_TARGET_PREPARING &&
+		slot->target->state <= PH_TARGET_ACTIVATING)
+		return true;
+""", "")),
+    Defect("claim basis not checked again", ":a_dead_owner_comes_back:",
+           Edit(CLAIM, """\
+	granted = granted && basis_holds(hub, claim);
+""", "\t(void)basis_holds;\n"), unit="test_core_claim"),
+    Defect("claim granted by the first answer", "before all members have granted the claim",
+           Edit(CLAIM, """\
+	if (claim->number && claim->n_wait == 0)
+		decide(hub, claim, true);
+}
+""", """\
+	if (claim->number)
+		decide(hub, claim, true);
+}
+""")),
+    Defect("claim granted without asking", "before all members have granted the claim",
+           Edit(CLAIM, """\
+		claim->wait[claim->n_wait++] = m->info.name;
+	}
+}
+""", "\t}\n}\n")),
+    Defect("void forgotten by the members", ":answers:",
+           Edit(TARGET_SAY, """\
+	slot->void_id = msg->id;
+""", ""), unit="test_core_claim"),
+    # ---- forgetting
+    Defect("lost journal taken for nothing happened", "serve at the same time",
+           Edit("daemon/core/hub.c", """\
+	hub->set = *settings;
+""", """\
+	hub->set = *settings;
+	hub->set.journal_lost = false;
+""")),
+    Defect("source forgets the outcome before it is confirmed", "forgets the outcome",
+           Edit(SOURCE_END, """\
+	if (kind == PH_B_NONE) { /* B has never heard of it */
+		ph_source_free(hub, s);
+		return;
+	}
+	ph_source_say(hub, s, kind);
+""", """\
+	if (kind != PH_B_NONE)
+		ph_source_say(hub, s, kind);
+	ph_source_free(hub, s);
+""")),
+    Defect("target forgets the outcome before it is confirmed", "forgets the outcome",
+           Edit(TARGET, """\
+	ph_target_say(hub, t, t->answer, false);
+	return PH_TARGET_NEVER;
+""", """\
+	ph_target_say(hub, t, t->answer, false);
+	ph_target_free(hub, t);
+	return PH_TARGET_NEVER;
+""")),
+    # ---- the rest
+    Defect("retention does not wait for every live member", "still names it",
+           Edit(SOURCE_SAY, """\
+		return false; /* N has acknowledged nothing yet: O may still be needed */
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (ph_member_live(m) && m->hears_me_have < s->done_version)
+			return false;
+	return true;
+""", """\
+		return false; /* N has acknowledged nothing yet: O may still be needed */
+	return true;
+""")),
+    Defect("retention ignored", "before its retention is over",
+           Edit(SOURCE_SAY, """\
+	if ((!s->handled && hub->now_ms < s->retention_until_ms) || !everybody_knows(hub, s))
+""", """\
+	if (!everybody_knows(hub, s))
+""")),
+    Defect("order applied twice", "a_repeated_order_has_one_effect",
+           Edit("daemon/core/order_do.c", """\
+	struct ph_done_order *done = done_before(hub, msg);
+	int error = 0;
+""", """\
+	struct ph_done_order *done = NULL;
+	int error = 0;
+	(void)done_before;
+"""), unit="test_core_order"),
+    Defect("bytes not compared before the state is applied", ":what_arrived_is_compared:",
+           Edit(TARGET, """\
+	if (t->end_bytes != t->stream_bytes || t->end_digest != t->stream_digest)
+		return drop(hub, t, PH_B_REJECT, "bytes or digest differ between the two nodes");
+""", ""), unit="test_core_target"),
+    Defect("state applied before its end was told", "aborted without a fault",
+           Edit(TARGET, """\
+	if (!t->have_end || !t->have_stream || t->told_end)
+		return t->state;
+""", """\
+	if (!t->have_stream || t->told_end)
+		return t->state;
+""")),
+]

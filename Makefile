@@ -139,10 +139,6 @@ check-all: ## check, and: sanitizers, clang, lint, deliberate defects
 sim: ## the simulator alone: SEEDS=1..2000, or SEED=7 NODES=3 TRACE=1 PARTITION=majority
 	$(SUB) $(B)/sim
 	@$(RUN_SIM)
-sim-large: ## many hubs: 1000 nodes, and 100,000 children; minutes, 6 GB
-	$(SUB) $(B)/sim
-	@$(B)/sim --steady 1000 --each 5
-	@$(B)/sim --steady 50 --each 2000
 mutants: export MUTANTS_CC = $(CC) $(INC) $(CPPFLAGS) $(CFLAGS) -fPIC
 mutants: export MUTANTS_LINK = $(CC) $(LINK) $(LDFLAGS)
 mutants: export MUTANTS_LINK_SIM = $(SIM_OBJ) $(SIM_LIBS)
@@ -219,7 +215,7 @@ help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 FORCE:
-.PHONY: FORCE all tested setup demo check check-all sim sim-large mutants e2e asan run-sim-unit \
+.PHONY: FORCE all tested setup demo check check-all sim mutants e2e asan run-sim-unit \
 	valgrind coverage lint format format-check install uninstall dist clean help
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/%.o

@@ -6,6 +6,7 @@ once, with its tabs. `expect` is a regular expression that must match the senten
   nothing named  tests/sim/seeds.txt, then the seeds 1..upto (20000)
   seeds=[...]    these seeds of the simulator, nothing else
   unit="test_x"  that unit test, where no run of the simulator can show it
+  partition=...  the simulator with that partition strategy
 To see the story behind a row: `make mutants MUTANT=name`, then
 `build/release/mutants/NAME/sim --trace --seed N`.
 """
@@ -21,9 +22,10 @@ class Edit:
 
 
 class Defect:
-    def __init__(self, name, expect, *edits, unit=None, seeds=(), upto=20000):
+    def __init__(self, name, expect, *edits, unit=None, seeds=(), upto=20000,
+                 partition="divergence"):
         self.name, self.expect, self.edits = name, expect, edits
-        self.unit, self.seeds, self.upto = unit, seeds, upto
+        self.unit, self.seeds, self.upto, self.partition = unit, seeds, upto, partition
 
 
 SOURCE = "daemon/core/source.c"
@@ -33,6 +35,8 @@ SOURCE_END = "daemon/core/source_end.c"
 TARGET = "daemon/core/target.c"
 TARGET_SAY = "daemon/core/target_say.c"
 CLAIM = "daemon/core/claim.c"
+GRANT = "daemon/core/grant.c"
+QUORUM = "daemon/core/quorum.c"
 REGISTRY = "daemon/core/registry.c"
 MEMBER = "daemon/core/member.c"
 
@@ -307,4 +311,41 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
 	if (!t->have_stream || t->told_end)
 		return t->state;
 """)),
+    # ---- quorum strategies
+    Defect("lease not looked at", "serve at the same time",
+           Edit(QUORUM, "\treturn !ph_quorate(hub) || hub->now_ms < hub->lease_until_ms;\n",
+                "\treturn hub->now_ms != 0;\n"), partition="majority"),
+    Defect("quorum off by one", "serve at the same time",
+           Edit(QUORUM, "half = size / 2 + 1;", "half = size / 2;"), partition="majority"),
+    Defect("grant not synced", ":a_grant_is_synced_first:",
+           Edit(GRANT, "\tif (!ticket) {\n", "\tif (ticket || !ticket) {\n"),
+           unit="test_core_quorum"),
+    Defect("grant given twice", ":one_grant_at_a_time:",
+           Edit(GRANT, """\
+	const struct ph_name *last = last_of(slot);
+	if (!last ||""", """\
+	const struct ph_name *last = last_of(slot);
+	if (last || !last ||"""), unit="test_core_quorum"),
+    Defect("grant before the fence has passed", ":a_death_must_be_ones_own_verdict:",
+           Edit(QUORUM, "\treturn hub->now_ms >= last + (bound > wait ? bound : wait);\n",
+                "\treturn last + wait + bound > 0;\n"), unit="test_core_quorum"),
+    Defect("grant on another's verdict of death", ":a_death_must_be_ones_own_verdict:",
+           Edit(GRANT, "\tif (line->rests_on.s[0] && !ph_fenced(hub, &line->rests_on))\n",
+                "\tif (line->rests_on.s[0] && !line->epoch)\n"), unit="test_core_quorum"),
+    Defect("echo renews the lease of one that was passed over", ":echoes_are_withheld:",
+           Edit("daemon/core/heartbeat.c", "!echo->withheld && ", ""),
+           unit="test_core_quorum"),
+    Defect("vote not synced", ":votes_are_synced_first:",
+           Edit("daemon/core/ballot.c", """\
+	wait->number = hub->promised;
+	wait->answer = answer;
+""", """\
+	wait->number = hub->promised;
+	wait->answer = answer;
+	ph_ballot_synced(hub, wait, true);
+"""), unit="test_core_quorum"),
+    Defect("grant in an older view", ":no_grant_in_another_view_or_without_lease:",
+           Edit(CLAIM, "if (lines[i].verdict == PH_VERDICT_FREE && !same_view)\n",
+                "if (lines[i].verdict == PH_VERDICT_FREE && !same_view && !msg)\n"),
+           unit="test_core_quorum"),
 ]

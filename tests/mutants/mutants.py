@@ -117,9 +117,10 @@ def try_one(defect, args):
     if defect.unit:
         runs = [([str(program)], defect.unit)]
     else:
-        one = [([str(program), "--seed", str(s)], None) for s in defect.seeds]
-        runs = one or [([str(program), "--list", LIST], LIST),
-                       ([str(program), "--seeds", f"1..{defect.upto}"], None)]
+        sim = [str(program), "--partition", defect.partition]
+        one = [([*sim, "--seed", str(s)], None) for s in defect.seeds]
+        runs = one or [([*sim, "--list", LIST], LIST),
+                       ([*sim, "--seeds", f"1..{defect.upto}"], None)]
     other = collections.Counter()
     for words, where in runs:
         for seed, why in failures(words):

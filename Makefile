@@ -125,6 +125,7 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@$(RUN_SIM)
 	@$(B)/sim --list tests/sim/seeds.txt
 	@$(B)/sim --story heal --list tests/sim/seeds_heal.txt
+	@$(B)/sim --partition majority --list tests/sim/seeds_majority.txt
 	@$(B)/sim --story heal --seeds 1..2000
 	@$(B)/sim --steady 10,100,300
 	@tests/check/static.sh $(B)

@@ -40,6 +40,8 @@ struct ph_shell_records {
 	uint64_t in_flight;   /* taken and not answered */
 	uint64_t small_bytes; /* after the last compaction */
 	bool damaged;	      /* a record was passed over: a promise may be missing */
+	struct ph_id known;   /* of the journal that is lost: so says the state file, until ... */
+	bool kept;	      /* ... something, LOST first of all, is in the new one */
 	bool rewriting;
 	bool reopening; /* the rewrite is to replace a failed journal */
 	bool told;	/* that it has failed */
@@ -48,7 +50,9 @@ struct ph_shell_records {
 
 struct ph_id ph_shell_records_id(const struct ph_shell *shell)
 {
-	return ph_journal_id(shell->records->journal);
+	const struct ph_shell_records *records = shell->records;
+	bool lost = records->found.found == PH_JOURNAL_UNREADABLE && !ph_id_none(&records->known);
+	return lost && !records->kept ? records->known : ph_journal_id(records->journal);
 }
 
 /* ---- reading at the start */
@@ -158,6 +162,7 @@ static void on_done(void *arg, uint64_t ticket, int result)
 {
 	struct ph_shell *shell = arg;
 	shell->records->in_flight--;
+	shell->records->kept |= result == 0;
 	answer(shell, ticket, result);
 	append_held(shell);
 	ph_shell_wake(shell);
@@ -323,6 +328,7 @@ int ph_shell_records_new(struct ph_shell *shell, const struct ph_id *known_id, s
 		.low = on_low,
 		.arg = shell,
 	};
+	records->known = known_id ? *known_id : (struct ph_id){{0}};
 	records->tail = &records->head;
 	records->held_tail = &records->held;
 	records->retry = evtimer_new(shell->base, on_retry, shell);

@@ -26,6 +26,7 @@
 	X(FORGET, "forget")	/* the other side confirmed: the id can be dropped */ \
 	X(VIEW, "view")		/* number (`epoch`) and members (`text`) of the view in force */ \
 	X(BALLOT, "ballot") /* for view `epoch`: promised `hash`, accepted `revision`, `text` */ \
+	X(LOST, "lost") /* an earlier journal could not be read: not settled yet (`ok`), or is */ \
 	X(DRAINING, "draining") /* this node is drained (`ok`) or not */
 
 enum ph_record_kind {

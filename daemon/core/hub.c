@@ -271,6 +271,9 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 		child->declared_hash = record->hash;
 		child->declared_revision = record->revision;
 		break;
+	case PH_RECORD_LOST: /* and this daemon's predecessor died before that was settled */
+		hub->set.journal_lost |= record->ok;
+		break;
 	case PH_RECORD_DRAINING:
 		hub->draining = hub->drain_wish = record->ok;
 		break;
@@ -317,6 +320,8 @@ static void end_strays(struct ph_hub *hub)
 static void on_start(struct ph_hub *hub)
 {
 	hub->started = true;
+	if (hub->set.journal_lost)
+		ph_lost_write(hub, true);
 	ph_quorum_start(hub);
 	ph_source_restart(hub);
 	ph_target_restart(hub);

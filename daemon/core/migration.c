@@ -46,6 +46,36 @@ static bool unsure(const struct ph_hub *hub, const struct ph_name *name)
 	return !ph_lease_valid(hub) && !(member && member->state == PH_MEMBER_LEFT);
 }
 
+/* ---- a journal that is lost ---- */
+
+void ph_lost_write(struct ph_hub *hub, bool open)
+{
+	struct ph_record record = {.kind = PH_RECORD_LOST, .ok = open};
+	hub->lost_open = open;
+	(void)ph_journal(hub, &record);
+}
+
+/*
+ * Until what hung on it is settled, a daemon that is started again must know of it as well: a
+ * worker that is frozen without a record is not one that never got as far.
+ */
+void ph_lost_settle(struct ph_hub *hub)
+{
+	const struct ph_instance *i;
+	uint64_t limit = hub->set.join_timeout_ms + 2 * hub->set.failure_timeout_ms;
+	if (!hub->lost_open || hub->self_state != PH_MEMBER_ALIVE || hub->away || hub->forgetful ||
+		hub->now_ms < hub->started_ms + limit)
+		return;
+	for (const struct ph_source *s = hub->sources; s; s = s->hh.next)
+		if (s->state != PH_SOURCE_ENDED)
+			return;
+	DL_FOREACH (hub->instances, i)
+		if (i->adopted &&
+			(i->held || (!i->connected && i->spec->ready == PH_READY_PROTOCOL)))
+			return; /* it may still say what it stands in */
+	ph_lost_write(hub, false);
+}
+
 void ph_migration_peers_dead(struct ph_hub *hub)
 {
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)

@@ -72,6 +72,7 @@ struct ph_hub {
 	uint64_t want_ms;			/* since when the view should be another one */
 	uint64_t lease_until_ms;		/* as last computed */
 	bool lease_held;			/* as last told to people */
+	bool lost_open;		/* what hung on a journal that is lost is not settled yet */
 	bool forgetful;		/* what this node granted before is lost: it grants nothing yet */
 	struct ph_slot *grants; /* granted, and not known to be taken up */
 	uint64_t reminded_ms;	/* owners that were held for dead were last told of them */
@@ -399,6 +400,8 @@ void ph_target_restart(struct ph_hub *hub);
 void ph_target_deadline(struct ph_hub *hub, struct ph_target *target);
 size_t ph_migrations_in(const struct ph_hub *hub); /* slots taken */
 size_t ph_migrations_out(const struct ph_hub *hub);
+void ph_lost_write(struct ph_hub *hub, bool open);
+void ph_lost_settle(struct ph_hub *hub);
 void ph_migration_peer_dead(struct ph_hub *hub, const struct ph_name *name);
 void ph_migration_peers_dead(struct ph_hub *hub); /* it is in step again: what waited for it */
 void ph_migration_peer_restarted(struct ph_hub *hub, const struct ph_name *name);

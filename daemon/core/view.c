@@ -323,6 +323,8 @@ static void view_records(const struct ph_hub *hub, record_fn *each, void *arg)
 
 void ph_hub_records(const struct ph_hub *hub, record_fn *each, void *arg)
 {
+	if (hub->lost_open)
+		each(arg, &(struct ph_record){.kind = PH_RECORD_LOST, .ok = true});
 	if (hub->drain_wish)
 		each(arg, &(struct ph_record){.kind = PH_RECORD_DRAINING, .ok = true});
 	child_records(hub, each, arg);

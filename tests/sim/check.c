@@ -350,8 +350,8 @@ void sim_check_replaced(struct sim_proc *proc)
 		return;
 	if (mig && sim->lax) /* who was to have it may stand in a journal that is lost */
 		return;
-	if (!had || proc->fenced || !proc->n_items || !stateful(proc->key) || sim->skewed || proc->node->shutting ||
-		proc->misbehaves)
+	if (!had || proc->fenced || !proc->n_items || !stateful(proc->key) || sim->skewed ||
+		proc->node->shutting || proc->misbehaves)
 		return;
 	for (struct sim_proc *p = sim->procs; p; p = p->next) {
 		if (p == proc || p->key != proc->key || !p->alive)

@@ -183,6 +183,9 @@ void sim_disk_crash(struct sim_node *node)
 		forget_from(disk, sim_between(node->sim, disk->synced, disk->n));
 	if (disk->lost)
 		forget_from(disk, 0);
+	/* The shell says that it knows the old one until LOST is in the new one. */
+	if (disk->lost)
+		add(disk, &(struct ph_record){.kind = PH_RECORD_LOST, .ok = true});
 	for (size_t i = disk->synced; i < disk->n; i++)
 		note(node, &disk->v[i].record);
 	disk->synced = disk->batch = disk->n;

@@ -87,17 +87,24 @@ static bool in_use(const struct ph_hub *hub, const struct ph_slot *slot, uint64_
 
 /* ---- judging */
 
+/* A message about one key at one epoch. */
+static void send_line(struct ph_hub *hub, const struct ph_name *to, enum ph_bkind kind,
+	const struct ph_key *key, uint64_t epoch)
+{
+	struct ph_bmsg *msg = ph_send(hub, to, kind);
+	struct ph_claim_line *line = ph_out_alloc(hub, sizeof *line);
+	line->key = *key;
+	line->epoch = epoch;
+	msg->claim = ++hub->numbers;
+	msg->claims = line;
+	msg->n_claims = 1;
+}
+
 static void ask_grantee(struct ph_hub *hub, const struct ph_slot *slot)
 {
 	if (!ph_member_up(hub, &slot->granted_to))
 		return;
-	struct ph_bmsg *msg = ph_send(hub, &slot->granted_to, PH_B_GRANT_CHECK);
-	struct ph_claim_line *line = ph_out_alloc(hub, sizeof *line);
-	line->key = slot->k.key;
-	line->epoch = slot->granted;
-	msg->claim = ++hub->numbers;
-	msg->claims = line;
-	msg->n_claims = 1;
+	send_line(hub, &slot->granted_to, PH_B_GRANT_CHECK, &slot->k.key, slot->granted);
 }
 
 /* Is the last one that had it out of the way? */
@@ -246,15 +253,8 @@ void ph_grant_given_up(struct ph_hub *hub, const struct ph_claim *claim)
 	if (slot->granted == claim->epoch && ph_is_self(hub, &slot->granted_by))
 		forget_grant(hub, slot);
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
-		if (!ph_member_live(m) || !ph_quorum_has(&hub->view, &m->info.name))
-			continue;
-		struct ph_bmsg *msg = ph_send(hub, &m->info.name, PH_B_UNCLAIM);
-		struct ph_claim_line *line = ph_out_alloc(hub, sizeof *line);
-		line->key = slot->k.key;
-		line->epoch = claim->epoch;
-		msg->claim = ++hub->numbers;
-		msg->claims = line;
-		msg->n_claims = 1;
+		if (ph_member_live(m) && ph_quorum_has(&hub->view, &m->info.name))
+			send_line(hub, &m->info.name, PH_B_UNCLAIM, &slot->k.key, claim->epoch);
 	}
 }
 
@@ -266,12 +266,7 @@ static void on_check(struct ph_hub *hub, const struct ph_bmsg *msg)
 		if ((slot && in_use(hub, slot, asked->epoch)) ||
 			hub->self_state != PH_MEMBER_ALIVE || hub->away)
 			continue;
-		struct ph_bmsg *yes = ph_send(hub, &msg->from, PH_B_UNCLAIM);
-		struct ph_claim_line *line = ph_out_alloc(hub, sizeof *line);
-		*line = *asked;
-		yes->claim = ++hub->numbers;
-		yes->claims = line;
-		yes->n_claims = 1;
+		send_line(hub, &msg->from, PH_B_UNCLAIM, &asked->key, asked->epoch);
 	}
 }
 

@@ -71,8 +71,10 @@ static enum ph_member_state to_alive(struct ph_hub *hub, struct ph_member *membe
 
 static enum ph_member_state recover(struct ph_hub *hub, struct ph_member *member)
 {
-	if (member->state == PH_MEMBER_DEAD)
+	if (member->state == PH_MEMBER_DEAD) {
+		ph_emit(hub, PH_EMIT_NODE_JOINED, NULL)->peer = member->info.name;
 		ph_migration_peer_back(hub, &member->info.name);
+	}
 	ph_plan_soon(hub, 0);
 	return PH_MEMBER_ALIVE;
 }

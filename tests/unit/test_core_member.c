@@ -152,9 +152,11 @@ START_TEST(suspect_then_dead)
 	w_run(w, 1500);
 	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_DEAD);
 	ck_assert(ph_hub_stale(w->nodes[0].hub, w->now_ms));
+	unsigned joined = w->nodes[0].emitted[PH_EMIT_NODE_JOINED];
 	w->cut[0][1] = w->cut[1][0] = false;
 	w_run(w, 6000);
 	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_ALIVE);
+	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_NODE_JOINED], joined + 1);
 	w_free(w);
 }
 END_TEST

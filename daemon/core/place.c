@@ -139,6 +139,27 @@ bool ph_place_allows(struct ph_hub *hub, const struct ph_spec *spec, const struc
 	return eligible(spec, &node);
 }
 
+const struct ph_name *ph_place_reached(struct ph_hub *hub, const struct ph_slot *slot)
+{
+	const struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
+	const struct ph_spec *spec = child ? ph_child_spec(child) : NULL;
+	const struct ph_name *best = NULL;
+	double top = 0;
+	for (struct ph_member *m = hub->members; spec && m; m = m->hh.next) {
+		if (m->state != PH_MEMBER_ALIVE || m->info.draining || m->info.weight <= 0 ||
+			!ph_place_allows(hub, spec, &m->info.name) ||
+			ph_unfit(hub, child, &m->info.name))
+			continue;
+		double s =
+			score(ph_key_hash(&slot->k.key), name_hash(&m->info.name), m->info.weight);
+		if (!best || s > top) {
+			best = &m->info.name;
+			top = s;
+		}
+	}
+	return best;
+}
+
 static int by_hash(const void *a, const void *b)
 {
 	const struct wanted *x = a, *y = b;

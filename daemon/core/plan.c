@@ -50,11 +50,10 @@ static bool out_of_reach(const struct ph_hub *hub, const struct ph_move *move)
 	       hub->now_ms >= move->added_ms + PH_RECONNECT_MS;
 }
 
-/* Others hear the target, and this node has not for as long as a death takes: it is not waited for.
- */
-static bool cut_off(const struct ph_hub *hub, const struct ph_move *move)
+/* Others hear it, and this node has not for as long as a death takes: it is not waited for. */
+static bool cut_off(const struct ph_hub *hub, const struct ph_name *node)
 {
-	const struct ph_member *member = ph_member_find(hub, &move->to);
+	const struct ph_member *member = ph_member_find(hub, node);
 	return member && member->state == PH_MEMBER_SUSPECT &&
 	       hub->now_ms >= member->since_ms + hub->set.failure_timeout_ms;
 }
@@ -66,7 +65,7 @@ static const char *hopeless(const struct ph_hub *hub, const struct ph_move *move
 		return "its worker has no connection to hand over its state";
 	if (!ph_lease_valid(hub))
 		return "this node has no quorum";
-	if (cut_off(hub, move))
+	if (cut_off(hub, &move->to))
 		return "the target cannot be reached from this node";
 	return hub->set.journal_writable ? NULL : "the journal of this node cannot be written";
 }
@@ -191,6 +190,8 @@ void ph_moves_run(struct ph_hub *hub)
 				ph_move_drop(hub, move);
 				continue;
 			}
+			if (hub->draining && cut_off(hub, &move->to))
+				ph_plan_soon(hub, LOOK_AGAIN_MS); /* somewhere else, then */
 		}
 		uint64_t at = move->not_before_ms;
 		if (at <= hub->now_ms) {
@@ -388,9 +389,18 @@ static bool newcomer(const struct ph_hub *hub, const struct ph_slot *slot)
 	return member && member->newcomer_ms && member->newcomer_ms >= slot->planned_ms;
 }
 
+/* Where placement wants it; a drain goes on to the next one where the link to that one is cut. */
+static const struct ph_name *drain_to(struct ph_hub *hub, const struct ph_slot *slot)
+{
+	if (!hub->draining || !cut_off(hub, &slot->place))
+		return &slot->place;
+	const struct ph_name *other = ph_place_reached(hub, slot);
+	return other ? other : &slot->place;
+}
+
 static void plan_own(struct ph_hub *hub, struct ph_slot *slot)
 {
-	const struct ph_name *to = &slot->place;
+	const struct ph_name *to = drain_to(hub, slot);
 	if (!to->s[0] || ph_is_self(hub, to) || slot->wish_stopped)
 		return;
 	const struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
@@ -481,7 +491,8 @@ void ph_plan_drained(struct ph_hub *hub)
 		if (s->state != PH_SOURCE_ENDED)
 			return;
 	DL_FOREACH (hub->moves, move)
-		if (!move->pinned && !out_of_reach(hub, move) && !cut_off(hub, move))
+		if (!move->pinned && !out_of_reach(hub, move) &&
+			!(cut_off(hub, &move->to) && !ph_place_reached(hub, move->slot)))
 			return;
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
 		if (ph_plan_movable(hub, slot) && slot->place.s[0] && !slot->wish_stopped &&

@@ -295,6 +295,8 @@ uint64_t ph_policy_next(struct ph_hub *hub, struct ph_instance *instance, bool *
 void ph_place_all(struct ph_hub *hub);
 /* May a worker of this spec run on that member (or this node)? */
 bool ph_place_allows(struct ph_hub *hub, const struct ph_spec *spec, const struct ph_name *name);
+/* The best place for a child of this node among those to which its own link is well; or NULL. */
+const struct ph_name *ph_place_reached(struct ph_hub *hub, const struct ph_slot *slot);
 /* Does `a` come before `b` in the key's own order of nodes? */
 bool ph_place_before(const struct ph_key *key, const struct ph_name *a, const struct ph_name *b);
 

@@ -241,6 +241,63 @@ START_TEST(a_drain_that_leaves_some)
 }
 END_TEST
 
+/* ---- a link that is cut, between two that a third one sees ---- */
+
+static void cut(struct world *w, unsigned a, unsigned b)
+{
+	w->cut[a][b] = w->cut[b][a] = true;
+}
+
+/* Node 0 has it, and placement wants it on node 1 as soon as 0 drains; or on no other (_i). */
+START_TEST(a_drain_past_a_cut_link)
+{
+	struct world *w = w_new(3);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.nodes = _i ? "a,b" : NULL;
+	w_declare_all(w, def);
+	w_start_all(w);
+	w_run(w, 8000);
+	const struct ph_command one = {.instance = 0};
+	w_order(w, 0, PH_VERB_MOVE, "room", "a", &one);
+	w_run(w, 20000);
+	struct w_proc *p = w_only(w, "room", 0);
+	ck_assert_uint_eq(p->node, 0);
+	struct ph_name first = ph_name_of("b"), second = ph_name_of("c");
+	unsigned near = _i || ph_place_before(&p->key, &first, &second) ? 1 : 2;
+	cut(w, 0, near);
+	w_order(w, 0, PH_VERB_DRAIN, NULL, NULL, NULL);
+	w_run(w, 60000);
+	ck_assert_int_eq(answer(w, 0)->error, _i ? EINPROGRESS : 0);
+	ck_assert_uint_eq(w_only(w, "room", 0)->node, _i ? 0 : 3 - near);
+	w->cut[0][near] = w->cut[near][0] = false;
+	w_run(w, 30000);
+	ck_assert_uint_eq(w_only(w, "room", 0)->node, _i ? 1 : 3 - near);
+	w_no_leftovers(w);
+	w_free(w);
+}
+END_TEST
+
+/* A busy worker is asked again; meanwhile the link is cut, and the order does not wait for it. */
+START_TEST(an_order_across_a_link_that_is_cut)
+{
+	struct world *w = cluster(3);
+	struct w_proc *p = w_only(w, "room", 0);
+	unsigned to = (p->node + 1) % 3;
+	p->def->traits.busy = 4;
+	const struct ph_command one = {.instance = 0};
+	w_order(w, p->node, PH_VERB_MOVE, "room", w->nodes[to].name.s, &one);
+	w_run(w, 1500); /* it is asked a third time after two more seconds */
+	cut(w, p->node, to);
+	w_run(w, 30000);
+	ck_assert_int_eq(answer(w, p->node)->error, EREMOTEIO);
+	ck_assert_str_eq(
+		w->nodes[p->node].outcomes[0].text, "the target cannot be reached from this node");
+	ck_assert_ptr_eq(w_only(w, "room", 0), p);
+	w_no_leftovers(w);
+	w_free(w);
+}
+END_TEST
+
 START_TEST(a_drained_node_stays_so)
 {
 	struct world *w = cluster(2);
@@ -296,6 +353,8 @@ int main(void)
 	W_TEST(suite, wait_for_it, 2);
 	W_TEST(suite, a_client_goes_away, 1);
 	W_TEST(suite, a_drain_that_leaves_some, 1);
+	W_TEST(suite, a_drain_past_a_cut_link, 2);
+	W_TEST(suite, an_order_across_a_link_that_is_cut, 1);
 	W_TEST(suite, a_drained_node_stays_so, 1);
 	W_TEST(suite, a_node_that_leaves_is_not_undrained, 2);
 	return w_main(suite);

@@ -237,7 +237,7 @@ static bool nobody_hears(const struct ph_hub *hub, const struct ph_member *mute)
 	if (echo_age(hub, mute) < limit || ph_probe_answered(hub, mute, limit))
 		return false;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
-		if (m == mute || m->state != PH_MEMBER_ALIVE || echo_age(hub, m) >= limit)
+		if (m == mute || !ph_member_live(m) || echo_age(hub, m) >= limit)
 			continue;
 		if (heard_by(hub, m, mute) < limit)
 			return false;

@@ -161,6 +161,26 @@ START_TEST(suspect_then_dead)
 }
 END_TEST
 
+/* What a suspect has said of others counts until it is dead itself: its link is bad, not its word.
+ */
+START_TEST(the_word_of_a_suspect)
+{
+	struct world *w = w_new(3);
+	w_start_all(w);
+	w->cut[0][1] = w->cut[1][0] = true;
+	w_run(w, 3500);
+	w->cut[0][2] = w->cut[2][0] = true;
+	w_run(w, 2000);
+	ck_assert_int_eq(member(w, 2)->state, PH_MEMBER_SUSPECT);
+	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_SUSPECT);
+	w->cut[0][2] = w->cut[2][0] = _i;
+	w_run(w, 6000);
+	ck_assert_int_eq(member(w, 1)->state, _i ? PH_MEMBER_DEAD : PH_MEMBER_SUSPECT);
+	ck_assert_int_eq(member(w, 2)->state, _i ? PH_MEMBER_DEAD : PH_MEMBER_ALIVE);
+	w_free(w);
+}
+END_TEST
+
 /* Whose own bus process is gone hears nobody, and blames nobody for it. */
 START_TEST(a_bus_that_died)
 {
@@ -587,6 +607,7 @@ int main(void)
 	W_TEST(suite, a_taken_slot_is_refused, 2);
 	W_TEST(suite, incarnations, 1);
 	W_TEST(suite, suspect_then_dead, 1);
+	W_TEST(suite, the_word_of_a_suspect, 2);
 	W_TEST(suite, a_bus_that_died, 1);
 	W_TEST(suite, cut_one_way, 2);
 	W_TEST(suite, others_still_hear_it, 1);

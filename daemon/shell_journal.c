@@ -77,7 +77,7 @@ static void on_record(void *arg, const char *bytes, size_t n)
 		return;
 	}
 	struct ph_record *record = &restored->record;
-	if (record->text) {
+	if (record->kind == PH_RECORD_SPEC && record->text) {
 		restored->spec = ph_shell_spec_of_text(
 			shell, &record->key.child, record->text, record->revision, &err);
 		if (!restored->spec)

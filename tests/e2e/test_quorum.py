@@ -91,6 +91,7 @@ def test_restart_alone_is_no_majority(cluster):
     time.sleep(6)  # longer than join_timeout and failure_timeout together: nothing may happen
     assert not running(c) and quorum(c) is False
     assert {n["name"] for n in c.status()["nodes"]} >= {"c"}
+    assert "journal: " not in c.log()
     a.start()
     wait_all(nodes, [a, c])
     assert quorum(a) is True and quorum(c) is True

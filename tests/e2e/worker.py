@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """A counting worker written from PROTOCOL.md alone, without our library, that can misbehave.
 
-Serves "inc CLIENT SEQ" and "get CLIENT" on a TCP port like the examples. What it does wrong stands
+Serves "inc CLIENT SEQ" and "get CLIENT" on a TCP port like the examples, and "dump" for the whole
+state; with --history it writes down what history.py checks. What it does wrong stands
 in the file --faults, one word a line, read anew at each step; what it went through it appends to
 FILE.log ("PID INSTANCE WORD"). Words: die@STEP, stall@STEP (as long as the word stands there),
 bad_line@STEP, long_line@STEP, drop@STEP (closes the control connection), and those in FAULTS below.
-Steps of the old worker: ask start data state_end next_round freeze final sent resume committed; of the
-new one: connect hello handover load loading loaded activate; of both: stop.
+Steps of the old worker: ask start data state_end next_round freeze final sent resume committed
+conflict; of the new one: connect hello handover load loading loaded activate; of both: stop.
 """
 
 import argparse
@@ -14,14 +15,32 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
+
+sys.dont_write_bytecode = True
+
+import history  # noqa: E402
 
 FAULTS = ("refuse_busy", "refuse_never", "refuse_incompatible", "reject_format", "wrong_token",
           "wrong_bytes", "early_close", "no_data", "wrong_loaded", "wrong_digest", "ignore_stop",
           "two_hellos", "illegal", "late_ready")
 ENV = os.environ
 PATTERN = b"0123456789abcdef" * 4096
+
+
+def own_address(network):
+    """This host's address in the network of that other address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.connect((network, 9))
+        return s.getsockname()[0]
+
+
+def open_history(path):
+    return path and history.Recorder(
+        path, child=ENV["PROCHUB_CHILD"], instance=int(ENV["PROCHUB_INSTANCE"]),
+        replica=int(ENV["PROCHUB_REPLICA"]), node=ENV["PROCHUB_NODE"])
 
 
 class Gone(Exception):
@@ -33,11 +52,12 @@ class Worker:
         self.args = args
         self.role, self.epoch = ENV["PROCHUB_ROLE"], int(ENV["PROCHUB_EPOCH"])
         self.frozen = self.moved = self.leaving = False
+        self.recorder = open_history(args.history)
         self.counts, self.dirty, self.ballast = {}, set(), args.ballast
         self.round, self.handover, self.unanswered = 0, None, None
         self.lock = threading.Lock()
         self.server = socket.socket()
-        self.server.bind(("127.0.0.1", 0))
+        self.server.bind((own_address(args.network), 0))
         self.server.listen(64)
         self.meta = {"address": "%s:%d" % self.server.getsockname(), "pid": os.getpid()}
         self.control = self.lines = None
@@ -72,6 +92,36 @@ class Worker:
             if what == "drop":
                 self.control.shutdown(socket.SHUT_RDWR)
                 raise Gone
+
+    # ---- what history.py reads
+
+    def serving(self):
+        return self.role == "active" and not (self.frozen or self.moved or self.leaving)
+
+    def record(self, what, **fields):
+        """With the lock held, so that the records stand in the order of what they tell of."""
+        if self.recorder:
+            self.recorder.note(what, epoch=self.epoch, role=self.role, **fields)
+
+    def begin_serving(self):
+        """With the lock held; also where the epoch alone is new."""
+        if self.serving():
+            self.record("active")
+
+    def cease(self, what, **state):
+        """Sets these attributes, and serves no longer."""
+        with self.lock:
+            was = self.serving()
+            self.__dict__.update(state)
+            if was:
+                self.record(what)
+
+    def tick(self):
+        while True:
+            with self.lock:
+                if self.serving():
+                    self.recorder.tick(epoch=self.epoch)
+            time.sleep(0.05)
 
     # ---- the control connection
 
@@ -116,6 +166,10 @@ class Worker:
     standing = False
 
     def run(self):
+        with self.lock:
+            self.begin_serving()
+        if self.recorder:
+            threading.Thread(target=self.tick, daemon=True).start()
         threading.Thread(target=self.serve, daemon=True).start()
         self.step("connect")
         while not self.leaving:
@@ -145,9 +199,10 @@ class Worker:
     def on_welcome(self, m):
         self.step("hello")
         self.standing = True
-        if m["role"] == "active" and self.role == "standby" and not self.handover:
-            self.role = "active"
-        self.epoch = max(self.epoch, m["epoch"])
+        role = self.role
+        if m["role"] == "active" and not self.handover:
+            role = "active"
+        self.own(role, m["epoch"])
         if self.unanswered:
             self.say(self.unanswered[0], **self.unanswered[1])
         if self.args.watch:
@@ -168,6 +223,18 @@ class Worker:
 
     on_changed = on_found
 
+    def own(self, role, epoch):
+        with self.lock:
+            was, news = self.serving(), role != self.role or epoch > self.epoch
+            self.role, self.epoch = role, max(self.epoch, epoch)
+            if news:
+                self.begin_serving()
+            if was and not self.serving():
+                self.record("frozen")
+
+    def on_role(self, m):
+        self.own(m["role"], m["epoch"])
+
     def on_ping(self, m):
         self.say("pong", re=m.get("req"))
 
@@ -177,7 +244,7 @@ class Worker:
     def on_stop(self, m):
         self.step("stop")
         if "ignore_stop" not in self.faults():
-            self.leaving = True
+            self.cease("stop", leaving=True)
 
     # ---- the old worker
 
@@ -213,6 +280,15 @@ class Worker:
                     bytes_estimate=self.ballast)
         self.send_state(0, final=not rounds, whole=True)
 
+    def on_conflict(self, m):
+        """Another copy goes on, after two sides of the network had one each."""
+        self.begin(m, "sending")
+        self.step("conflict")
+        self.freeze()
+        self.answer("handover_accept", format=self.args.format, version=self.args.version,
+                    bytes_estimate=self.ballast)
+        self.send_state(0, final=True, whole=True)
+
     def on_next_round(self, m):
         self.step("next_round")
         self.send_state(m["round"], final=False)
@@ -223,15 +299,15 @@ class Worker:
         self.send_state(m.get("round", self.round + 1), final=True)
 
     def freeze(self):
-        with self.lock:
-            self.frozen = True
+        self.cease("frozen", frozen=True)
         self.handover["state"] = "frozen"
 
     def snapshot(self, whole):
         with self.lock:
             clients = list(self.counts) if whole else list(self.dirty)
             self.dirty.clear()
-            text = "".join(f"{c} {self.counts[c][0]} {self.counts[c][1]}\n" for c in clients)
+            text = "".join(f"{c} {self.counts[c][0]} {self.counts[c][1]} "
+                           f"{history.text(self.counts[c][2])}\n" for c in clients)
         yield text.encode()
         filler = self.ballast if whole else self.args.churn
         if filler:
@@ -277,9 +353,10 @@ class Worker:
     def on_resume(self, m):
         self.step("resume")
         with self.lock:
-            if self.moved:  # the new one ended before it served: taken back, by a newer claim
-                self.epoch = max(self.epoch, m.get("epoch", 0))
+            # a newer one where the child was taken back from one that ended before it served
+            self.epoch = max(self.epoch, m["epoch"])
             self.frozen = self.moved = False
+            self.begin_serving()
         self.begin(m, "sending")
         self.answer("resumed")
         self.handover = self.unanswered = None
@@ -288,7 +365,7 @@ class Worker:
         self.step("committed")
         self.begin(m, "committed")
         self.handover["state"] = "committed"
-        self.moved = True
+        self.cease("moved", moved=True)
         if self.args.handled:
             self.answer("retention_handled")
 
@@ -324,8 +401,8 @@ class Worker:
         self.step("loaded")
         lines, mark, filler = state.partition(b"#")
         for line in lines.decode().splitlines():
-            client, seq, count = line.split()
-            self.counts[client] = [int(seq), int(count)]
+            client, seq, count, applied = line.split()
+            self.counts[client] = [int(seq), int(count), history.ranges(applied)]
         if mark and not number:
             self.ballast = len(filler)
         if mark:
@@ -340,6 +417,7 @@ class Worker:
         self.step("activate")
         with self.lock:
             self.role, self.epoch = "active", m["epoch"]
+            self.begin_serving()
         self.handover = self.unanswered = None
         self.say("ready", meta=self.meta)
 
@@ -368,13 +446,18 @@ class Worker:
         with self.lock:
             if self.moved:
                 return "moved"
-            if self.frozen or self.role != "active":
+            if not self.serving():
                 return "busy"
-            entry = self.counts.setdefault(words[1], [0, 0])
+            if words[0] == "dump":
+                return "ok " + json.dumps({c: history.text(e[2]) for c, e in self.counts.items()})
+            entry = self.counts.setdefault(words[1], [0, 0, []])
             if words[0] == "inc" and int(words[2]) > entry[0]:
-                entry[:] = int(words[2]), entry[1] + 1
+                number = int(words[2])
+                entry[:2] = number, entry[1] + 1
+                history.put(entry[2], number)
                 self.dirty.add(words[1])
-            return f"ok {entry[1]} {self.epoch}"
+                self.record("applied", client=words[1], number=number)
+            return f"ok {entry[1]} {self.epoch} {ENV['PROCHUB_NODE']}"
 
 
 def main():
@@ -387,6 +470,8 @@ def main():
     parser.add_argument("--ballast", type=int, default=0)
     parser.add_argument("--churn", type=int, default=0)
     parser.add_argument("--watch")
+    parser.add_argument("--history")
+    parser.add_argument("--network", default="127.0.0.1")
     parser.add_argument("--slow", type=float, default=0)
     parser.add_argument("--late", type=float, default=0)
     parser.add_argument("--handled", action="store_true")

@@ -17,6 +17,7 @@ class Client(threading.Thread):
     """
 
     numbers = itertools.count()
+    patience, stall = 30, 2  # seconds for the answer of a daemon, and of a worker
 
     def __init__(self, cluster, child, instance=0, pause=0.002):
         super().__init__(daemon=True)
@@ -48,12 +49,13 @@ class Client(threading.Thread):
             self.stopping.wait(0.005)
         else:
             return
-        self.check(seq, int(answer[1]), int(answer[2]))
+        self.answered(seq, answer)
         took = time.monotonic() - began
         if took > self.longest:
             self.longest, self.longest_at = took, seq
 
-    def check(self, seq, count, epoch):
+    def answered(self, seq, answer):
+        count, epoch = int(answer[1]), int(answer[2])
         self.acked, self.count = seq, count
         if count < seq:
             self.lost.append((seq, count, epoch))
@@ -78,12 +80,16 @@ class Client(threading.Thread):
         self.forget()
         return None
 
+    def choose(self):
+        """The node to be asked next."""
+        return random.choice(self.cluster.live or [None])
+
     def connect(self):
-        node = random.choice(self.cluster.live or [None])
+        node = self.choose()
         if not node:
             return False
         try:
-            found = node.lookup(self.child, instance=self.instance)
+            found = node.lookup(self.child, timeout=self.patience, instance=self.instance)
         except (OSError, harness.Refused) as e:
             self.why = f"lookup on {node.name}: {e}"
             return False
@@ -93,7 +99,7 @@ class Client(threading.Thread):
             return False
         host, port = found[0]["meta"]["address"].split(":")
         try:
-            self.connection = socket.create_connection((host, int(port)), 2)
+            self.connection = socket.create_connection((host, int(port)), self.stall)
         except OSError as e:
             self.why = f"{found[0]}: {e}"
             self.dead.append((node.name, found[0]["node"], found[0]["epoch"], port))

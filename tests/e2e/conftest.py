@@ -6,6 +6,8 @@ import shutil
 import pytest
 
 import harness
+import netcluster
+import nets
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -65,3 +67,30 @@ def pair(request, keeper):
     if not getattr(request.node, "passed", False):
         made, keeper.cluster = keeper.cluster, None
         finish(made, orderly=False)
+
+
+@pytest.fixture
+def net(request, keeper):
+    """Nodes on hosts of their own: the module's HOSTS, with its CHILDREN(cluster), CLUSTER options
+    and clients(cluster); anew after a failure."""
+    if nets.lacking():
+        pytest.skip(nets.lacking())
+    if not keeper.cluster:
+        keeper.cluster = make_net(request.module)
+    yield keeper.cluster
+    if not getattr(request.node, "passed", False):
+        made, keeper.cluster = keeper.cluster, None
+        finish(made, orderly=False)
+
+
+def make_net(module):
+    made = netcluster.NetCluster(len(module.HOSTS))
+    try:
+        made.start(*module.HOSTS, children=module.CHILDREN(made),
+                   cluster=getattr(module, "CLUSTER", {}))
+        module.clients(made)
+        made.recover()
+    except BaseException:
+        finish(made, orderly=False)
+        raise
+    return made

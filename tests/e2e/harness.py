@@ -163,7 +163,7 @@ class Node:
         self.run_dir, self.state_dir = self.dir + "/run", self.dir + "/state"
         self.file, self.output = self.dir + "/prochub.yaml", self.dir + "/output"
         self.control_path = self.run_dir + "/control.sock"
-        self.process, self.env = None, {}
+        self.process, self.env, self.prefix = None, {}, []
         os.makedirs(self.dir)
 
     def write(self, text=None):
@@ -175,7 +175,7 @@ class Node:
         self.write()
         with open(self.output, "ab") as out:
             self.process = subprocess.Popen(
-                [PROCHUBD, "-c", self.file], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                [*self.prefix, PROCHUBD, "-c", self.file], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 env={"PATH": os.environ["PATH"], "PROCHUB_E2E": self.cluster.dir, **self.env},
                 **more)
         if ready:

@@ -139,7 +139,7 @@ static void stream_tick(struct ph_stream *s, int64_t now_ms)
 	if (!s->failed && s->lost_at_ms && now_ms - s->lost_at_ms >= patience_ms) {
 		ph_stream_doom(s, s->linked ? ETIMEDOUT : EACCES, "%s for %lld ms: %s",
 			s->linked ? "not connected again" : "refused", (long long)patience_ms,
-			s->cut_text);
+			s->cut_text[0] ? s->cut_text : "nothing was heard of the other node");
 		ph_stream_settle(s);
 	}
 }

@@ -17,6 +17,8 @@
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
+
+#define HASH_FUNCTION(key, n, ret) ((ret) = (unsigned)ph_mix64(ph_hash_bytes(PH_HASH_SEED, key, n)))
 #include <uthash.h>
 
 #define CHUNK_BYTES (256u * 1024)

@@ -11,6 +11,9 @@
 
 #include "sim.h"
 
+#ifndef HASH_FUNCTION
+#define HASH_FUNCTION(key, n, ret) ((ret) = (unsigned)ph_mix64(ph_hash_bytes(PH_HASH_SEED, key, n)))
+#endif
 #include <uthash.h>
 
 #define LARGE_NODES PH_NODES_MAX

@@ -17,8 +17,8 @@ static void make_copies(void)
 	for (uint64_t born = 0; born < 4; born++)
 		for (int lineage = 0; lineage < PH_LINEAGE_COUNT; lineage++)
 			for (uint64_t copied = 0; copied < 4; copied++)
-				for (uint64_t e = 0; e < 3; e++)
-					copies[n_copies++] =
+				for (uint64_t e = 0; e < 3; e++, n_copies++)
+					copies[n_copies] =
 						(struct ph_copy){(enum ph_lineage)lineage, born,
 							copied, E((n_copies * 37) % 1009 + 1)};
 }

@@ -212,10 +212,9 @@ static inline struct w_def *w_def_of(struct world *w, const char *text)
 	return NULL;
 }
 
-static inline const struct ph_bmsg *w_letter(struct world *w, const struct ph_bmsg *from)
+/* A copy that lives as long as the world. */
+static inline const struct ph_bmsg *w_kept_letter(struct world *w, const struct ph_bmsg *from)
 {
-	struct w_block *kept = w->blocks;
-	w->blocks = w->letters;
 	struct ph_bmsg *msg = w_copy(w, from, sizeof *from);
 	struct ph_member_info *members =
 		w_copy(w, from->members, from->n_members * sizeof *members);
@@ -241,6 +240,15 @@ static inline const struct ph_bmsg *w_letter(struct world *w, const struct ph_bm
 	msg->self.labels = w_text(w, from->self.labels);
 	msg->meta = w_text(w, from->meta);
 	msg->value = w_text(w, from->value);
+	return msg;
+}
+
+/* One that lives until it is delivered. */
+static inline const struct ph_bmsg *w_letter(struct world *w, const struct ph_bmsg *from)
+{
+	struct w_block *kept = w->blocks;
+	w->blocks = w->letters;
+	const struct ph_bmsg *msg = w_kept_letter(w, from);
 	w->letters = w->blocks;
 	w->blocks = kept;
 	return msg;

@@ -391,7 +391,7 @@ static bool hold(struct world *w, unsigned from, unsigned to, const struct ph_bm
 		ck_assert_uint_lt(n_held, HELD);
 		held_from[n_held] = from;
 		held_to[n_held] = to;
-		held[n_held++] = w_letter(w, msg);
+		held[n_held++] = w_kept_letter(w, msg);
 		return false;
 	}
 	return true;

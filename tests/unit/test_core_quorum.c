@@ -178,6 +178,7 @@ START_TEST(a_ballot_is_finished_by_another)
 	/* c has accepted that a is out, and nobody else has heard of it. */
 	c->vote_view = number + 1;
 	c->promised = c->accepted = ph_epoch_make(900, 1);
+	free(c->accepted_value);
 	c->accepted_value = strdup("2 b,c");
 	ck_assert(ph_quorum_read("3 a,b,c", &next));
 	ph_out_begin(w->nodes[1].hub);

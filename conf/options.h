@@ -75,7 +75,7 @@
 	OPT("cluster.partition.percent", PERCENT, cluster.quorum_percent, "51%", 1, 100, NULL,     \
 	    PLAIN, "part of the view that a dynamic quorum is; never less than a majority")        \
 	OPT("cluster.partition.hold", DURATION, cluster.quorum_hold_ms, "30s", 1000, PH_CONF_DAY,  \
-	    NULL, PLAIN, "a dynamic quorum forgets a dead node after it")                     \
+	    NULL, PLAIN, "a dynamic quorum forgets a dead node after it")                          \
 	OPT("cluster.synchronization.strategy", ENUM, cluster.synchronization, "broadcast", 0, 0,  \
 	    "broadcast|gossip", PLAIN, "changes of the registry are told to all, or to a few")     \
 	OPT("cluster.synchronization.interval", DURATION, cluster.synchronization_interval_ms,     \

@@ -22,11 +22,10 @@ static struct ph_name rests_on(const struct ph_hub *hub, const struct ph_claim *
 {
 	const struct ph_slot *slot = claim->slot;
 	struct ph_name nobody = {""};
-	bool owned = slot->entered && slot->entry.state != PH_CHILD_RELEASED &&
-		     slot->entry.state != PH_CHILD_REMOVED;
 	switch (claim->basis) {
 	case PH_CLAIM_COLD:
-		return owned && !ph_is_self(hub, &slot->entry.node) ? slot->entry.node : nobody;
+		return ph_slot_owned(slot) && !ph_is_self(hub, &slot->entry.node) ? slot->entry.node
+										  : nobody;
 	case PH_CLAIM_TAKEOVER:
 		return slot->target ? slot->target->peer : nobody;
 	case PH_CLAIM_TAKEBACK:
@@ -85,9 +84,8 @@ static bool basis_holds(struct ph_hub *hub, const struct ph_claim *claim)
 {
 	const struct ph_slot *slot = claim->slot;
 	if (claim->basis == PH_CLAIM_COLD)
-		return !slot->entered || slot->entry.state == PH_CHILD_RELEASED ||
-		       slot->entry.state == PH_CHILD_REMOVED ||
-		       ph_is_self(hub, &slot->entry.node) || !ph_member_up(hub, &slot->entry.node);
+		return !ph_slot_owned(slot) || ph_is_self(hub, &slot->entry.node) ||
+		       !ph_member_up(hub, &slot->entry.node);
 	if (claim->basis == PH_CLAIM_TAKEOVER)
 		return slot->target && slot->target->a_dead;
 	if (claim->basis == PH_CLAIM_HEAL)
@@ -348,8 +346,7 @@ static bool owned_by_other(struct ph_hub *hub, const struct ph_slot *slot,
 	/* From the moment that `active` is being written. */
 	if (slot->target && slot->target->state == PH_TARGET_ACTIVATING)
 		return true;
-	if (!slot->entered || e->state == PH_CHILD_RELEASED || e->state == PH_CHILD_REMOVED ||
-		ph_name_equal(&e->node, from))
+	if (!ph_slot_owned(slot) || ph_name_equal(&e->node, from))
 		return false;
 	switch (line->basis) {
 	case PH_CLAIM_COMMIT:

@@ -39,16 +39,10 @@ void ph_grant_restore(struct ph_hub *hub, const struct ph_record *record)
 		open_grant(hub, slot);
 }
 
-static bool owner_known(const struct ph_slot *slot)
-{
-	return slot->entered && slot->entry.state != PH_CHILD_RELEASED &&
-	       slot->entry.state != PH_CHILD_REMOVED;
-}
-
 static void write_grant(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch,
 	const struct ph_name *to, const struct ph_name *by, uint64_t *ret_ticket)
 {
-	bool past = owner_known(slot) && ph_fenced(hub, &slot->entry.node);
+	bool past = ph_slot_owned(slot) && ph_fenced(hub, &slot->entry.node);
 	slot->granted = epoch;
 	slot->granted_to = *to;
 	slot->granted_by = *by;
@@ -67,7 +61,7 @@ static const struct ph_name *last_of(const struct ph_slot *slot)
 		slot->granted_to.s[0] && (!slot->entered || slot->granted > slot->entry.epoch);
 	if (granted)
 		return &slot->granted_to;
-	return owner_known(slot) ? &slot->entry.node : NULL;
+	return ph_slot_owned(slot) ? &slot->entry.node : NULL;
 }
 
 /* Does this node itself still want what it was granted? */
@@ -286,7 +280,7 @@ static void on_unclaim(struct ph_hub *hub, const struct ph_bmsg *msg)
 /* The owner that a grant went past, as long as it does not know of it; NULL: none. */
 static struct ph_member *passed_over(const struct ph_hub *hub, const struct ph_slot *slot)
 {
-	if (!slot->granted_to.s[0] || !owner_known(slot) || slot->entry.epoch >= slot->granted ||
+	if (!slot->granted_to.s[0] || !ph_slot_owned(slot) || slot->entry.epoch >= slot->granted ||
 		!ph_name_equal(&slot->entry.node, &slot->granted_past))
 		return NULL;
 	return ph_member_find(hub, &slot->entry.node);

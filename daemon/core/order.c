@@ -339,10 +339,8 @@ static size_t list_left(struct ph_hub *hub, struct ph_order *order)
 {
 	size_t n = 0;
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
-		if (!slot->entered || slot->k.local.s[0] || slot->wish_stopped ||
-			!ph_name_equal(&slot->entry.node, &order->command.node) ||
-			slot->entry.state == PH_CHILD_RELEASED ||
-			slot->entry.state == PH_CHILD_REMOVED)
+		if (!ph_slot_owned(slot) || slot->k.local.s[0] || slot->wish_stopped ||
+			!ph_name_equal(&slot->entry.node, &order->command.node))
 			continue;
 		add_line(order, slot);
 		struct ph_order_line *line = &order->lines[order->n_lines - 1];

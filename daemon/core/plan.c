@@ -314,8 +314,7 @@ void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 static bool unowned(struct ph_hub *hub, const struct ph_slot *slot)
 {
 	/* What was removed and is wanted again starts anew, above its tombstone. */
-	if (!slot->entered || slot->entry.state == PH_CHILD_RELEASED ||
-		slot->entry.state == PH_CHILD_REMOVED)
+	if (!ph_slot_owned(slot))
 		return true;
 	if (ph_is_self(hub, &slot->entry.node))
 		return !ph_slot_busy(slot) && !slot->source;

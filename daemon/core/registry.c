@@ -83,10 +83,15 @@ bool ph_slot_busy(const struct ph_slot *slot)
 	return slot->instance && slot->instance->state != PH_INSTANCE_WAITING;
 }
 
+bool ph_slot_owned(const struct ph_slot *slot)
+{
+	return slot->entered && slot->entry.state != PH_CHILD_RELEASED &&
+	       slot->entry.state != PH_CHILD_REMOVED;
+}
+
 bool ph_slot_mine(const struct ph_hub *hub, const struct ph_slot *slot)
 {
-	return slot->entered && ph_is_self(hub, &slot->entry.node) &&
-	       slot->entry.state != PH_CHILD_RELEASED && slot->entry.state != PH_CHILD_REMOVED;
+	return ph_slot_owned(slot) && ph_is_self(hub, &slot->entry.node);
 }
 
 uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot)

@@ -172,6 +172,8 @@ void ph_slot_seen(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch);
 void ph_slot_born(struct ph_hub *hub, struct ph_slot *slot, uint64_t born_ms);
 /* It has a worker here, or one about to be; not one that waits for a claim. */
 bool ph_slot_busy(const struct ph_slot *slot);
+/* Somebody owns it, as far as this node knows: it is neither given up nor removed. */
+bool ph_slot_owned(const struct ph_slot *slot);
 bool ph_slot_mine(const struct ph_hub *hub, const struct ph_slot *slot);
 /* This node owns it from now on. */
 void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage);

@@ -16,9 +16,7 @@ static uint32_t owned_by(const struct ph_hub *hub, const struct ph_name *node)
 {
 	uint32_t n = 0;
 	for (const struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
-		n += slot->entered && ph_name_equal(&slot->entry.node, node) &&
-		     slot->entry.state != PH_CHILD_RELEASED &&
-		     slot->entry.state != PH_CHILD_REMOVED;
+		n += ph_slot_owned(slot) && ph_name_equal(&slot->entry.node, node);
 	return n;
 }
 

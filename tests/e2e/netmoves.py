@@ -81,5 +81,15 @@ def served(net):
         client.acks(3, timeout=15)
 
 
+def settle(net, others):
+    """The moves go on, the fault ends: all is right, and the bystanders `others` are untouched."""
+    release(net)
+    served(net)
+    net.recover()
+    results(net)
+    assert by(net) == others
+    net.verify()
+
+
 def by(net):
     return [entry for entry in net.entries() if entry[0] == "by"]

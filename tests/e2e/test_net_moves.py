@@ -10,7 +10,8 @@ import signal
 import harness
 import pytest
 from netcluster import DETECTED_S
-from netmoves import HOSTS, STEPS, by, clients, hold_moves, release, results, served
+from netmoves import (HOSTS, STEPS, by, clients, hold_moves, release, results, served,
+                      settle)
 from netmoves import children as CHILDREN
 
 CLUSTER = {"migrations_max": 16, "orphans": "keep"}
@@ -38,30 +39,21 @@ def loss(bed):
 def test_a_bad_link(net, fault):
     others, before = by(net), hold_moves(net)
     fault(net.bed)
-    release(net)
-    served(net)
-    net.recover()
-    results(net)
-    assert by(net) == others
+    settle(net, others)
     for step in ("activate", "committed"):  # what is committed goes on
         assert net.entry(step)["pid"] != before[step]["pid"], step
-    net.verify()
 
 
 # ---- processes
 
 def test_bus_processes_are_killed(net):
     """And the way to b is a slow one."""
-    others, before = by(net), hold_moves(net)
+    others = by(net)
+    hold_moves(net)
     net.bed.delay(2, 50)
     for node in net.live:
         harness.kill(node.bus_pid())
-    release(net)
-    served(net)
-    net.recover()
-    results(net)
-    assert by(net) == others
-    net.verify()
+    settle(net, others)
 
 
 def test_workers_are_killed(net):
@@ -88,7 +80,7 @@ def test_workers_are_killed(net):
 # ---- who is alone
 
 def alone(net, name, harm, mend, reason):
-    others, before = by(net), hold_moves(net)
+    before = hold_moves(net)
     rest = [n for n in HOSTS if n != name]
     exceptions = [net.allow("divergence", reason),
                   net.allow("loss", reason + "; of two copies one is given up")]

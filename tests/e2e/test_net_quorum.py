@@ -9,7 +9,8 @@ import signal
 import harness
 import pytest
 from netcluster import DETECTED_S
-from netmoves import HOSTS, STEPS, by, clients, hold_moves, release, results, served
+from netmoves import (HOSTS, STEPS, by, clients, hold_moves, release, results, served,
+                      settle)
 from netmoves import children as CHILDREN
 
 # longer than elsewhere: a daemon that is killed has more than a second and a half to come back
@@ -67,7 +68,7 @@ def hang(net, name):
 
 @pytest.mark.parametrize("fault", [isolation, hang])
 def test_the_source_is_alone(net, fault):
-    before = hold_moves(net)
+    hold_moves(net)
     alone(net, "a", [*STEPS, *owned_by(net, "a")], *fault(net, "a"))
     results(net)
     net.verify()
@@ -86,15 +87,13 @@ def test_the_target_is_alone(net, fault):
 
 def test_a_link_is_cut(net):
     """One way, from a to b. Each still has a majority: nothing is stopped, nothing is lost."""
-    others, before = by(net), hold_moves(net)
+    others = by(net)
+    hold_moves(net)
     net.bed.cut_one_way(1, 2)
     release(net)
     served(net)
     assert all(quorum(net, name) for name in HOSTS)
-    net.recover()
-    results(net)
-    assert by(net) == others
-    net.verify()
+    settle(net, others)
 
 
 def test_nobody_has_a_majority(net):
@@ -113,12 +112,8 @@ def test_nobody_has_a_majority(net):
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_a_daemon_is_killed(net, name):
     """It is back before its lease is over: no worker notices."""
-    others, before = by(net), hold_moves(net)
+    others = by(net)
+    hold_moves(net)
     net.nodes[name].kill()
     net.nodes[name].start()
-    release(net)
-    served(net)
-    net.recover()
-    results(net)
-    assert by(net) == others
-    net.verify()
+    settle(net, others)

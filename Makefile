@@ -54,7 +54,9 @@ obj = $(patsubst %.c,$(B)/%.o,$(1))
 
 PROGRAMS := $(B)/prochubd $(B)/prochub-bus $(B)/prochub-fence $(B)/prochubctl \
 	$(B)/libprochub.so $(B)/libprochub.a $(EXAMPLES)
-all: $(PROGRAMS) ## programs, library and examples, into build/release; V=1 shows the commands
+MAN := $(B)/man/prochubd.8 $(B)/man/prochubctl.1 $(B)/man/prochub.yaml.5
+COMPLETION := $(B)/completion.bash $(B)/completion.fish
+all: $(PROGRAMS) $(MAN) $(COMPLETION) ## programs, library, manual pages and examples, into build/release; V=1 shows the commands
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -92,6 +94,22 @@ $(B)/libprochub.so: $(call obj,$(LIB_SRC) $(PROTO_SRC) $(BASE_SRC)) lib/libproch
 		-Wl,--version-script=lib/libprochub.map $(call libs,jansson)
 $(EXAMPLES): $(B)/%: $(B)/lib/examples/%.o $(B)/libprochub.a
 	$(link) $(call libs,jansson)
+# lists of options and verbs in manual pages come from the tables of the programs
+$(B)/options-doc: $(call obj,conf/doc/options_doc.c) $(B)/libhub.a
+	$(link) $(HUB_LIBS)
+$(B)/commands-doc: $(call obj,daemon/ctl/doc/commands_doc.c \
+		$(filter-out %/main.c,$(CTL_SRC))) $(B)/libwire.a
+	$(link) $(call libs,jansson smartcols)
+$(B)/man/prochub.yaml.5: conf/prochub.yaml.5.in $(B)/options-doc
+$(B)/man/prochubctl.1: daemon/ctl/prochubctl.1.in $(B)/commands-doc
+$(B)/man/%:
+	@mkdir -p $(@D)
+	@$(filter %-doc,$^) <$(filter %.in,$^) >$@
+$(B)/man/prochubd.8: daemon/prochubd.8
+	@mkdir -p $(@D)
+	@cp $< $@
+$(COMPLETION): $(B)/completion.%: $(B)/prochubctl
+	@$< completion $* >$@
 SIM_OBJ = $(call obj,$(SIM_SRC)) $(B)/libcore.a $(B)/libwire.a
 SIM_LIBS = -Wl,--as-needed $(call libs,jansson) -lm
 $(B)/sim: $(SIM_OBJ)
@@ -100,7 +118,7 @@ $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libhub.a $(B)/libprochub.a
 	@mkdir -p $(@D)
 	$(link) $(HUB_LIBS) $(call libs,check)
 $(UNIT): | $(B)/prochub-bus $(B)/prochub-fence # some of them start these
-TESTED := $(PROGRAMS) $(B)/libcore.a $(B)/sim $(UNIT)
+TESTED := $(PROGRAMS) $(MAN) $(B)/libcore.a $(B)/sim $(UNIT)
 tested: $(TESTED)
 
 # ---- tests: each step builds in parallel, then runs in order
@@ -129,6 +147,7 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@$(B)/sim --story heal --seeds 1..2000
 	@$(B)/sim --steady 10,100,300
 	@tests/check/static.sh $(B)
+	@tests/check/man.sh $(B)
 	@MAKE='$(MAKE)' tests/check/install.sh
 	@$(PYTEST) tests/e2e
 check-all: ## check, and: sanitizers, clang, lint, deliberate defects
@@ -186,6 +205,9 @@ INSTALLED = 755:$(B)/prochubd:$(PREFIX)/sbin/prochubd 755:$(B)/prochubctl:$(PREF
 	644:$(B)/prochub.service:$(PREFIX)/lib/systemd/system/prochub.service \
 	644:systemd/prochub.sysusers:$(PREFIX)/lib/sysusers.d/prochub.conf \
 	644:systemd/prochub.tmpfiles:$(PREFIX)/lib/tmpfiles.d/prochub.conf \
+	$(foreach f,$(MAN),644:$(f):$(PREFIX)/share/man/man$(subst .,,$(suffix $(f)))/$(notdir $(f))) \
+	644:$(B)/completion.bash:$(PREFIX)/share/bash-completion/completions/prochubctl \
+	644:$(B)/completion.fish:$(PREFIX)/share/fish/vendor_completions.d/prochubctl.fish \
 	644:conf/prochub.yaml:$(PREFIX)/share/doc/prochub/prochub.yaml
 D = $(DESTDIR)
 $(B)/prochub.pc: lib/prochub.pc.in

@@ -20,7 +20,7 @@ enum {
 #define MOVING (PH_OPTION_NO_WAIT | PH_OPTION_FORCE)
 #define EVENTS (PH_OPTION_FOLLOW | PH_OPTION_SINCE)
 
-/* kinds: c child, n node, i migration id, w anything */
+/* kinds: c child, n node, i migration id, f file, s shell, w anything */
 static const struct ph_command command_rows[] = {
 	{"status", "[CHILD...]", "c", 0, ANY, 0, READ_MS, "node, children, running migrations",
 		ph_verb_status},
@@ -56,16 +56,22 @@ static const struct ph_command command_rows[] = {
 	{"events", "", "", 0, 0, EVENTS, READ_MS, "what happened, as JSON lines", ph_verb_events},
 	{"reload", "", "", 0, 0, PH_OPTION_DRY_RUN, 0, "read the configuration again",
 		ph_verb_reload},
-	{"check", "[FILE]", "w", 0, 1, 0, 0, "check a configuration, change nothing",
+	{"check", "[FILE]", "f", 0, 1, 0, 0, "check a configuration, change nothing",
 		ph_verb_check},
-	{"keygen", "[FILE]", "w", 0, 1, 0, 0, "make a cluster key; never over a file",
+	{"keygen", "[FILE]", "f", 0, 1, 0, 0, "make a cluster key; never over a file",
 		ph_verb_keygen},
-	{"completion", "SHELL", "w", 0, ANY, 0, 0, "completion for a shell", NULL},
+	{"completion", "SHELL", "s", 1, 1, 0, 0, "completion for bash, zsh or fish",
+		ph_verb_completion},
 };
 
 enum {
 	COMMAND_COUNT = sizeof(command_rows) / sizeof(command_rows[0])
 };
+
+const struct ph_command *ph_commands_row(size_t i)
+{
+	return i < COMMAND_COUNT ? &command_rows[i] : NULL;
+}
 
 int ph_commands_find(const char *verb, const struct ph_command **ret, struct ph_err *err)
 {

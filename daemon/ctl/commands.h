@@ -22,6 +22,8 @@ struct ph_command {
 	enum ph_exit (*run)(const struct ph_ctl *ctl); /* NULL: not available in this version */
 };
 
+/* The rows of the table, one by one; NULL past the end. */
+const struct ph_command *ph_commands_row(size_t i);
 /* The row of `verb`. Errors: -ENOENT unknown, with the nearest; -ENOSYS not in this version. */
 PH_MUST_CHECK int ph_commands_find(
 	const char *verb, const struct ph_command **ret, struct ph_err *err);

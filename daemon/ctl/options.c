@@ -9,65 +9,53 @@
 
 #include "ctl/nearest.h"
 
-enum option_type {
-	OPTION_FLAG,
-	OPTION_TEXT,
-	OPTION_WORD,
-	OPTION_DURATION
-};
-
-struct option_row {
-	const char *name;
-	char letter;	   /* short form, 0: none */
-	const char *value; /* what the help calls the value; OPTION_WORD: the words, with bars */
-	enum option_type type;
-	size_t offset;	  /* of the field in struct ph_ctl */
-	unsigned bit;	  /* 0: goes with every verb */
-	const char *help; /* NULL: not available in this version */
-};
-
-static const struct option_row option_rows[] = {
-	{"socket", 0, "PATH", OPTION_TEXT, offsetof(struct ph_ctl, socket), 0,
+static const struct ph_option option_rows[] = {
+	{"socket", 0, "PATH", PH_OPTION_TEXT, offsetof(struct ph_ctl, socket), 0,
 		"control socket (else $PROCHUB_CONTROL, else the default)"},
-	{"json", 0, NULL, OPTION_FLAG, offsetof(struct ph_ctl, json), 0,
+	{"json", 0, NULL, PH_OPTION_FLAG, offsetof(struct ph_ctl, json), 0,
 		"print the daemon's answer as one line of JSON, a refusal too"},
-	{"no-legend", 0, NULL, OPTION_FLAG, offsetof(struct ph_ctl, no_legend), 0,
+	{"no-legend", 0, NULL, PH_OPTION_FLAG, offsetof(struct ph_ctl, no_legend), 0,
 		"rows only: no headings, no summary"},
-	{"color", 0, "auto|always|never", OPTION_WORD, offsetof(struct ph_ctl, color), 0,
+	{"color", 0, "auto|always|never", PH_OPTION_WORD, offsetof(struct ph_ctl, color), 0,
 		"colours; auto: on a terminal, unless NO_COLOR is set"},
-	{"timeout", 0, "DURATION", OPTION_DURATION, offsetof(struct ph_ctl, timeout_ms), 0,
+	{"timeout", 0, "DURATION", PH_OPTION_DURATION, offsetof(struct ph_ctl, timeout_ms), 0,
 		"give up waiting after so long: 500ms, 10s, 5m, 1h"},
-	{"help", 'h', NULL, OPTION_FLAG, offsetof(struct ph_ctl, help), 0,
+	{"help", 'h', NULL, PH_OPTION_FLAG, offsetof(struct ph_ctl, help), 0,
 		"print this, or the help of a verb"},
-	{"version", 'V', NULL, OPTION_FLAG, offsetof(struct ph_ctl, version), 0,
+	{"version", 'V', NULL, PH_OPTION_FLAG, offsetof(struct ph_ctl, version), 0,
 		"print the version"},
-	{"no-wait", 0, NULL, OPTION_FLAG, offsetof(struct ph_ctl, no_wait), PH_OPTION_NO_WAIT,
+	{"no-wait", 0, NULL, PH_OPTION_FLAG, offsetof(struct ph_ctl, no_wait), PH_OPTION_NO_WAIT,
 		"return as soon as the daemon has taken the order"},
-	{"force", 0, NULL, OPTION_FLAG, offsetof(struct ph_ctl, force), PH_OPTION_FORCE,
+	{"force", 0, NULL, PH_OPTION_FLAG, offsetof(struct ph_ctl, force), PH_OPTION_FORCE,
 		"even if the worker says busy or never; move: or placement says no"},
-	{"for", 0, "ready|stopped|moved", OPTION_WORD, offsetof(struct ph_ctl, wait_for),
+	{"for", 0, "ready|stopped|moved", PH_OPTION_WORD, offsetof(struct ph_ctl, wait_for),
 		PH_OPTION_FOR, "what to wait for"},
-	{"since", 0, "WHEN", OPTION_TEXT, offsetof(struct ph_ctl, since), PH_OPTION_SINCE,
+	{"since", 0, "WHEN", PH_OPTION_TEXT, offsetof(struct ph_ctl, since), PH_OPTION_SINCE,
 		"a duration ago (10m), a time (RFC 3339), or a sequence number"},
-	{"follow", 'f', NULL, OPTION_FLAG, offsetof(struct ph_ctl, follow), PH_OPTION_FOLLOW,
+	{"follow", 'f', NULL, PH_OPTION_FLAG, offsetof(struct ph_ctl, follow), PH_OPTION_FOLLOW,
 		"go on with what happens from now on"},
-	{"dry-run", 0, NULL, OPTION_FLAG, offsetof(struct ph_ctl, dry_run), PH_OPTION_DRY_RUN,
+	{"dry-run", 0, NULL, PH_OPTION_FLAG, offsetof(struct ph_ctl, dry_run), PH_OPTION_DRY_RUN,
 		"say what would change, and change nothing"},
-	{"cluster", 0, NULL, OPTION_FLAG, 0, 0, NULL},
+	{"cluster", 0, NULL, PH_OPTION_FLAG, 0, 0, NULL},
 };
 
 enum {
 	OPTION_COUNT = sizeof(option_rows) / sizeof(option_rows[0])
 };
 
+const struct ph_option *ph_options_row(size_t i)
+{
+	return i < OPTION_COUNT ? &option_rows[i] : NULL;
+}
+
 static const uint64_t duration_ms_max = UINT64_C(366) * 24 * 3600 * 1000;
 
 /* `n` bytes of `word` name the option; the nearest known word goes into the error. */
-static const struct option_row *option_find(const char *word, size_t n, struct ph_err *err)
+static const struct ph_option *option_find(const char *word, size_t n, struct ph_err *err)
 {
 	char *name = ph_ctl_made(strndup(word, n));
 	struct ph_nearest nearest = ph_nearest_start(name);
-	const struct option_row *found = NULL;
+	const struct ph_option *found = NULL;
 
 	for (size_t i = 0; i < OPTION_COUNT && !found; i++) {
 		if (!strcmp(option_rows[i].name, name))
@@ -85,7 +73,7 @@ static const struct option_row *option_find(const char *word, size_t n, struct p
 	return found;
 }
 
-static const struct option_row *option_find_letter(const char *word, struct ph_err *err)
+static const struct ph_option *option_find_letter(const char *word, struct ph_err *err)
 {
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
 		if (word[1] == option_rows[i].letter && word[2] == '\0')
@@ -139,18 +127,18 @@ int ph_options_duration(const char *text, uint64_t *ret_ms)
 }
 
 static int option_set(
-	const struct option_row *row, const char *value, struct ph_ctl *ctl, struct ph_err *err)
+	const struct ph_option *row, const char *value, struct ph_ctl *ctl, struct ph_err *err)
 {
 	char *field = (char *)ctl + row->offset;
 	uint64_t ms = 0;
 	bool on = true;
 	int r;
 
-	if (row->type == OPTION_FLAG) {
+	if (row->type == PH_OPTION_FLAG) {
 		memcpy(field, &on, sizeof(on));
 		return 0;
 	}
-	if (row->type == OPTION_DURATION) {
+	if (row->type == PH_OPTION_DURATION) {
 		r = ph_options_duration(value, &ms);
 		if (r == -ERANGE)
 			return ph_err_set(err, EINVAL, "--%s: '%s' is not between 1ms and 8784h",
@@ -162,7 +150,7 @@ static int option_set(
 		memcpy(field, &ms, sizeof(ms));
 		return 0;
 	}
-	if (row->type == OPTION_WORD && !option_has_word(row->value, value))
+	if (row->type == PH_OPTION_WORD && !option_has_word(row->value, value))
 		return ph_err_set(
 			err, EINVAL, "--%s: expected %s, not '%s'", row->name, row->value, value);
 	if (!*value)
@@ -176,7 +164,7 @@ static int option_take(
 	int argc, char **argv, int *at, struct ph_ctl *ctl, unsigned *given, struct ph_err *err)
 {
 	const char *word = argv[*at], *value = NULL;
-	const struct option_row *row;
+	const struct ph_option *row;
 
 	if (word[1] == '-') {
 		size_t n = strcspn(word + 2, "=");
@@ -191,9 +179,9 @@ static int option_take(
 	if (!row->help)
 		return ph_err_set(
 			err, ENOSYS, "'--%s' is not available in this version", row->name);
-	if (row->type == OPTION_FLAG && value)
+	if (row->type == PH_OPTION_FLAG && value)
 		return ph_err_set(err, EINVAL, "--%s takes no value", row->name);
-	if (row->type != OPTION_FLAG && !value) {
+	if (row->type != PH_OPTION_FLAG && !value) {
 		if (*at + 1 >= argc)
 			return ph_err_set(
 				err, EINVAL, "--%s needs a value: %s", row->name, row->value);
@@ -250,7 +238,7 @@ int ph_options_check(const char *verb, unsigned allowed, unsigned given, struct 
 void ph_options_help(unsigned bits)
 {
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		const struct option_row *row = &option_rows[i];
+		const struct ph_option *row = &option_rows[i];
 		char letter[8] = "    ", left[64];
 
 		if (!row->help || (bits ? !(row->bit & bits) : row->bit))
@@ -274,7 +262,7 @@ void ph_options_later(void)
 void ph_options_synopsis(unsigned bits)
 {
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		const struct option_row *row = &option_rows[i];
+		const struct ph_option *row = &option_rows[i];
 
 		if (row->bit & bits)
 			printf(" [--%s%s%s]", row->name, row->value ? "=" : "",

@@ -21,6 +21,26 @@ enum ph_option_bit {
 	PH_OPTION_DRY_RUN = 1 << 5,
 };
 
+enum ph_option_type {
+	PH_OPTION_FLAG,
+	PH_OPTION_TEXT,
+	PH_OPTION_WORD,
+	PH_OPTION_DURATION
+};
+
+struct ph_option {
+	const char *name;
+	char letter;	   /* short form, 0: none */
+	const char *value; /* what the help calls the value; WORD: the words, with bars */
+	enum ph_option_type type;
+	size_t offset;	  /* of the field in struct ph_ctl */
+	unsigned bit;	  /* 0: goes with every verb */
+	const char *help; /* NULL: not available in this version */
+};
+
+/* The rows of the table, one by one; NULL past the end. */
+const struct ph_option *ph_options_row(size_t i);
+
 /*
  * Sorts argv (borrowed) into `ret`: options into their fields, the first other word as verb into
  * *ret_verb (NULL: none), the rest into ret->args, which the caller frees. *ret_given gets the bits

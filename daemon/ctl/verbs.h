@@ -26,6 +26,9 @@ enum ph_exit ph_verb_events(const struct ph_ctl *ctl);
 enum ph_exit ph_verb_move(const struct ph_ctl *ctl);
 enum ph_exit ph_verb_drain(const struct ph_ctl *ctl); /* drain, undrain */
 
+/* completion.c: no daemon needed, but its output asks one for names */
+enum ph_exit ph_verb_completion(const struct ph_ctl *ctl);
+
 /* verbs_local.c: no daemon needed */
 enum ph_exit ph_verb_check(const struct ph_ctl *ctl);
 enum ph_exit ph_verb_keygen(const struct ph_ctl *ctl);

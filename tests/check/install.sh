@@ -17,7 +17,10 @@ rm "$root/log"
 for file in sbin/prochubd bin/prochubctl libexec/prochub/prochub-bus \
 	libexec/prochub/prochub-fence lib/libprochub.so lib/libprochub.so.0 lib/libprochub.a include/prochub/worker.h lib/pkgconfig/prochub.pc \
 	lib/python3/dist-packages/prochub/__init__.py lib/systemd/system/prochub.service \
-	lib/sysusers.d/prochub.conf lib/tmpfiles.d/prochub.conf share/doc/prochub/prochub.yaml; do
+	lib/sysusers.d/prochub.conf lib/tmpfiles.d/prochub.conf share/doc/prochub/prochub.yaml \
+	share/man/man1/prochubctl.1 share/man/man5/prochub.yaml.5 share/man/man8/prochubd.8 \
+	share/bash-completion/completions/prochubctl \
+	share/fish/vendor_completions.d/prochubctl.fish; do
 	[ -e "$root/usr/$file" ] || fail "/usr/$file is missing"
 done
 unit=$root/usr/lib/systemd/system/prochub.service

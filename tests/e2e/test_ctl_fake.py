@@ -193,7 +193,7 @@ def test_wrong_words(words, message, tmp_path):
 
 
 @pytest.mark.parametrize("verb", ["top", "signal", "swap", "add", "remove", "rebalance", "cancel",
-                                  "logs", "completion"])
+                                  "logs"])
 def test_verbs_of_later_versions(verb):
     for words in ([verb], [verb, "web"], [verb, "--help"]):
         done = ctl(*words)

@@ -302,6 +302,11 @@ static enum ph_hand resume(struct ph_session *s, const struct ph_session_input *
 	bool ours = same(s, in);
 	if (ours) {
 		forget_handover(s);
+		if (s->role == PH_ROLE_ACTIVE && in->msg->epoch > s->epoch) { /* before it serves */
+			s->epoch = in->msg->epoch;
+			s->ready_said = false;
+			wish(s, PH_WISH_ACTIVATE, in->msg);
+		}
 		wish(s, PH_WISH_RESUME, in->msg);
 	}
 	ph_session_must_say(s, &m);

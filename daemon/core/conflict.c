@@ -331,14 +331,16 @@ struct ph_instance *ph_conflict_give_back(struct ph_hub *hub, struct ph_slot *sl
 		return NULL;
 	struct ph_instance *loser = c->loser;
 	bool asked = c->state != PH_CONFLICT_WAITING;
-	struct ph_wmsg *msg = ph_tell(hub, loser, asked ? PH_W_RESUME : PH_W_ROLE);
+	struct ph_wmsg *msg = ph_tell(hub, loser, PH_W_ROLE); /* before it is told to go on */
 	msg->epoch = loser->epoch = epoch;
 	msg->role = PH_ROLE_ACTIVE;
-	msg->id = c->id;
-	msg->reason = "the owner of the other copy is gone";
 	slot->instance = loser;
 	loser->after = PH_AFTER_POLICY;
 	if (asked) {
+		msg = ph_tell(hub, loser, PH_W_RESUME);
+		msg->epoch = epoch;
+		msg->id = c->id;
+		msg->reason = "the owner of the other copy is gone";
 		close_stream(hub, c);
 		ph_instance_await_resumed(hub, loser);
 		ph_instance_step(hub, loser, PH_INSTANCE_IN_THAW);

@@ -248,21 +248,22 @@ static bool settle_unknown(
 	return stray;
 }
 
-/* What an active worker says of itself after a reconnect, against what is so. */
-static void settle_active(
+/* Does it say after a reconnect that it is what it is here: the active one? */
+static bool is_active(const struct ph_instance *instance, const struct ph_wmsg *msg)
+{
+	return msg->has_standing && msg->standing_role == PH_ROLE_ACTIVE &&
+	       instance->role == PH_ROLE_ACTIVE && !given_away(instance);
+}
+
+/* ... under another epoch: it hears of that before anything makes it go on. */
+static void settle_epoch(
 	struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
 {
-	if (!msg->has_standing || msg->standing_role != PH_ROLE_ACTIVE ||
-		instance->role != PH_ROLE_ACTIVE || given_away(instance))
+	if (!is_active(instance, msg) || msg->standing_epoch == instance->epoch)
 		return;
-	if (msg->standing_epoch != instance->epoch) {
-		struct ph_wmsg *role = ph_tell(hub, instance, PH_W_ROLE);
-		role->role = PH_ROLE_ACTIVE;
-		role->epoch = instance->epoch;
-	}
-	/* It serves already: its `ready` was heard by an earlier daemon, or by none. */
-	if (instance->adopted && instance->state == PH_INSTANCE_STARTING)
-		ph_instance_step(hub, instance, PH_INSTANCE_IN_READY);
+	struct ph_wmsg *role = ph_tell(hub, instance, PH_W_ROLE);
+	role->role = PH_ROLE_ACTIVE;
+	role->epoch = instance->epoch;
 }
 
 static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
@@ -274,6 +275,7 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 		ph_instance_step(
 			hub, instance, PH_INSTANCE_IN_RETIRE); /* an earlier daemon told it */
 	say_welcome(hub, instance);
+	settle_epoch(hub, instance, msg);
 	if (instance->conflict)
 		ph_conflict_step(hub, instance->conflict, PH_CONFLICT_IN_HELLO);
 	else if (instance->source && instance->source->old == instance)
@@ -287,8 +289,10 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 		 settle_unknown(hub, instance, msg))
 		return;
 	ph_instance_step(hub, instance, PH_INSTANCE_IN_HELLO);
-	if (instance->slot)
-		settle_active(hub, instance, msg);
+	/* It serves already: its `ready` was heard by an earlier daemon, or by none. */
+	if (instance->slot && is_active(instance, msg) && instance->adopted &&
+		instance->state == PH_INSTANCE_STARTING)
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_READY);
 }
 
 static void set_meta(struct ph_hub *hub, struct ph_instance *instance, const char *meta)

@@ -49,6 +49,17 @@ enum ph_source_state ph_source_finish(
 	return PH_SOURCE_ENDED;
 }
 
+/*
+ * O has another epoch than before the migration. It hears so before it hears `resume`: one that
+ * does not look at the epoch of `resume` never serves under one that is not its own any more.
+ */
+static void tell_epoch(struct ph_hub *hub, struct ph_instance *old)
+{
+	struct ph_wmsg *msg = ph_tell(hub, old, PH_W_ROLE);
+	msg->role = PH_ROLE_ACTIVE;
+	msg->epoch = old->epoch;
+}
+
 /* O goes on as if nothing had happened, or what is left of it is started anew by its policy. */
 static void let_old_go_on(struct ph_hub *hub, struct ph_source *s)
 {
@@ -62,6 +73,8 @@ static void let_old_go_on(struct ph_hub *hub, struct ph_source *s)
 	}
 	if (stops)
 		return;
+	if (old->epoch != s->epoch)
+		tell_epoch(hub, old);
 	if (s->told != PH_W_NONE && s->told != PH_W_HANDOVER_ASK) {
 		struct ph_wmsg *msg = ph_tell(hub, old, PH_W_RESUME);
 		msg->id = s->id;
@@ -268,14 +281,6 @@ enum ph_source_state ph_source_void_unsynced(struct ph_hub *hub, struct ph_sourc
 
 /* ---- the claim for A itself ---- */
 
-/* `role` says that the epoch is another one, to a worker that does not look at that of `resume`. */
-static void tell_epoch(struct ph_hub *hub, struct ph_instance *old)
-{
-	struct ph_wmsg *msg = ph_tell(hub, old, PH_W_ROLE);
-	msg->role = PH_ROLE_ACTIVE;
-	msg->epoch = old->epoch;
-}
-
 enum ph_source_state ph_source_taken_back(struct ph_hub *hub, struct ph_source *s)
 {
 	struct ph_slot *slot = s->slot;
@@ -292,7 +297,6 @@ enum ph_source_state ph_source_taken_back(struct ph_hub *hub, struct ph_source *
 		if (result == PH_RESULT_TARGET_DEAD) /* what N was told since is lost */
 			ph_heal_from_copy(hub, old, s->frozen_at_ms);
 		let_old_go_on(hub, s);
-		tell_epoch(hub, old);
 	}
 	if (slot->instance)
 		ph_slot_publish(hub, slot);

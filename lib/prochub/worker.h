@@ -73,7 +73,8 @@ struct prochub_handover {
 
 /* All optional. `arg` is options.arg. A context must not be closed inside a callback. */
 struct prochub_callbacks {
-	/* You own the child from now on, with this epoch; may come again with a higher one. */
+	/* You own the child from now on, with this epoch; may come again with a higher one, and
+	 * then before `resume` where a handover was called off. */
 	void (*activate)(struct prochub *p, void *arg, uint64_t epoch);
 	/* You are a standby: serve nothing, write nothing, claim nothing. */
 	void (*standby)(struct prochub *p, void *arg);

@@ -258,8 +258,9 @@ static void on_resume(struct sim_proc *proc, const struct ph_wmsg *msg)
 	struct ph_wmsg resumed = {.op = PH_W_RESUMED, .id = msg->id, .epoch = msg->epoch};
 	if (same(proc, msg)) {
 		forget_handover(proc);
-		if (msg->epoch > proc->epoch)
-			proc->epoch = msg->epoch;
+		if (msg->epoch != proc->epoch)
+			sim_fail(proc->node->sim, "pid %u is told to go on before its epoch",
+				proc->pid);
 		sim_proc_serve(proc);
 	}
 	sim_proc_say(proc, &resumed);

@@ -285,11 +285,11 @@ static inline void w_hears(struct world *w, struct w_proc *p, const struct ph_wm
 		w_hears_freeze(w, p, msg);
 		break;
 	case PH_W_RESUME:
+		ck_assert_msg(p->epoch == msg->epoch, "resume before its epoch is told");
 		p->resumes++;
 		p->resumed_id = msg->id;
 		p->frozen = p->retired = false;
 		w->look = true;
-		p->epoch = msg->epoch;
 		p->standing = PH_STANDING_NONE;
 		(void)w_say(w, p, PH_W_RESUMED);
 		break;

@@ -19,7 +19,7 @@ COMMANDS = {
     "c": [str(BUILD / "counter")],
     "python": [sys.executable, str(ROOT / "lib/python/examples/counter.py")],
 }
-E0, E1 = 1 << 24, 2 << 24
+E0, E1, E2 = 1 << 24, 2 << 24, 3 << 24
 
 
 class Lines:
@@ -95,7 +95,7 @@ class Daemon:
         return lines
 
     def put(self, op, **fields):
-        self.control.put(op=op, id=ID, epoch=E1, **fields)
+        self.control.put(op=op, id=ID, **{"epoch": E1, **fields})
 
     def get(self, op):
         message = self.control.get(op)
@@ -213,14 +213,36 @@ def test_next_round_and_resume(worker):
     assert old.get("state_end")["final"]
     assert client.say("inc b 3") == "busy"
     pid = old.process.pid
-    old.put("resume", reason="target gone")
+    old.put("resume", epoch=E0, reason="target gone")
     old.get("resumed")
     assert client.say("inc b 3") == f"ok 3 {E0}" and old.process.pid == pid
-    old.put("resume", reason="again")
+    old.put("resume", epoch=E0, reason="again")
     old.get("resumed")
     old.start()  # and the next attempt gives everything
     old.get("handover_accept")
     assert old.read_round(0, False) == b"a 1 1\nb 3 3\n"
+
+
+@pytest.mark.parametrize("role_first", [True, False])
+def test_resume_under_another_epoch(worker, role_first):
+    """Taken back: it never serves under the epoch that it had, by either of the two words."""
+    old = worker()
+    client = active(old)
+    client.say("inc a 1")
+    old.start()
+    old.get("handover_accept")
+    old.read_round(0, False)
+    old.put("freeze", deadline_ms=500)
+    old.read_round(1, True)
+    if role_first:
+        old.control.put(op="role", role="active", epoch=E2)
+    old.put("resume", epoch=E2, reason="target gone")
+    messages = [old.control.get() for _ in range(2)]
+    assert {m["op"] for m in messages} == {"ready", "resumed"}  # its address, at that epoch
+    assert client.say("inc a 2") == f"ok 2 {E2}"
+    old.put("resume", epoch=E0, reason="again")  # one that comes late takes nothing back
+    old.get("resumed")
+    assert client.say("inc a 3") == f"ok 3 {E2}"
 
 
 def test_resume_in_mid_stream(worker):
@@ -231,7 +253,7 @@ def test_resume_in_mid_stream(worker):
     data = old.data()
     assert data.sock.recv(1000)
     assert client.say("inc a 1") == f"ok 1 {E0}"  # a full pipe blocks nobody
-    old.put("resume", reason="too slow")
+    old.put("resume", epoch=E0, reason="too slow")
     old.get("resumed")
     data.rest()  # the worker has closed it
     assert client.say("inc a 2") == f"ok 2 {E0}"
@@ -299,7 +321,7 @@ def test_reconnects_with_its_standing(worker):
     messages = [old.control.get() for _ in range(2)]
     assert {m["op"] for m in messages} == {"ready", "state_end"}
     assert client.say("inc a 2") == "busy"  # alone it decides nothing
-    old.put("resume", reason="restarted")
+    old.put("resume", epoch=E0, reason="restarted")
     old.get("resumed")
     assert client.say("inc a 2") == f"ok 2 {E0}"
 

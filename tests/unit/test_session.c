@@ -254,6 +254,22 @@ START_TEST(test_old_worker_without_rounds)
 }
 END_TEST
 
+/* Taken back by a claim: it has the new epoch before it is told to go on. */
+START_TEST(test_resume_under_another_epoch)
+{
+	struct ph_session s;
+	bring_to(&s, PH_HAND_FROZEN);
+	s.role = PH_ROLE_ACTIVE;
+	s.epoch = _i ? 30 : 10; /* `resume` names 20: an older one changes nothing */
+	ck_assert_int_eq(say(&s, PH_IN_RESUME, PH_W_RESUME, 0), 0);
+	ck_assert_uint_eq(s.epoch, _i ? 30 : 20);
+	ck_assert_int_eq(s.wishes[0].kind, _i ? PH_WISH_RESUME : PH_WISH_ACTIVATE);
+	ck_assert(_i || s.wishes[1].kind == PH_WISH_RESUME);
+	ck_assert(said(&s, "resumed") && !s.frozen);
+	ph_session_fini(&s);
+}
+END_TEST
+
 /* Another copy goes on: it freezes once, and hands over all of its state at once. */
 START_TEST(test_conflict)
 {
@@ -593,6 +609,7 @@ int main(void)
 	TCase *t = tcase_create("session");
 	tcase_add_loop_test(t, test_state_by_input, 0, PH_HAND_COUNT * PH_IN_COUNT);
 	tcase_add_test(t, test_old_worker_without_rounds);
+	tcase_add_loop_test(t, test_resume_under_another_epoch, 0, 2);
 	tcase_add_test(t, test_conflict);
 	tcase_add_test(t, test_refuses);
 	tcase_add_test(t, test_estimate);

@@ -162,6 +162,8 @@ class Handover:
     def _on_resume(self, m):
         if m["id"] == self._id:
             self._forget()
+            if self.role == "active" and m["epoch"] > self.epoch:
+                self._become("active", m["epoch"])  # before it serves
             self.resume(m.get("reason", ""))
         self._say(op="resumed", id=m["id"], epoch=m["epoch"])
 

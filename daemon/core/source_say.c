@@ -3,6 +3,7 @@
  */
 #include "core/source.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -293,6 +294,9 @@ static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_source *s)
 			return s->tell_by_ms;
 		if (s->retention_until_ms > hub->now_ms && !s->handled)
 			return s->retention_until_ms;
+		if (s->committed_at_ms + CONFIRM_MAX_MS > hub->now_ms)
+			return min_ms(hub->now_ms + hub->set.heartbeat_ms,
+				s->committed_at_ms + CONFIRM_MAX_MS);
 		return hub->now_ms + hub->set.heartbeat_ms;
 	case PH_SOURCE_ABORTING:
 		return hub->now_ms + (s->unheard ? HELLO_WAIT_MS : abort_wait(s));
@@ -378,12 +382,24 @@ static bool everybody_knows(struct ph_hub *hub, const struct ph_source *s)
 	return true;
 }
 
+/* As many names as there is room for. */
 static void name_the_late(struct ph_hub *hub, struct ph_source *s)
 {
-	for (struct ph_member *m = hub->members; m; m = m->hh.next)
-		if (ph_member_live(m) && m->hears_me_have < s->done_version)
-			ph_reason(s->info.reason, "node %s has not confirmed the new owner",
-				m->info.name.s);
+	char names[PH_REASON_SIZE / 2] = "";
+	size_t used = 0, n = 0;
+	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
+		if (!ph_member_live(m) || m->hears_me_have >= s->done_version)
+			continue;
+		size_t length = strlen(m->info.name.s);
+		n++;
+		if (used + length + sizeof ", " > sizeof names)
+			continue;
+		used += (size_t)snprintf(names + used, sizeof names - used, "%s%s",
+			used ? ", " : "", m->info.name.s);
+	}
+	if (n)
+		ph_reason(s->info.reason, "%zu node%s not confirmed the new owner: %s", n,
+			n == 1 ? " has" : "s have", names);
 }
 
 /* Until now O stood frozen, and could have gone on: N had acknowledged nothing. */

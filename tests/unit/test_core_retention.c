@@ -1,0 +1,94 @@
+/* The old worker after the commit: when it is stopped, and who is named as not having heard. */
+#define W_NODES 4
+#include "core_handover.h"
+
+#define CONFIRM_MAX_MS 15000 /* members that have not confirmed by then are not waited for */
+
+static uint64_t committed_ms, stop_ms;
+
+static bool note_times(struct world *w, struct w_proc *p, const struct ph_wmsg *msg)
+{
+	struct h_run *run = w->arg;
+	if (p == run->old && msg->op == PH_W_COMMITTED && !committed_ms)
+		committed_ms = w->now_ms;
+	if (p == run->old && msg->op == PH_W_STOP && !stop_ms)
+		stop_ms = w->now_ms;
+	return false;
+}
+
+static void cut_link(struct world *w)
+{
+	struct h_run *run = w->arg;
+	w->cut[run->from][run->to] = w->cut[run->to][run->from] = true;
+}
+
+static struct ph_migration_info *outcome(struct h_run *run)
+{
+	struct ph_migration_info *info = &run->w->nodes[run->from].hub->history->info;
+	ck_assert_int_eq(info->result, PH_RESULT_DONE);
+	return info;
+}
+
+/* Only the two partners lose each other: nobody is dead, and the new owner cannot confirm. */
+START_TEST(stopped_in_time_though_a_link_is_cut)
+{
+	struct h_run run = h_begin(4 * (h_moment_named("send READY") + _i), cut_link);
+	struct world *w = run.w;
+	w->mute = note_times;
+	committed_ms = stop_ms = 0;
+	h_go(&run, 60000);
+	if (!h_happened(&run)) {
+		w_free(w);
+		return;
+	}
+	ck_assert_uint_ne(committed_ms, 0);
+	if (run.no <= h_moment_named("tell committed")) {
+		char name[] = " has not confirmed the new owner: ?";
+		name[sizeof name - 2] = w->nodes[run.to].name.s[0];
+		ck_assert_uint_eq(stop_ms - committed_ms, CONFIRM_MAX_MS);
+		ck_assert_ptr_nonnull(strstr(outcome(&run)->reason, name));
+	} else {
+		ck_assert_uint_eq(stop_ms - committed_ms, run.old->def->spec.retention_ms);
+		ck_assert_str_eq(outcome(&run)->reason, "");
+	}
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
+/* One that hears both of them; the others hear nothing of the source any more. */
+START_TEST(all_who_have_not_confirmed_are_named)
+{
+	struct world *w = w_new(4);
+	w_declare_all(w, w_def(w, "room", "1"));
+	w_start_all(w);
+	struct h_run run = {.w = w, .old = w_only(w, "room", 0)};
+	run.from = run.old->node;
+	run.to = (run.from + 1) % 4;
+	unsigned hears = (run.from + 2) % 4, other = (run.from + 3) % 4;
+	w->arg = &run;
+	w->mute = note_times;
+	committed_ms = stop_ms = 0;
+	w_order(w, run.from, PH_VERB_MOVE, "room", w->nodes[run.to].name.s, NULL);
+	w_run(w, 0);
+	w->cut[run.from][run.to] = w->cut[run.to][run.from] = true;
+	w->cut[run.from][other] = w->cut[other][run.from] = true;
+	w_run(w, 60000);
+	ck_assert_uint_eq(stop_ms - committed_ms, CONFIRM_MAX_MS);
+	const char *reason = outcome(&run)->reason;
+	ck_assert_ptr_nonnull(strstr(reason, "2 nodes have not confirmed the new owner: "));
+	const char *names = strchr(reason, ':');
+	ck_assert_ptr_nonnull(strchr(names, w->nodes[run.to].name.s[0]));
+	ck_assert_ptr_nonnull(strchr(names, w->nodes[other].name.s[0]));
+	ck_assert_ptr_null(strchr(names, w->nodes[hears].name.s[0]));
+	w_free(w);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("core_retention");
+	W_TEST(suite, stopped_in_time_though_a_link_is_cut, H_MOMENTS - 2);
+	W_TEST(suite, all_who_have_not_confirmed_are_named, 1);
+	return w_main(suite);
+}

@@ -1,4 +1,5 @@
 #include "proto/record.h"
+#include "proto/bus.h"
 
 #include <errno.h>
 #include <string.h>
@@ -52,6 +53,8 @@ static const struct ph_field step_rows[] = {
 	{PH_FIELD("asked", BOOL, ph_record, asked)},
 	{PH_FIELD("overlap", BOOL, ph_record, overlap)},
 	{PH_FIELD("ok", BOOL, ph_record, ok)},
+	{PH_FIELD("result", ENUM, ph_record, result), .words = ph_words_result},
+	{PH_FIELD("reason", TEXT, ph_record, text)},
 	{0},
 };
 

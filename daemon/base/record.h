@@ -52,7 +52,8 @@ struct ph_record {
 	bool asked;	       /* VOID: a claim for B had been asked */
 	bool overlap;	       /* PREPARED, ACTIVE: no handover, N serves already */
 	bool ok;	       /* DRAINING */
-	const char *text;      /* SPEC: canonical JSON */
+	enum ph_result result; /* VOID, DONE: how it ends or has ended; else 0 */
+	const char *text;      /* SPEC: canonical JSON; VOID, DONE: why it ended so */
 	const struct ph_spec *spec; /* SPEC: filled in by the shell that restores */
 };
 

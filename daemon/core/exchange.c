@@ -85,9 +85,12 @@ static size_t put_entries(
 	return k;
 }
 
-static bool told(const struct ph_history *h, const struct ph_name *source, uint64_t since)
+/* What is presumed of another one's migrations is no word of that one. */
+static bool told(const struct ph_hub *hub, const struct ph_history *h, const struct ph_name *source,
+	uint64_t since)
 {
-	return ph_name_equal(&h->info.from, source) && h->info.version > since && !h->presumed;
+	return ph_name_equal(&h->info.from, source) && h->info.version > since &&
+	       (!h->presumed || ph_is_self(hub, source));
 }
 
 static void put_migrations(struct ph_hub *hub, struct ph_bmsg *msg, const struct part *part)
@@ -97,7 +100,8 @@ static void put_migrations(struct ph_hub *hub, struct ph_bmsg *msg, const struct
 	struct ph_migration_info *list = ph_out_alloc(hub, MIGRATIONS_MAX * sizeof *list);
 	struct ph_history *h;
 	DL_FOREACH (hub->history, h) {
-		if (msg->n_migrations == MIGRATIONS_MAX || !told(h, source, part->migrations_since))
+		if (msg->n_migrations == MIGRATIONS_MAX ||
+			!told(hub, h, source, part->migrations_since))
 			continue;
 		struct ph_migration_info *info = &list[msg->n_migrations++];
 		*info = h->info;

@@ -388,6 +388,9 @@ struct ph_source {
 	bool voided, reclaim; /* O resumes only by a claim */
 	bool void_unsynced;   /* `void` stands in no file: all live members must know it */
 	bool back;	      /* rolled back or taken back */
+	bool peer_dead;	      /* B was declared dead after the commit */
+	bool elsewhere;	      /* neither O nor B: a third one goes on */
+	bool taken_over;      /* B goes on, by a claim, as A was held for dead */
 	bool given_back;  /* B does not own new_epoch (any more), or has died with an N never ready
 			   */
 	bool peer_active; /* B itself said so, or the registry */

@@ -187,6 +187,15 @@ static const struct ph_history *newest_of(
 	return newest;
 }
 
+/* What is only presumed of it: its source has been started again, and has not told its list yet. */
+static bool source_says_more(const struct ph_hub *hub, const struct ph_history *h)
+{
+	const struct ph_member *m = h->presumed ? ph_member_find(hub, &h->info.from) : NULL;
+	return m && ph_member_live(m) &&
+	       hub->now_ms < m->first_ms + hub->set.join_timeout_ms + UNHEARD_MS &&
+	       (m->state == PH_MEMBER_JOINING || !m->heard_seq || !ph_registry_in_step(hub, m));
+}
+
 static void look_at_move(struct ph_hub *hub, struct ph_order_line *line)
 {
 	const struct ph_history *h = history_of(hub, &line->id);
@@ -194,7 +203,7 @@ static void look_at_move(struct ph_hub *hub, struct ph_order_line *line)
 		line->state = PH_LINE_FAILED;
 		ph_reason(line->text, "nothing is heard of the migration");
 	}
-	if (!h || h->info.result == PH_RESULT_RUNNING)
+	if (!h || h->info.result == PH_RESULT_RUNNING || source_says_more(hub, h))
 		return;
 	if (h->info.result == PH_RESULT_ABORTED && !h->presumed &&
 		ph_plan_tried_again(h->info.reason)) {

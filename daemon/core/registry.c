@@ -200,6 +200,7 @@ void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum 
 	slot->entry.version = ++hub->version;
 	digest_toggle(hub, slot);
 	ph_slot_seen(hub, slot, epoch);
+	ph_history_owned(hub, slot);
 	/* A cold start is no news that somebody waits for: thousands of them are gathered. */
 	touch(hub, slot, lineage != PH_LINEAGE_COLD);
 }
@@ -368,6 +369,7 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 		seen_changed(hub, slot);
 	}
 	changed(hub, slot);
+	ph_history_owned(hub, slot);
 	if (e->revision && e->state != PH_CHILD_REMOVED)
 		ph_child_revision(hub, &e->key.child, e->revision, from);
 	if (e->state == PH_CHILD_REMOVED)
@@ -459,6 +461,34 @@ void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info)
 	}
 }
 
+/* Does the target own the child, under the epoch that the source made for it? */
+static bool was_committed(struct ph_hub *hub, const struct ph_migration_info *info)
+{
+	const struct ph_slot *slot = ph_slot_find(hub, &info->key, NULL);
+	const struct ph_member *source = ph_member_find(hub, &info->from);
+	return slot && source && ph_slot_owned(slot) &&
+	       ph_name_equal(&slot->entry.node, &info->to) &&
+	       ph_epoch_slot(slot->entry.epoch) == source->info.slot;
+}
+
+void ph_history_owned(struct ph_hub *hub, const struct ph_slot *slot)
+{
+	struct ph_history *h;
+	bool left = false;
+	if (!hub->sources_died)
+		return;
+	DL_FOREACH (hub->history, h) {
+		if (!h->presumed || h->info.result != PH_RESULT_SOURCE_DEAD)
+			continue;
+		left = true;
+		if (!ph_key_equal(&h->info.key, &slot->k.key) || !was_committed(hub, &h->info))
+			continue;
+		h->info.result = PH_RESULT_DONE;
+		h->info.reason[0] = '\0';
+	}
+	hub->sources_died = left;
+}
+
 void ph_history_presume(
 	struct ph_hub *hub, const struct ph_name *source, enum ph_result result, const char *reason)
 {
@@ -473,7 +503,8 @@ void ph_history_presume(
 			continue;
 		h->presumed = true;
 		/* From then on the target owns the child, whatever becomes of the source. */
-		bool decided = h->info.phase >= PH_PHASE_ACTIVE;
+		bool decided = h->info.phase >= PH_PHASE_ACTIVE || was_committed(hub, &h->info);
+		hub->sources_died |= !decided && result == PH_RESULT_SOURCE_DEAD;
 		h->info.result = decided ? PH_RESULT_DONE : result;
 		if (!decided)
 			ph_reason(h->info.reason, "%s", reason);

@@ -314,7 +314,7 @@ static enum ph_source_state nacked(struct ph_hub *hub, struct ph_source *s)
 static enum ph_source_state target_dead(struct ph_hub *hub, struct ph_source *s)
 {
 	ph_source_blame(s, "the target node died after the commit");
-	s->info.result = PH_RESULT_TARGET_DEAD;
+	s->peer_dead = true;
 	return take_back(hub, s);
 }
 
@@ -332,6 +332,8 @@ static enum ph_source_state active(struct ph_hub *hub, struct ph_source *s)
 		s->info.downtime_us = (hub->now_ms - s->frozen_at_ms) * 1000;
 	}
 	s->info.reason[0] = '\0';
+	s->elsewhere = !s->peer_active;
+	s->taken_over = s->peer_active && ph_epoch_slot(s->new_epoch) != hub->set.slot;
 	ph_source_write(hub, s, PH_RECORD_DONE);
 	return PH_SOURCE_FINISHING;
 }
@@ -347,13 +349,16 @@ static enum ph_source_state overtaken(struct ph_hub *hub, struct ph_source *s)
 
 static enum ph_source_state old_gone(struct ph_hub *hub, struct ph_source *s)
 {
-	if (!s->peer_active) { /* it went another way, and B may still wait for the rest */
+	if (s->elsewhere) { /* it went another way, and B may still wait for the rest */
 		ph_source_blame(s, "another node owns the child");
 		enum ph_source_state ended = ph_source_finish(hub, s, PH_RESULT_ABORTED);
 		ph_source_close_with(hub, s, s->peer.s[0] ? PH_B_ABORT : PH_B_NONE);
 		return ended;
 	}
-	enum ph_source_state next = ph_source_finish(hub, s, PH_RESULT_DONE);
+	if (s->taken_over)
+		ph_source_blame(s, "this node was held for dead");
+	enum ph_source_state next =
+		ph_source_finish(hub, s, s->taken_over ? PH_RESULT_SOURCE_DEAD : PH_RESULT_DONE);
 	ph_source_close_with(hub, s, PH_B_FORGET);
 	return next;
 }
@@ -396,7 +401,7 @@ static enum ph_source_state peer_died_late(struct ph_hub *hub, struct ph_source 
 {
 	if (!may_go_on(s))
 		return s->state;
-	s->info.result = PH_RESULT_TARGET_DEAD;
+	s->peer_dead = true;
 	return released(hub, s);
 }
 

@@ -9,6 +9,8 @@
 void ph_source_say(struct ph_hub *hub, struct ph_source *s, enum ph_bkind kind);
 /* Tells it to O, and again when O reconnects without having answered. */
 void ph_source_tell(struct ph_hub *hub, struct ph_source *s, enum ph_wop op);
+/* How it ends where O goes on. */
+enum ph_result ph_source_outcome(const struct ph_source *s);
 /* Journals; SYNCED or UNSYNCED follows. */
 void ph_source_write(struct ph_hub *hub, struct ph_source *s, enum ph_record_kind kind);
 void ph_source_answer_release(struct ph_hub *hub, struct ph_source *s, bool ok);

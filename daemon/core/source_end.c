@@ -285,9 +285,7 @@ enum ph_source_state ph_source_taken_back(struct ph_hub *hub, struct ph_source *
 {
 	struct ph_slot *slot = s->slot;
 	struct ph_instance *old = s->old;
-	enum ph_result result = s->info.result == PH_RESULT_TARGET_DEAD ? PH_RESULT_TARGET_DEAD
-				: s->back				? PH_RESULT_ROLLED_BACK
-									: PH_RESULT_ABORTED;
+	enum ph_result result = ph_source_outcome(s);
 	ph_source_write(hub, s, PH_RECORD_VOID);
 	ph_slot_own(hub, slot, s->new_epoch,
 		result == PH_RESULT_TARGET_DEAD ? PH_LINEAGE_FROM_COPY : PH_LINEAGE_CONTINUED);

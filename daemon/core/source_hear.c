@@ -298,37 +298,58 @@ static bool of_source(enum ph_record_kind kind)
 	       kind == PH_RECORD_DONE;
 }
 
-/* The list of migrations as the journal knows it: what it does not tell as done was not. */
+/* FORGET is the last word: what it finds running has come as far as this. */
+static enum ph_result last_known(const struct ph_history *h)
+{
+	return h->info.result != PH_RESULT_RUNNING   ? h->info.result
+	       : h->info.phase >= PH_PHASE_RETENTION ? PH_RESULT_DONE
+						     : PH_RESULT_ABORTED;
+}
+
+/*
+ * The list of migrations as the journal knows it: what is decided as it ended, the rest as running.
+ * What has only begun is over, as its streams ended with the daemon. `done` may still be taken
+ * back.
+ */
 static void remember(struct ph_hub *hub, const struct ph_record *record)
 {
 	struct ph_history *h;
 	HASH_FIND(hh, hub->history_by_id, record->id.b, sizeof record->id.b, h);
-	bool over = record->kind == PH_RECORD_DONE || record->kind == PH_RECORD_VOID;
-	if (record->kind != PH_RECORD_BEGUN && !(h && over))
+	bool begun = record->kind == PH_RECORD_BEGUN, done = record->kind == PH_RECORD_DONE;
+	if (!begun && !h)
 		return;
 	struct ph_migration_info info = {.id = record->id,
 		.key = record->key,
 		.from = hub->set.node,
-		.to = record->peer,
+		.to = record->peer.s[0] || !h ? record->peer : h->info.to,
 		.version = ++hub->migrations_version,
-		.phase = PH_PHASE_PREPARE,
-		.result = PH_RESULT_ABORTED};
-	if (record->kind == PH_RECORD_DONE) {
-		info.phase = PH_PHASE_RETENTION;
-		info.result = PH_RESULT_DONE;
-	} else {
-		ph_reason(info.reason, "it was not finished when the daemon was restarted");
+		.phase = done ? PH_PHASE_RETENTION : PH_PHASE_PREPARE,
+		.result = begun ? PH_RESULT_ABORTED : record->result};
+	if (done && record->result == PH_RESULT_DONE)
+		info.result = PH_RESULT_RUNNING;
+	if (record->kind == PH_RECORD_FORGET) {
+		info = h->info;
+		info.result = last_known(h);
 	}
+	if (record->text)
+		ph_reason(info.reason, "%s", record->text);
+	else if (info.result == PH_RESULT_ABORTED && !info.reason[0])
+		ph_reason(info.reason, "it was not finished when the daemon was restarted");
+	if (h)
+		h->presumed = true; /* the later record says more */
 	ph_history_put(hub, &info);
 	HASH_FIND(hh, hub->history_by_id, record->id.b, sizeof record->id.b, h);
 	if (h)
-		h->presumed = true; /* a handover that goes on says more */
+		h->presumed = begun; /* a handover that goes on says more */
 }
 
 void ph_source_restore(struct ph_hub *hub, const struct ph_record *record)
 {
 	struct ph_source *s;
 	HASH_FIND(hh, hub->sources, record->id.b, sizeof record->id.b, s);
+	if (of_source(record->kind) || record->kind == PH_RECORD_BEGUN ||
+		record->kind == PH_RECORD_FORGET)
+		remember(hub, record);
 	if (record->kind == PH_RECORD_FORGET) {
 		if (!s)
 			return;
@@ -338,7 +359,6 @@ void ph_source_restore(struct ph_hub *hub, const struct ph_record *record)
 		ph_out_bury(hub, s);
 		return;
 	}
-	remember(hub, record);
 	if (!of_source(record->kind))
 		return;
 	struct ph_slot *slot = ph_slot_get(hub, &record->key, NULL);
@@ -367,6 +387,12 @@ void ph_source_restore(struct ph_hub *hub, const struct ph_record *record)
 	s->state = states[record->kind];
 	s->voided = record->kind == PH_RECORD_VOID;
 	s->peer_active = record->kind == PH_RECORD_DONE;
+	s->elsewhere = s->peer_active && record->result == PH_RESULT_ABORTED;
+	s->taken_over = record->result == PH_RESULT_SOURCE_DEAD;
+	s->peer_dead = record->result == PH_RESULT_TARGET_DEAD;
+	s->back = s->peer_dead || record->result == PH_RESULT_ROLLED_BACK;
+	if (record->text)
+		ph_reason(s->info.reason, "%s", record->text);
 }
 
 void ph_source_lost(struct ph_hub *hub, struct ph_instance *old, const struct ph_id *id)
@@ -461,7 +487,8 @@ static void restart_one(struct ph_hub *hub, struct ph_source *s)
 			ph_instance_step(hub, old, PH_INSTANCE_IN_THAW);
 	}
 	s->old = NULL;
-	s->info.result = PH_RESULT_ABORTED;
+	s->info.result = ph_source_outcome(s);
+	ph_source_show(hub, s);
 	if (!s->peer.s[0]) { /* there is nobody to tell */
 		ph_source_free(hub, s);
 		return;
@@ -475,6 +502,8 @@ void ph_source_restart(struct ph_hub *hub)
 	struct ph_source *s, *next;
 	HASH_ITER (hh, hub->sources, s, next)
 		restart_one(hub, s);
+	if (hub->history && !hub->flush.pos) /* the others wait for what is known of them here */
+		ph_timer_set(hub, &hub->flush, hub->now_ms + PH_FLUSH_MS);
 	/* What partners that never answer have left behind is bounded, here. */
 	HASH_ITER (hh, hub->sources, s, next)
 		if (s->state == PH_SOURCE_ENDED && HASH_COUNT(hub->sources) > ENDED_MAX)

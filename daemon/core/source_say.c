@@ -168,15 +168,36 @@ void ph_source_tell(struct ph_hub *hub, struct ph_source *s, enum ph_wop op)
 	ph_source_retell(hub, s);
 }
 
-void ph_source_write(struct ph_hub *hub, struct ph_source *s, enum ph_record_kind kind)
+enum ph_result ph_source_outcome(const struct ph_source *s)
 {
-	struct ph_record record = {.kind = kind,
+	return s->peer_dead ? PH_RESULT_TARGET_DEAD
+	       : s->back    ? PH_RESULT_ROLLED_BACK
+			    : PH_RESULT_ABORTED;
+}
+
+/* A daemon that is started again tells what this one would have told, or has. */
+struct ph_record ph_source_record(const struct ph_source *s, enum ph_record_kind kind)
+{
+	bool over = kind == PH_RECORD_VOID || kind == PH_RECORD_DONE;
+	enum ph_result result = s->info.result != PH_RESULT_RUNNING ? s->info.result
+				: kind == PH_RECORD_VOID	    ? ph_source_outcome(s)
+				: s->elsewhere			    ? PH_RESULT_ABORTED
+				: s->taken_over			    ? PH_RESULT_SOURCE_DEAD
+								    : PH_RESULT_DONE;
+	return (struct ph_record){.kind = kind,
 		.id = s->id,
 		.key = s->slot->k.key,
 		.epoch = s->epoch,
 		.revision = s->new_epoch,
 		.asked = s->claim_asked,
+		.result = over ? result : PH_RESULT_RUNNING,
+		.text = over && s->info.reason[0] ? s->info.reason : NULL,
 		.peer = s->peer};
+}
+
+void ph_source_write(struct ph_hub *hub, struct ph_source *s, enum ph_record_kind kind)
+{
+	struct ph_record record = ph_source_record(s, kind);
 	s->ticket_no = ph_journal(hub, &record);
 	ph_wait_add(hub, s->ticket_no, PH_WAIT_SOURCE)->id = s->id;
 }

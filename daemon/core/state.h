@@ -101,6 +101,7 @@ struct ph_hub {
 	size_t next_done_order;
 	struct ph_wait *waits;
 	struct ph_history *history, *history_by_id; /* newest first */
+	bool sources_died; /* some of it is presumed, as its source is dead */
 	size_t n_history;
 	uint64_t dropped; /* messages that named too much, since that was told ... */
 	uint64_t dropped_told_ms, forgot_ms; /* ... and when; when members were last forgotten */
@@ -202,6 +203,8 @@ uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot);
 /* The source of these migrations is gone: none of them runs any more, as far as is known. */
 void ph_history_presume(struct ph_hub *hub, const struct ph_name *source, enum ph_result result,
 	const char *reason);
+/* It has a new owner: that may tell how a migration ended whose source is dead. */
+void ph_history_owned(struct ph_hub *hub, const struct ph_slot *slot);
 /* An attempt that only found no slot free: no migration that failed, and shown to nobody. */
 bool ph_history_waited(const struct ph_migration_info *info);
 void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info);
@@ -382,6 +385,8 @@ void ph_source_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_source_worker(struct ph_hub *hub, struct ph_source *source, const struct ph_wmsg *msg);
 void ph_source_hello(struct ph_hub *hub, struct ph_source *source);
 void ph_source_stream(struct ph_hub *hub, struct ph_source *source, const struct ph_event *event);
+/* What the journal is to say of it. */
+struct ph_record ph_source_record(const struct ph_source *s, enum ph_record_kind kind);
 void ph_source_restore(struct ph_hub *hub, const struct ph_record *record);
 void ph_source_restart(struct ph_hub *hub); /* START: go on from what was restored */
 void ph_source_deadline(struct ph_hub *hub, struct ph_source *source);

@@ -261,7 +261,8 @@ static enum ph_record_kind source_record(const struct ph_source *s)
 	if (s->state >= PH_SOURCE_FINISHING && s->state <= PH_SOURCE_STOPPING)
 		return PH_RECORD_DONE;
 	if (s->state == PH_SOURCE_ENDED)
-		return s->info.result == PH_RESULT_DONE ? PH_RECORD_DONE : PH_RECORD_VOID;
+		return s->info.result == PH_RESULT_DONE || s->taken_over ? PH_RECORD_DONE
+									 : PH_RECORD_VOID;
 	if ((s->state == PH_SOURCE_COMMITTED || s->reclaim) && s->peer.s[0])
 		return PH_RECORD_COMMIT;
 	return s->voided ? PH_RECORD_VOID : s->final_synced ? PH_RECORD_FINAL : PH_RECORD_BEGUN;
@@ -275,13 +276,8 @@ static void migration_records(const struct ph_hub *hub, record_fn *each, void *a
 			kind = PH_RECORD_BEGUN;
 		if (kind == PH_RECORD_BEGUN && (!s->copy_at_ms || s->state == PH_SOURCE_ENDED))
 			continue;
-		each(arg, &(struct ph_record){.kind = kind,
-				  .id = s->id,
-				  .key = s->slot->k.key,
-				  .epoch = s->epoch,
-				  .revision = s->new_epoch,
-				  .asked = s->claim_asked,
-				  .peer = s->peer});
+		struct ph_record record = ph_source_record(s, kind);
+		each(arg, &record);
 	}
 	for (const struct ph_target *t = hub->targets; t; t = t->hh.next) {
 		enum ph_record_kind kind =

@@ -1,7 +1,9 @@
 /* check_end.c - once the faults are over everything must come to rest, and agree. */
 #include "sim.h"
+#include "proto/bus.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define POLL_US (500 * MS)
@@ -171,6 +173,55 @@ static bool node_rests(struct sim *sim, struct sim_node *node)
 	return true;
 }
 
+#define OUTCOMES_MAX 1024 /* what is more is not compared */
+
+struct outcomes {
+	struct ph_migration_info list[OUTCOMES_MAX]; /* as their sources tell them */
+	size_t n;
+	const struct sim_node *node, *other; /* of whose list; who tells it otherwise */
+	struct ph_migration_info told, otherwise;
+};
+
+static bool see_own(void *arg, const struct ph_migration_info *info)
+{
+	struct outcomes *o = arg;
+	if (ph_name_equal(&info->from, &o->node->name) && o->n < OUTCOMES_MAX)
+		o->list[o->n++] = *info;
+	return true;
+}
+
+static bool see_others(void *arg, const struct ph_migration_info *info)
+{
+	struct outcomes *o = arg;
+	for (size_t i = 0; i < o->n && !o->other; i++)
+		if (ph_id_equal(&o->list[i].id, &info->id) && o->list[i].result != info->result) {
+			o->other = o->node;
+			o->told = o->list[i];
+			o->otherwise = *info;
+		}
+	return true;
+}
+
+/* How a migration has ended is told by its source, and the others tell the same. */
+static bool outcomes_rest(struct sim *sim)
+{
+	struct outcomes *o = calloc(1, sizeof *o);
+	for (unsigned i = 0; o && i < 2 * sim->n_nodes; i++) {
+		const struct sim_node *node = &sim->nodes[i % sim->n_nodes];
+		o->node = node;
+		if (node->hub)
+			ph_hub_migrations(node->hub, sim_node_ms(node),
+				i < sim->n_nodes ? see_own : see_others, o);
+	}
+	bool same = o && !o->other;
+	if (o && o->other)
+		(void)no("a migration of %s/%u is %s for %s, its source, and %s for %s",
+			o->told.key.child.s, o->told.key.instance, ph_words_result[o->told.result],
+			o->told.from.s, ph_words_result[o->otherwise.result], o->other->name.s);
+	free(o);
+	return same;
+}
+
 static bool rests(struct sim *sim)
 {
 	for (unsigned i = 0; i < sim->n_nodes; i++)
@@ -179,7 +230,7 @@ static bool rests(struct sim *sim)
 	for (unsigned i = 0; i < sim->n_keys; i++)
 		if (!key_rests(sim, &sim->keys[i]))
 			return false;
-	if (!procs_rest(sim))
+	if (!procs_rest(sim) || (sim_check_quorate(sim) && !outcomes_rest(sim)))
 		return false;
 	for (unsigned i = 0; sim->faultless && i < sim->n_nodes; i++)
 		if (sim->nodes[i].hub && !sim_check_placed(&sim->nodes[i], why, sizeof why))

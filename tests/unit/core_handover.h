@@ -133,6 +133,7 @@ static inline struct w_proc *h_one_left(struct h_run *run)
 {
 	struct w_proc *p = w_only(run->w, "room", 0);
 	w_agree(run->w, "room", 0, p->node);
+	w_one_outcome(run->w);
 	ck_assert_msg(!run->w->late_words, "a worker is spoken to after its reap");
 	for (unsigned i = 0; i < run->w->n_nodes; i++)
 		ck_assert_msg(!run->w->nodes[i].bugs, "%c logged a bug", (int)('a' + i));

@@ -301,6 +301,27 @@ static inline void w_agree(struct world *w, const char *child, uint32_t instance
 	}
 }
 
+/* Each migration has ended, and in the same way for all who know of it. */
+static inline void w_one_outcome(struct world *w)
+{
+	const struct ph_history *h, *other;
+	for (unsigned i = 0; i < w->n_nodes; i++)
+		for (h = w->nodes[i].hub ? w->nodes[i].hub->history : NULL; h; h = h->next)
+			for (unsigned j = 0; j < w->n_nodes; j++) {
+				if (!w->nodes[j].hub)
+					continue;
+				HASH_FIND(hh, w->nodes[j].hub->history_by_id, h->info.id.b,
+					sizeof h->info.id.b, other);
+				ck_assert_msg(h->info.result != PH_RESULT_RUNNING,
+					"for %c a migration runs for ever", (int)('a' + i));
+				ck_assert_msg(!other || other->info.result == h->info.result,
+					"for %c a migration ended as %d (%s), for %c as %d (%s)",
+					(int)('a' + i), (int)h->info.result, h->info.reason,
+					(int)('a' + j), other ? (int)other->info.result : 0,
+					other ? other->info.reason : "");
+			}
+}
+
 /* A test in a case of its own, so that CK_RUN_CASE names it. W_TRACE=number traces one of its
  * worlds. */
 static inline void w_loop(Suite *suite, const char *name, const TTest *test, int n)

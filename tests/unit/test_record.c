@@ -25,6 +25,7 @@ static struct ph_record full(enum ph_record_kind kind)
 		.asked = true,
 		.overlap = true,
 		.ok = true,
+		.result = PH_RESULT_TARGET_DEAD,
 		.text = "{\"command\":[\"/bin/true\"],\"weight\":1.0}",
 	};
 }
@@ -88,6 +89,8 @@ START_TEST(test_fields)
 		r = through((enum ph_record_kind)kind, &doc);
 		ck_assert(ph_id_equal(&r.id, &want.id) && ph_key_equal(&r.key, &want.key));
 		ck_assert(r.epoch == want.epoch && r.revision == 77 && r.asked);
+		ck_assert(r.result == PH_RESULT_TARGET_DEAD);
+		ck_assert_str_eq(r.text, want.text);
 		ck_assert_str_eq(r.peer.s, "b");
 		ph_doc_free(doc);
 	}

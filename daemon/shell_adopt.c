@@ -23,15 +23,6 @@ static void adopted_free(void *arg)
 	free(a);
 }
 
-/* May other nodes take the child over? `spec` NULL: as core knows it. */
-static bool is_claimable(
-	struct ph_shell *shell, const struct ph_spec *spec, const struct ph_name *child)
-{
-	if (!spec)
-		spec = ph_hub_spec(shell->hub, child);
-	return spec && !spec->local;
-}
-
 /* Takes `worker` and `spec` (may be NULL). */
 static void push(struct ph_shell *shell, struct ph_shell_worker *worker,
 	const struct ph_adopted *what, struct ph_spec *spec)
@@ -40,7 +31,7 @@ static void push(struct ph_shell *shell, struct ph_shell_worker *worker,
 	worker->wid = ph_shell_workers_count(shell) + 1;
 	worker->key = what->key;
 	ph_shell_workers_add(shell, worker);
-	if (is_claimable(shell, spec, &what->key.child))
+	if (ph_hub_claimable(shell->hub, spec, &what->key.child))
 		ph_shell_fence_add(worker);
 	a->adopted = *what;
 	a->spec = spec;
@@ -88,7 +79,7 @@ static bool adopt_found(struct ph_shell *shell, const struct ph_shell_found *fou
 	int error = adopt_processes(shell, f, worker, &err);
 	struct ph_spec *spec = spec_of(shell, found, f);
 	if ((error == -ESRCH || error == -ESTALE) && ph_shell_fence_may_have_fired(shell) &&
-		is_claimable(shell, spec, &f->key.child)) {
+		ph_hub_claimable(shell->hub, spec, &f->key.child)) {
 		/* as after the death of this node: whoever is to have it claims it */
 		ph_shell_log(shell, PH_LOG_INFO, "%s/%u: has ended while no daemon was here",
 			f->key.child.s, f->key.instance);

@@ -23,6 +23,7 @@ struct wanted {
 	struct ph_spec *spec;
 	uint64_t epoch;
 	enum ph_role role;
+	bool claimable;
 };
 
 struct ph_shell_spawner {
@@ -226,7 +227,7 @@ static int watch(struct ph_shell *shell, const struct wanted *wanted, const stru
 		return ph_err_set(err, -error, "cannot watch the process: %s", strerror(-error));
 	}
 	ph_shell_workers_add(shell, worker);
-	if (!wanted->spec->local)
+	if (wanted->claimable)
 		ph_shell_fence_add(worker);
 	return 0;
 }
@@ -280,6 +281,7 @@ void ph_shell_spawn_act(struct ph_shell *shell, const struct ph_action *action)
 	wanted->key = action->spawn->key;
 	wanted->epoch = action->spawn->epoch;
 	wanted->role = action->spawn->role;
+	wanted->claimable = action->spawn->claimable;
 	wanted->spec = ph_spec_clone(action->spawn->spec);
 	if (!wanted->spec)
 		abort();

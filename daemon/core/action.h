@@ -54,6 +54,7 @@ struct ph_spawn {
 	enum ph_role role;
 	struct ph_id migration; /* none unless it is the new worker of a handover */
 	uint32_t restarts;
+	bool claimable; /* others may take it over: the fence is to know it */
 };
 
 struct ph_stream_order {

@@ -119,6 +119,13 @@ void ph_hub_migrations(const struct ph_hub *hub, uint64_t now_ms,
 /* The spec in force of a child, or this node's own where none is in force yet, or NULL. */
 const struct ph_spec *ph_hub_spec(const struct ph_hub *hub, const struct ph_name *child);
 
+/*
+ * May other nodes take over a worker of that spec, so that it must not outlive this node's lease?
+ * `spec` NULL: of the one in force; where none is known, not.
+ */
+bool ph_hub_claimable(
+	const struct ph_hub *hub, const struct ph_spec *spec, const struct ph_name *child);
+
 /* The worker processes of this node, for the state file. */
 struct ph_worker_view {
 	uint64_t wid;

@@ -125,6 +125,7 @@ static enum ph_instance_state spawn(struct ph_hub *hub, struct ph_instance *inst
 	ph_heal_begin(hub, instance);
 	order->key = instance->slot->k.key;
 	order->spec = instance->spec;
+	order->claimable = ph_hub_claimable(hub, instance->spec, &instance->spec->child);
 	order->epoch = instance->epoch;
 	order->role = instance->role;
 	order->restarts = instance->restarts;

@@ -231,6 +231,14 @@ void ph_hub_workers(const struct ph_hub *hub,
 	}
 }
 
+bool ph_hub_claimable(
+	const struct ph_hub *hub, const struct ph_spec *spec, const struct ph_name *child)
+{
+	if (!spec)
+		spec = ph_hub_spec(hub, child);
+	return spec && !spec->local;
+}
+
 /* ---- records in force ---- */
 
 typedef void record_fn(void *arg, const struct ph_record *record);

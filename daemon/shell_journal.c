@@ -256,6 +256,19 @@ static void on_rewritten(void *arg, int result)
 	ph_shell_push(shell, &event, NULL, NULL);
 }
 
+static void on_kept(void *arg, uint64_t ticket, int result, const char *why)
+{
+	struct ph_shell *shell = arg;
+	ph_shell_renumbered(shell, ticket, result, why);
+	ph_shell_wake(shell);
+}
+
+int ph_shell_records_keep(
+	struct ph_shell *shell, uint64_t ticket, const char *name, const void *bytes, size_t n)
+{
+	return ph_journal_keep(shell->records->journal, ticket, name, bytes, n);
+}
+
 static void on_failed(void *arg, int result)
 {
 	struct ph_shell *shell = arg;
@@ -326,6 +339,7 @@ int ph_shell_records_new(struct ph_shell *shell, const struct ph_id *known_id, s
 		.failed = on_failed,
 		.rewritten = on_rewritten,
 		.low = on_low,
+		.kept = on_kept,
 		.arg = shell,
 	};
 	records->known = known_id ? *known_id : (struct ph_id){{0}};

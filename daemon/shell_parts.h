@@ -227,6 +227,10 @@ void ph_shell_records_restore(struct ph_shell *shell);
 void ph_shell_records_settings(struct ph_shell *shell, struct ph_settings *settings);
 void ph_shell_record_act(struct ph_shell *shell, const struct ph_action *action);
 void ph_shell_records_turn_end(struct ph_shell *shell);
+/* A small file in state_dir, by the journal's thread; ph_shell_renumbered() is told. 0 or -errno.
+ */
+int ph_shell_records_keep(
+	struct ph_shell *shell, uint64_t ticket, const char *name, const void *bytes, size_t n);
 struct ph_id ph_shell_records_id(const struct ph_shell *shell);
 
 /* ---- shell_notify.c */
@@ -305,8 +309,10 @@ void ph_shell_adopt_ended(struct ph_shell *shell);
 
 /* ---- shell_start.c */
 
-/* Carries out INCARNATION: that number, or a higher one, is this node's from now on. */
+/* Carries out INCARNATION: that number, or a higher one, is this node's once it is synced. */
 void ph_shell_renumber(struct ph_shell *shell, uint64_t incarnation);
+/* It is, or (-errno) could not be kept: core is told. */
+void ph_shell_renumbered(struct ph_shell *shell, uint64_t incarnation, int error, const char *why);
 
 /* ---- shell_fence.c: all of them do nothing where there is no fence */
 

@@ -102,11 +102,16 @@ static int prepare_dirs(struct ph_shell *shell, struct ph_err *err)
 	return error;
 }
 
+static int incarnation_line(char line[32], uint64_t incarnation)
+{
+	return snprintf(line, 32, "%llu\n", (unsigned long long)incarnation);
+}
+
 static void keep_incarnation(struct ph_shell *shell)
 {
 	char line[32];
 	struct ph_err err;
-	int length = snprintf(line, sizeof line, "%llu\n", (unsigned long long)shell->incarnation);
+	int length = incarnation_line(line, shell->incarnation);
 	if (ph_durable_write(shell->state_dir, INCARNATION_NAME, line, (size_t)length, 0600, &err))
 		ph_shell_log(shell, PH_LOG_ERROR, "incarnation: %s", err.text);
 }
@@ -131,15 +136,28 @@ static void take_incarnation(struct ph_shell *shell)
 	keep_incarnation(shell);
 }
 
-/* Once in the life of a node at most: the one write that the loop waits for. */
+/* The journal's thread writes it: the loop does not wait for the disk, but core does. */
 void ph_shell_renumber(struct ph_shell *shell, uint64_t incarnation)
 {
+	char line[32];
 	uint64_t wall = ph_clock_wall_ms();
-	shell->incarnation = incarnation > wall ? incarnation : wall;
-	keep_incarnation(shell);
-	ph_shell_push(shell,
-		&(struct ph_event){.kind = PH_EV_INCARNATION, .ticket = shell->incarnation}, NULL,
-		NULL);
+	if (incarnation < wall)
+		incarnation = wall;
+	int length = incarnation_line(line, incarnation);
+	int error =
+		ph_shell_records_keep(shell, incarnation, INCARNATION_NAME, line, (size_t)length);
+	if (error)
+		ph_shell_renumbered(shell, incarnation, error, strerror(-error));
+}
+
+void ph_shell_renumbered(struct ph_shell *shell, uint64_t incarnation, int error, const char *why)
+{
+	struct ph_event event = {.kind = PH_EV_INCARNATION, .ticket = incarnation, .error = -error};
+	if (error)
+		ph_shell_log(shell, PH_LOG_ERROR, "incarnation: %s", why);
+	else
+		shell->incarnation = incarnation;
+	ph_shell_push(shell, &event, NULL, NULL);
 }
 
 /* ---- the hub */

@@ -20,7 +20,7 @@
 	X(CONFIGURED)	   /* `config`: a whole set of children (start, reload) */ \
 	X(TICK)		   /* nothing but time */ \
 	X(MESSAGE)	   /* `message` from another daemon, decoded, not a replay */ \
-	X(INCARNATION)	   /* `ticket`: this node's number is that from now on */ \
+	X(INCARNATION)	   /* `ticket`: this node's number from now on; or `error` */ \
 	X(BUS_UP)	   /* the bus process runs: links are being made */ \
 	X(BUS_DOWN)	   /* it died; says nothing about peers */ \
 	X(SPAWNED)	   /* `wid`, `pid` */ \

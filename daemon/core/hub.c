@@ -461,7 +461,7 @@ static void dispatch(struct ph_hub *hub, const struct ph_event *event)
 		ph_hub_message(hub, event->message);
 		break;
 	case PH_EV_INCARNATION:
-		ph_join_renumbered(hub, event->ticket);
+		ph_join_renumbered(hub, event->ticket, event->error);
 		break;
 	case PH_EV_BUS_UP:
 	case PH_EV_BUS_DOWN:

@@ -22,6 +22,7 @@
 #define WELCOME_GAP_MAX_MS 1000 /* ... up to this */
 #define PROBE_BEATS 4		/* for an answer of the one whose place is wanted */
 #define REFUSED_SAY_MS 60000	/* between two lines of the log about it */
+#define RAISE_AGAIN_MS 5000	/* a higher incarnation could not be kept */
 
 /* ---- open challenges ---- */
 
@@ -96,7 +97,12 @@ static struct ph_member_info info_of(const struct ph_challenge *c)
 	return info;
 }
 
-/* ---- a higher incarnation of this node ---- */
+/*
+ * ---- a higher incarnation of this node ----
+ *
+ * It counts only once it is synced. Until then the others drop what this node says, as the late
+ * word of an earlier life, and so it has not joined, however long its disk takes.
+ */
 
 /* The cluster knows a later life of this node than this one: its number was lost, or its clock. */
 static void raise_to(struct ph_hub *hub, const struct ph_bmsg *msg)
@@ -117,9 +123,22 @@ static void raise_to(struct ph_hub *hub, const struct ph_bmsg *msg)
 	ph_out(hub, PH_ACT_INCARNATION)->incarnation = hub->raising;
 }
 
-void ph_join_renumbered(struct ph_hub *hub, uint64_t incarnation)
+/* A disk that could not keep it is asked again. */
+static void raise_again(struct ph_hub *hub)
 {
-	hub->raising = 0;
+	if (!hub->raise_again_ms || hub->now_ms < hub->raise_again_ms)
+		return;
+	hub->raise_again_ms = 0;
+	ph_out(hub, PH_ACT_INCARNATION)->incarnation = hub->raising;
+}
+
+void ph_join_renumbered(struct ph_hub *hub, uint64_t incarnation, int error)
+{
+	if (error) {
+		hub->raise_again_ms = hub->raising ? hub->now_ms + RAISE_AGAIN_MS : 0;
+		return;
+	}
+	hub->raising = hub->raise_again_ms = 0;
 	hub->set.incarnation = incarnation;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
 		m->echoed = m->welcomed = false; /* they know another one */
@@ -410,6 +429,7 @@ static void probed(struct ph_hub *hub, struct ph_challenge *c)
 void ph_join_beat(struct ph_hub *hub)
 {
 	struct ph_challenge *c, *next;
+	raise_again(hub);
 	DL_FOREACH_SAFE(hub->challenges, c, next)
 	{
 		bool open = !ph_id_none(&c->nonce);

@@ -350,9 +350,9 @@ void ph_member_try_join(struct ph_hub *hub)
 		return;
 	bool time_over = hub->now_ms >= hub->join_until_ms;
 	bool settled = hub->now_ms >= hub->started_ms + hub->set.settle_ms;
-	/* A node that the others refuse must not act as if it were alone. */
-	if (!ph_member_refused(hub) && (time_over || (settled && seeds_answered(hub))) &&
-		in_step(hub)) {
+	/* A node that the others refuse, or do not hear yet, must not act as if it were alone. */
+	if (!ph_member_refused(hub) && !hub->raising &&
+		(time_over || (settled && seeds_answered(hub))) && in_step(hub)) {
 		hub->blind = !seeds_answered(hub);
 		become_alive(hub);
 		ph_member_heartbeat_now(hub);

@@ -56,7 +56,8 @@ struct ph_hub {
 	uint64_t refused_ms, refused_said_ms; /* by another node; 0: never */
 	struct ph_name refused_by;
 	uint64_t refuse_said_ms;	 /* of another node by this one */
-	uint64_t raising;		 /* incarnation that is being synced; 0: none */
+	uint64_t raising;		 /* incarnation that is being synced; 0: none ... */
+	uint64_t raise_again_ms;	 /* ... or is to be again, as it failed; 0: it is not */
 	struct ph_challenge *challenges; /* oldest first */
 	struct ph_tomb *tombs;		 /* oldest first */
 	size_t n_challenges, n_tombs;
@@ -253,7 +254,7 @@ bool ph_member_stale(struct ph_hub *hub, const struct ph_bmsg *msg);
 
 /* ---- join.c: HELLO and its answers; probe.c; tomb.c ---- */
 void ph_join_message(struct ph_hub *hub, const struct ph_bmsg *msg);
-void ph_join_renumbered(struct ph_hub *hub, uint64_t incarnation);
+void ph_join_renumbered(struct ph_hub *hub, uint64_t incarnation, int error);
 void ph_join_free(struct ph_hub *hub);
 void ph_probe_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_tomb_free(struct ph_hub *hub);

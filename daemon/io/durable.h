@@ -2,7 +2,8 @@
  * durable.h - small files that are there whole or not at all.
  *
  * Decides nothing about what stands in them. The sync may take as long as the disk likes: it is for
- * the start of the daemon, not for the loop. Tested in tests/unit/test_io_file.c.
+ * the start of the daemon and for the journal's thread, not for the loop. Tested in
+ * tests/unit/test_io_file.c.
  */
 #ifndef PH_IO_DURABLE_H
 #define PH_IO_DURABLE_H

@@ -1,5 +1,6 @@
 #include "io/journal.h"
 
+#include "io/durable.h"
 #include "io/journal_thread.h"
 
 #include <errno.h>
@@ -32,6 +33,7 @@ struct ph_journal {
 	void (*failed)(void *arg, int result);
 	void (*rewritten)(void *arg, int result);
 	void (*told_low)(void *arg, bool low);
+	void (*kept)(void *arg, uint64_t ticket, int result, const char *why);
 	void *arg;
 	bool low, probing;
 };
@@ -62,6 +64,11 @@ static void handle_answer(struct ph_journal *journal, const struct ph_journal_it
 	}
 	if (item->kind == PH_JOURNAL_PROBE) {
 		journal->probing = false;
+		return;
+	}
+	if (item->kind == PH_JOURNAL_KEEP) {
+		if (journal->kept)
+			journal->kept(journal->arg, item->ticket, item->result, item->why->text);
 		return;
 	}
 	if (item->kind == PH_JOURNAL_RECORD) {
@@ -99,7 +106,8 @@ static int reserve(int fd, off_t at, off_t n)
 	return fallocate(fd, FALLOC_FL_KEEP_SIZE, at, n);
 }
 
-static const struct ph_journal_ops real_ops = {write, fdatasync, fsync, rename, reserve};
+static const struct ph_journal_ops real_ops = {
+	write, fdatasync, fsync, rename, reserve, ph_durable_write};
 
 /* Opens what is there. 0, or -errno; *ret_writable 0 or why only reading was possible. */
 static int open_file(const char *path, int *ret_fd, int *ret_writable)
@@ -242,6 +250,7 @@ int ph_journal_open(struct event_base *base, const struct ph_journal_config *con
 	journal->failed = config->failed;
 	journal->rewritten = config->rewritten;
 	journal->told_low = config->low;
+	journal->kept = config->kept;
 	journal->arg = config->arg;
 	int r = ph_journal_thread_init(
 		&journal->thread, config->dir, config->ops ? config->ops : &real_ops);
@@ -328,6 +337,30 @@ int ph_journal_append(struct ph_journal *journal, uint64_t ticket, const void *b
 	memcpy(item->payload, bytes, n);
 	journal->queued_bytes += n;
 	journal->queued_records++;
+	ph_journal_thread_put(&journal->thread, item);
+	return 0;
+}
+
+int ph_journal_keep(
+	struct ph_journal *journal, uint64_t ticket, const char *name, const void *bytes, size_t n)
+{
+	if (n > PH_JOURNAL_KEEP_MAX)
+		return -EMSGSIZE;
+	if (strlen(name) >= PH_JOURNAL_KEEP_NAME)
+		return -ENAMETOOLONG;
+	struct ph_journal_item *item = calloc(1, sizeof *item + n);
+	if (!item)
+		return -ENOMEM;
+	item->why = calloc(1, sizeof *item->why);
+	if (!item->why) {
+		free(item);
+		return -ENOMEM;
+	}
+	item->kind = PH_JOURNAL_KEEP;
+	item->ticket = ticket;
+	(void)snprintf(item->name, sizeof item->name, "%s", name);
+	item->n = n;
+	memcpy(item->payload, bytes, n);
 	ph_journal_thread_put(&journal->thread, item);
 	return 0;
 }

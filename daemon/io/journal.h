@@ -14,6 +14,8 @@
  * - after a failed write or sync nothing more is written to that file. What it carried is
  * undecided: a later open may find those records or not. Everything queued fails, and appends are
  * refused, until ph_journal_reopen() has made a new file with a new id;
+ * - small files beside the journal (ph_journal_keep) are written by the same thread, in their place
+ * in the queue, whether the journal has failed or not;
  * - room for what is under way is reserved behind the end of the file, where the file system can.
  * Where it cannot be reserved any more the journal is LOW: it can still be written, and whoever
  * uses it begins nothing new until there is room again.
@@ -37,6 +39,7 @@
 #define PH_JOURNAL_QUEUE_RECORDS 16384u
 #define PH_JOURNAL_SNAPSHOT_BYTES (64u << 20) /* of one rewrite */
 #define PH_JOURNAL_DAMAGED_KEPT 3
+#define PH_JOURNAL_KEEP_MAX 4096u /* bytes of a small file beside it */
 /* In reserve: three records of 0.5 KiB for each of 16 migrations at once, and some to spare. */
 #define PH_JOURNAL_RESERVE_BYTES (64u << 10)
 
@@ -75,6 +78,8 @@ struct ph_journal_ops {
 	int (*sync)(int fd); /* of a new file, and of the directory */
 	int (*rename)(const char *from, const char *to);
 	int (*reserve)(int fd, off_t at, off_t n); /* blocks behind the end; NULL: it cannot */
+	int (*keep)(const char *dir, const char *name, const void *bytes, size_t n, mode_t mode,
+		struct ph_err *err); /* ph_durable_write() */
 };
 
 struct ph_journal_config {
@@ -93,6 +98,8 @@ struct ph_journal_config {
 	void (*rewritten)(void *arg, int result);
 	/* it has become low, or is not any more; may be NULL */
 	void (*low)(void *arg, bool low);
+	/* the answer to ph_journal_keep(): 0, or -errno and the sentence; may be NULL */
+	void (*kept)(void *arg, uint64_t ticket, int result, const char *why);
 	void *arg;
 };
 
@@ -125,6 +132,14 @@ uint64_t ph_journal_bytes(const struct ph_journal *journal);
  */
 PH_MUST_CHECK int ph_journal_append(
 	struct ph_journal *journal, uint64_t ticket, const void *bytes, size_t n);
+
+/*
+ * Queues `dir`/`name`, to be replaced by these bytes as ph_durable_write() does it; `kept` answers
+ * with `ticket`. It has nothing to do with the journal's own file but the disk. Errors, upon which
+ * no answer comes: -EMSGSIZE more than PH_JOURNAL_KEEP_MAX, -ENAMETOOLONG, -ENOMEM.
+ */
+PH_MUST_CHECK int ph_journal_keep(
+	struct ph_journal *journal, uint64_t ticket, const char *name, const void *bytes, size_t n);
 
 /* Records that stand for everything appended so far. -EMSGSIZE, -EINVAL as above, -ENOSPC over 64
  * MiB. */

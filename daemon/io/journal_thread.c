@@ -33,6 +33,7 @@ static void list_free(struct ph_journal_list *list)
 void ph_journal_item_free(struct ph_journal_item *item)
 {
 	ph_journal_snapshot_free(item->snapshot);
+	free(item->why);
 	free(item);
 }
 
@@ -167,6 +168,9 @@ static void handle_all(struct ph_journal_thread *t, struct ph_journal_item *item
 		struct ph_journal_list done;
 		if (item->kind == PH_JOURNAL_PROBE)
 			ph_journal_thread_reserve(t);
+		else if (item->kind == PH_JOURNAL_KEEP)
+			item->result = t->ops.keep(
+				t->dir, item->name, item->payload, item->n, 0600, item->why);
 		else
 			item->result = rewrite(t, item);
 		ph_journal_snapshot_free(item->snapshot);

@@ -12,11 +12,14 @@
 
 #include <pthread.h>
 
+#define PH_JOURNAL_KEEP_NAME 32 /* with its NUL */
+
 enum ph_journal_kind {
 	PH_JOURNAL_RECORD,
 	PH_JOURNAL_COMPACT,
 	PH_JOURNAL_REOPEN,
-	PH_JOURNAL_PROBE
+	PH_JOURNAL_PROBE,
+	PH_JOURNAL_KEEP
 };
 
 struct ph_journal_item {
@@ -24,6 +27,8 @@ struct ph_journal_item {
 	enum ph_journal_kind kind;
 	uint64_t ticket;
 	struct ph_journal_snapshot *snapshot; /* of a rewrite; owned */
+	char name[PH_JOURNAL_KEEP_NAME];      /* of the file of a KEEP */
+	struct ph_err *why;		      /* its sentence; owned */
 
 	/* the answer */
 	int result;

@@ -108,6 +108,8 @@ struct w_node {
 	struct ph_answer answer; /* the last one; its outcomes below */
 	struct ph_outcome outcomes[128];
 	unsigned answers, bugs, drops;
+	bool hold_number, fail_number;	/* a higher incarnation is not answered; cannot be kept */
+	unsigned numbers;		/* so often one was to be kept */
 	char last_text[PH_REASON_SIZE]; /* of the last migration_aborted */
 };
 
@@ -441,8 +443,14 @@ static inline void w_act(struct world *w, unsigned node, const struct ph_action 
 		w_send(w, node, a);
 		break;
 	case PH_ACT_INCARNATION:
-		n->incarnation = a->incarnation;
-		w_push(w, node, PH_EV_INCARNATION)->ticket = a->incarnation;
+		n->numbers++;
+		if (n->hold_number)
+			break;
+		struct ph_event *kept = w_push(w, node, PH_EV_INCARNATION);
+		kept->ticket = a->incarnation;
+		kept->error = n->fail_number ? EIO : 0;
+		if (!kept->error)
+			n->incarnation = a->incarnation;
 		break;
 	case PH_ACT_CAST:
 		n->sent[a->message->kind]++;

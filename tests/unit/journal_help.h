@@ -21,7 +21,9 @@ struct seen {
 	int n_records, n_done, n_good, n_failed, n_rewritten, n_low, n_enough;
 	int last_result, failed_result, rewritten_result;
 	bool in_order;
-	uint64_t last_ticket;
+	uint64_t last_ticket, kept_ticket;
+	int n_kept, kept_result;
+	char kept_why[256];
 	char records[RECORDS_MAX][24];
 };
 
@@ -66,6 +68,15 @@ static inline void on_low(void *arg, bool low)
 	*(low ? &s->n_low : &s->n_enough) += 1;
 }
 
+static inline void on_kept(void *arg, uint64_t ticket, int result, const char *why)
+{
+	struct seen *s = arg;
+	s->n_kept++;
+	s->kept_ticket = ticket;
+	s->kept_result = result;
+	(void)snprintf(s->kept_why, sizeof s->kept_why, "%s", why);
+}
+
 static inline int try_open(const struct ph_id *known, const struct ph_journal_ops *ops)
 {
 	struct event_base *base = seen.base;
@@ -73,8 +84,8 @@ static inline int try_open(const struct ph_id *known, const struct ph_journal_op
 	memset(&seen, 0, sizeof seen);
 	seen.base = base;
 	seen.in_order = true;
-	const struct ph_journal_config config = {
-		dir, known, ops, on_record, on_done, on_failed, on_rewritten, on_low, &seen};
+	const struct ph_journal_config config = {dir, known, ops, on_record, on_done, on_failed,
+		on_rewritten, on_low, on_kept, &seen};
 	return ph_journal_open(base, &config, &seen.journal, &seen.report, &err);
 }
 

@@ -378,6 +378,37 @@ START_TEST(a_number_that_is_too_low_is_raised)
 }
 END_TEST
 
+/* However long the disk takes, and if it fails: until the number is kept the node has not joined.
+ */
+START_TEST(a_higher_number_counts_once_it_is_kept)
+{
+	struct world *w = w_new(2);
+	w->nodes[1].incarnation = 70;
+	w_start_all(w);
+	w_crash(w, 1);
+	w->nodes[1].incarnation = 3;
+	w->nodes[1].ready = false;
+	w->nodes[1].hold_number = _i == 0;
+	w->nodes[1].fail_number = _i == 1;
+	w_start(w, 1);
+	w_run(w, 12000);
+	ck_assert_uint_eq(hub_of(w, 1)->set.incarnation, 4);
+	ck_assert(!ph_hub_joined(hub_of(w, 1)));
+	ck_assert_uint_eq(w->nodes[1].numbers, _i ? 3 : 1);
+	w->nodes[1].hold_number = w->nodes[1].fail_number = false;
+	if (_i == 0) {
+		w->nodes[1].incarnation = 72;
+		w_push(w, 1, PH_EV_INCARNATION)->ticket = 72;
+	}
+	w_run(w, 8000);
+	ck_assert_uint_eq(hub_of(w, 1)->set.incarnation, 72);
+	ck_assert(ph_hub_joined(hub_of(w, 1)));
+	ck_assert_uint_eq(member(w, "b")->info.incarnation, 72);
+	ck_assert_uint_eq(w->nodes[1].numbers, _i ? 4 : 1);
+	w_free(w);
+}
+END_TEST
+
 /* In whichever message it stands; and no number that leaves no room above it. */
 START_TEST(what_others_know_of_this_node)
 {
@@ -499,6 +530,7 @@ int main(void)
 	W_TEST(suite, no_probe_ends_a_lease, 2);
 	W_TEST(suite, no_list_replaces_who_lives, 1);
 	W_TEST(suite, who_is_refused_elsewhere_is_not_let_in, 1);
+	W_TEST(suite, a_higher_number_counts_once_it_is_kept, 2);
 	W_TEST(suite, a_number_that_is_too_low_is_raised, 2);
 	W_TEST(suite, what_others_know_of_this_node, 3);
 	W_TEST(suite, who_has_left_is_not_brought_back, 2);

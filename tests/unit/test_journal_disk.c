@@ -1,5 +1,6 @@
 /* The journal on disks that fail, and its compaction: nothing is written after a failure, nothing
  * is lost. */
+#include "io/durable.h"
 #include "tests/unit/journal_help.h"
 
 #include <signal.h>
@@ -52,8 +53,21 @@ static int test_reserve(int fd, off_t at, off_t n)
 	return fallocate(fd, FALLOC_FL_KEEP_SIZE, at, n);
 }
 
+static int fail_keeps; /* the errno */
+static int held_keeps; /* they wait */
+
+static int test_keep(const char *in, const char *name, const void *bytes, size_t n, mode_t mode,
+	struct ph_err *err)
+{
+	while (__atomic_load_n(&held_keeps, __ATOMIC_SEQ_CST))
+		usleep(1000);
+	int error = __atomic_load_n(&fail_keeps, __ATOMIC_SEQ_CST);
+	return error ? ph_err_set(err, error, "cannot keep '%s'", name)
+		     : ph_durable_write(in, name, bytes, n, mode, err);
+}
+
 static const struct ph_journal_ops test_ops = {
-	test_write, test_datasync, test_sync, test_rename, test_reserve};
+	test_write, test_datasync, test_sync, test_rename, test_reserve, test_keep};
 
 /* Half of the reserve is gone before it is filled up again. */
 START_TEST(low_reserve_is_told_and_written_to)
@@ -326,6 +340,75 @@ START_TEST(a_failed_compaction_changes_nothing)
 }
 END_TEST
 
+static void expect_file(const char *name, const char *text)
+{
+	char *bytes;
+	size_t n;
+	struct ph_err err;
+	ck_assert_int_eq(ph_durable_read(dir, name, 100, &bytes, &n, &err), 0);
+	ck_assert_str_eq(bytes, text);
+	free(bytes);
+}
+
+/* The loop goes on while the disk takes its time, and what was queued before is answered before. */
+START_TEST(a_file_beside_it_on_a_slow_disk)
+{
+	open_journal(NULL, &test_ops, PH_JOURNAL_NEW);
+	__atomic_store_n(&held_keeps, 1, __ATOMIC_SEQ_CST);
+	append(1);
+	ck_assert_int_eq(ph_journal_keep(seen.journal, 77, "number", "77\n", 3), 0);
+	append(2);
+	help_run_until(seen.base, &seen.n_done, 1);
+	help_run_for(seen.base, 20);
+	ck_assert_int_eq(seen.n_kept, 0);
+	ck_assert_int_eq(seen.n_done, 1);
+	__atomic_store_n(&held_keeps, 0, __ATOMIC_SEQ_CST);
+	help_run_until(seen.base, &seen.n_done, 2);
+	ck_assert_int_eq(seen.n_kept, 1);
+	ck_assert_int_eq(seen.kept_result, 0);
+	ck_assert_uint_eq(seen.kept_ticket, 77);
+	expect_file("number", "77\n");
+}
+END_TEST
+
+/* It has nothing to do with the journal's own file, whether that one can be written or not. */
+START_TEST(a_file_beside_it_on_a_failing_disk)
+{
+	open_journal(NULL, &test_ops, PH_JOURNAL_NEW);
+	__atomic_store_n(&fail_keeps, EROFS, __ATOMIC_SEQ_CST);
+	ck_assert_int_eq(ph_journal_keep(seen.journal, 5, "number", "5\n", 2), 0);
+	help_run_until(seen.base, &seen.n_kept, 1);
+	ck_assert_int_eq(seen.kept_result, -EROFS);
+	ck_assert_str_eq(seen.kept_why, "cannot keep 'number'");
+	ck_assert(!ph_journal_failed(seen.journal));
+	append_batch(1, 3);
+	ck_assert_int_eq(seen.n_good, 3);
+	__atomic_store_n(&fail_keeps, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&fail_syncs, 1, __ATOMIC_SEQ_CST);
+	append_batch(4, 1);
+	ck_assert(ph_journal_failed(seen.journal));
+	ck_assert_int_eq(ph_journal_keep(seen.journal, 6, "number", "6\n", 2), 0);
+	help_run_until(seen.base, &seen.n_kept, 2);
+	ck_assert_int_eq(seen.kept_result, 0);
+	expect_file("number", "6\n");
+}
+END_TEST
+
+START_TEST(a_file_beside_it_is_bounded)
+{
+	static char bytes[PH_JOURNAL_KEEP_MAX + 1];
+	open_journal(NULL, &test_ops, PH_JOURNAL_NEW);
+	ck_assert_int_eq(
+		ph_journal_keep(seen.journal, 1, "number", bytes, sizeof bytes), -EMSGSIZE);
+	ck_assert_int_eq(
+		ph_journal_keep(seen.journal, 1, "a-name-of-thirty-two-characters-", bytes, 1),
+		-ENAMETOOLONG);
+	ck_assert_int_eq(ph_journal_keep(seen.journal, 1, "number", bytes, sizeof bytes - 1), 0);
+	help_run_until(seen.base, &seen.n_kept, 1);
+	ck_assert_int_eq(seen.kept_result, 0);
+}
+END_TEST
+
 START_TEST(damage_in_a_snapshot_is_never_a_torn_end)
 {
 	char bytes[4096];
@@ -374,6 +457,9 @@ int main(void)
 	tcase_add_test(tc, a_failed_compaction_changes_nothing);
 	tcase_add_test(tc, damage_in_a_snapshot_is_never_a_torn_end);
 	tcase_add_test(tc, snapshots_are_bounded);
+	tcase_add_test(tc, a_file_beside_it_on_a_slow_disk);
+	tcase_add_test(tc, a_file_beside_it_on_a_failing_disk);
+	tcase_add_test(tc, a_file_beside_it_is_bounded);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

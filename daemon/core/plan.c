@@ -58,9 +58,23 @@ static bool cut_off(const struct ph_hub *hub, const struct ph_name *node)
 	       hub->now_ms >= member->since_ms + hub->set.failure_timeout_ms;
 }
 
+/* Nothing runs that could be moved, and it is not just being restarted. */
+static bool at_rest(const struct ph_hub *hub, const struct ph_move *move)
+{
+	const struct ph_instance *instance = move->slot->instance;
+	if (!instance || instance->state == PH_INSTANCE_RUNNING)
+		return false;
+	bool soon = instance->state < PH_INSTANCE_RUNNING || instance->state == PH_INSTANCE_BACKOFF;
+	uint64_t limit = instance->spec->start_timeout_ms;
+	return instance->state >= PH_INSTANCE_STOPPED ||
+	       (soon && hub->now_ms >= move->added_ms + limit);
+}
+
 /* Why an order is given up before it begins, or NULL; what placement wants waits. */
 static const char *hopeless(const struct ph_hub *hub, const struct ph_move *move)
 {
+	if (at_rest(hub, move))
+		return "it is not running";
 	if (out_of_reach(hub, move))
 		return "its worker has no connection to hand over its state";
 	if (!ph_lease_valid(hub))

@@ -152,6 +152,31 @@ START_TEST(moves_that_cannot_be)
 }
 END_TEST
 
+/* Stopped by its policy, failed, or in a long back-off: there is nothing that could be moved. */
+START_TEST(a_move_of_what_does_not_run)
+{
+	static const char *const states[] = {"stopped", "failed", "backoff"};
+	unsigned state = (unsigned)_i % 3;
+	struct world *w = w_new(2);
+	struct w_def *def = w_def(w, "room", "1");
+	def->traits.dies_at_start = true;
+	def->spec.restart.policy = state == 0 ? PH_RESTART_TEMPORARY : PH_RESTART_PERMANENT;
+	def->spec.restart.on_limit = PH_LIMIT_FAIL;
+	def->spec.restart.intensity = state == 1;
+	def->spec.restart.backoff_ms = def->spec.restart.backoff_max_ms = state == 2 ? 60000 : 100;
+	w_declare_all(w, def);
+	w_start_all(w);
+	w_run(w, 8000);
+	unsigned owner = w->procs[0].node, at = _i / 3 ? !owner : owner;
+	w_order(w, at, PH_VERB_MOVE, "room", w->nodes[!owner].name.s, NULL);
+	w_run(w, 12000);
+	ck_assert_msg(w->nodes[at].answers == 1, "%s: no answer", states[state]);
+	ck_assert_int_eq(answer(w, at)->error, EREMOTEIO);
+	ck_assert_str_eq(answer(w, at)->text, "it is not running");
+	w_free(w);
+}
+END_TEST
+
 START_TEST(no_wait)
 {
 	struct world *w = cluster(2);
@@ -348,6 +373,7 @@ int main(void)
 	W_TEST(suite, a_repeated_order_has_one_effect, 1);
 	W_TEST(suite, move_to_where_it_is, 1);
 	W_TEST(suite, moves_that_cannot_be, 4);
+	W_TEST(suite, a_move_of_what_does_not_run, 6);
 	W_TEST(suite, no_wait, 2);
 	W_TEST(suite, not_done_in_time, 1);
 	W_TEST(suite, wait_for_it, 2);

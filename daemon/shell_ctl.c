@@ -120,6 +120,8 @@ void ph_ctl_command(struct ph_ctl_request *request, const struct ph_ctl_args *ar
 		.no_wait = args->no_wait,
 		.timeout_ms = args->timeout_ms,
 		.wait_for = args->wait_for,
+		.id = args->migration,
+		.id_digits = args->migration_digits,
 	};
 	ticket->number = command.ticket;
 	ticket->request = request;

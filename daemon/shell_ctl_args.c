@@ -8,6 +8,7 @@
 #include "shell_ctl_int.h"
 #include "shell_emit.h"
 
+#define ID_DIGITS_MIN 4
 #define TIMEOUT_MAX_MS (UINT64_C(366) * 24 * 3600 * 1000)
 
 #define X(name, word) word,
@@ -146,6 +147,23 @@ static int read_id(const json_t *value, struct ph_ctl_args *ret, struct ph_err *
 	return 0;
 }
 
+/* The first digits of an id are enough where no other one begins so. */
+static int read_migration(const json_t *value, struct ph_ctl_args *ret, struct ph_err *err)
+{
+	char whole[PH_ID_TEXT_SIZE];
+	const char *text = json_string_value(value);
+	size_t n = text ? strlen(text) : 0;
+	memset(whole, '0', sizeof whole - 1);
+	whole[sizeof whole - 1] = '\0';
+	if (n < ID_DIGITS_MIN || n >= sizeof whole)
+		return expected("migration", "4 to 32 lower-case hex digits", err);
+	memcpy(whole, text, n);
+	if (ph_id_parse(whole, &ret->migration))
+		return expected("migration", "4 to 32 lower-case hex digits", err);
+	ret->migration_digits = (uint32_t)n;
+	return 0;
+}
+
 static int read_one(
 	const json_t *object, enum ph_ctl_arg arg, struct ph_ctl_args *ret, struct ph_err *err)
 {
@@ -175,6 +193,8 @@ static int read_one(
 		return read_since(value, ret, err);
 	case PH_CTL_ID:
 		return read_id(value, ret, err);
+	case PH_CTL_MIGRATION:
+		return read_migration(value, ret, err);
 	case PH_CTL_DRY_RUN:
 		return read_flag(value, word, &ret->dry_run, err);
 	case PH_CTL_CLUSTER:

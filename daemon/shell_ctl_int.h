@@ -28,6 +28,7 @@
 	X(FOLLOW, "follow") \
 	X(SINCE, "since") \
 	X(ID, "id") \
+	X(MIGRATION, "migration") \
 	X(DRY_RUN, "dry_run") \
 	X(CLUSTER, "cluster")
 
@@ -48,8 +49,10 @@ struct ph_ctl_args {
 	bool force, no_wait, follow, dry_run, cluster;
 	enum ph_wait_for wait_for;
 	uint64_t timeout_ms;
-	uint64_t after, since_ms; /* `since`: a number, or a time */
-	const char *id;		  /* in the request's JSON */
+	uint64_t after, since_ms;  /* `since`: a number, or a time */
+	const char *id;		   /* in the request's JSON */
+	struct ph_id migration;	   /* the first ... */
+	uint32_t migration_digits; /* ... so many hex digits of it */
 };
 
 /* Fills `ret` from those fields that `known` lists. -EBADMSG a wrong type or value, or one of
@@ -129,6 +132,10 @@ void ph_ctl_answered_move(struct ph_ctl_request *request, const struct ph_view_f
 	const struct ph_answer *answer);
 void ph_ctl_done_move(struct ph_ctl_request *request);
 void ph_ctl_done_wait(struct ph_ctl_request *request);
+void ph_ctl_run_cancel(struct ph_ctl_request *request, const struct ph_ctl_args *args);
+void ph_ctl_answered_cancel(struct ph_ctl_request *request, const struct ph_view_filter *what,
+	const struct ph_answer *answer);
+void ph_ctl_done_cancel(struct ph_ctl_request *request);
 
 /* ---- shell_ctl_progress.c */
 

@@ -172,6 +172,43 @@ void ph_ctl_done_move(struct ph_ctl_request *request)
 	ph_ctl_fail(request, request->error, text, fields);
 }
 
+/* ---- cancel */
+
+void ph_ctl_run_cancel(struct ph_ctl_request *request, const struct ph_ctl_args *args)
+{
+	ph_ctl_command(request, args, NULL);
+}
+
+/* The migration as it stands then, as the list of migrations has it. */
+void ph_ctl_answered_cancel(struct ph_ctl_request *request, const struct ph_view_filter *what,
+	const struct ph_answer *answer)
+{
+	char id[PH_ID_TEXT_SIZE];
+	(void)what;
+	remember_error(request, answer);
+	if (answer->n_outcomes)
+		request->rows = ph_view_migrations(
+			ph_ctl_shell(request), ph_id_text(&answer->outcomes[0].id, id), NULL, 0);
+}
+
+void ph_ctl_done_cancel(struct ph_ctl_request *request)
+{
+	char text[PH_ERR_MAX];
+	json_t *found = json_array_get(request->rows, 0);
+	json_t *fields = found ? json_incref(found) : json_object();
+	if (!request->error) {
+		ph_ctl_answer(request, fields);
+		return;
+	}
+	(void)snprintf(text, sizeof text, "%s", request->text);
+	if (found)
+		(void)snprintf(text, sizeof text, "%s/%lld: %s",
+			json_string_value(json_object_get(found, "child")),
+			(long long)json_integer_value(json_object_get(found, "instance")),
+			request->text);
+	ph_ctl_fail(request, request->error, text, fields);
+}
+
 /* ---- wait */
 
 void ph_ctl_run_wait(struct ph_ctl_request *request, const struct ph_ctl_args *args)

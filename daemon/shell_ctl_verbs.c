@@ -166,13 +166,14 @@ static const struct ph_ctl_verb verbs[] = {
 	MOVE_ORDER("move", MOVE, ONE | MOVES, BIT(CHILD) | BIT(NODE)),
 	MOVE_ORDER("drain", DRAIN, MOVES, 0),
 	MOVE_ORDER("undrain", UNDRAIN, BIT(NODE) | BIT(NO_WAIT), 0),
+	{"cancel", BIT(MIGRATION) | BIT(NO_WAIT), BIT(MIGRATION), ph_ctl_run_cancel,
+		ph_ctl_answered_cancel, ph_ctl_done_cancel, PH_VERB_CANCEL},
 	{"wait", ONE | BIT(FOR) | BIT(TIMEOUT), BIT(CHILD) | BIT(FOR), ph_ctl_run_wait,
 		ph_ctl_answered_move, ph_ctl_done_wait, PH_VERB_WAIT},
 };
 
 /* Verbs of INTERFACE.md that come later. */
-static const char *const later[] = {
-	"signal", "swap", "add", "remove", "rebalance", "cancel", "logs", "top"};
+static const char *const later[] = {"signal", "swap", "add", "remove", "rebalance", "logs", "top"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

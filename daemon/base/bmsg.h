@@ -317,7 +317,8 @@ struct ph_spec_line {
 	X(DRAIN, "drain") \
 	X(UNDRAIN, "undrain") \
 	X(WAIT, "wait") \
-	X(RELOAD, "reload")
+	X(RELOAD, "reload") \
+	X(CANCEL, "cancel")
 
 enum ph_verb {
 #define X(name, word) PH_VERB_##name,

@@ -419,6 +419,7 @@ struct ph_source {
 	char refusal[PH_VERSION_SIZE];
 	uint64_t retry_after_ms;
 	uint64_t order; /* the move's order, 0: by plan */
+	bool cancelled; /* by an operator */
 
 	struct ph_migration_info info;
 	uint64_t started_ms, ended_ms;
@@ -590,7 +591,8 @@ struct ph_move {
 	uint64_t order;	 /* 0: by plan */
 	uint64_t added_ms, not_before_ms;
 	bool started;
-	bool force, pinned; /* pinned: the worker said `never` */
+	bool force, pinned; /* pinned: the worker said `never`, say */
+	bool cancelled;	    /* by an operator: pinned until something new speaks for it; plan.c */
 	char why[PH_REASON_SIZE];
 	struct ph_move *prev, *next;
 };
@@ -610,6 +612,7 @@ struct ph_order_line {
 	struct ph_name local; /* placement local: whose it is; else empty */
 	enum ph_order_line_state state;
 	struct ph_id id;
+	int error;    /* FAILED: what the whole answer says; 0: EREMOTEIO */
 	uint32_t pid; /* before a restart */
 	uint64_t sent_ms;
 	uint32_t tries;

@@ -35,6 +35,8 @@ static void on_ack(struct ph_hub *hub, const struct ph_bmsg *msg)
 						  : PH_LINE_FAILED;
 			line->id = msg->id;
 			ph_reason(line->text, "%s", msg->reason);
+			if (order->command.verb == PH_VERB_CANCEL && !msg->ok)
+				ph_cancel_refused(line);
 		}
 	}
 }
@@ -85,7 +87,8 @@ static void finish(struct ph_hub *hub, struct ph_order *order, int error, const 
 {
 	struct ph_answer *answer = ph_out_alloc(hub, sizeof *answer);
 	struct ph_outcome *list = ph_out_alloc(hub, (order->n_lines + 1) * sizeof *list);
-	bool keyed = order->command.child.s[0] != '\0';
+	bool keyed = order->command.child.s[0] ||
+		     (order->command.verb == PH_VERB_CANCEL && order->lines[0].key.child.s[0]);
 	for (size_t i = 0; keyed && i < order->n_lines; i++) {
 		list[i].key = order->lines[i].key;
 		list[i].ok = order->lines[i].state == PH_LINE_DONE ||
@@ -129,6 +132,33 @@ static void wish_for(struct ph_hub *hub, const struct ph_command *c, struct ph_s
 		line->state = PH_LINE_DONE;
 }
 
+static void send_order(struct ph_hub *hub, const struct ph_order *order, struct ph_order_line *line,
+	const struct ph_name *to)
+{
+	struct ph_bmsg *msg = ph_send(hub, to, PH_B_ORDER);
+	line->state = PH_LINE_SENT;
+	msg->order = order->number;
+	msg->verb = order->command.verb;
+	msg->key = line->key;
+	msg->target = order->command.node;
+	msg->force = order->command.force;
+	msg->id = line->id;
+}
+
+/* To the source of the migration that is meant; one that has ended is no more to be cancelled. */
+static void send_cancel(struct ph_hub *hub, struct ph_order *order, struct ph_order_line *line)
+{
+	const struct ph_history *h = ph_cancel_find(hub, order, line);
+	if (!h)
+		return;
+	if (!ph_is_self(hub, &h->info.from))
+		send_order(hub, order, line, &h->info.from);
+	else if (ph_cancel_carry_out(hub, &line->key, &line->id, line->text))
+		ph_cancel_refused(line);
+	else
+		line->state = PH_LINE_TAKEN;
+}
+
 /* Sends the line's order to whoever owns the key now, or carries it out here. */
 static void send_line(struct ph_hub *hub, struct ph_order *order, struct ph_order_line *line)
 {
@@ -138,6 +168,10 @@ static void send_line(struct ph_hub *hub, struct ph_order *order, struct ph_orde
 	struct ph_name to = node_order ? c->node : hub->set.node;
 	line->sent_ms = hub->now_ms;
 	line->tries++;
+	if (c->verb == PH_VERB_CANCEL) {
+		send_cancel(hub, order, line);
+		return;
+	}
 	if (!node_order) {
 		if (!slot || !slot->entered || slot->entry.state == PH_CHILD_RELEASED) {
 			wish_for(hub, c, slot, line);
@@ -146,13 +180,7 @@ static void send_line(struct ph_hub *hub, struct ph_order *order, struct ph_orde
 		to = slot->entry.node;
 	}
 	if (!ph_is_self(hub, &to)) {
-		line->state = PH_LINE_SENT;
-		struct ph_bmsg *msg = ph_send(hub, &to, PH_B_ORDER);
-		msg->order = order->number;
-		msg->verb = c->verb;
-		msg->key = line->key;
-		msg->target = c->node;
-		msg->force = c->force;
+		send_order(hub, order, line, &to);
 		return;
 	}
 	if (node_order) {
@@ -163,13 +191,6 @@ static void send_line(struct ph_hub *hub, struct ph_order *order, struct ph_orde
 	}
 	int r = ph_order_carry_out(hub, slot, c->verb, &c->node, c->force, &line->id, line->text);
 	line->state = r == 0 ? PH_LINE_TAKEN : r == -EAGAIN ? PH_LINE_OPEN : PH_LINE_FAILED;
-}
-
-static const struct ph_history *history_of(const struct ph_hub *hub, const struct ph_id *id)
-{
-	struct ph_history *h;
-	HASH_FIND(hh, hub->history_by_id, id->b, sizeof id->b, h);
-	return h;
 }
 
 /*
@@ -198,7 +219,7 @@ static bool source_says_more(const struct ph_hub *hub, const struct ph_history *
 
 static void look_at_move(struct ph_hub *hub, struct ph_order_line *line)
 {
-	const struct ph_history *h = history_of(hub, &line->id);
+	const struct ph_history *h = ph_history_of(hub, &line->id);
 	if (!h && hub->now_ms >= line->sent_ms + UNHEARD_MS) {
 		line->state = PH_LINE_FAILED;
 		ph_reason(line->text, "nothing is heard of the migration");
@@ -290,6 +311,9 @@ static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_lin
 	case PH_VERB_UNDRAIN:
 		line->state = PH_LINE_DONE;
 		break;
+	case PH_VERB_CANCEL:
+		ph_cancel_look(hub, line);
+		break;
 	case PH_VERB_WAIT:
 		if (c->wait_for == PH_WAIT_READY	 ? ready
 			: c->wait_for == PH_WAIT_STOPPED ? down
@@ -343,6 +367,19 @@ static void advance(struct ph_hub *hub, struct ph_order *order)
 	}
 }
 
+/* Why it is where it is: as its node knows, or as its last migration tells everybody. */
+static const char *why_left(
+	struct ph_hub *hub, const struct ph_order *order, const struct ph_slot *slot)
+{
+	if (slot->move && slot->move->why[0])
+		return slot->move->why;
+	const struct ph_history *h = newest_of(hub, &slot->k.key, &order->command.node);
+	bool since = h && h->at_ms >= order->started_ms;
+	return since && h->info.result == PH_RESULT_ABORTED && h->info.reason[0]
+		       ? h->info.reason
+		       : "it cannot be moved";
+}
+
 /* What a drained node still has, as lines of the answer. */
 static size_t list_left(struct ph_hub *hub, struct ph_order *order)
 {
@@ -353,10 +390,8 @@ static size_t list_left(struct ph_hub *hub, struct ph_order *order)
 			continue;
 		add_line(order, slot);
 		struct ph_order_line *line = &order->lines[order->n_lines - 1];
-		struct ph_move *move = slot->move;
 		line->state = PH_LINE_FAILED;
-		ph_reason(
-			line->text, "%s", move && move->why[0] ? move->why : "it cannot be moved");
+		ph_reason(line->text, "%s", why_left(hub, order, slot));
 		n++;
 	}
 	return n;
@@ -416,10 +451,13 @@ static void check_one(struct ph_hub *hub, struct ph_order *order)
 		finish_drain(hub, order);
 	} else if (!open) {
 		const char *text = "";
+		int error = failed ? EREMOTEIO : 0;
 		for (size_t i = 0; i < order->n_lines && failed && !text[0]; i++)
-			if (order->lines[i].state == PH_LINE_FAILED)
+			if (order->lines[i].state == PH_LINE_FAILED) {
 				text = ph_out_text(hub, order->lines[i].text);
-		finish(hub, order, failed ? EREMOTEIO : 0, text);
+				error = order->lines[i].error ? order->lines[i].error : error;
+			}
+		finish(hub, order, error, text);
 	} else {
 		ph_timer_set(hub, &order->timer, hub->now_ms + LOOK_MS);
 	}
@@ -450,7 +488,7 @@ static void ensure_slots(struct ph_hub *hub, const struct ph_name *name)
 static bool open_lines(struct ph_hub *hub, struct ph_order *order)
 {
 	const struct ph_command *c = &order->command;
-	if (c->verb == PH_VERB_DRAIN || c->verb == PH_VERB_UNDRAIN) {
+	if (c->verb == PH_VERB_DRAIN || c->verb == PH_VERB_UNDRAIN || c->verb == PH_VERB_CANCEL) {
 		add_line(order, NULL);
 		return true;
 	}

@@ -1,4 +1,4 @@
-/* order.h - what the two files of orders share: order.c (who gives them) and order_do.c. */
+/* order.h - what the files of orders share: order.c (who gives them), order_do.c, cancel.c. */
 #ifndef PH_CORE_ORDER_H
 #define PH_CORE_ORDER_H
 
@@ -16,6 +16,25 @@ bool ph_order_set_draining(
 	struct ph_hub *hub, bool draining, bool force, char ret_why[PH_REASON_SIZE]);
 /* ORDER of another node: carried out, answered, and remembered for a repeat. */
 void ph_order_taken(struct ph_hub *hub, const struct ph_bmsg *msg);
+
+/* ---- cancel.c ---- */
+/*
+ * The migration that a CANCEL means, if it can be cancelled still as far as this node knows; `line`
+ * gets its key and id. NULL: the line has failed (or is done: it was cancelled before), or is open
+ * and to be looked at again, as nothing has been heard of it yet.
+ */
+const struct ph_history *ph_cancel_find(
+	struct ph_hub *hub, const struct ph_order *order, struct ph_order_line *line);
+/*
+ * At its source: drops a move that has not begun, or aborts a migration that is not committed.
+ * `id` becomes that of its next attempt where there is one. -EBUSY with the reason in `why`: it is
+ * committed, has ended, or what the new worker has is all there is; nothing was changed.
+ */
+int ph_cancel_carry_out(
+	struct ph_hub *hub, const struct ph_key *key, struct ph_id *id, char why[PH_REASON_SIZE]);
+void ph_cancel_refused(struct ph_order_line *line);		     /* its source said no */
+void ph_cancel_look(struct ph_hub *hub, struct ph_order_line *line); /* has it come to its end? */
+
 /* An operator's wish, kept here until somebody owns the key, and over restarts. */
 void ph_order_wish(struct ph_hub *hub, struct ph_slot *slot, bool stopped);
 

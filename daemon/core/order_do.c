@@ -130,8 +130,10 @@ bool ph_order_set_draining(
 	hub->drain_force = force;
 	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
 		slot->move_failures = 0;
-	if (hub->draining == draining)
+	if (hub->draining == draining) {
+		ph_moves_unpin(hub);
 		return true;
+	}
 	hub->draining = hub->drain_wish = draining;
 	hub->drained = hub->drain_planned = false;
 	struct ph_record record = {.kind = PH_RECORD_DRAINING, .ok = draining};
@@ -170,6 +172,9 @@ void ph_order_taken(struct ph_hub *hub, const struct ph_bmsg *msg)
 		if (msg->verb == PH_VERB_DRAIN || msg->verb == PH_VERB_UNDRAIN) {
 			done->ok = ph_order_set_draining(
 				hub, msg->verb == PH_VERB_DRAIN, msg->force, done->reason);
+		} else if (msg->verb == PH_VERB_CANCEL) {
+			done->id = msg->id;
+			done->ok = !ph_cancel_carry_out(hub, &msg->key, &done->id, done->reason);
 		} else {
 			struct ph_slot *slot = ph_slot_find(hub, &msg->key, NULL);
 			if (!slot || !ph_slot_mine(hub, slot)) /* one a node: this node's */

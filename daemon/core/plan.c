@@ -94,7 +94,7 @@ static void show_waiting(struct ph_hub *hub, const struct ph_move *move, enum ph
 		.result = result,
 		.version = ++hub->migrations_version};
 	const char *why = hopeless(hub, move);
-	if (result == PH_RESULT_RUNNING)
+	if (result == PH_RESULT_RUNNING || move->cancelled)
 		why = move->why;
 	ph_reason(info.reason, "%s", why ? why : "it cannot be moved any more");
 	ph_history_put(hub, &info);
@@ -132,6 +132,43 @@ struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const stru
 	if (!hub->moves_timer.pos)
 		ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
 	return move;
+}
+
+/*
+ * What an operator has cancelled stays where it is until something new speaks for its move: another
+ * order, a drain that is ordered (again), a node that comes later.
+ */
+static void pin_cancelled(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to)
+{
+	struct ph_move *move = ph_move_add(hub, slot, to, 0, false);
+	move->pinned = move->cancelled = true;
+	ph_reason(move->why, "%s", PH_CANCELLED);
+	slot->planned_ms = hub->now_ms;
+}
+
+void ph_moves_unpin(struct ph_hub *hub)
+{
+	struct ph_move *move, *next;
+	DL_FOREACH_SAFE(hub->moves, move, next)
+	{
+		if (!move->cancelled)
+			continue;
+		ph_move_drop(hub, move);
+		hub->drained = hub->drain_planned = false;
+		ph_plan_soon(hub, 0);
+	}
+}
+
+void ph_move_cancel(struct ph_hub *hub, struct ph_move *move)
+{
+	struct ph_slot *slot = move->slot;
+	struct ph_name to = move->to;
+	move->cancelled = true;
+	ph_reason(move->why, "%s", PH_CANCELLED);
+	slot->move_attempt = 0;
+	slot->busy_since_ms = 0;
+	ph_move_drop(hub, move);
+	pin_cancelled(hub, slot, &to);
 }
 
 static bool can_go(const struct ph_hub *hub, const struct ph_slot *slot)
@@ -277,7 +314,7 @@ static bool moved_again(const struct ph_hub *hub, const struct ph_source *s)
 {
 	const struct ph_slot *slot = s->slot;
 	if (!slot->instance || !ph_slot_mine(hub, slot) || slot->wish_stopped || hub->exiting ||
-		strcmp(s->info.reason, "cancelled") == 0)
+		s->cancelled || strcmp(s->info.reason, "cancelled") == 0)
 		return false;
 	return !s->order || ph_plan_tried_again(s->info.reason);
 }
@@ -310,6 +347,10 @@ void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 	ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
 	if (!moved_again(hub, s)) {
 		slot->move_attempt = 0; /* the next order has its own */
+		if (s->cancelled)
+			slot->busy_since_ms = 0;
+		if (s->cancelled && slot->instance && ph_slot_mine(hub, slot))
+			pin_cancelled(hub, slot, &s->peer);
 		return;
 	}
 	bool given_up = s->busy && !starts(s->info.reason, PH_BUSY);
@@ -423,6 +464,10 @@ static void plan_own(struct ph_hub *hub, struct ph_slot *slot)
 	struct ph_move *move = slot->move;
 	if (slot->source || !ph_plan_movable(hub, slot))
 		return;
+	if (move && move->cancelled && newcomer(hub, slot)) {
+		ph_move_drop(hub, move);
+		move = NULL;
+	}
 	if (move && (move->order || ph_name_equal(&move->to, to) || move->pinned))
 		return;
 	move = ph_move_add(hub, slot, to, 0, hub->draining && hub->drain_force);

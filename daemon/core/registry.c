@@ -428,6 +428,13 @@ static void drop_waited(struct ph_hub *hub)
 		history_drop(hub, h);
 }
 
+const struct ph_history *ph_history_of(const struct ph_hub *hub, const struct ph_id *id)
+{
+	struct ph_history *h;
+	HASH_FIND(hh, hub->history_by_id, id->b, sizeof id->b, h);
+	return h;
+}
+
 void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info)
 {
 	struct ph_history *h;

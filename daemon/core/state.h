@@ -209,6 +209,8 @@ void ph_history_owned(struct ph_hub *hub, const struct ph_slot *slot);
 /* An attempt that only found no slot free: no migration that failed, and shown to nobody. */
 bool ph_history_waited(const struct ph_migration_info *info);
 void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info);
+const struct ph_history *ph_history_of(const struct ph_hub *hub, const struct ph_id *id); /* or NULL
+											   */
 
 /* ---- exchange.c: how the registry travels ---- */
 void ph_registry_flush(struct ph_hub *hub); /* tell what has changed here */
@@ -313,6 +315,9 @@ void ph_moves_run(struct ph_hub *hub);
 struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to,
 	uint64_t order, bool force);
 void ph_move_drop(struct ph_hub *hub, struct ph_move *move);
+/* By an operator: it ends, and is not planned again at once. */
+void ph_move_cancel(struct ph_hub *hub, struct ph_move *move);
+void ph_moves_unpin(struct ph_hub *hub); /* a drain is ordered: what was cancelled goes as well */
 /* A migration ended: what was wanted is wanted again later, or done. */
 void ph_plan_migrated(struct ph_hub *hub, struct ph_source *source);
 void ph_plan_drained(struct ph_hub *hub);

@@ -12,6 +12,7 @@
 #include "ctl/verbs.h"
 
 enum {
+	ID_DIGITS_MIN = 4, /* of the beginning of an id */
 	ANY = 4096,
 	READ_MS = 30000
 };
@@ -20,7 +21,8 @@ enum {
 #define MOVING (PH_OPTION_NO_WAIT | PH_OPTION_FORCE)
 #define EVENTS (PH_OPTION_FOLLOW | PH_OPTION_SINCE)
 
-/* kinds: c child, n node, i migration id, f file, s shell, w anything */
+/* kinds: c child, n node, i migration id, m the same or its beginning, f file, s shell, w anything
+ */
 static const struct ph_command command_rows[] = {
 	{"status", "[CHILD...]", "c", 0, ANY, 0, READ_MS, "node, children, running migrations",
 		ph_verb_status},
@@ -47,7 +49,8 @@ static const struct ph_command command_rows[] = {
 	{"undrain", "[NODE]", "n", 0, 1, WAITING, 0, "let a drained node have children again",
 		ph_verb_drain},
 	{"rebalance", "", "w", 0, ANY, 0, 0, "even out the load", NULL},
-	{"cancel", "MIGRATION", "w", 0, ANY, 0, 0, "abort a migration", NULL},
+	{"cancel", "MIGRATION", "m", 1, 1, WAITING, 0,
+		"abort a migration; the first digits of its id will do", ph_verb_cancel},
 	{"lookup", "CHILD", "c", 1, 1, 0, READ_MS, "where a child can be reached now",
 		ph_verb_lookup},
 	{"wait", "CHILD", "c", 1, 1, PH_OPTION_FOR, 0, "wait until a child is as asked with --for",
@@ -131,6 +134,10 @@ static int arg_check(char kind, const char *word, struct ph_err *err)
 	if (kind == 'i' && !id_valid(word))
 		return ph_err_set(err, EINVAL,
 			"'%s' is not the id of a migration: expected up to 32 digits of 0-9 a-f",
+			word);
+	if (kind == 'm' && (!id_valid(word) || strlen(word) < ID_DIGITS_MIN))
+		return ph_err_set(err, EINVAL,
+			"'%s' is not the id of a migration: expected 4 to 32 digits of 0-9 a-f",
 			word);
 	return 0;
 }

@@ -25,6 +25,7 @@ enum ph_exit ph_verb_events(const struct ph_ctl *ctl);
 /* verbs_move.c: orders that are followed to their end */
 enum ph_exit ph_verb_move(const struct ph_ctl *ctl);
 enum ph_exit ph_verb_drain(const struct ph_ctl *ctl); /* drain, undrain */
+enum ph_exit ph_verb_cancel(const struct ph_ctl *ctl);
 
 /* completion.c: no daemon needed, but its output asks one for names */
 enum ph_exit ph_verb_completion(const struct ph_ctl *ctl);

@@ -1,4 +1,4 @@
-/* verbs_move.c - move, drain, undrain: orders that are followed to their end. */
+/* verbs_move.c - move, drain, undrain, cancel: orders that are followed to their end. */
 #include "ctl/verbs.h"
 
 #include <stdio.h>
@@ -218,4 +218,51 @@ enum ph_exit ph_verb_drain(const struct ph_ctl *ctl)
 	if (ctl->n_args > 0)
 		(void)json_object_set_new(fields, "node", json_string(ctl->args[0]));
 	return follow(ctl, fields);
+}
+
+/* "web: a -> b: aborted: cancelled by an operator" */
+static void tell_cancelled(const struct ph_ctl *ctl, const json_t *answer)
+{
+	static const char *const keys[] = {"from", "to", "result", "reason"};
+	static const char *const before[] = {": ", " -> ", ": ", ": "};
+	const char *result = ph_client_string(answer, "result");
+	struct ph_text text = {0};
+	struct ph_view view;
+
+	if (!result || !strcmp(result, "running")) {
+		puts("cancel: under way; see 'prochubctl migrations'");
+		return;
+	}
+	ph_view_init(&view, ctl);
+	ph_view_add_child(&view, &text, answer);
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		const json_t *value = json_object_get(answer, keys[i]);
+
+		if (!json_is_string(value))
+			continue;
+		ph_text_addf(&text, "%s", before[i]);
+		ph_text_add_value(&text, value);
+	}
+	puts(ph_text_string(&text));
+	ph_text_fini(&text);
+	ph_view_fini(&view);
+}
+
+enum ph_exit ph_verb_cancel(const struct ph_ctl *ctl)
+{
+	json_t *fields = ph_ctl_made(json_pack("{s:s}", "migration", ctl->args[0]));
+	json_t *answer = NULL;
+	enum ph_exit status;
+
+	if (ctl->no_wait)
+		(void)json_object_set_new(fields, "no_wait", json_true());
+	status = ph_client_ask_once(ctl, fields, &answer);
+	if (status != PH_EXIT_DONE)
+		return status;
+	if (ctl->json)
+		ph_view_print_json(answer);
+	else
+		tell_cancelled(ctl, answer);
+	json_decref(answer);
+	return PH_EXIT_DONE;
 }

@@ -1,6 +1,7 @@
 /* act.c - what the simulated shell makes of each action. */
 #include "sim.h"
 
+#include <errno.h>
 #include <string.h>
 
 typedef void act_fn(struct sim_node *node, const struct ph_action *action);
@@ -114,6 +115,34 @@ static void act_incarnation(struct sim_node *node, const struct ph_action *actio
 	sim_node_push(node, 20, &event, NULL, NULL);
 }
 
+static bool was_cancel(const struct sim *sim, uint64_t ticket)
+{
+	for (unsigned i = 0; i < sim->n_plan; i++)
+		if (sim->plan[i].kind == DEED_CANCEL && sim->plan[i].ticket == ticket)
+			return true;
+	return false;
+}
+
+/* It may come too late, and then is refused; what it has stopped must not be committed. */
+static void cancel_answered(struct sim *sim, const struct ph_answer *answer)
+{
+	bool told = answer->n_outcomes == 1 && !ph_id_none(&answer->outcomes[0].id);
+	struct sim_mig *mig = told ? sim_mig_of(sim, &answer->outcomes[0].id) : NULL;
+	if (!answer->error && mig && mig->a->hub)
+		mig->cancelled_gen = mig->a->gen;
+	if (answer->error && sim->faultless && answer->error != EBUSY)
+		sim_fail(sim, "a cancel failed without a fault: %s", answer->text);
+}
+
+/* Whoever follows a move, or a drain, hears that it was cancelled: that is no failure. */
+static bool only_cancelled(const struct ph_answer *answer)
+{
+	for (size_t i = 0; i < answer->n_outcomes; i++)
+		if (!answer->outcomes[i].ok && !sim_cancelled(answer->outcomes[i].text))
+			return false;
+	return answer->n_outcomes > 0;
+}
+
 static void act_answer(struct sim_node *node, const struct ph_action *action)
 {
 	struct sim *sim = node->sim;
@@ -128,7 +157,9 @@ static void act_answer(struct sim_node *node, const struct ph_action *action)
 		sim->open_answers--;
 	if (answer->error)
 		sim->bad_answers++;
-	if (answer->error && sim->faultless)
+	if (was_cancel(sim, answer->ticket))
+		cancel_answered(sim, answer);
+	else if (answer->error && sim->faultless && !only_cancelled(answer))
 		sim_fail(sim, "a command failed without a fault: %s%s%s", answer->text,
 			answer->n_outcomes ? ": " : "",
 			answer->n_outcomes ? answer->outcomes[0].text : "");

@@ -273,12 +273,17 @@ static void serves_again(struct sim *sim, void *arg)
 	free(later);
 }
 
+bool sim_cancelled(const char *text)
+{
+	return text && strcmp(text, "cancelled by an operator") == 0;
+}
+
 void sim_check_aborted(struct sim_node *node, const struct ph_emit *emit)
 {
 	struct sim *sim = node->sim;
 	struct sim_mig *mig = sim_mig_of(sim, &emit->id);
 	sim->migrations_aborted++;
-	if (sim->faultless)
+	if (sim->faultless && !sim_cancelled(emit->text))
 		sim_fail(sim, "a migration of %s/%u was aborted without a fault: %s",
 			emit->key.child.s, emit->key.instance, emit->text ? emit->text : "");
 	if (!mig || !mig->old || mig->a != node || !mig->old->alive)

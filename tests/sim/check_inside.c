@@ -48,6 +48,8 @@ bool sim_check_placed(struct sim_node *node, char *why, size_t size)
 	if (sim->story != STORY_JOIN && !draining)
 		return true;
 	for (struct ph_slot *slot = node->hub->slots; slot; slot = slot->hh.next) {
+		if (slot->move && slot->move->cancelled)
+			continue; /* an operator wants it to stay */
 		if (!ph_slot_mine(node->hub, slot) || ph_name_equal(&slot->place, &node->name) ||
 			!(draining || ph_name_equal(&slot->place, to)))
 			continue;

@@ -17,6 +17,37 @@ const bool sim_deed_is_fault[] = {
 
 /* ---- orders ---- */
 
+struct pick {
+	unsigned left;
+	struct ph_id id;
+};
+
+static bool pick_running(void *arg, const struct ph_migration_info *info)
+{
+	struct pick *pick = arg;
+	if (info->result != PH_RESULT_RUNNING)
+		return false;
+	pick->id = info->id;
+	return pick->left--;
+}
+
+/* One that has ended will do as well: then the order must be refused. */
+static bool pick_migration(struct sim_node *node, struct sim_deed *deed)
+{
+	struct sim *sim = node->sim;
+	struct sim_mig *mig = sim->migs;
+	struct pick pick = {.left = deed->other};
+	while (mig && deed->when && mig->key != &sim->keys[deed->key])
+		mig = mig->next;
+	if (!deed->when)
+		ph_hub_migrations(node->hub, sim_node_ms(node), pick_running, &pick);
+	if (ph_id_none(&pick.id) && mig)
+		pick.id = mig->id;
+	deed->id = pick.id;
+	deed->ticket = sim->last_ticket;
+	return !ph_id_none(&pick.id);
+}
+
 static void command(struct sim *sim, struct sim_deed *deed, enum ph_verb verb)
 {
 	struct sim_node *node = NULL;
@@ -33,6 +64,12 @@ static void command(struct sim *sim, struct sim_deed *deed, enum ph_verb verb)
 	if (verb == PH_VERB_MOVE) {
 		order.child = sim->keys[deed->key].key.child;
 		order.instance = sim->keys[deed->key].key.instance;
+	}
+	if (verb == PH_VERB_CANCEL) {
+		if (!pick_migration(node, deed))
+			return;
+		order.id = deed->id;
+		order.id_digits = deed->x % 2 ? 32 : 12;
 	}
 	struct ph_event event = {.kind = PH_EV_COMMAND, .command = &order};
 	sim->open_answers++;
@@ -60,6 +97,11 @@ static void do_drain(struct sim *sim, struct sim_deed *deed)
 static void do_undrain(struct sim *sim, struct sim_deed *deed)
 {
 	command(sim, deed, PH_VERB_UNDRAIN);
+}
+
+static void do_cancel(struct sim *sim, struct sim_deed *deed)
+{
+	command(sim, deed, PH_VERB_CANCEL);
 }
 
 static void do_shutdown(struct sim *sim, struct sim_deed *deed)
@@ -225,6 +267,7 @@ static void (*const deeds[DEED_COUNT])(struct sim *, struct sim_deed *) = {
 	[DEED_HANG_UP] = do_hang_up,
 	[DEED_STREAM_BREAK] = do_stream,
 	[DEED_DISK_FAIL] = do_disk,
+	[DEED_CANCEL] = do_cancel,
 };
 
 /* ---- when ---- */

@@ -197,6 +197,8 @@ void sim_rules_send(struct sim_node *node, const struct ph_name *to, const struc
 		mig->epoch = msg->epoch;
 	mig->final_left |= msg->kind == PH_B_ROUND_END && msg->final;
 	mig->commit_left |= msg->kind == PH_B_COMMIT;
+	if (msg->kind == PH_B_COMMIT && mig->cancelled_gen == mig->a->gen)
+		sim_fail(node->sim, "%s commits a migration that was cancelled", mig->a->name.s);
 	mig->void_told |= msg->kind == PH_B_VOID;
 	if (node == mig->b && is_answer(msg->kind))
 		mig->asked_us = 0;

@@ -33,7 +33,8 @@ typedef void sim_fn(struct sim *sim, void *arg);
 	X(MOVE, "move") \
 	X(CRASH, "crash") \
 	X(MIXED, "mixed") \
-	X(HEAL, "heal") /* last: only asked for by name, so that the seeds of the others stay */
+	X(HEAL, "heal") /* from here on: only asked for by name, so that older seeds stay */ \
+	X(CANCEL, "cancel")
 enum sim_story {
 #define X(name, word) STORY_##name,
 	SIM_STORIES(X)
@@ -61,7 +62,8 @@ enum sim_story {
 	X(CUT_FOREVER, true) /* `x` 0: both ways; it outlasts the healing */ \
 	X(HANG_UP, true)     /* the control connection of a key's process breaks */ \
 	X(STREAM_BREAK, true) \
-	X(DISK_FAIL, true)
+	X(DISK_FAIL, true) \
+	X(CANCEL, false) /* a migration: the last of a key, or the `other`th that runs */
 
 enum sim_deed_kind {
 #define X(name, fault) DEED_##name,
@@ -79,6 +81,8 @@ struct sim_deed {
 	unsigned node, other, key, k;
 	uint64_t x;
 	bool off, waiting;
+	uint64_t ticket; /* CANCEL: of the command, ... */
+	struct ph_id id; /* ... and what it means */
 };
 
 struct sim_options {
@@ -287,6 +291,7 @@ struct sim_mig { /* what was seen of a migration from outside */
 	enum ph_bkind asked; /* COMMIT or ABORT, unanswered by B since; 0: answered */
 	uint64_t asked_us, asked_last_us;
 	uint32_t asked_gen;
+	uint32_t cancelled_gen; /* the life of A in which a `cancel` of it was done; 0: none was */
 	struct sim_proc *old;
 	struct sim_mig *next;
 };
@@ -433,6 +438,7 @@ void sim_check_serving(struct sim_proc *proc); /* it has begun to serve */
 void sim_check_epoch(struct sim_proc *proc);
 void sim_check_death(struct sim_proc *proc, enum sim_death why);
 void sim_check_aborted(struct sim_node *node, const struct ph_emit *emit);
+bool sim_cancelled(const char *text);		/* is that why a migration ended? */
 void sim_check_stopped(struct sim_proc *proc);	/* a retired process has ended */
 void sim_check_replaced(struct sim_proc *proc); /* core has told a serving one to go */
 void sim_check_verdict(struct sim_node *node, const struct ph_emit *emit);

@@ -186,11 +186,26 @@ static void order_drain(struct sim *sim)
 		add(sim, DEED_UNDRAIN, at + sim_between(sim, 16 * SEC, 20 * SEC))->other = node;
 }
 
+static enum ph_bkind any_message(struct sim *sim);
+
 static void order_shutdown(struct sim *sim)
 {
 	struct sim_deed *deed = add(sim, DEED_SHUTDOWN, sim_between(sim, 10 * SEC, 18 * SEC));
 	deed->node = (unsigned)(sim_random(sim) % sim->n_nodes);
 	deed->x = sim_chance(sim, 60) ? sim_between(sim, 200, 12000) : 0;
+}
+
+/* At some moment of a handover, or at any time: what runs then, or has ended. */
+static void order_cancels(struct sim *sim, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct sim_deed *deed = add(sim, DEED_CANCEL, sim_between(sim, 6 * SEC, 18 * SEC));
+		deed->other = (unsigned)sim_between(sim, 0, 3);
+		deed->key = (unsigned)(sim_random(sim) % sim->n_keys);
+		deed->x = sim_random(sim) % 4;
+		if (sim_chance(sim, 75))
+			deed->when = any_message(sim);
+	}
 }
 
 /* ---- faults ---- */
@@ -311,9 +326,21 @@ static void compact(struct sim *sim, void *arg)
 	sim_after(sim, sim_between(sim, SEC, 5 * SEC), compact, NULL, NULL);
 }
 
+/* Moves beside a drain or a join may be refused: without a fault only one of them. */
+static void tell_cancel(struct sim *sim, bool staged)
+{
+	bool drain = !(staged && sim->faultless) && sim_chance(sim, 40);
+	if (drain)
+		order_drain(sim);
+	if (!sim->faultless || !(staged || drain))
+		order_moves(sim, (unsigned)sim_between(sim, 1, 6));
+	order_cancels(sim, (unsigned)sim_between(sim, 1, 8));
+}
+
 static void tell_story(struct sim *sim)
 {
 	bool staged = sim->story == STORY_JOIN || sim->story == STORY_CRASH ||
+		      (sim->story == STORY_CANCEL && sim_chance(sim, 30)) ||
 		      (sim->story == STORY_MIXED && sim_chance(sim, 60));
 	start_nodes(sim, staged ? 2 : sim->n_nodes);
 	if (sim->story == STORY_MOVE || (sim->story == STORY_CRASH && sim_chance(sim, 50)))
@@ -334,6 +361,8 @@ static void tell_story(struct sim *sim)
 		if (sim_chance(sim, 40))
 			order_shutdown(sim);
 	}
+	if (sim->story == STORY_CANCEL)
+		tell_cancel(sim, staged);
 	if (sim->story == STORY_HEAL && sim_chance(sim, 50))
 		return; /* nothing but the partition */
 	if (!sim->faultless)

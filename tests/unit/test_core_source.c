@@ -194,6 +194,40 @@ START_TEST(every_pair_is_survived)
 }
 END_TEST
 
+/* Before `commit` is being written O goes on; from then on it is refused, and changes nothing. */
+START_TEST(an_operator_cancels)
+{
+	enum ph_source_state state = (enum ph_source_state)_i;
+	bool early = state<PH_SOURCE_COMMITTING, back = state> PH_SOURCE_STOPPING;
+	struct world *w = p_world(make, true);
+	w_trace_if(w, _i);
+	struct ph_source *s = reach(w, state);
+	const struct ph_command c = {.id = s->id, .id_digits = 32, .no_wait = true};
+	uint32_t pid = w->procs[0].pid;
+	struct ph_id id = s->id;
+	w->mute = NULL; /* O answers `resume` */
+	w_order(w, 0, PH_VERB_CANCEL, NULL, NULL, &c);
+	ck_assert_uint_eq(w->nodes[0].answers, 1);
+	if (early || (back && state != PH_SOURCE_ENDED)) {
+		ck_assert_int_eq(w->nodes[0].answer.error, 0);
+	} else {
+		ck_assert_int_eq(w->nodes[0].answer.error, EBUSY);
+		ck_assert_str_ne(w->nodes[0].answer.text, "");
+		HASH_FIND(hh, w->nodes[0].hub->sources, id.b, sizeof id.b, s);
+		ck_assert(s && (int)s->state == _i);
+	}
+	p_left_alone(w, 60000);
+	ck_assert(w_serving(w, "room", 0) && w_alive(w, 0) == 1);
+	const struct ph_history *h = ph_history_of(w->nodes[0].hub, &id);
+	if (early) {
+		ck_assert(w->procs[0].alive && w->procs[0].pid == pid);
+		ck_assert_int_eq((int)h->info.result, PH_RESULT_ABORTED);
+		ck_assert_str_eq(h->info.reason, PH_CANCELLED);
+	}
+	w_free(w);
+}
+END_TEST
+
 /* COMMIT's answer is lost, and B already gives the child away again: it was active. */
 START_TEST(a_prepare_from_the_target_counts_as_active)
 {
@@ -337,6 +371,7 @@ int main(void)
 	Suite *suite = suite_create("core_source");
 	W_TEST(suite, every_pair_is_decided, PH_SOURCE_STATE_COUNT);
 	W_TEST(suite, every_pair_is_survived, PH_SOURCE_STATE_COUNT);
+	W_TEST(suite, an_operator_cancels, PH_SOURCE_STATE_COUNT);
 	W_TEST(suite, a_prepare_from_the_target_counts_as_active, 1);
 	int n = H_MOMENTS * H_VARIANTS;
 	W_TEST(suite, old_worker_dies, n);

@@ -19,7 +19,7 @@ static const char bash_head[] =
 	"\tcase $1 in\n"
 	"\tc) ask=status ;;\n"
 	"\tn) ask=nodes ;;\n"
-	"\ti) ask=migrations ;;\n"
+	"\ti | m) ask=migrations ;;\n"
 	"\tesac\n"
 	"\tshift\n"
 	"\t[ -z \"$ask\" ] || prochubctl \"$@\" --no-legend --timeout=2s $ask 2>/dev/null |\n"

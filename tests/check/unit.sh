@@ -10,6 +10,8 @@ if [ "$1" = --valgrind ]; then
 	wrap='valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite'
 fi
 [ -n "${CK_FORK:-}" ] || unset CK_FORK
+# Check's own 4 s a test are too few on a machine that does other things too
+export CK_DEFAULT_TIMEOUT="${CK_DEFAULT_TIMEOUT:-60}"
 failed=
 for test in "$@"; do
 	# shellcheck disable=SC2086 # a command and its options

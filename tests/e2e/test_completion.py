@@ -69,6 +69,7 @@ CASES = [
     ("prochubctl move room/0 node", {"node-a", "node-b"}),
     ("prochubctl --json drain node-b", {"node-b"}),
     ("prochubctl migrations c0", {"c0ffee00"}),
+    ("prochubctl cancel c0", {"c0ffee00"}),
     ("prochubctl --socket /else show e", {"elsewhere"}),
     ("prochubctl wait room --for m", {"moved"}),
     ("prochubctl --timeout 3s completion z", {"zsh"}),

@@ -151,7 +151,7 @@ int ph_cancel_carry_out(
 	struct ph_source *s;
 	const struct ph_history *h = ph_history_of(hub, id);
 	struct ph_slot *slot = ph_slot_find(hub, key, NULL);
-	struct ph_move *move = slot ? slot->move : NULL;
+	struct ph_move *move = slot ? slot->work->move : NULL;
 	HASH_FIND(hh, hub->sources, id->b, sizeof id->b, s);
 	if (s && s->state != PH_SOURCE_ENDED)
 		return cancel(hub, s, why);
@@ -162,9 +162,10 @@ int ph_cancel_carry_out(
 		ph_move_cancel(hub, move);
 		return 0;
 	}
-	if (again && slot && slot->source && ph_name_equal(&slot->source->peer, &h->info.to)) {
-		*id = slot->source->id;
-		return cancel(hub, slot->source, why);
+	if (again && slot && slot->work->source &&
+		ph_name_equal(&slot->work->source->peer, &h->info.to)) {
+		*id = slot->work->source->id;
+		return cancel(hub, slot->work->source, why);
 	}
 	if (h && was_cancelled(h))
 		return 0;

@@ -60,6 +60,7 @@ struct ph_child *ph_child_get(struct ph_hub *hub, const struct ph_name *name)
 		return child;
 	child = ph_must(calloc(1, sizeof *child));
 	child->name = *name;
+	child->hash = ph_hash_bytes(PH_HASH_SEED, name->s, strlen(name->s));
 	HASH_ADD_KEYPTR(hh, hub->children, child->name.s, strlen(child->name.s), child);
 	return child;
 }
@@ -91,8 +92,8 @@ static void journal_declared(struct ph_hub *hub, struct ph_child *child)
 
 static bool owns_any(const struct ph_hub *hub, const struct ph_child *child)
 {
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
-		if (ph_name_equal(&slot->k.key.child, &child->name) && ph_slot_mine(hub, slot))
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
+		if (slot->child == child && ph_slot_mine(hub, slot))
 			return true;
 	return false;
 }
@@ -100,11 +101,11 @@ static bool owns_any(const struct ph_hub *hub, const struct ph_child *child)
 /* A worker goes on under the new text where nothing of its process changed, else it starts anew. */
 static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot *slot)
 {
-	struct ph_instance *instance = slot->instance;
-	if (slot->source || slot->target)
+	struct ph_instance *instance = slot->work->instance;
+	if (slot->work->source || slot->work->target)
 		return; /* its migration goes on with the text that it began with */
-	bool other_kind = child->spec->local != (slot->k.local.s[0] != '\0');
-	if (slot->k.key.instance >= child->spec->instances || other_kind) {
+	bool other_kind = child->spec->local != (slot->local);
+	if (slot->number >= child->spec->instances || other_kind) {
 		instance->after = PH_AFTER_DISCARD; /* and nobody claims what is not wanted */
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
 	} else if (instance->spec->process == child->spec->process) {
@@ -118,10 +119,8 @@ static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot 
 
 static void apply_to_instances(struct ph_hub *hub, struct ph_child *child)
 {
-	for (struct ph_slot *slot = hub->slots, *next; slot; slot = next) {
-		next = slot->hh.next;
-		if (ph_name_equal(&slot->k.key.child, &child->name) && ph_slot_mine(hub, slot) &&
-			slot->instance)
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
+		if (slot->child == child && ph_slot_mine(hub, slot) && slot->work->instance)
 			apply_to(hub, child, slot);
 	}
 }
@@ -254,20 +253,19 @@ void ph_child_configure(struct ph_hub *hub, const struct ph_config *config)
 static void remove_child(struct ph_hub *hub, struct ph_child *child)
 {
 	child->dropped = child->disputed = false;
-	for (struct ph_slot *slot = hub->slots, *next; slot; slot = next) {
-		next = slot->hh.next;
-		if (!ph_name_equal(&slot->k.key.child, &child->name) || !ph_slot_mine(hub, slot))
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
+		if (slot->child != child || !ph_slot_mine(hub, slot))
 			continue;
-		struct ph_move *move = slot->move;
+		struct ph_move *move = slot->work->move;
 		if (move)
 			ph_move_drop(hub, move);
 		ph_slot_remove(hub, slot, child->spec ? child->spec->revision : 0);
-		if (slot->instance) {
-			slot->instance->after = PH_AFTER_DISCARD;
-			ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_STOP);
+		if (slot->work->instance) {
+			slot->work->instance->after = PH_AFTER_DISCARD;
+			ph_instance_step(hub, slot->work->instance, PH_INSTANCE_IN_STOP);
 		}
-		if (slot->source)
-			ph_source_step(hub, slot->source, PH_SOURCE_IN_CANCEL);
+		if (slot->work->source)
+			ph_source_step(hub, slot->work->source, PH_SOURCE_IN_CANCEL);
 	}
 	ph_child_gone(hub, &child->name, UINT64_MAX);
 	(void)ph_emit(hub, PH_EMIT_CHILD_REMOVED, &(struct ph_key){.child = child->name});
@@ -426,9 +424,10 @@ void ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t revi
 
 static bool owned_elsewhere(struct ph_hub *hub, const struct ph_child *child)
 {
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
-		if (slot->entered && ph_name_equal(&slot->k.key.child, &child->name) &&
-			!ph_is_self(hub, &slot->entry.node) && ph_member_up(hub, &slot->entry.node))
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
+		if (slot->entered && slot->child == child &&
+			!ph_is_self(hub, &slot->entry.node->name) &&
+			ph_member_up(hub, &slot->entry.node->name))
 			return true;
 	return false;
 }

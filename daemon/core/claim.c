@@ -24,14 +24,15 @@ static struct ph_name rests_on(const struct ph_hub *hub, const struct ph_claim *
 	struct ph_name nobody = {""};
 	switch (claim->basis) {
 	case PH_CLAIM_COLD:
-		return ph_slot_owned(slot) && !ph_is_self(hub, &slot->entry.node) ? slot->entry.node
-										  : nobody;
+		return ph_slot_owned(slot) && !ph_is_self(hub, &slot->entry.node->name)
+			       ? slot->entry.node->name
+			       : nobody;
 	case PH_CLAIM_TAKEOVER:
-		return slot->target ? slot->target->peer : nobody;
+		return slot->work->target ? slot->work->target->peer : nobody;
 	case PH_CLAIM_TAKEBACK:
-		return slot->source && !slot->source->given_back &&
-				       !ph_member_up(hub, &slot->source->peer)
-			       ? slot->source->peer
+		return slot->work->source && !slot->work->source->given_back &&
+				       !ph_member_up(hub, &slot->work->source->peer)
+			       ? slot->work->source->peer
 			       : nobody;
 	case PH_CLAIM_COMMIT:
 	case PH_CLAIM_HEAL:
@@ -44,8 +45,8 @@ static struct ph_name rests_on(const struct ph_hub *hub, const struct ph_claim *
 struct ph_claim *ph_claim_start(struct ph_hub *hub, struct ph_slot *slot, enum ph_claim_basis basis,
 	const struct ph_name *node, const struct ph_id *id, uint64_t epoch)
 {
-	if (slot->claim)
-		ph_claim_drop(hub, slot->claim);
+	if (slot->work->claim)
+		ph_claim_drop(hub, slot->work->claim);
 	struct ph_claim *claim = ph_must(calloc(1, sizeof *claim));
 	claim->slot = slot;
 	claim->basis = basis;
@@ -58,7 +59,7 @@ struct ph_claim *ph_claim_start(struct ph_hub *hub, struct ph_slot *slot, enum p
 	claim->started_ms = hub->now_ms;
 	claim->timer.kind = PH_TIMER_CLAIM;
 	claim->timer.owner = claim;
-	slot->claim = claim;
+	ph_slot_work(hub, slot)->claim = claim;
 	DL_APPEND(hub->claims, claim);
 	return claim;
 }
@@ -67,7 +68,7 @@ static void drop(struct ph_hub *hub, struct ph_claim *claim)
 {
 	ph_timer_set(hub, &claim->timer, PH_NEVER_MS);
 	DL_DELETE(hub->claims, claim);
-	claim->slot->claim = NULL;
+	ph_slot_work(hub, claim->slot)->claim = NULL;
 	if (claim->wait)
 		ph_out_bury(hub, claim->wait);
 	ph_out_bury(hub, claim);
@@ -84,12 +85,12 @@ static bool basis_holds(struct ph_hub *hub, const struct ph_claim *claim)
 {
 	const struct ph_slot *slot = claim->slot;
 	if (claim->basis == PH_CLAIM_COLD)
-		return !ph_slot_owned(slot) || ph_is_self(hub, &slot->entry.node) ||
-		       !ph_member_up(hub, &slot->entry.node);
+		return !ph_slot_owned(slot) || ph_is_self(hub, &slot->entry.node->name) ||
+		       !ph_member_up(hub, &slot->entry.node->name);
 	if (claim->basis == PH_CLAIM_TAKEOVER)
-		return slot->target && slot->target->a_dead;
+		return slot->work->target && slot->work->target->a_dead;
 	if (claim->basis == PH_CLAIM_HEAL)
-		return ph_heal_live(hub, slot) && (!slot->source || ph_heal_takes_back(slot));
+		return ph_heal_live(hub, slot) && (!slot->work->source || ph_heal_takes_back(slot));
 	return true;
 }
 
@@ -140,15 +141,15 @@ static void decide(struct ph_hub *hub, struct ph_claim *claim, bool granted)
 		return; /* refused: what is better goes on, or its word is heard again */
 	}
 	if (basis == PH_CLAIM_TAKEOVER) {
-		if (!slot->target)
+		if (!slot->work->target)
 			return;
-		slot->target->new_epoch = granted ? epoch : slot->target->new_epoch;
-		ph_target_step(
-			hub, slot->target, granted ? PH_TARGET_IN_GRANTED : PH_TARGET_IN_DENIED);
-	} else if (slot->source) {
-		slot->source->new_epoch = granted ? epoch : slot->source->new_epoch;
-		ph_source_step(
-			hub, slot->source, granted ? PH_SOURCE_IN_GRANTED : PH_SOURCE_IN_DENIED);
+		slot->work->target->new_epoch = granted ? epoch : slot->work->target->new_epoch;
+		ph_target_step(hub, slot->work->target,
+			granted ? PH_TARGET_IN_GRANTED : PH_TARGET_IN_DENIED);
+	} else if (slot->work->source) {
+		slot->work->source->new_epoch = granted ? epoch : slot->work->source->new_epoch;
+		ph_source_step(hub, slot->work->source,
+			granted ? PH_SOURCE_IN_GRANTED : PH_SOURCE_IN_DENIED);
 	}
 }
 
@@ -180,9 +181,9 @@ static bool waits_for(const struct ph_claim *claim, const struct ph_name *name)
 /* Base epoch of a takeover or take-back: what the asked one must know nothing above of. */
 static uint64_t base_epoch(const struct ph_claim *claim)
 {
-	if (claim->basis == PH_CLAIM_TAKEOVER && claim->slot->target)
-		return claim->slot->target->epoch;
-	const struct ph_source *s = claim->slot->source;
+	if (claim->basis == PH_CLAIM_TAKEOVER && claim->slot->work->target)
+		return claim->slot->work->target->epoch;
+	const struct ph_source *s = claim->slot->work->source;
 	if (s) /* a release names an epoch, and releases that one too */
 		return s->given_back ? s->new_epoch : s->epoch;
 	return 0;
@@ -190,7 +191,7 @@ static uint64_t base_epoch(const struct ph_claim *claim)
 
 static void put_line(const struct ph_claim *claim, struct ph_claim_line *line)
 {
-	*line = (struct ph_claim_line){.key = claim->slot->k.key,
+	*line = (struct ph_claim_line){.key = ph_slot_key(claim->slot),
 		.epoch = claim->epoch,
 		.basis = claim->basis,
 		.node = claim->node,
@@ -302,7 +303,7 @@ static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
 	for (size_t i = 0; i < msg->n_claims; i++) {
 		const struct ph_claim_line *line = &msg->claims[i];
 		struct ph_slot *slot = ph_slot_find(hub, &line->key, NULL);
-		struct ph_claim *claim = slot ? slot->claim : NULL;
+		struct ph_claim *claim = slot ? slot->work->claim : NULL;
 		if (!claim || claim->number != msg->claim || !waits_for(claim, &msg->from))
 			continue;
 		if (line->stopped_by_wish && !slot->entered)
@@ -322,7 +323,7 @@ static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
 		} else if (line->verdict != PH_VERDICT_FREE) {
 			ph_slot_seen(hub, slot, line->seen);
 			/* O is stale: whom lookups are to name is in the answer. */
-			if (line->verdict == PH_VERDICT_OWNED && slot->source &&
+			if (line->verdict == PH_VERDICT_OWNED && slot->work->source &&
 				claim->basis != PH_CLAIM_COMMIT && /* a TAKEBACK follows */
 				line->epoch > slot->entry.epoch)
 				ph_slot_give(hub, slot, &line->node, line->epoch);
@@ -342,25 +343,25 @@ static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
 static bool owned_by_other(struct ph_hub *hub, const struct ph_slot *slot,
 	const struct ph_claim_line *line, const struct ph_name *from)
 {
-	const struct ph_entry *e = &slot->entry;
+	const struct ph_held *e = &slot->entry;
 	/* From the moment that `active` is being written. */
-	if (slot->target && slot->target->state == PH_TARGET_ACTIVATING)
+	if (slot->work->target && slot->work->target->state == PH_TARGET_ACTIVATING)
 		return true;
-	if (!ph_slot_owned(slot) || ph_name_equal(&e->node, from))
+	if (!ph_slot_owned(slot) || ph_name_equal(&e->node->name, from))
 		return false;
 	switch (line->basis) {
 	case PH_CLAIM_COMMIT:
 		/* A restarted node may still name the owner before the one that asks. */
-		return e->epoch > line->seen && ph_member_up(hub, &e->node);
+		return e->epoch > line->seen && ph_member_up(hub, &e->node->name);
 	case PH_CLAIM_COLD:
-		return ph_member_up(hub, &e->node);
+		return ph_member_up(hub, &e->node->name);
 	case PH_CLAIM_TAKEOVER:
 		return e->epoch > line->seen;
 	case PH_CLAIM_TAKEBACK:
 		/* One that has served is no loser, whoever gives it up. */
 		return e->epoch > line->seen || (e->epoch == line->seen && e->ready && line->seen);
 	case PH_CLAIM_HEAL: /* the one that loses has no say */
-		return ph_member_up(hub, &e->node) && ph_heal_objects(e, line);
+		return ph_member_up(hub, &e->node->name) && ph_heal_objects(slot, line);
 	case PH_CLAIM_BASIS_COUNT:
 		break;
 	}
@@ -373,20 +374,22 @@ static bool others_first(struct ph_hub *hub, struct ph_slot *slot, const struct 
 {
 	if (line->basis != PH_CLAIM_COLD)
 		return false;
-	if (slot->instance && !ph_slot_mine(hub, slot) && !slot->source && !slot->target)
+	if (slot->work->instance && !ph_slot_mine(hub, slot) && !slot->work->source &&
+		!slot->work->target)
 		return true; /* an adopted worker that has not said yet what it is */
 	if (slot->starting || ph_conflict_holds(hub, &line->key))
 		return true; /* granted to this node, which is writing that down */
-	if (slot->target && slot->target->state >= PH_TARGET_PREPARING &&
-		slot->target->state <= PH_TARGET_ACTIVATING)
+	if (slot->work->target && slot->work->target->state >= PH_TARGET_PREPARING &&
+		slot->work->target->state <= PH_TARGET_ACTIVATING)
 		return true;
-	if (slot->target && slot->target->state == PH_TARGET_RELEASING)
+	if (slot->work->target && slot->work->target->state == PH_TARGET_RELEASING)
 		return true;
-	if (slot->source && slot->source->old && slot->source->state == PH_SOURCE_RETAINING)
+	if (slot->work->source && slot->work->source->old &&
+		slot->work->source->state == PH_SOURCE_RETAINING)
 		return true; /* its worker may be given back to it */
-	if (slot->source && ph_source_undecided(slot->source))
+	if (slot->work->source && ph_source_undecided(slot->work->source))
 		return true;
-	return slot->claim && slot->claim->basis == PH_CLAIM_COLD &&
+	return slot->work->claim && slot->work->claim->basis == PH_CLAIM_COLD &&
 	       ph_place_before(&line->key, &hub->set.node, from);
 }
 
@@ -406,7 +409,8 @@ static enum ph_verdict judge(struct ph_hub *hub, struct ph_slot *slot,
 	const struct ph_claim_line *line, const struct ph_name *from)
 {
 	bool for_copy = line->basis == PH_CLAIM_TAKEOVER || line->basis == PH_CLAIM_COMMIT;
-	if (for_copy && !ph_id_none(&slot->void_id) && ph_id_equal(&slot->void_id, &line->id))
+	if (for_copy && !ph_id_none(&slot->work->void_id) &&
+		ph_id_equal(&slot->work->void_id, &line->id))
 		return PH_VERDICT_REFUSED;
 	if (owned_by_other(hub, slot, line, from))
 		return PH_VERDICT_OWNED;
@@ -424,9 +428,9 @@ static enum ph_verdict judge(struct ph_hub *hub, struct ph_slot *slot,
 static void name_owner(
 	const struct ph_hub *hub, const struct ph_slot *slot, struct ph_claim_line *line)
 {
-	bool here = slot->target && slot->target->state == PH_TARGET_ACTIVATING;
-	line->node = here ? hub->set.node : slot->entry.node;
-	line->epoch = here ? slot->target->new_epoch : slot->entry.epoch;
+	bool here = slot->work->target && slot->work->target->state == PH_TARGET_ACTIVATING;
+	line->node = here ? hub->set.node : slot->entry.node->name;
+	line->epoch = here ? slot->work->target->new_epoch : slot->entry.epoch;
 }
 
 /*
@@ -435,7 +439,7 @@ static void name_owner(
  */
 static void give_way(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *from)
 {
-	struct ph_target *t = slot->target;
+	struct ph_target *t = slot->work->target;
 	if (t && ph_name_equal(&t->peer, from) && t->state < PH_TARGET_ACTIVATING)
 		ph_target_step(hub, t, PH_TARGET_IN_ABORT);
 }
@@ -447,7 +451,7 @@ static void give_way(struct ph_hub *hub, struct ph_slot *slot, const struct ph_n
 static void take_back(struct ph_hub *hub, struct ph_slot *slot, const struct ph_claim_line *line,
 	const struct ph_name *from)
 {
-	struct ph_source *s = slot->source;
+	struct ph_source *s = slot->work->source;
 	/* Not an old claim that comes late: it asks above what it was given. */
 	if (line->basis == PH_CLAIM_COLD && s && s->state == PH_SOURCE_RETAINING &&
 		line->epoch > s->new_epoch && ph_name_equal(&s->peer, from))
@@ -476,8 +480,8 @@ static void on_claim(struct ph_hub *hub, const struct ph_bmsg *msg)
 			continue;
 		ph_slot_seen(hub, slot, line->epoch);
 		/* Whoever answers a claim that goes before its own withdraws its own. */
-		if (slot->claim && slot->claim->basis == PH_CLAIM_COLD) {
-			ph_claim_drop(hub, slot->claim);
+		if (slot->work->claim && slot->work->claim->basis == PH_CLAIM_COLD) {
+			ph_claim_drop(hub, slot->work->claim);
 			ph_plan_soon(hub, 2 * WAIT_MS);
 		}
 	}

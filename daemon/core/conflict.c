@@ -258,12 +258,13 @@ void ph_conflict_step(struct ph_hub *hub, struct ph_conflict *c, enum ph_conflic
 	take_turns(hub);
 }
 
-void ph_conflict_begin(struct ph_hub *hub, struct ph_instance *loser, const struct ph_entry *winner)
+void ph_conflict_begin(
+	struct ph_hub *hub, struct ph_instance *loser, const struct ph_name *winner, uint64_t epoch)
 {
 	struct ph_conflict *c;
 	ph_log(hub, PH_LOG_WARNING, "%s/%u is owned by node %s at a higher epoch: stopped here",
-		loser->slot->k.key.child.s, loser->slot->k.key.instance, winner->node.s);
-	loser->slot->instance = NULL;
+		loser->slot->child->name.s, loser->slot->number, winner->s);
+	ph_slot_work(hub, loser->slot)->instance = NULL;
 	loser->after = PH_AFTER_DISCARD;
 	/* There is nothing to resolve; and with a quorum none that others may own lives on. */
 	if (!ph_instance_has_process(loser) || ph_quorate(hub)) {
@@ -272,10 +273,10 @@ void ph_conflict_begin(struct ph_hub *hub, struct ph_instance *loser, const stru
 	}
 	loser->conflict = c = ph_must(calloc(1, sizeof *c));
 	c->id = ph_random_id(hub);
-	c->key = loser->slot->k.key;
+	c->key = ph_slot_key(loser->slot);
 	c->loser = loser;
-	c->winner = winner->node;
-	c->winner_epoch = winner->epoch;
+	c->winner = *winner;
+	c->winner_epoch = epoch;
 	c->epoch = loser->epoch;
 	c->timer.kind = PH_TIMER_CONFLICT;
 	c->timer.owner = c;
@@ -326,7 +327,7 @@ bool ph_conflict_holds(const struct ph_hub *hub, const struct ph_key *key)
 
 struct ph_instance *ph_conflict_give_back(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch)
 {
-	struct ph_conflict *c = held(hub, &slot->k.key);
+	struct ph_conflict *c = held(hub, PH_SLOT_KEY(slot));
 	if (!c)
 		return NULL;
 	struct ph_instance *loser = c->loser;
@@ -334,7 +335,7 @@ struct ph_instance *ph_conflict_give_back(struct ph_hub *hub, struct ph_slot *sl
 	struct ph_wmsg *msg = ph_tell(hub, loser, PH_W_ROLE); /* before it is told to go on */
 	msg->epoch = loser->epoch = epoch;
 	msg->role = PH_ROLE_ACTIVE;
-	slot->instance = loser;
+	ph_slot_work(hub, slot)->instance = loser;
 	loser->after = PH_AFTER_POLICY;
 	if (asked) {
 		msg = ph_tell(hub, loser, PH_W_RESUME);
@@ -383,9 +384,9 @@ static void on_told(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_slot *slot = ph_slot_find(hub, &msg->key, NULL);
 	ph_send(hub, &msg->from, PH_B_CONFLICT_ACK)->id = msg->id;
-	if (!slot || slot->conflict_told == msg->seen)
+	if (!slot || slot->work->conflict_told == msg->seen)
 		return;
-	slot->conflict_told = msg->seen;
+	ph_slot_work(hub, slot)->conflict_told = msg->seen;
 	tell_people(hub, &msg->key, msg, &msg->from, &hub->set.node);
 }
 

@@ -50,10 +50,10 @@ static uint64_t rank_of(
 	if (!slot->entered)
 		return 0;
 	if (author)
-		return ph_name_equal(&slot->entry.node, &author->info.name) ? slot->entry.version
-									    : 0;
+		return slot->entry.node == author->node ? slot->entry.version : 0;
 	/* What was given away is told as well: its new owner may have died before it was heard. */
-	return ph_is_self(hub, &slot->entry.node) ? slot->entry.version : slot->given_version;
+	return slot->entry.node == hub->slots.self ? slot->entry.version
+						   : slot->work->given_version;
 }
 
 static int by_rank(const void *a, const void *b)
@@ -64,9 +64,9 @@ static int by_rank(const void *a, const void *b)
 
 static void put_entry(struct ph_hub *hub, struct ph_entry *to, const struct ph_slot *slot)
 {
-	*to = slot->entry;
+	*to = ph_slot_entry(slot);
 	to->age_ms = hub->now_ms - slot->since_ms;
-	to->meta = ph_out_text(hub, slot->entry.meta);
+	to->meta = ph_out_text(hub, slot->work->meta);
 }
 
 static size_t put_entries(
@@ -75,7 +75,7 @@ static size_t put_entries(
 	size_t bytes = 0, k = 0;
 	struct ph_entry *entries = ph_out_alloc(hub, PH_LIST_MAX * sizeof *entries);
 	while (k < n && k < PH_LIST_MAX && bytes <= PIECE_BYTES - ENTRY_BYTES - PH_META_MAX) {
-		const char *meta = list[k].slot->entry.meta;
+		const char *meta = list[k].slot->work->meta;
 		bytes += ENTRY_BYTES + (meta ? strlen(meta) : 0);
 		put_entry(hub, &entries[k], list[k].slot);
 		k++;
@@ -224,13 +224,11 @@ static void choose_targets(struct ph_hub *hub, struct part *part)
 
 static void tell_dirty(struct ph_hub *hub, struct part *part)
 {
-	size_t n = 0;
-	for (struct ph_slot *slot = hub->dirty; slot; slot = slot->dirty_next)
-		n++;
+	size_t n = hub->dirty.n;
 	struct ranked *list = ph_must(calloc(n + 1, sizeof *list));
-	n = 0;
-	for (struct ph_slot *slot = hub->dirty; slot; slot = slot->dirty_next)
-		list[n++] = (struct ranked){rank_of(hub, NULL, slot), slot};
+	for (size_t i = 0; i < n; i++)
+		list[i] = (struct ranked){
+			rank_of(hub, NULL, hub->dirty.slots[i]), hub->dirty.slots[i]};
 	qsort(list, n, sizeof *list, by_rank);
 	choose_targets(hub, part);
 	send_pieces(hub, part, list, n);
@@ -246,9 +244,9 @@ void ph_registry_flush(struct ph_hub *hub)
 	hub->flush_now = false;
 	if (!alone(hub))
 		tell_dirty(hub, &part);
-	for (struct ph_slot *slot = hub->dirty; slot; slot = slot->dirty_next)
-		slot->dirty = false;
-	hub->dirty = NULL;
+	for (size_t i = 0; i < hub->dirty.n; i++)
+		hub->dirty.slots[i]->dirty = false;
+	ph_slot_list_clear(&hub->dirty);
 	hub->flushed_version = hub->version;
 	hub->flushed_migrations = hub->migrations_version;
 }
@@ -440,7 +438,7 @@ static void heap_up(struct ranked *heap, size_t at)
 static size_t take_page(const struct ph_hub *hub, struct part *part, struct ranked *page)
 {
 	size_t n = 0;
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
 		struct ranked one = {rank_of(hub, part->author, slot), slot};
 		if (one.rank <= part->since)
 			continue;

@@ -18,50 +18,54 @@
 
 static void open_grant(struct ph_hub *hub, struct ph_slot *slot)
 {
-	if (slot->granted_open)
+	if (slot->work->granted_open)
 		return;
-	slot->granted_open = true;
-	slot->grant_next = hub->grants;
-	hub->grants = slot;
+	ph_slot_work(hub, slot)->granted_open = true;
+	ph_slot_list_add(&hub->grants, slot);
 }
 
 void ph_grant_restore(struct ph_hub *hub, const struct ph_record *record)
 {
 	struct ph_slot *slot = ph_slot_get(hub, &record->key, NULL);
-	if (record->peer.s[0] || record->granted < slot->granted)
+	if (record->peer.s[0] || record->granted < slot->work->granted)
 		return;
-	slot->granted = record->granted;
-	slot->granted_to = record->to;
-	slot->granted_by = record->by;
-	slot->granted_past = record->past;
-	slot->granted_synced = true;
-	if (slot->granted_to.s[0])
+	ph_slot_work(hub, slot)->granted = record->granted;
+	ph_slot_work(hub, slot)->granted_to = ph_node_get(hub, &record->to);
+	ph_slot_work(hub, slot)->granted_by = ph_node_get(hub, &record->by);
+	ph_slot_work(hub, slot)->granted_past = ph_node_get(hub, &record->past);
+	ph_slot_work(hub, slot)->granted_synced = true;
+	if (slot->work->granted_to->name.s[0])
 		open_grant(hub, slot);
 }
 
 static void write_grant(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch,
 	const struct ph_name *to, const struct ph_name *by, uint64_t *ret_ticket)
 {
-	bool past = ph_slot_owned(slot) && ph_fenced(hub, &slot->entry.node);
-	slot->granted = epoch;
-	slot->granted_to = *to;
-	slot->granted_by = *by;
-	slot->granted_past = past ? slot->entry.node : (struct ph_name){""};
-	slot->granted_synced = false;
+	bool past = ph_slot_owned(slot) && ph_fenced(hub, &slot->entry.node->name);
+	ph_slot_work(hub, slot)->granted = epoch;
+	ph_slot_work(hub, slot)->granted_to = ph_node_get(hub, to);
+	ph_slot_work(hub, slot)->granted_by = ph_node_get(hub, by);
+	ph_slot_work(hub, slot)->granted_past = past ? slot->entry.node : &hub->slots.nobody;
+	ph_slot_work(hub, slot)->granted_synced = false;
 	ph_slot_seen(hub, slot, epoch);
 	open_grant(hub, slot);
 	struct ph_record record = ph_slot_record(slot);
 	*ret_ticket = ph_journal(hub, &record);
 }
 
+/* No owner is known to have taken it up. */
+static bool still_open(const struct ph_slot *slot)
+{
+	return slot->work->granted_to->name.s[0] &&
+	       (!slot->entered || slot->entry.epoch < slot->work->granted);
+}
+
 /* Whom this node holds for the last owner or grantee; NULL: nobody. */
 static const struct ph_name *last_of(const struct ph_slot *slot)
 {
-	bool granted =
-		slot->granted_to.s[0] && (!slot->entered || slot->granted > slot->entry.epoch);
-	if (granted)
-		return &slot->granted_to;
-	return ph_slot_owned(slot) ? &slot->entry.node : NULL;
+	if (still_open(slot))
+		return &slot->work->granted_to->name;
+	return ph_slot_owned(slot) ? &slot->entry.node->name : NULL;
 }
 
 /* Does this node itself still want what it was granted? */
@@ -69,10 +73,10 @@ static bool in_use(const struct ph_hub *hub, const struct ph_slot *slot, uint64_
 {
 	if (ph_slot_mine(hub, slot) && slot->entry.epoch >= epoch)
 		return true;
-	if (slot->claim && slot->claim->epoch == epoch)
+	if (slot->work->claim && slot->work->claim->epoch == epoch)
 		return true;
-	const struct ph_target *t = slot->target;
-	const struct ph_source *s = slot->source;
+	const struct ph_target *t = slot->work->target;
+	const struct ph_source *s = slot->work->source;
 	bool released = t && t->state == PH_TARGET_RELEASING && t->said == PH_B_RELEASE;
 	return slot->starting ||
 	       (t && !released && t->state != PH_TARGET_NEVER && t->state != PH_TARGET_ACTIVE) ||
@@ -96,9 +100,10 @@ static void send_line(struct ph_hub *hub, const struct ph_name *to, enum ph_bkin
 
 static void ask_grantee(struct ph_hub *hub, const struct ph_slot *slot)
 {
-	if (!ph_member_up(hub, &slot->granted_to))
+	if (!ph_member_up(hub, &slot->work->granted_to->name))
 		return;
-	send_line(hub, &slot->granted_to, PH_B_GRANT_CHECK, &slot->k.key, slot->granted);
+	send_line(hub, &slot->work->granted_to->name, PH_B_GRANT_CHECK, PH_SLOT_KEY(slot),
+		slot->work->granted);
 }
 
 /* Is the last one that had it out of the way? */
@@ -109,14 +114,14 @@ static bool out_of_the_way(struct ph_hub *hub, struct ph_slot *slot,
 	if (!last || ph_name_equal(last, &line->node) || ph_name_equal(last, from))
 		return true;
 	/* A release in writing names an epoch, and what was granted up to it. */
-	if (line->basis == PH_CLAIM_TAKEBACK && line->seen >= slot->granted &&
+	if (line->basis == PH_CLAIM_TAKEBACK && line->seen >= slot->work->granted &&
 		line->seen >= slot->entry.epoch)
 		return true;
 	if (ph_is_self(hub, last))
-		return !in_use(hub, slot, slot->granted) && !ph_slot_mine(hub, slot);
+		return !in_use(hub, slot, slot->work->granted) && !ph_slot_mine(hub, slot);
 	if (ph_fenced(hub, last))
 		return true;
-	if (last == &slot->granted_to)
+	if (still_open(slot))
 		ask_grantee(hub, slot);
 	return false;
 }
@@ -128,8 +133,9 @@ enum ph_verdict ph_grant_judge(struct ph_hub *hub, struct ph_slot *slot,
 		return PH_VERDICT_FREE;
 	if (hub->forgetful || !ph_lease_valid(hub))
 		return PH_VERDICT_WITHHELD;
-	bool again = line->epoch == slot->granted && ph_name_equal(&line->node, &slot->granted_to);
-	if (!again && line->epoch <= slot->granted)
+	bool again = line->epoch == slot->work->granted &&
+		     ph_name_equal(&line->node, &slot->work->granted_to->name);
+	if (!again && line->epoch <= slot->work->granted)
 		return PH_VERDICT_LOW;
 	if (line->rests_on.s[0] && !ph_fenced(hub, &line->rests_on))
 		return PH_VERDICT_WITHHELD;
@@ -141,15 +147,15 @@ enum ph_verdict ph_grant_judge(struct ph_hub *hub, struct ph_slot *slot,
 /* It was granted before, and is synced. */
 static bool stands(const struct ph_slot *slot, const struct ph_claim_line *line)
 {
-	return slot->granted == line->epoch && slot->granted_synced &&
-	       ph_name_equal(&slot->granted_to, &line->node);
+	return slot->work->granted == line->epoch && slot->work->granted_synced &&
+	       ph_name_equal(&slot->work->granted_to->name, &line->node);
 }
 
 bool ph_grant_self(struct ph_hub *hub, struct ph_claim *claim)
 {
 	struct ph_slot *slot = claim->slot;
 	uint64_t ticket;
-	struct ph_claim_line line = {.key = slot->k.key,
+	struct ph_claim_line line = {.key = ph_slot_key(slot),
 		.epoch = claim->epoch,
 		.basis = claim->basis,
 		.node = claim->node,
@@ -207,18 +213,19 @@ void ph_grant_answer(struct ph_hub *hub, const struct ph_name *to, uint64_t numb
 	memcpy(wait->lines, lines, n * sizeof *lines);
 }
 
-static void synced(struct ph_slot *slot, uint64_t epoch)
+static void synced(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch)
 {
-	slot->granted_synced |= slot->granted == epoch;
+	if (slot->work->granted == epoch)
+		ph_slot_work(hub, slot)->granted_synced = true;
 }
 
 void ph_grant_synced(struct ph_hub *hub, struct ph_wait *wait, bool ok)
 {
-	struct ph_claim *claim = wait->slot ? wait->slot->claim : NULL;
+	struct ph_claim *claim = wait->slot ? wait->slot->work->claim : NULL;
 	for (size_t i = 0; ok && i < wait->n_lines; i++)
-		synced(ph_slot_get(hub, &wait->lines[i].key, NULL), wait->lines[i].epoch);
+		synced(hub, ph_slot_get(hub, &wait->lines[i].key, NULL), wait->lines[i].epoch);
 	if (wait->kind == PH_WAIT_CLAIM && ok)
-		synced(wait->slot, wait->epoch);
+		synced(hub, wait->slot, wait->epoch);
 	if (wait->kind == PH_WAIT_GRANT && ok)
 		answer(hub, &wait->to, wait->number, wait->lines, wait->n_lines);
 	free(wait->lines);
@@ -234,7 +241,8 @@ void ph_grant_synced(struct ph_hub *hub, struct ph_wait *wait, bool ok)
 
 static void forget_grant(struct ph_hub *hub, struct ph_slot *slot)
 {
-	slot->granted_to.s[0] = slot->granted_past.s[0] = '\0';
+	ph_slot_work(hub, slot)->granted_to = &hub->slots.nobody;
+	ph_slot_work(hub, slot)->granted_past = &hub->slots.nobody;
 	struct ph_record record = ph_slot_record(slot);
 	(void)ph_journal(hub, &record);
 }
@@ -244,11 +252,12 @@ void ph_grant_given_up(struct ph_hub *hub, const struct ph_claim *claim)
 	struct ph_slot *slot = claim->slot;
 	if (!ph_quorate(hub))
 		return;
-	if (slot->granted == claim->epoch && ph_is_self(hub, &slot->granted_by))
+	if (slot->work->granted == claim->epoch && ph_is_self(hub, &slot->work->granted_by->name))
 		forget_grant(hub, slot);
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
 		if (ph_member_live(m) && ph_quorum_has(&hub->view, &m->info.name))
-			send_line(hub, &m->info.name, PH_B_UNCLAIM, &slot->k.key, claim->epoch);
+			send_line(
+				hub, &m->info.name, PH_B_UNCLAIM, PH_SLOT_KEY(slot), claim->epoch);
 	}
 }
 
@@ -268,9 +277,10 @@ static void on_unclaim(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	for (size_t i = 0; i < msg->n_claims; i++) {
 		struct ph_slot *slot = ph_slot_find(hub, &msg->claims[i].key, NULL);
-		if (slot && slot->granted == msg->claims[i].epoch && slot->granted_to.s[0] &&
-			(ph_name_equal(&msg->from, &slot->granted_to) ||
-				ph_name_equal(&msg->from, &slot->granted_by)))
+		if (slot && slot->work->granted == msg->claims[i].epoch &&
+			slot->work->granted_to->name.s[0] &&
+			(ph_name_equal(&msg->from, &slot->work->granted_to->name) ||
+				ph_name_equal(&msg->from, &slot->work->granted_by->name)))
 			forget_grant(hub, slot);
 	}
 }
@@ -280,15 +290,11 @@ static void on_unclaim(struct ph_hub *hub, const struct ph_bmsg *msg)
 /* The owner that a grant went past, as long as it does not know of it; NULL: none. */
 static struct ph_member *passed_over(const struct ph_hub *hub, const struct ph_slot *slot)
 {
-	if (!slot->granted_to.s[0] || !ph_slot_owned(slot) || slot->entry.epoch >= slot->granted ||
-		!ph_name_equal(&slot->entry.node, &slot->granted_past))
+	if (!slot->work->granted_to->name.s[0] || !ph_slot_owned(slot) ||
+		slot->entry.epoch >= slot->work->granted ||
+		!ph_name_equal(&slot->entry.node->name, &slot->work->granted_past->name))
 		return NULL;
-	return ph_member_find(hub, &slot->entry.node);
-}
-
-static bool still_open(const struct ph_slot *slot)
-{
-	return slot->granted_to.s[0] && (!slot->entered || slot->entry.epoch < slot->granted);
+	return ph_member_find(hub, &slot->entry.node->name);
 }
 
 static void remind(
@@ -306,9 +312,9 @@ static void remind(
 			msg->claims = lines;
 		}
 		struct ph_claim_line *line = &lines[msg->n_claims++];
-		line->key = slots[i]->k.key;
-		line->epoch = slots[i]->granted;
-		line->node = slots[i]->granted_to;
+		line->key = ph_slot_key(slots[i]);
+		line->epoch = slots[i]->work->granted;
+		line->node = slots[i]->work->granted_to->name;
 	}
 }
 
@@ -327,36 +333,42 @@ static void fetch_grants(struct ph_hub *hub)
 		hub->forgetful = false;
 }
 
+/* Out of the list go those that an owner has taken up, or that were given up; the others' number.
+ */
+static size_t drop_closed(struct ph_hub *hub)
+{
+	struct ph_slot_list *list = &hub->grants;
+	size_t n = 0;
+	for (size_t i = 0; i < list->n; i++) {
+		struct ph_slot *slot = list->slots[i];
+		if (still_open(slot))
+			list->slots[n++] = slot;
+		else
+			ph_slot_work(hub, slot)->granted_open = false;
+	}
+	return list->n = n;
+}
+
 void ph_grant_beat(struct ph_hub *hub)
 {
-	struct ph_slot **at = &hub->grants, **open;
-	size_t n = 0, k = 0;
 	if (hub->forgetful)
 		fetch_grants(hub);
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
 		m->withheld = false;
-	for (struct ph_slot *slot = hub->grants; slot; slot = slot->grant_next)
-		n++;
-	open = ph_out_alloc(hub, (n + 1) * sizeof(void *));
-	while (*at) {
-		struct ph_slot *slot = *at;
-		if (!still_open(slot)) {
-			*at = slot->grant_next;
-			slot->granted_open = false;
-			continue;
-		}
-		struct ph_member *m = passed_over(hub, slot);
+	size_t n = drop_closed(hub);
+	struct ph_slot **open = ph_out_alloc(hub, (n + 1) * sizeof(struct ph_slot *));
+	for (size_t i = 0; i < n; i++) {
+		open[i] = hub->grants.slots[n - 1 - i]; /* the newest first */
+		struct ph_member *m = passed_over(hub, open[i]);
 		if (m)
 			m->withheld = true;
-		open[k++] = slot;
-		at = &slot->grant_next;
 	}
 	if (hub->now_ms < hub->reminded_ms + TELL_MS)
 		return;
 	hub->reminded_ms = hub->now_ms;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
 		if (m->withheld && ph_member_live(m))
-			remind(hub, m, open, k);
+			remind(hub, m, open, n);
 }
 
 /* Others may run it by now: this node's worker ends, and its entry says that it is free. */
@@ -366,10 +378,10 @@ static void on_granted(struct ph_hub *hub, const struct ph_bmsg *msg)
 		const struct ph_claim_line *line = &msg->claims[i];
 		struct ph_slot *slot = ph_slot_find(hub, &line->key, NULL);
 		if (!slot || !ph_slot_mine(hub, slot) || slot->entry.epoch >= line->epoch ||
-			slot->source)
+			slot->work->source)
 			continue;
 		ph_slot_seen(hub, slot, line->epoch);
-		struct ph_instance *instance = slot->instance;
+		struct ph_instance *instance = slot->work->instance;
 		if (!instance) {
 			ph_slot_release(hub, slot);
 			continue;
@@ -384,7 +396,7 @@ static void on_granted(struct ph_hub *hub, const struct ph_bmsg *msg)
 
 static void tell_grants(struct ph_hub *hub, const struct ph_name *to)
 {
-	struct ph_slot *slot = hub->slots;
+	struct ph_slot *slot = ph_slot_first(hub);
 	bool more = true;
 	if (hub->forgetful)
 		return;
@@ -394,14 +406,14 @@ static void tell_grants(struct ph_hub *hub, const struct ph_name *to)
 		struct ph_claim_line *lines = ph_out_alloc(hub, PH_LIST_MAX * sizeof *lines);
 		msg->claim = ++hub->numbers;
 		msg->claims = lines;
-		for (; slot && msg->n_claims < PH_LIST_MAX; slot = slot->hh.next) {
-			if (slot->k.local.s[0] || !slot->seen)
+		for (; slot && msg->n_claims < PH_LIST_MAX; slot = ph_slot_next(hub, slot)) {
+			if (slot->local || !slot->seen)
 				continue;
 			struct ph_claim_line *line = &lines[msg->n_claims++];
-			line->key = slot->k.key;
+			line->key = ph_slot_key(slot);
 			line->seen = slot->seen;
-			line->epoch = still_open(slot) ? slot->granted : 0;
-			line->node = slot->granted_to;
+			line->epoch = still_open(slot) ? slot->work->granted : 0;
+			line->node = slot->work->granted_to->name;
 		}
 		more = slot != NULL;
 		msg->last = !more;
@@ -419,12 +431,12 @@ static void on_grants(struct ph_hub *hub, const struct ph_bmsg *msg)
 		const struct ph_claim_line *line = &msg->claims[i];
 		struct ph_slot *slot = ph_slot_get(hub, &line->key, NULL);
 		ph_slot_seen(hub, slot, line->seen);
-		if (line->epoch <= slot->granted)
+		if (line->epoch <= slot->work->granted)
 			continue;
-		slot->granted = line->epoch;
-		slot->granted_to = line->node;
-		slot->granted_by = msg->from;
-		slot->granted_synced = false;
+		ph_slot_work(hub, slot)->granted = line->epoch;
+		ph_slot_work(hub, slot)->granted_to = ph_node_get(hub, &line->node);
+		ph_slot_work(hub, slot)->granted_by = ph_node_get(hub, &msg->from);
+		ph_slot_work(hub, slot)->granted_synced = false;
 		open_grant(hub, slot);
 	}
 	if (!m || !hub->forgetful)

@@ -14,9 +14,10 @@ bool ph_heal_better(const struct ph_copy *a, const struct ph_copy *b)
 	return a->epoch > b->epoch;
 }
 
-struct ph_copy ph_heal_copy(const struct ph_entry *entry)
+struct ph_copy ph_heal_copy(const struct ph_slot *slot)
 {
-	return (struct ph_copy){entry->lineage, entry->born_ms, entry->copied_ms, entry->epoch};
+	return (struct ph_copy){(enum ph_lineage)slot->entry.lineage, slot->entry.born_ms,
+		slot->work->copied_ms, slot->entry.epoch};
 }
 
 /* ---- where states begin ---- */
@@ -85,7 +86,7 @@ void ph_heal_publish(const struct ph_instance *instance, struct ph_entry *entry)
 
 bool ph_heal_live(const struct ph_hub *hub, const struct ph_slot *slot)
 {
-	const struct ph_instance *mine = slot->instance;
+	const struct ph_instance *mine = slot->work->instance;
 	return ph_slot_mine(hub, slot) && mine && mine->role == PH_ROLE_ACTIVE && mine->born_ms &&
 	       mine->state >= PH_INSTANCE_STARTING && mine->state <= PH_INSTANCE_FROZEN;
 }
@@ -102,9 +103,9 @@ bool ph_heal_early(const struct ph_source *s)
 static bool others_keep(const struct ph_hub *hub, const struct ph_slot *slot,
 	const struct ph_name *author, const struct ph_entry *e)
 {
-	const struct ph_entry *held = &slot->entry;
-	return !ph_is_self(hub, &e->node) && !ph_is_self(hub, &held->node) &&
-	       !ph_name_equal(author, &held->node) && ph_member_up(hub, &held->node) &&
+	const struct ph_held *held = &slot->entry;
+	return !ph_is_self(hub, &e->node) && held->node != hub->slots.self &&
+	       !ph_name_equal(author, &held->node->name) && ph_member_up(hub, &held->node->name) &&
 	       held->version && held->born_ms && e->born_ms > held->born_ms;
 }
 
@@ -120,26 +121,26 @@ static bool of_handover(const struct ph_source *s, const struct ph_entry *e, uin
 /* This node's own copy goes on, above both; what is on its way elsewhere stays here. */
 static void go_above(struct ph_hub *hub, struct ph_slot *slot)
 {
-	if (slot->source && ph_heal_early(slot->source))
-		ph_source_step(hub, slot->source, PH_SOURCE_IN_CANCEL);
-	if (!slot->source && !slot->claim && !slot->starting)
+	if (slot->work->source && ph_heal_early(slot->work->source))
+		ph_source_step(hub, slot->work->source, PH_SOURCE_IN_CANCEL);
+	if (!slot->work->source && !slot->work->claim && !slot->starting)
 		(void)ph_claim_start(hub, slot, PH_CLAIM_HEAL, &hub->set.node, NULL, 0);
 }
 
 bool ph_heal_keeps(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *author,
 	const struct ph_entry *e)
 {
-	struct ph_copy mine = ph_heal_copy(&slot->entry), other = ph_heal_copy(e);
-	const struct ph_source *s = slot->source;
+	struct ph_copy mine = ph_heal_copy(slot);
+	struct ph_copy other = {e->lineage, e->born_ms, e->copied_ms, e->epoch};
+	const struct ph_source *s = slot->work->source;
 	/* With a quorum there is one owner: the one with the highest epoch. */
-	if (ph_quorate(hub) || !slot->entered || e->epoch <= slot->entry.epoch ||
-		slot->k.local.s[0] || e->state == PH_CHILD_REMOVED ||
-		ph_name_equal(&e->node, &slot->entry.node))
+	if (ph_quorate(hub) || !slot->entered || e->epoch <= slot->entry.epoch || slot->local ||
+		e->state == PH_CHILD_REMOVED || ph_name_equal(&e->node, &slot->entry.node->name))
 		return false;
 	if (!ph_heal_live(hub, slot)) {
 		bool keep = others_keep(hub, slot, author, e);
 		if (keep) /* the two may never hear each other, and this node tells only of one */
-			ph_registry_tell_of(hub, e, &slot->entry.node);
+			ph_registry_tell_of(hub, e, &slot->entry.node->name);
 		return keep;
 	}
 	if (ph_is_self(hub, &e->node) || hub->stopping || (s && of_handover(s, e, mine.born_ms)))
@@ -158,7 +159,7 @@ void ph_heal_put(const struct ph_slot *slot, struct ph_claim_line *line)
 {
 	line->lineage = slot->entry.lineage;
 	line->born_ms = slot->entry.born_ms;
-	line->copied_ms = slot->entry.copied_ms;
+	line->copied_ms = slot->work->copied_ms;
 	line->seen = slot->entry.epoch;
 	if (!ph_heal_takes_back(slot))
 		return;
@@ -169,12 +170,12 @@ void ph_heal_put(const struct ph_slot *slot, struct ph_claim_line *line)
 
 bool ph_heal_takes_back(const struct ph_slot *slot)
 {
-	return slot->source && slot->source->state == PH_SOURCE_RECLAIMING;
+	return slot->work->source && slot->work->source->state == PH_SOURCE_RECLAIMING;
 }
 
 bool ph_heal_instead(struct ph_hub *hub, struct ph_claim *claim, const struct ph_claim_line *answer)
 {
-	const struct ph_source *s = claim->slot->source;
+	const struct ph_source *s = claim->slot->work->source;
 	/* Where the record is lost that named the peer, the owner may be it. */
 	if (ph_quorate(hub) || claim->basis != PH_CLAIM_TAKEBACK ||
 		!ph_heal_takes_back(claim->slot) || !s->peer.s[0] ||
@@ -185,9 +186,9 @@ bool ph_heal_instead(struct ph_hub *hub, struct ph_claim *claim, const struct ph
 	return true;
 }
 
-bool ph_heal_objects(const struct ph_entry *owner, const struct ph_claim_line *line)
+bool ph_heal_objects(const struct ph_slot *slot, const struct ph_claim_line *line)
 {
-	struct ph_copy theirs = ph_heal_copy(owner);
+	struct ph_copy theirs = ph_heal_copy(slot);
 	struct ph_copy asks = {line->lineage, line->born_ms, line->copied_ms, line->seen};
 	return ph_heal_better(&theirs, &asks);
 }
@@ -203,8 +204,8 @@ void ph_heal_granted(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch)
 	ph_slot_seen(hub, slot, epoch);
 	struct ph_record record = ph_slot_record(slot);
 	slot->starting = true;
-	slot->instance->epoch = epoch;
-	ph_out(hub, PH_ACT_CHANGED)->key = slot->k.key;
+	slot->work->instance->epoch = epoch;
+	ph_out(hub, PH_ACT_CHANGED)->key = ph_slot_key(slot);
 	struct ph_wait *wait = ph_wait_add(hub, ph_journal(hub, &record), PH_WAIT_HEAL);
 	wait->slot = slot;
 	wait->epoch = epoch;
@@ -212,9 +213,9 @@ void ph_heal_granted(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch)
 
 void ph_heal_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch)
 {
-	struct ph_instance *mine = slot->instance;
+	struct ph_instance *mine = slot->work->instance;
 	bool overtaken = slot->entered && slot->entry.epoch > epoch;
-	if (!mine || mine->epoch != epoch || overtaken || slot->target)
+	if (!mine || mine->epoch != epoch || overtaken || slot->work->target)
 		return;
 	ph_slot_own(hub, slot, epoch, mine->lineage);
 	ph_slot_publish(hub, slot);
@@ -223,5 +224,5 @@ void ph_heal_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch)
 	msg->epoch = epoch;
 	ph_log(hub, PH_LOG_INFO,
 		"%s/%u goes on here at a higher epoch: its state is the better one",
-		slot->k.key.child.s, slot->k.key.instance);
+		slot->child->name.s, slot->number);
 }

@@ -30,7 +30,7 @@ struct ph_copy {
 
 /* Does `a` go on where the two meet? Of two copies with different epochs exactly one does. */
 bool ph_heal_better(const struct ph_copy *a, const struct ph_copy *b);
-struct ph_copy ph_heal_copy(const struct ph_entry *entry);
+struct ph_copy ph_heal_copy(const struct ph_slot *slot);
 
 /* ---- where states begin ---- */
 /* Its process is being started: from nothing, unless it is the new one of a handover. */
@@ -65,8 +65,8 @@ bool ph_heal_takes_back(const struct ph_slot *slot);
  */
 bool ph_heal_instead(
 	struct ph_hub *hub, struct ph_claim *claim, const struct ph_claim_line *answer);
-/* Is that owner better than the claimant? */
-bool ph_heal_objects(const struct ph_entry *owner, const struct ph_claim_line *line);
+/* Is its owner better than the claimant? */
+bool ph_heal_objects(const struct ph_slot *slot, const struct ph_claim_line *line);
 void ph_heal_granted(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch);
 void ph_heal_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch); /* it is synced */
 

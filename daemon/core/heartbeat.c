@@ -147,7 +147,7 @@ void ph_member_heartbeat_now(struct ph_hub *hub)
 	msg->self = ph_member_self(hub);
 	msg->drained = hub->drained;
 	msg->registry_version = hub->flushed_version;
-	msg->registry_digest = hub->dirty ? 0 : hub->digest;
+	msg->registry_digest = hub->dirty.n ? 0 : hub->digest;
 	msg->migrations_version = hub->flushed_migrations;
 	msg->children = ph_registry_mine(hub);
 	put_echoes(hub, msg);

@@ -27,6 +27,8 @@ struct ph_hub *ph_hub_new(const struct ph_settings *settings)
 	hub->rng[1] = ph_mix64(settings->seed ^ PH_HASH_SEED) | 1;
 	hub->done_orders = ph_must(calloc(PH_DONE_ORDERS, sizeof *hub->done_orders));
 	hub->digest = PH_HASH_SEED;
+	ph_slots_init(hub);
+	ph_places_init(hub);
 	hub->mine_version = UINT64_MAX;
 	hub->beat_ms = settings->heartbeat_ms;
 	hub->beat.kind = PH_TIMER_HEARTBEAT;
@@ -100,7 +102,6 @@ static void free_work(struct ph_hub *hub)
 static void free_children(struct ph_hub *hub)
 {
 	struct ph_instance *i, *i_next;
-	struct ph_slot *slot, *slot_next;
 	struct ph_child *child, *child_next;
 	HASH_CLEAR(hh, hub->by_wid);
 	DL_FOREACH_SAFE(hub->instances, i, i_next)
@@ -110,11 +111,11 @@ static void free_children(struct ph_hub *hub)
 		free(i->window_ms);
 		free(i);
 	}
-	HASH_ITER (hh, hub->slots, slot, slot_next) {
-		HASH_DEL(hub->slots, slot);
-		free((void *)(uintptr_t)slot->entry.meta);
-		free(slot);
-	}
+	ph_slots_free(hub);
+	ph_places_free(hub);
+	ph_slot_list_clear(&hub->grants);
+	ph_slot_list_clear(&hub->dirty);
+	ph_slot_list_clear(&hub->seen_dirty);
 	HASH_ITER (hh, hub->children, child, child_next) {
 		HASH_DEL(hub->children, child);
 		ph_spec_free(child->spec);
@@ -157,23 +158,25 @@ struct ph_wait *ph_wait_add(struct ph_hub *hub, uint64_t ticket, enum ph_wait_ki
 static void own_now(
 	struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage)
 {
-	struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
+	struct ph_child *child = slot->child;
 	const struct ph_spec *spec = child ? ph_child_settle(hub, child) : NULL;
 	bool overtaken = slot->entered && slot->entry.epoch > epoch;
 	if (spec && !spec->local && !ph_lease_valid(hub))
 		return; /* the plan asks again when there is one */
-	if (!spec || overtaken || ph_slot_busy(slot) || slot->target || hub->shutting)
+	if (!spec || overtaken || ph_slot_busy(slot) || slot->work->target || hub->shutting)
 		return;
-	struct ph_instance *back = slot->instance ? NULL : ph_conflict_give_back(hub, slot, epoch);
+	struct ph_instance *back =
+		slot->work->instance ? NULL : ph_conflict_give_back(hub, slot, epoch);
 	ph_slot_own(hub, slot, epoch, back ? back->lineage : lineage);
 	if (back) {
 		ph_slot_publish(hub, slot);
 		return;
 	}
-	if (!slot->instance)
-		slot->instance = ph_instance_new(hub, slot, spec, PH_ROLE_ACTIVE, epoch);
-	slot->instance->epoch = epoch;
-	ph_instance_step(hub, slot->instance,
+	if (!slot->work->instance)
+		ph_slot_work(hub, slot)->instance =
+			ph_instance_new(hub, slot, spec, PH_ROLE_ACTIVE, epoch);
+	slot->work->instance->epoch = epoch;
+	ph_instance_step(hub, slot->work->instance,
 		slot->wish_stopped ? PH_INSTANCE_IN_STOP : PH_INSTANCE_IN_START);
 	ph_slot_publish(hub, slot);
 	ph_plan_soon(hub, hub->set.settle_ms); /* somebody may have come while it was asked for */
@@ -304,10 +307,10 @@ static void end_strays(struct ph_hub *hub)
 	struct ph_instance *i, *next;
 	DL_FOREACH_SAFE(hub->instances, i, next)
 	{
-		if (i->source || i->target || i->slot->instance == i)
+		if (i->source || i->target || i->slot->work->instance == i)
 			continue;
-		if (i->state == PH_INSTANCE_STANDING && !i->slot->instance) {
-			i->slot->instance = i;
+		if (i->state == PH_INSTANCE_STANDING && !i->slot->work->instance) {
+			ph_slot_work(hub, i->slot)->instance = i;
 			ph_instance_arm(hub, i);
 			continue;
 		}
@@ -432,7 +435,7 @@ void ph_shutdown_check(struct ph_hub *hub)
 		for (struct ph_target *t = hub->targets; t; t = t->hh.next)
 			if (t->state != PH_TARGET_ACTIVE && t->state != PH_TARGET_NEVER)
 				return;
-	if (hub->dirty || hub->migrations_version != hub->flushed_migrations)
+	if (hub->dirty.n || hub->migrations_version != hub->flushed_migrations)
 		ph_registry_flush(hub);
 	if (ph_quorum_leaving(hub))
 		return;
@@ -567,6 +570,7 @@ void ph_step(
 	if (now_ms > hub->now_ms)
 		hub->now_ms = now_ms;
 	ph_out_begin(hub);
+	ph_nodes_forget(hub);
 	if (hub->started)
 		ph_member_woke(hub); /* before anything that was queued meanwhile */
 	dispatch(hub, event);

@@ -88,7 +88,7 @@ void ph_instance_arm(struct ph_hub *hub, struct ph_instance *instance)
 
 void ph_instance_publish(struct ph_hub *hub, struct ph_instance *instance)
 {
-	if (instance->slot->instance == instance)
+	if (instance->slot->work->instance == instance)
 		ph_slot_publish(hub, instance->slot);
 }
 
@@ -103,8 +103,7 @@ static enum ph_instance_state ignore(struct ph_hub *hub, struct ph_instance *ins
 static enum ph_instance_state bug(struct ph_hub *hub, struct ph_instance *instance)
 {
 	ph_log(hub, PH_LOG_ERROR, "bug: %s/%u in state %d got an input that cannot be",
-		instance->slot->k.key.child.s, instance->slot->k.key.instance,
-		(int)instance->state);
+		instance->slot->child->name.s, instance->slot->number, (int)instance->state);
 	return instance->state;
 }
 
@@ -123,7 +122,7 @@ static enum ph_instance_state spawn(struct ph_hub *hub, struct ph_instance *inst
 	instance->started_ms = hub->now_ms;
 	instance->ready_ms = 0;
 	ph_heal_begin(hub, instance);
-	order->key = instance->slot->k.key;
+	order->key = ph_slot_key(instance->slot);
 	order->spec = instance->spec;
 	order->claimable = ph_hub_claimable(hub, instance->spec, &instance->spec->child);
 	order->epoch = instance->epoch;
@@ -150,7 +149,7 @@ static enum ph_instance_state became_ready(struct ph_hub *hub, struct ph_instanc
 	instance->activated = false;
 	if (instance->lineage == PH_LINEAGE_COLD) /* it serves: from here on there is a state */
 		instance->lineage = PH_LINEAGE_CONTINUED;
-	struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_READY, &instance->slot->k.key);
+	struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_READY, PH_SLOT_KEY(instance->slot));
 	emit->pid = instance->pid;
 	emit->epoch = instance->epoch;
 	if (instance->target)
@@ -160,7 +159,7 @@ static enum ph_instance_state became_ready(struct ph_hub *hub, struct ph_instanc
 
 static enum ph_instance_state spawned(struct ph_hub *hub, struct ph_instance *instance)
 {
-	struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_STARTING, &instance->slot->k.key);
+	struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_STARTING, PH_SLOT_KEY(instance->slot));
 	emit->pid = instance->pid;
 	emit->epoch = instance->epoch;
 	bool handover = instance->target && !instance->target->overlap;
@@ -188,7 +187,7 @@ void ph_instance_drop_process(struct ph_hub *hub, struct ph_instance *instance)
 static bool must_ask(const struct ph_hub *hub, const struct ph_instance *instance)
 {
 	return hub->set.address[0] && !instance->spec->local &&
-	       instance->slot->instance == instance &&
+	       instance->slot->work->instance == instance &&
 	       (hub->self_state != PH_MEMBER_ALIVE || hub->away || !ph_lease_valid(hub));
 }
 
@@ -202,7 +201,7 @@ static enum ph_instance_state by_policy(struct ph_hub *hub, struct ph_instance *
 {
 	bool failed;
 	uint64_t wait = ph_policy_next(hub, instance, &failed);
-	const struct ph_key *key = &instance->slot->k.key;
+	const struct ph_key *key = PH_SLOT_KEY(instance->slot);
 	if (wait == PH_NEVER_MS || failed) {
 		ph_emit(hub, failed ? PH_EMIT_CHILD_FAILED : PH_EMIT_CHILD_STOPPED, key)->text =
 			instance->why[0] ? ph_out_text(hub, instance->why)
@@ -225,7 +224,7 @@ static enum ph_instance_state by_policy(struct ph_hub *hub, struct ph_instance *
 /* Starts anew with the text that is in force now. */
 static enum ph_instance_state again(struct ph_hub *hub, struct ph_instance *instance)
 {
-	struct ph_child *child = ph_child_find(hub, &instance->slot->k.key.child);
+	struct ph_child *child = instance->slot->child;
 	if (child && child->spec && child->spec->revision != instance->spec->revision) {
 		ph_out_bury_spec(hub, instance->spec);
 		instance->spec = ph_must(ph_spec_clone(child->spec));
@@ -262,7 +261,7 @@ static enum ph_instance_state end(struct ph_hub *hub, struct ph_instance *instan
 		ph_plan_soon(hub, 0);
 		return PH_INSTANCE_WAITING;
 	case PH_AFTER_STOPPED:
-		(void)ph_emit(hub, PH_EMIT_CHILD_STOPPED, &instance->slot->k.key);
+		(void)ph_emit(hub, PH_EMIT_CHILD_STOPPED, PH_SLOT_KEY(instance->slot));
 		return PH_INSTANCE_STOPPED;
 	case PH_AFTER_DISCARD:
 		ph_instance_free(hub, instance);
@@ -280,7 +279,7 @@ static enum ph_instance_state spawn_failed(struct ph_hub *hub, struct ph_instanc
 
 static enum ph_instance_state exited(struct ph_hub *hub, struct ph_instance *instance)
 {
-	struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_EXITED, &instance->slot->k.key);
+	struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_EXITED, PH_SLOT_KEY(instance->slot));
 	emit->pid = instance->pid;
 	emit->exit = instance->exit;
 	ph_out(hub, PH_ACT_REAP)->wid = instance->wid;
@@ -377,7 +376,7 @@ static enum ph_instance_state stop_idle(struct ph_hub *hub, struct ph_instance *
 		return instance->state;
 	}
 	if (instance->state != PH_INSTANCE_STOPPED)
-		(void)ph_emit(hub, PH_EMIT_CHILD_STOPPED, &instance->slot->k.key);
+		(void)ph_emit(hub, PH_EMIT_CHILD_STOPPED, PH_SLOT_KEY(instance->slot));
 	return PH_INSTANCE_STOPPED;
 }
 
@@ -417,7 +416,7 @@ static enum ph_instance_state too_slow(struct ph_hub *hub, struct ph_instance *i
 	if (instance->adopted && instance->spec->ready == PH_READY_NOTIFY)
 		return became_ready(hub, instance);
 	ph_log(hub, PH_LOG_WARNING, "%s/%u was not ready within its start_timeout of %llu ms",
-		instance->slot->k.key.child.s, instance->slot->k.key.instance,
+		instance->slot->child->name.s, instance->slot->number,
 		(unsigned long long)instance->spec->start_timeout_ms);
 	instance->failed_start = true;
 	return kill_now(hub, instance);
@@ -440,11 +439,11 @@ static enum ph_instance_state watchdog(struct ph_hub *hub, struct ph_instance *i
 		      instance->watchdog_ms + instance->spec->watchdog_ms <= hub->now_ms;
 	if (hung)
 		ph_log(hub, PH_LOG_WARNING, "%s/%u did not answer resume within its stop_timeout",
-			instance->slot->k.key.child.s, instance->slot->k.key.instance);
+			instance->slot->child->name.s, instance->slot->number);
 	if (!silent)
 		return hung ? kill_now(hub, instance) : instance->state;
 	ph_log(hub, PH_LOG_WARNING, "%s/%u gave no sign of life within its watchdog time",
-		instance->slot->k.key.child.s, instance->slot->k.key.instance);
+		instance->slot->child->name.s, instance->slot->number);
 	return kill_now(hub, instance);
 }
 

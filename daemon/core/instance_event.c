@@ -29,9 +29,10 @@ void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance)
 	ph_instance_drop_process(hub, instance);
 	ph_timer_set(hub, &instance->timer, PH_NEVER_MS);
 	DL_DELETE(hub->instances, instance);
-	if (instance->slot->instance == instance) {
-		instance->slot->instance = NULL;
-		if (ph_slot_mine(hub, instance->slot) && !instance->slot->source && !hub->exiting)
+	if (instance->slot->work->instance == instance) {
+		ph_slot_work(hub, instance->slot)->instance = NULL;
+		if (ph_slot_mine(hub, instance->slot) && !instance->slot->work->source &&
+			!hub->exiting)
 			ph_slot_release(hub, instance->slot);
 	}
 	if (instance->source && instance->source->old == instance)
@@ -95,8 +96,9 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 		return;
 	}
 	if (instance->state == PH_INSTANCE_RUNNING || instance->state == PH_INSTANCE_STARTING) {
-		if (!slot->instance || slot->instance->epoch < adopted->epoch) {
-			slot->instance = instance; /* another one is a stray, and ended */
+		if (!slot->work->instance || slot->work->instance->epoch < adopted->epoch) {
+			ph_slot_work(hub, slot)->instance =
+				instance; /* another one is a stray, and ended */
 			ph_slot_own(hub, slot, adopted->epoch, PH_LINEAGE_CONTINUED);
 			ph_slot_publish(hub, slot);
 		}
@@ -108,7 +110,7 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 
 void ph_instance_named(struct ph_hub *hub, struct ph_slot *slot)
 {
-	struct ph_instance *instance = slot->instance;
+	struct ph_instance *instance = slot->work->instance;
 	if (!instance || instance->target || instance->state != PH_INSTANCE_STANDING ||
 		!instance->held || instance->epoch != slot->entry.epoch)
 		return;
@@ -148,7 +150,7 @@ static void claim_back(struct ph_hub *hub, struct ph_instance *instance, const s
 {
 	struct ph_slot *slot = instance->slot;
 	if (instance->state != PH_INSTANCE_STANDING || instance->target ||
-		slot->instance != instance || !msg->has_standing ||
+		slot->work->instance != instance || !msg->has_standing ||
 		msg->standing_role != PH_ROLE_ACTIVE)
 		return;
 	bool overtaken = slot->entered && slot->entry.epoch > msg->standing_epoch;
@@ -212,9 +214,9 @@ static void say_welcome(struct ph_hub *hub, struct ph_instance *instance)
 	struct ph_wmsg *answer = ph_tell(hub, instance, PH_W_WELCOME);
 	answer->v1 = true;
 	answer->node = hub->set.node;
-	answer->child = instance->slot->k.key.child;
+	answer->child = instance->slot->child->name;
 	answer->has_instance = true;
-	answer->instance = instance->slot->k.key.instance;
+	answer->instance = instance->slot->number;
 	answer->epoch = instance->epoch;
 	/* From the commit on O serves nothing, unless it is told to go on. */
 	answer->role = given_away(instance) ? PH_ROLE_STANDBY : instance->role;
@@ -284,7 +286,7 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 		ph_target_hello(hub, instance->target, msg);
 	else if (instance->resumed_by_ms)
 		repeat_resume(hub, instance, msg);
-	else if (instance->slot->instance == instance && msg->has_standing &&
+	else if (instance->slot->work->instance == instance && msg->has_standing &&
 		 !ph_id_none(&msg->standing_id) && msg->standing != PH_STANDING_COMMITTED &&
 		 settle_unknown(hub, instance, msg))
 		return;
@@ -371,7 +373,7 @@ static void on_notify(struct ph_hub *hub, struct ph_instance *instance, const st
 	}
 	if (n->trigger) {
 		ph_log(hub, PH_LOG_WARNING, "%s/%u says WATCHDOG=trigger",
-			instance->slot->k.key.child.s, instance->slot->k.key.instance);
+			instance->slot->child->name.s, instance->slot->number);
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_KILL);
 		return;
 	}
@@ -402,7 +404,7 @@ static void on_fenced(struct ph_hub *hub)
 			continue;
 		if (!migrates && i->state < PH_INSTANCE_STOPPING)
 			ph_instance_step(hub, i, PH_INSTANCE_IN_STOP);
-		if (goes_on && i->slot->instance == i)
+		if (goes_on && i->slot->work->instance == i)
 			i->after = PH_AFTER_CLAIM;
 		n++;
 	}
@@ -427,7 +429,7 @@ void ph_instance_event(struct ph_hub *hub, const struct ph_event *event)
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_SPAWNED);
 	} else if (event->kind == PH_EV_SPAWN_FAILED) {
 		ph_log(hub, PH_LOG_ERROR, "%s/%u cannot be started: %s",
-			instance->slot->k.key.child.s, instance->slot->k.key.instance,
+			instance->slot->child->name.s, instance->slot->number,
 			event->text ? event->text : "unknown");
 		ph_reason(instance->why, "it cannot be started: %s",
 			event->text ? event->text : "unknown");

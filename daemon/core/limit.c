@@ -32,9 +32,9 @@ void ph_limit_forget(
 	struct ph_member *m, *next;
 	for (m = hub->members; m; m = m->hh.next)
 		m->kept = !old(hub, m);
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
 		if (slot->entered)
-			keep_member(hub, &slot->entry.node);
+			keep_member(hub, &slot->entry.node->name);
 	for (struct ph_source *s = hub->sources; s; s = s->hh.next)
 		keep_member(hub, &s->peer);
 	for (struct ph_target *t = hub->targets; t; t = t->hh.next)
@@ -117,7 +117,7 @@ static size_t named(const struct ph_bmsg *msg)
 
 static bool keys_fit(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
-	size_t slots = HASH_COUNT(hub->slots), children = HASH_COUNT(hub->children);
+	size_t slots = hub->slots.n, children = HASH_COUNT(hub->children);
 	size_t most = named(msg), n;
 	if (slots + most > PH_KEYS_MAX && (n = new_slots(hub, msg)) && slots + n > PH_KEYS_MAX)
 		return false;

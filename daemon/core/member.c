@@ -239,7 +239,9 @@ struct ph_member *ph_member_learn(
 		member->info.name = info->name;
 		HASH_ADD_KEYPTR(
 			hh, hub->members, member->info.name.s, strlen(info->name.s), member);
-		ph_registry_count(hub, member); /* others may have spoken of it before */
+		member->node = ph_node_get(hub, &info->name);
+		member->node->member = member;
+		member->digest = member->node->digest; /* others may have spoken of it before */
 		renew(hub, member, info);
 	} else if (info->incarnation > member->info.incarnation) {
 		renew(hub, member, info);
@@ -255,6 +257,7 @@ void ph_member_forget(struct ph_hub *hub, struct ph_member *member)
 		ph_out(hub, PH_ACT_UNLINK)->to = member->info.name;
 	ph_tomb_put(hub, member);
 	HASH_DEL(hub->members, member);
+	member->node->member = NULL;
 	hub->n_by_name = 0;
 	free((void *)(uintptr_t)member->info.labels);
 	free(member->reports);

@@ -126,25 +126,27 @@ void ph_migration_peer_back(struct ph_hub *hub, const struct ph_name *name)
 
 void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot)
 {
-	struct ph_target *t = slot->target;
+	struct ph_target *t = slot->work->target;
 	uint64_t epoch = slot->entry.epoch;
 	/* A third one: the handover ends first, so that what its old one has is not lost. */
-	if (slot->source && epoch > slot->source->epoch && ph_heal_early(slot->source) &&
-		!ph_name_equal(&slot->entry.node, &slot->source->peer))
-		ph_source_step(hub, slot->source, PH_SOURCE_IN_CANCEL);
-	struct ph_source *s = slot->source;
+	if (slot->work->source && epoch > slot->work->source->epoch &&
+		ph_heal_early(slot->work->source) &&
+		!ph_name_equal(&slot->entry.node->name, &slot->work->source->peer))
+		ph_source_step(hub, slot->work->source, PH_SOURCE_IN_CANCEL);
+	struct ph_source *s = slot->work->source;
 	/* It may have come back while the old one of its way out is still being stopped. */
-	struct ph_instance *stale = s && s->old == slot->instance ? NULL : slot->instance;
+	struct ph_instance *stale =
+		s && s->old == slot->work->instance ? NULL : slot->work->instance;
 	if (t && epoch > t->epoch && epoch >= t->new_epoch)
 		ph_target_step(hub, t, PH_TARGET_IN_OWNED);
 	if (s && epoch > s->epoch) {
 		bool decided = s->state >= PH_SOURCE_FINISHING && s->state <= PH_SOURCE_STOPPING;
 		if (!decided)
-			s->peer_active = ph_name_equal(&slot->entry.node, &s->peer);
+			s->peer_active = ph_name_equal(&slot->entry.node->name, &s->peer);
 		if (!decided && s->peer_active) /* by this, or after a verdict that A was dead */
 			s->new_epoch = epoch;
 		ph_source_step(hub, s, PH_SOURCE_IN_ACTIVE);
 	}
-	if (stale && stale == slot->instance && epoch > stale->epoch)
-		ph_conflict_begin(hub, stale, &slot->entry);
+	if (stale && stale == slot->work->instance && epoch > stale->epoch)
+		ph_conflict_begin(hub, stale, &slot->entry.node->name, epoch);
 }

@@ -12,6 +12,7 @@
 #include <utlist.h>
 
 #include "core/hub.h"
+#include "core/slot.h"
 #include "core/times.h"
 
 #define PH_NEVER_MS UINT64_MAX
@@ -63,6 +64,7 @@ struct ph_report { /* what one member says of another */
 
 struct ph_member {
 	struct ph_member_info info; /* labels: owned */
+	struct ph_node *node;
 	enum ph_member_state state;
 	bool linked;
 	bool proven;	    /* this incarnation has answered something fresh of ours */
@@ -130,6 +132,7 @@ struct ph_unfit;
 
 struct ph_child {
 	struct ph_name name;
+	uint64_t hash;	      /* of the name: the first step of ph_key_hash() */
 	struct ph_spec *spec; /* in force: revision > 0; or NULL */
 	struct ph_spec *own;  /* this node's configuration declares it; or NULL */
 	uint64_t declared_hash, declared_revision; /* as journalled */
@@ -142,58 +145,6 @@ struct ph_child {
 	bool dropped;  /* asking who still declares it */
 	bool disputed; /* owned here, and removed as others know */
 	uint64_t dropped_at_ms;
-	UT_hash_handle hh;
-};
-
-struct ph_slot_key {
-	struct ph_key key;
-	struct ph_name local; /* the node, for placement local; else empty */
-};
-
-struct ph_instance;
-struct ph_source;
-struct ph_target;
-
-struct ph_slot {
-	struct ph_slot_key k;
-	uint64_t seen;			       /* highest epoch known, granted or journalled */
-	uint64_t passed_on_ms, passed_on_hash; /* left to others: when, and with which text */
-	bool restored; /* `seen` is what an earlier daemon knew; nothing was heard since */
-	bool wish_stopped;
-	bool seen_dirty, dirty; /* to be journalled with the next batch, cast with the next flush */
-	bool raised;		/* ... above what the lost journal may have said, once */
-	bool entered;		/* `entry` is in the registry */
-	bool starting;		/* its epoch is being synced before the start */
-	uint32_t swept;		/* sweep in which its owner spoke of it last */
-	struct ph_entry entry;	/* meta: owned */
-	uint64_t given_version; /* of our part, when we gave it away; 0: we did not */
-	uint64_t since_ms;	/* entry.state since */
-	struct ph_instance *instance; /* this node's worker of it, active or to be */
-	struct ph_source *source;     /* this node gives it away */
-	struct ph_target *target;     /* this node takes it */
-	struct ph_claim *claim;	      /* this node asks for it */
-	struct ph_move *move;	      /* it is to go, and does not yet */
-	struct ph_slot *dirty_next;   /* while `dirty`; the list ends with NULL */
-	struct ph_slot *seen_next;    /* while `seen_dirty` */
-	uint64_t born_ms;	      /* the newest beginning from nothing that was heard of */
-	struct ph_name place;	      /* where placement wants it; empty: nowhere */
-	uint64_t planned_ms;	      /* its owner, here, last asked whether it is to follow */
-	uint64_t unowned_ms;	      /* since when nobody owns it, as far as is known; 0: owned */
-	uint64_t placed_ms;	      /* ... and placement names somebody who may have it */
-	uint64_t move_wait_ms;	      /* back-off of its failed migrations */
-	uint32_t move_failures;	      /* of its migrations since the last that went well */
-	uint32_t move_attempt;	      /* downtime budgets missed */
-	uint64_t busy_since_ms;	      /* its worker has said `busy` since */
-	uint64_t service_until_ms;    /* after a missed downtime budget: not moved before */
-	struct ph_id void_id;
-	uint64_t granted;	     /* highest epoch granted by this node; 0: none */
-	struct ph_name granted_to;   /* empty: it was given up again */
-	struct ph_name granted_by;   /* who asked for it */
-	struct ph_name granted_past; /* the owner, held for dead, that it went past; or empty */
-	bool granted_synced;
-	bool granted_open;	    /* in the list of ... */
-	struct ph_slot *grant_next; /* ... grants that no owner is known to have taken up */
-	uint64_t conflict_told;	    /* epoch of the loser that was last told of to people, here */
 	UT_hash_handle hh;
 };
 

@@ -59,8 +59,8 @@ static void add_line(struct ph_order *order, const struct ph_slot *slot)
 	memset(line, 0, sizeof *line);
 	if (!slot)
 		return;
-	line->key = slot->k.key;
-	line->local = slot->k.local;
+	line->key = ph_slot_key(slot);
+	line->local = slot->work->local_of->name;
 	line->pid = slot->entered ? slot->entry.pid : 0;
 }
 
@@ -72,15 +72,15 @@ static struct ph_slot *slot_of(struct ph_hub *hub, const struct ph_order_line *l
 static bool meant(const struct ph_hub *hub, const struct ph_command *c, const struct ph_slot *slot,
 	const struct ph_spec *spec)
 {
-	bool local = slot->k.local.s[0] != '\0';
-	if (!ph_name_equal(&slot->k.key.child, &c->child) || local != spec->local ||
-		slot->k.key.instance >= spec->instances)
+	bool local = slot->local;
+	if (!ph_name_equal(&slot->child->name, &c->child) || local != spec->local ||
+		slot->number >= spec->instances)
 		return false;
-	if (!c->all_instances && slot->k.key.instance != c->instance)
+	if (!c->all_instances && slot->number != c->instance)
 		return false;
 	if (slot->entered && slot->entry.state == PH_CHILD_REMOVED)
 		return false;
-	return !local || ph_member_up(hub, &slot->k.local);
+	return !local || ph_member_up(hub, &slot->work->local_of->name);
 }
 
 static void finish(struct ph_hub *hub, struct ph_order *order, int error, const char *text)
@@ -177,7 +177,7 @@ static void send_line(struct ph_hub *hub, struct ph_order *order, struct ph_orde
 			wish_for(hub, c, slot, line);
 			return;
 		}
-		to = slot->entry.node;
+		to = slot->entry.node->name;
 	}
 	if (!ph_is_self(hub, &to)) {
 		send_order(hub, order, line, &to);
@@ -255,11 +255,11 @@ static bool undrained(const struct ph_hub *hub, const struct ph_name *node)
 static void look_at_end(
 	const struct ph_order *order, struct ph_order_line *line, const struct ph_slot *slot)
 {
-	const struct ph_entry *e = slot && slot->entered ? &slot->entry : NULL;
+	const struct ph_held *e = slot && slot->entered ? &slot->entry : NULL;
 	bool since = slot && slot->since_ms >= order->started_ms;
 	if (!e || (e->state != PH_CHILD_FAILED && !(e->state == PH_CHILD_STOPPED && since)))
 		return;
-	const char *why = slot->instance ? slot->instance->why : "";
+	const char *why = slot->work->instance ? slot->work->instance->why : "";
 	bool good = e->state == PH_CHILD_STOPPED && e->exit.kind == PH_EXIT_CODE && !e->exit.value;
 	line->state = good ? PH_LINE_DONE : PH_LINE_FAILED;
 	if (why[0])
@@ -277,7 +277,7 @@ static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_lin
 {
 	const struct ph_command *c = &order->command;
 	const struct ph_slot *slot = slot_of(hub, line);
-	const struct ph_entry *e = slot && slot->entered ? &slot->entry : NULL;
+	const struct ph_held *e = slot && slot->entered ? &slot->entry : NULL;
 	bool ready = e && e->state == PH_CHILD_RUNNING && e->ready;
 	bool down = e && (e->state == PH_CHILD_STOPPED || e->state == PH_CHILD_FAILED);
 	switch (c->verb) {
@@ -371,9 +371,10 @@ static void advance(struct ph_hub *hub, struct ph_order *order)
 static const char *why_left(
 	struct ph_hub *hub, const struct ph_order *order, const struct ph_slot *slot)
 {
-	if (slot->move && slot->move->why[0])
-		return slot->move->why;
-	const struct ph_history *h = newest_of(hub, &slot->k.key, &order->command.node);
+	const struct ph_move *move = slot->work->move;
+	if (move && move->why[0])
+		return move->why;
+	const struct ph_history *h = newest_of(hub, PH_SLOT_KEY(slot), &order->command.node);
 	bool since = h && h->at_ms >= order->started_ms;
 	return since && h->info.result == PH_RESULT_ABORTED && h->info.reason[0]
 		       ? h->info.reason
@@ -384,9 +385,9 @@ static const char *why_left(
 static size_t list_left(struct ph_hub *hub, struct ph_order *order)
 {
 	size_t n = 0;
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
-		if (!ph_slot_owned(slot) || slot->k.local.s[0] || slot->wish_stopped ||
-			!ph_name_equal(&slot->entry.node, &order->command.node))
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
+		if (!ph_slot_owned(slot) || slot->local || slot->wish_stopped ||
+			!ph_name_equal(&slot->entry.node->name, &order->command.node))
 			continue;
 		add_line(order, slot);
 		struct ph_order_line *line = &order->lines[order->n_lines - 1];
@@ -495,7 +496,7 @@ static bool open_lines(struct ph_hub *hub, struct ph_order *order)
 	ensure_slots(hub, &c->child);
 	const struct ph_child *child = ph_child_find(hub, &c->child);
 	const struct ph_spec *spec = child ? ph_child_spec(child) : NULL;
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
 		if (spec && meant(hub, c, slot, spec))
 			add_line(order, slot);
 	return order->n_lines > 0;
@@ -536,7 +537,7 @@ void ph_order_command(struct ph_hub *hub, const struct ph_command *c)
 	ph_timer_set(hub, &order->timer, hub->now_ms);
 	for (size_t i = 0; i < order->n_lines && c->verb == PH_VERB_MOVE; i++) {
 		struct ph_slot *slot = ph_slot_find(hub, &order->lines[i].key, NULL);
-		if (slot && slot->entered && ph_name_equal(&slot->entry.node, &c->node)) {
+		if (slot && slot->entered && ph_name_equal(&slot->entry.node->name, &c->node)) {
 			order->lines[i].state = PH_LINE_DONE;
 			ph_reason(order->lines[i].text, "it is there already");
 		}

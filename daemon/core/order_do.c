@@ -17,8 +17,8 @@ static void do_start(struct ph_hub *hub, struct ph_slot *slot)
 {
 	ph_order_wish(hub, slot, false);
 	if (ph_slot_busy(slot))
-		ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_START);
-	else if (slot->instance)
+		ph_instance_step(hub, slot->work->instance, PH_INSTANCE_IN_START);
+	else if (slot->work->instance)
 		ph_plan_soon(hub, 0); /* it is asked for first */
 	else
 		ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD);
@@ -28,33 +28,33 @@ static void do_start(struct ph_hub *hub, struct ph_slot *slot)
 /* Between `commit` and the new owner's word nobody can carry it out yet. */
 static bool in_flight(const struct ph_slot *slot)
 {
-	return slot->source && slot->source->state >= PH_SOURCE_COMMITTING &&
-	       slot->source->state <= PH_SOURCE_FINISHING;
+	return slot->work->source && slot->work->source->state >= PH_SOURCE_COMMITTING &&
+	       slot->work->source->state <= PH_SOURCE_FINISHING;
 }
 
 static void do_stop(struct ph_hub *hub, struct ph_slot *slot)
 {
 	ph_order_wish(hub, slot, true);
-	struct ph_move *move = slot->move;
+	struct ph_move *move = slot->work->move;
 	if (move)
 		ph_move_drop(hub, move);
 	/* In this order, so that it is not told to go on first. */
-	if (slot->instance)
-		ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_STOP);
-	if (slot->source)
-		ph_source_step(hub, slot->source, PH_SOURCE_IN_CANCEL);
+	if (slot->work->instance)
+		ph_instance_step(hub, slot->work->instance, PH_INSTANCE_IN_STOP);
+	if (slot->work->source)
+		ph_source_step(hub, slot->work->source, PH_SOURCE_IN_CANCEL);
 	ph_slot_publish(hub, slot);
 }
 
 static int do_restart(struct ph_hub *hub, struct ph_slot *slot, char why[PH_REASON_SIZE])
 {
-	if (slot->source) {
+	if (slot->work->source) {
 		ph_reason(why, "a migration of it is running");
 		return -EBUSY;
 	}
 	ph_order_wish(hub, slot, false);
-	if (slot->instance)
-		ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_RESTART);
+	if (slot->work->instance)
+		ph_instance_step(hub, slot->work->instance, PH_INSTANCE_IN_RESTART);
 	else
 		ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD);
 	return 0;
@@ -64,7 +64,7 @@ static int do_move(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 	uint64_t order, struct ph_id *ret_id, char why[PH_REASON_SIZE])
 {
 	const struct ph_member *member = ph_member_find(hub, to);
-	const struct ph_instance *instance = slot->instance;
+	const struct ph_instance *instance = slot->work->instance;
 	if (instance && instance->spec->local) {
 		ph_reason(why, "its placement is local");
 		return -EINVAL;
@@ -81,7 +81,7 @@ static int do_move(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 		ph_reason(why, "its placement does not allow node %s", to->s);
 		return -EINVAL;
 	}
-	if (slot->source) {
+	if (slot->work->source) {
 		ph_reason(why, "a migration of it is running");
 		return -EBUSY;
 	}
@@ -128,8 +128,9 @@ bool ph_order_set_draining(
 		return false;
 	}
 	hub->drain_force = force;
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
-		slot->move_failures = 0;
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
+		if (slot->work->move_failures)
+			ph_slot_work(hub, slot)->move_failures = 0;
 	if (hub->draining == draining) {
 		ph_moves_unpin(hub);
 		return true;

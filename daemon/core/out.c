@@ -329,7 +329,8 @@ void ph_complain(
 	msg->code = ph_out_text(hub, code);
 	msg->text = ph_out_text(hub, text);
 	action->worker = msg;
-	struct ph_emit *emit = ph_emit(hub, PH_EMIT_WORKER_PROTOCOL_ERROR, &instance->slot->k.key);
+	struct ph_emit *emit =
+		ph_emit(hub, PH_EMIT_WORKER_PROTOCOL_ERROR, PH_SLOT_KEY(instance->slot));
 	emit->pid = instance->pid;
 	emit->text = msg->text;
 	instance->connected = false;

@@ -44,7 +44,7 @@ static bool known_kind(const struct ph_hub *hub, const struct ph_instance *insta
 /* It would hand over its state, but has been without a connection for too long to wait for it. */
 static bool out_of_reach(const struct ph_hub *hub, const struct ph_move *move)
 {
-	const struct ph_instance *instance = move->slot->instance;
+	const struct ph_instance *instance = move->slot->work->instance;
 	return instance && instance->state == PH_INSTANCE_RUNNING && !known_kind(hub, instance) &&
 	       hub->now_ms >= instance->closed_ms + PH_RECONNECT_MS &&
 	       hub->now_ms >= move->added_ms + PH_RECONNECT_MS;
@@ -61,7 +61,7 @@ static bool cut_off(const struct ph_hub *hub, const struct ph_name *node)
 /* Nothing runs that could be moved, and it is not just being restarted. */
 static bool at_rest(const struct ph_hub *hub, const struct ph_move *move)
 {
-	const struct ph_instance *instance = move->slot->instance;
+	const struct ph_instance *instance = move->slot->work->instance;
 	if (!instance || instance->state == PH_INSTANCE_RUNNING)
 		return false;
 	bool soon = instance->state < PH_INSTANCE_RUNNING || instance->state == PH_INSTANCE_BACKOFF;
@@ -88,7 +88,7 @@ static const char *hopeless(const struct ph_hub *hub, const struct ph_move *move
 static void show_waiting(struct ph_hub *hub, const struct ph_move *move, enum ph_result result)
 {
 	struct ph_migration_info info = {.id = move->id,
-		.key = move->slot->k.key,
+		.key = ph_slot_key(move->slot),
 		.from = hub->set.node,
 		.to = move->to,
 		.result = result,
@@ -106,7 +106,7 @@ void ph_move_drop(struct ph_hub *hub, struct ph_move *move)
 {
 	if (move->order && !move->started)
 		show_waiting(hub, move, PH_RESULT_ABORTED);
-	move->slot->move = NULL;
+	ph_slot_work(hub, move->slot)->move = NULL;
 	DL_DELETE(hub->moves, move);
 	free(move);
 }
@@ -114,7 +114,7 @@ void ph_move_drop(struct ph_hub *hub, struct ph_move *move)
 struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to,
 	uint64_t order, bool force)
 {
-	struct ph_move *old = slot->move;
+	struct ph_move *old = slot->work->move;
 	if (old)
 		ph_move_drop(hub, old);
 	struct ph_move *move = ph_must(calloc(1, sizeof *move));
@@ -123,9 +123,9 @@ struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const stru
 	move->order = order;
 	move->force = force;
 	move->added_ms = hub->now_ms;
-	move->not_before_ms = slot->service_until_ms;
+	move->not_before_ms = slot->work->service_until_ms;
 	move->id = ph_random_id(hub);
-	slot->move = move;
+	ph_slot_work(hub, slot)->move = move;
 	DL_APPEND(hub->moves, move);
 	if (order)
 		show_waiting(hub, move, PH_RESULT_RUNNING);
@@ -143,7 +143,7 @@ static void pin_cancelled(struct ph_hub *hub, struct ph_slot *slot, const struct
 	struct ph_move *move = ph_move_add(hub, slot, to, 0, false);
 	move->pinned = move->cancelled = true;
 	ph_reason(move->why, "%s", PH_CANCELLED);
-	slot->planned_ms = hub->now_ms;
+	ph_slot_work(hub, slot)->planned_ms = hub->now_ms;
 }
 
 void ph_moves_unpin(struct ph_hub *hub)
@@ -165,22 +165,22 @@ void ph_move_cancel(struct ph_hub *hub, struct ph_move *move)
 	struct ph_name to = move->to;
 	move->cancelled = true;
 	ph_reason(move->why, "%s", PH_CANCELLED);
-	slot->move_attempt = 0;
-	slot->busy_since_ms = 0;
+	ph_slot_work(hub, slot)->move_attempt = 0;
+	ph_slot_work(hub, slot)->busy_since_ms = 0;
 	ph_move_drop(hub, move);
 	pin_cancelled(hub, slot, &to);
 }
 
 static bool can_go(const struct ph_hub *hub, const struct ph_slot *slot)
 {
-	const struct ph_instance *instance = slot->instance;
-	return instance && !slot->source && !slot->target &&
+	const struct ph_instance *instance = slot->work->instance;
+	return instance && !slot->work->source && !slot->work->target &&
 	       instance->state == PH_INSTANCE_RUNNING && known_kind(hub, instance);
 }
 
 bool ph_plan_movable(struct ph_hub *hub, const struct ph_slot *slot)
 {
-	const struct ph_instance *instance = slot->instance;
+	const struct ph_instance *instance = slot->work->instance;
 	if (!ph_slot_mine(hub, slot) || !instance || instance->spec->local || !instance->spec->swap)
 		return false;
 	/* `handover: true` refuses to swap a worker that cannot hand over. */
@@ -204,7 +204,7 @@ static bool pointless(struct ph_hub *hub, const struct ph_move *move)
 {
 	const struct ph_member *member = ph_member_find(hub, &move->to);
 	if (!ph_slot_mine(hub, move->slot) || move->slot->wish_stopped ||
-		(move->slot->instance && !ph_plan_movable(hub, move->slot)))
+		(move->slot->work->instance && !ph_plan_movable(hub, move->slot)))
 		return true;
 	return !member || !ph_member_live(member) || member->info.draining;
 }
@@ -212,8 +212,8 @@ static bool pointless(struct ph_hub *hub, const struct ph_move *move)
 /* It does not run, so there is no state to carry: whoever is next in line starts it afresh. */
 static bool let_go(struct ph_hub *hub, struct ph_slot *slot)
 {
-	struct ph_instance *instance = slot->instance;
-	if (!(hub->draining || hub->shutting) || !instance || slot->source ||
+	struct ph_instance *instance = slot->work->instance;
+	if (!(hub->draining || hub->shutting) || !instance || slot->work->source ||
 		ph_instance_has_process(instance))
 		return false;
 	instance->after = PH_AFTER_DISCARD;
@@ -268,22 +268,25 @@ static uint64_t next_wait(struct ph_hub *hub, struct ph_source *s)
 {
 	struct ph_slot *slot = s->slot;
 	const struct ph_member *member = ph_member_find(hub, &s->peer);
-	if (slot->move_attempt != s->attempt) { /* a downtime budget was missed */
-		slot->service_until_ms = hub->now_ms + PH_SERVICE_MS;
+	if (slot->work->move_attempt != s->attempt) { /* a downtime budget was missed */
+		ph_slot_work(hub, slot)->service_until_ms = hub->now_ms + PH_SERVICE_MS;
 		return PH_SERVICE_MS;
 	}
 	if (s->busy && member && !s->refused) { /* the target said so: it has no slot free */
-		uint64_t again = slot->move_wait_ms ? slot->move_wait_ms * 2 : MOVE_BUSY_MS;
-		slot->move_wait_ms = again > MOVE_BUSY_MAX_MS ? MOVE_BUSY_MAX_MS : again;
-		return ph_jitter(hub, slot->move_wait_ms, 10);
+		uint64_t again =
+			slot->work->move_wait_ms ? slot->work->move_wait_ms * 2 : MOVE_BUSY_MS;
+		ph_slot_work(hub, slot)->move_wait_ms =
+			again > MOVE_BUSY_MAX_MS ? MOVE_BUSY_MAX_MS : again;
+		return ph_jitter(hub, slot->work->move_wait_ms, 10);
 	}
 	uint64_t least = s->retry_after_ms > MOVE_WAIT_MS ? s->retry_after_ms : MOVE_WAIT_MS;
-	uint64_t wait = slot->move_wait_ms * 2 < MOVE_WAIT_MAX_MS ? slot->move_wait_ms * 2
-								  : MOVE_WAIT_MAX_MS;
-	slot->move_wait_ms = wait = wait > least ? wait : least;
+	uint64_t wait = slot->work->move_wait_ms * 2 < MOVE_WAIT_MAX_MS
+				? slot->work->move_wait_ms * 2
+				: MOVE_WAIT_MAX_MS;
+	ph_slot_work(hub, slot)->move_wait_ms = wait = wait > least ? wait : least;
 	/* A busy worker is asked once more when its time is over, and not before it said. */
-	if (s->busy && slot->busy_since_ms && slot->instance) {
-		uint64_t end = slot->busy_since_ms + slot->instance->spec->defer_max_ms;
+	if (s->busy && slot->work->busy_since_ms && slot->work->instance) {
+		uint64_t end = slot->work->busy_since_ms + slot->work->instance->spec->defer_max_ms;
 		if (hub->now_ms < end && hub->now_ms + wait > end)
 			wait = end - hub->now_ms > least ? end - hub->now_ms : least;
 	}
@@ -304,17 +307,17 @@ bool ph_plan_busy_for_good(struct ph_hub *hub, struct ph_source *s)
 {
 	if (!s->busy || !s->old)
 		return false;
-	if (!s->slot->busy_since_ms)
-		s->slot->busy_since_ms = hub->now_ms;
-	return hub->now_ms >= s->slot->busy_since_ms + s->old->spec->defer_max_ms;
+	if (!s->slot->work->busy_since_ms)
+		ph_slot_work(hub, s->slot)->busy_since_ms = hub->now_ms;
+	return hub->now_ms >= s->slot->work->busy_since_ms + s->old->spec->defer_max_ms;
 }
 
 /* An operator's order is tried once, but a busy worker asked again, and more time given. */
 static bool moved_again(const struct ph_hub *hub, const struct ph_source *s)
 {
 	const struct ph_slot *slot = s->slot;
-	if (!slot->instance || !ph_slot_mine(hub, slot) || slot->wish_stopped || hub->exiting ||
-		s->cancelled || strcmp(s->info.reason, "cancelled") == 0)
+	if (!slot->work->instance || !ph_slot_mine(hub, slot) || slot->wish_stopped ||
+		hub->exiting || s->cancelled || strcmp(s->info.reason, "cancelled") == 0)
 		return false;
 	return !s->order || ph_plan_tried_again(s->info.reason);
 }
@@ -337,31 +340,30 @@ void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 	/* Is it owned then, by one who lives, and where it belongs? */
 	ph_plan_soon(hub, LOOK_AGAIN_MS);
 	if (s->info.result == PH_RESULT_DONE) {
-		slot->move_wait_ms = 0;
-		slot->move_attempt = 0;
-		slot->move_failures = 0;
-		slot->busy_since_ms = 0;
+		struct ph_work *work = ph_slot_work(hub, slot);
+		work->move_wait_ms = work->busy_since_ms = 0;
+		work->move_attempt = work->move_failures = 0;
 		ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
 		return;
 	}
 	ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
 	if (!moved_again(hub, s)) {
-		slot->move_attempt = 0; /* the next order has its own */
+		ph_slot_work(hub, slot)->move_attempt = 0; /* the next order has its own */
 		if (s->cancelled)
-			slot->busy_since_ms = 0;
-		if (s->cancelled && slot->instance && ph_slot_mine(hub, slot))
+			ph_slot_work(hub, slot)->busy_since_ms = 0;
+		if (s->cancelled && slot->work->instance && ph_slot_mine(hub, slot))
 			pin_cancelled(hub, slot, &s->peer);
 		return;
 	}
 	bool given_up = s->busy && !starts(s->info.reason, PH_BUSY);
 	struct ph_move *move = ph_move_add(hub, slot, &s->peer, s->order, s->force);
-	slot->move_failures += !s->busy;
+	ph_slot_work(hub, slot)->move_failures += !s->busy;
 	move->pinned = s->never || given_up ||
-		       (!s->order && hub->draining && slot->move_failures >= DRAIN_FAILURES);
+		       (!s->order && hub->draining && slot->work->move_failures >= DRAIN_FAILURES);
 	ph_reason(move->why, "%s", s->info.reason);
 	move->not_before_ms = hub->now_ms + next_wait(hub, s);
 	if (!s->busy || given_up)
-		slot->busy_since_ms = 0;
+		ph_slot_work(hub, slot)->busy_since_ms = 0;
 }
 
 /* ---- the plan ---- */
@@ -371,26 +373,25 @@ static bool unowned(struct ph_hub *hub, const struct ph_slot *slot)
 	/* What was removed and is wanted again starts anew, above its tombstone. */
 	if (!ph_slot_owned(slot))
 		return true;
-	if (ph_is_self(hub, &slot->entry.node))
-		return !ph_slot_busy(slot) && !slot->source;
-	return !ph_member_up(hub, &slot->entry.node);
+	if (slot->entry.node == hub->slots.self)
+		return !ph_slot_busy(slot) && !slot->work->source;
+	return !slot->entry.node->member || !ph_member_live(slot->entry.node->member);
 }
 
-static bool wanted(struct ph_hub *hub, const struct ph_slot *slot)
+static bool wanted(const struct ph_slot *slot)
 {
-	const struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
-	const struct ph_spec *spec = child ? ph_child_spec(child) : NULL;
-	return spec && !spec->local && slot->k.key.instance < spec->instances;
+	const struct ph_spec *spec = ph_child_spec(slot->child);
+	return spec && !spec->local && slot->number < spec->instances;
 }
 
 static void offer_spec(struct ph_hub *hub, struct ph_slot *slot)
 {
-	struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
+	struct ph_child *child = slot->child;
 	if (!child || !child->own || hub->now_ms < child->offered_ms + LOOK_AGAIN_MS ||
 		!ph_child_settle(hub, child))
 		return;
 	child->offered_ms = hub->now_ms;
-	struct ph_bmsg *msg = ph_send(hub, &slot->place, PH_B_SPEC);
+	struct ph_bmsg *msg = ph_send(hub, ph_slot_place(hub, slot), PH_B_SPEC);
 	struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
 	line->child = child->name;
 	line->revision = child->spec->revision;
@@ -403,22 +404,27 @@ static void offer_spec(struct ph_hub *hub, struct ph_slot *slot)
 /* Nobody owns it: claimed here where placement says so, else offered to whom it names. */
 static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of_child)
 {
-	const struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
-	if (slot->claim || slot->target || slot->source || slot->starting ||
+	const struct ph_child *child = slot->child;
+	if (slot->work->claim || slot->work->target || slot->work->source || slot->starting ||
 		ph_slot_busy(slot)) { /* one adopted and about to say what it is */
 		ph_plan_soon(hub, LOOK_AGAIN_MS);
 		return;
 	}
-	if (!slot->unowned_ms)
-		slot->unowned_ms = hub->now_ms;
-	if (!slot->place.s[0] || !slot->placed_ms)
-		slot->placed_ms = hub->now_ms;
+	if (!ph_slot_unowned_ms(slot)) {
+		ph_slot_set_unowned(hub, slot, hub->now_ms);
+		/* Until then another one owned it, and who has come since may be its place. */
+		if (slot->entered && !slot->work->planned_ms)
+			ph_slot_work(hub, slot)->planned_ms = hub->planned_ms;
+	}
+	if (!slot->place)
+		ph_slot_work(hub, slot)->placed_ms = hub->now_ms;
+	uint64_t placed_ms =
+		slot->work->placed_ms ? slot->work->placed_ms : ph_slot_unowned_ms(slot);
 	/* ... or waits for this, or what lost to an owner who is gone since lives here */
-	bool mine = ph_is_self(hub, &slot->place) || slot->instance ||
-		    ph_conflict_holds(hub, &slot->k.key);
+	bool mine = ph_is_self(hub, ph_slot_place(hub, slot)) || slot->work->instance ||
+		    ph_conflict_holds(hub, PH_SLOT_KEY(slot));
 	/* Whoever placement names has had time: another one that may have it takes it. */
-	bool stray = child->own && slot->place.s[0] &&
-		     hub->now_ms >= slot->placed_ms + ADOPT_STRAY_MS &&
+	bool stray = child->own && slot->place && hub->now_ms >= placed_ms + ADOPT_STRAY_MS &&
 		     ph_place_allows(hub, ph_child_spec(child), &hub->set.node);
 	if (mine || (stray && !hub->draining)) {
 		(void)ph_claim_start(hub, slot, PH_CLAIM_COLD, &hub->set.node, NULL, 0);
@@ -427,8 +433,8 @@ static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of
 	/* Others hold this node for its owner, as it was before a restart, and claim nothing. */
 	if (ph_slot_mine(hub, slot))
 		ph_slot_release(hub, slot);
-	if (slot->place.s[0] && first_of_child &&
-		hub->now_ms >= slot->unowned_ms + LOOK_AGAIN_MS / 2)
+	if (slot->place && first_of_child &&
+		hub->now_ms >= ph_slot_unowned_ms(slot) + LOOK_AGAIN_MS / 2)
 		offer_spec(hub, slot);
 	ph_plan_soon(hub, LOOK_AGAIN_MS);
 }
@@ -439,17 +445,17 @@ static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of
  */
 static bool newcomer(const struct ph_hub *hub, const struct ph_slot *slot)
 {
-	const struct ph_member *member = ph_member_find(hub, &slot->place);
-	return member && member->newcomer_ms && member->newcomer_ms >= slot->planned_ms;
+	const struct ph_member *member = ph_member_find(hub, ph_slot_place(hub, slot));
+	return member && member->newcomer_ms && member->newcomer_ms >= slot->work->planned_ms;
 }
 
 /* Where placement wants it; a drain goes on to the next one where the link to that one is cut. */
 static const struct ph_name *drain_to(struct ph_hub *hub, const struct ph_slot *slot)
 {
-	if (!hub->draining || !cut_off(hub, &slot->place))
-		return &slot->place;
+	if (!hub->draining || !cut_off(hub, ph_slot_place(hub, slot)))
+		return ph_slot_place(hub, slot);
 	const struct ph_name *other = ph_place_reached(hub, slot);
-	return other ? other : &slot->place;
+	return other ? other : ph_slot_place(hub, slot);
 }
 
 static void plan_own(struct ph_hub *hub, struct ph_slot *slot)
@@ -457,12 +463,12 @@ static void plan_own(struct ph_hub *hub, struct ph_slot *slot)
 	const struct ph_name *to = drain_to(hub, slot);
 	if (!to->s[0] || ph_is_self(hub, to) || slot->wish_stopped)
 		return;
-	const struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
+	const struct ph_child *child = slot->child;
 	bool forbidden = child && child->spec && !ph_place_allows(hub, child->spec, &hub->set.node);
 	if (!hub->draining && !newcomer(hub, slot) && !forbidden)
 		return;
-	struct ph_move *move = slot->move;
-	if (slot->source || !ph_plan_movable(hub, slot))
+	struct ph_move *move = slot->work->move;
+	if (slot->work->source || !ph_plan_movable(hub, slot))
 		return;
 	if (move && move->cancelled && newcomer(hub, slot)) {
 		ph_move_drop(hub, move);
@@ -471,10 +477,26 @@ static void plan_own(struct ph_hub *hub, struct ph_slot *slot)
 	if (move && (move->order || ph_name_equal(&move->to, to) || move->pinned))
 		return;
 	move = ph_move_add(hub, slot, to, 0, hub->draining && hub->drain_force);
-	const char *never = slot->instance->never_why;
+	const char *never = slot->work->instance->never_why;
 	move->pinned = never[0] && !move->force;
 	if (move->pinned)
 		ph_reason(move->why, "%s", never);
+}
+
+/* Most of what is owned is so by others, and no object of its own is made for it. */
+static void plan_owned(struct ph_hub *hub, struct ph_slot *slot, bool wait)
+{
+	bool mine = ph_slot_mine(hub, slot);
+	ph_slot_set_unowned(hub, slot, 0);
+	if (slot->work->placed_ms)
+		ph_slot_work(hub, slot)->placed_ms = 0;
+	if (mine)
+		plan_own(hub, slot);
+	if (mine && !wait && !slot->work->source)
+		ph_slot_work(hub, slot)->planned_ms = hub->now_ms;
+	else if (!mine && !slot->work->source && slot->work->planned_ms)
+		ph_slot_work(hub, slot)->planned_ms = 0;
+	ph_slot_trim(hub, slot);
 }
 
 static void plan_local(struct ph_hub *hub, struct ph_child *child)
@@ -485,7 +507,7 @@ static void plan_local(struct ph_hub *hub, struct ph_child *child)
 	for (uint32_t i = 0; i < spec->instances; i++) {
 		struct ph_key key = {.child = child->name, .instance = i};
 		struct ph_slot *slot = ph_slot_get(hub, &key, &hub->set.node);
-		if (!slot->instance && !hub->shutting)
+		if (!slot->work->instance && !hub->shutting)
 			ph_own_start(hub, slot, ph_next_epoch(hub, slot), PH_LINEAGE_COLD);
 	}
 }
@@ -508,29 +530,30 @@ void ph_plan_run(struct ph_hub *hub)
 	ph_child_tick(hub);
 	HASH_ITER (hh, hub->children, child, next)
 		plan_local(hub, child);
-	ph_place_all(hub);
+	if (!ph_place_all(hub)) {
+		ph_plan_soon(hub, 0);
+		return;
+	}
 	bool wait = joiners(hub);
 	const struct ph_child *offered = NULL;
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
-		if (slot->k.local.s[0] || !wanted(hub, slot))
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
+		if (slot->local || !wanted(slot))
 			continue;
 		if (!unowned(hub, slot)) {
-			slot->unowned_ms = slot->placed_ms = 0;
-			if (ph_slot_mine(hub, slot))
-				plan_own(hub, slot);
-			if (!wait && !slot->source)
-				slot->planned_ms = hub->now_ms;
+			plan_owned(hub, slot, wait);
 			continue;
 		}
 		if (let_go(hub, slot) || hub->shutting)
 			continue;
-		child = ph_child_find(hub, &slot->k.key.child);
+		child = slot->child;
 		if (wait)
 			ph_plan_soon(hub, hub->set.heartbeat_ms);
 		else
 			plan_unowned(hub, slot, child != offered);
 		offered = child;
 	}
+	if (!wait)
+		hub->planned_ms = hub->now_ms;
 	/* Who is joining may be the only one that can take what is here. */
 	hub->drain_planned = hub->draining && !wait;
 	if (hub->draining && wait)
@@ -552,10 +575,10 @@ void ph_plan_drained(struct ph_hub *hub)
 		if (!move->pinned && !out_of_reach(hub, move) &&
 			!(cut_off(hub, &move->to) && !ph_place_reached(hub, move->slot)))
 			return;
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
-		if (ph_plan_movable(hub, slot) && slot->place.s[0] && !slot->wish_stopped &&
-			!ph_is_self(hub, &slot->place) && !slot->move &&
-			slot->instance->state < PH_INSTANCE_STOPPED) {
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
+		if (ph_plan_movable(hub, slot) && slot->place && !slot->wish_stopped &&
+			!ph_is_self(hub, ph_slot_place(hub, slot)) && !slot->work->move &&
+			slot->work->instance->state < PH_INSTANCE_STOPPED) {
 			/* An order's migration of it failed, say: the plan gives it a move. */
 			ph_plan_soon(hub, LOOK_AGAIN_MS);
 			return;

@@ -16,49 +16,13 @@
 #define BORN_MAX_MS (PH_EPOCH_LIMIT / 2) /* no clock says so; what comes after it needs room */
 #define SEEN_BATCH 256			 /* records of one batch */
 
-static struct ph_slot_key slot_key(const struct ph_key *key, const struct ph_name *local)
-{
-	/* Built from nothing and from checked names, so that equal keys are equal bytes. */
-	struct ph_slot_key k;
-	memset(&k, 0, sizeof k);
-	k.key.child = ph_name_of(key->child.s);
-	k.key.instance = key->instance;
-	k.key.replica = key->replica;
-	if (local)
-		k.local = ph_name_of(local->s);
-	return k;
-}
-
-struct ph_slot *ph_slot_find(
-	struct ph_hub *hub, const struct ph_key *key, const struct ph_name *local)
-{
-	struct ph_slot_key k = slot_key(key, local);
-	struct ph_slot *slot;
-	HASH_FIND(hh, hub->slots, &k, sizeof k, slot);
-	return slot;
-}
-
-struct ph_slot *ph_slot_get(
-	struct ph_hub *hub, const struct ph_key *key, const struct ph_name *local)
-{
-	struct ph_slot *slot = ph_slot_find(hub, key, local);
-	if (slot)
-		return slot;
-	slot = ph_must(calloc(1, sizeof *slot));
-	slot->k = slot_key(key, local);
-	HASH_ADD(hh, hub->slots, k, sizeof slot->k, slot);
-	hub->placed = 0; /* it has no place yet */
-	return slot;
-}
-
 /* To be journalled with the next batch. */
 static void seen_changed(struct ph_hub *hub, struct ph_slot *slot)
 {
 	if (slot->seen_dirty)
 		return;
 	slot->seen_dirty = true;
-	slot->seen_next = hub->seen_dirty;
-	hub->seen_dirty = slot;
+	ph_slot_list_add(&hub->seen_dirty, slot);
 }
 
 void ph_slot_seen(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch)
@@ -80,7 +44,7 @@ void ph_slot_born(struct ph_hub *hub, struct ph_slot *slot, uint64_t born_ms)
 
 bool ph_slot_busy(const struct ph_slot *slot)
 {
-	return slot->instance && slot->instance->state != PH_INSTANCE_WAITING;
+	return slot->work->instance && slot->work->instance->state != PH_INSTANCE_WAITING;
 }
 
 bool ph_slot_owned(const struct ph_slot *slot)
@@ -91,7 +55,21 @@ bool ph_slot_owned(const struct ph_slot *slot)
 
 bool ph_slot_mine(const struct ph_hub *hub, const struct ph_slot *slot)
 {
-	return ph_slot_owned(slot) && ph_is_self(hub, &slot->entry.node);
+	return ph_slot_owned(slot) && slot->entry.node == hub->slots.self;
+}
+
+/* Without an entry nothing else is told of its slot that has a time. */
+uint64_t ph_slot_unowned_ms(const struct ph_slot *slot)
+{
+	return slot->entered ? slot->work->unowned_ms : slot->since_ms;
+}
+
+void ph_slot_set_unowned(struct ph_hub *hub, struct ph_slot *slot, uint64_t at_ms)
+{
+	if (!slot->entered)
+		slot->since_ms = at_ms;
+	else if (slot->work->unowned_ms != at_ms)
+		ph_slot_work(hub, slot)->unowned_ms = at_ms;
 }
 
 uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot)
@@ -108,7 +86,7 @@ uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot)
 
 static uint64_t digest_of(const struct ph_slot *slot)
 {
-	return ph_mix64(ph_key_hash(&slot->k.key) ^ ph_mix64(slot->entry.epoch + 1) ^
+	return ph_mix64(ph_slot_hash(slot) ^ ph_mix64(slot->entry.epoch + 1) ^
 			ph_mix64(slot->entry.version ^ PH_HASH_SEED));
 }
 
@@ -120,50 +98,66 @@ static bool counts(const struct ph_slot *slot)
 
 static void digest_toggle(struct ph_hub *hub, const struct ph_slot *slot)
 {
+	struct ph_node *node = slot->entry.node;
 	if (!counts(slot))
 		return;
-	if (ph_is_self(hub, &slot->entry.node)) {
-		hub->digest ^= digest_of(slot);
-		return;
-	}
-	struct ph_member *member = ph_member_find(hub, &slot->entry.node);
-	if (member)
-		member->digest ^= digest_of(slot);
+	node->digest ^= digest_of(slot);
+	if (node == hub->slots.self)
+		hub->digest = node->digest;
+	else if (node->member)
+		node->member->digest = node->digest;
 }
 
-void ph_registry_count(struct ph_hub *hub, struct ph_member *member)
+static void set_meta(struct ph_hub *hub, struct ph_slot *slot, const char *meta)
 {
-	member->digest = PH_HASH_SEED; /* of nothing; 0 on the wire means "not now" */
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
-		if (counts(slot) && ph_name_equal(&slot->entry.node, &member->info.name))
-			member->digest ^= digest_of(slot);
+	if (slot->work->meta == meta)
+		return;
+	free((void *)(uintptr_t)slot->work->meta);
+	ph_slot_work(hub, slot)->meta = meta ? ph_must(strdup(meta)) : NULL;
 }
 
-static void set_meta(struct ph_slot *slot, const char *meta)
+static void set_copied(struct ph_hub *hub, struct ph_slot *slot, uint64_t copied_ms)
 {
-	if (slot->entry.meta == meta)
-		return;
-	free((void *)(uintptr_t)slot->entry.meta);
-	slot->entry.meta = meta ? ph_must(strdup(meta)) : NULL;
+	if (slot->work->copied_ms != copied_ms)
+		ph_slot_work(hub, slot)->copied_ms = copied_ms;
+}
+
+/* All of it but `meta`, which is a copy of its own. */
+static void hold(struct ph_hub *hub, struct ph_slot *slot, const struct ph_entry *e)
+{
+	struct ph_node *node = slot->entry.node;
+	if (!ph_name_equal(&node->name, &e->node))
+		node = ph_node_get(hub, &e->node);
+	slot->entry = (struct ph_held){.node = node,
+		.epoch = e->epoch,
+		.version = e->version,
+		.revision = e->revision,
+		.born_ms = e->born_ms,
+		.pid = e->pid,
+		.restarts = e->restarts,
+		.state = (uint8_t)e->state,
+		.role = (uint8_t)e->role,
+		.lineage = (uint8_t)e->lineage,
+		.exit = {(uint8_t)e->exit.kind,
+			(uint8_t)(e->exit.value < UINT8_MAX ? e->exit.value : UINT8_MAX)},
+		.ready = e->ready,
+		.stopped_by_wish = e->stopped_by_wish,
+		.unfit = e->unfit,
+		.local = e->local};
+	set_copied(hub, slot, e->copied_ms);
 }
 
 static void changed(struct ph_hub *hub, const struct ph_slot *slot)
 {
-	ph_out(hub, PH_ACT_CHANGED)->key = slot->k.key;
+	ph_out(hub, PH_ACT_CHANGED)->key = ph_slot_key(slot);
 	ph_order_stir(hub);
 }
 
 /* To be cast: at once where the owner changed, else gathered for a moment. */
 static void touch(struct ph_hub *hub, struct ph_slot *slot, bool now)
 {
-	if (!slot->dirty) {
-		slot->dirty_next = NULL;
-		if (hub->dirty)
-			hub->dirty_last->dirty_next = slot;
-		else
-			hub->dirty = slot;
-		hub->dirty_last = slot;
-	}
+	if (!slot->dirty)
+		ph_slot_list_add(&hub->dirty, slot);
 	slot->dirty = true;
 	if (now)
 		hub->flush_now = true;
@@ -175,27 +169,31 @@ static void touch(struct ph_hub *hub, struct ph_slot *slot, bool now)
 /* ---- changes that this node makes ---- */
 
 /* What was said of the last owner's worker is not so of the next one's. */
-static void forget_worker(struct ph_slot *slot, enum ph_child_state state)
+static void forget_worker(struct ph_hub *hub, struct ph_slot *slot, enum ph_child_state state)
 {
-	slot->entry.state = state;
+	slot->entry.state = (uint8_t)state;
 	slot->entry.ready = slot->entry.unfit = false;
 	slot->entry.pid = slot->entry.restarts = 0;
-	slot->entry.born_ms = slot->entry.copied_ms = 0;
-	slot->entry.exit = (struct ph_exit){.kind = PH_EXIT_NONE};
-	set_meta(slot, NULL);
+	slot->entry.born_ms = 0;
+	slot->entry.exit.kind = PH_EXIT_NONE;
+	slot->entry.exit.value = 0;
+	set_copied(hub, slot, 0);
+	set_meta(hub, slot, NULL);
 }
 
 void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage)
 {
 	digest_toggle(hub, slot);
+	/* Until then another one owned it, and who comes from now on may be its place. */
+	if (slot->entered && !slot->work->planned_ms)
+		ph_slot_work(hub, slot)->planned_ms = hub->planned_ms;
 	slot->entered = true;
-	slot->entry.key = slot->k.key;
-	slot->entry.local = slot->k.local.s[0] != '\0';
-	slot->entry.node = hub->set.node;
+	slot->entry.local = slot->local;
+	slot->entry.node = hub->slots.self;
 	slot->entry.epoch = epoch;
-	slot->entry.lineage = lineage;
+	slot->entry.lineage = (uint8_t)lineage;
 	slot->entry.role = PH_ROLE_ACTIVE;
-	forget_worker(slot, PH_CHILD_WAITING);
+	forget_worker(hub, slot, PH_CHILD_WAITING);
 	slot->since_ms = hub->now_ms;
 	slot->entry.version = ++hub->version;
 	digest_toggle(hub, slot);
@@ -211,23 +209,22 @@ void ph_slot_give(
 	uint64_t born_ms = slot->entry.born_ms; /* it has the state of the one before */
 	digest_toggle(hub, slot);
 	slot->entered = true;
-	slot->entry.key = slot->k.key;
-	slot->entry.node = *node;
+	slot->entry.node = ph_node_get(hub, node);
 	slot->entry.epoch = epoch;
 	slot->entry.version = 0; /* whatever its owner says of it is newer */
 	slot->entry.lineage = PH_LINEAGE_CONTINUED;
-	forget_worker(slot, PH_CHILD_STARTING);
+	forget_worker(hub, slot, PH_CHILD_STARTING);
 	slot->entry.born_ms = born_ms;
 	slot->since_ms = hub->now_ms;
 	digest_toggle(hub, slot);
 	ph_slot_seen(hub, slot, epoch);
-	slot->given_version = ++hub->version;
+	ph_slot_work(hub, slot)->given_version = ++hub->version;
 	touch(hub, slot, true);
 }
 
 void ph_slot_vouch(struct ph_hub *hub, struct ph_slot *slot)
 {
-	slot->given_version = ++hub->version;
+	ph_slot_work(hub, slot)->given_version = ++hub->version;
 	touch(hub, slot, true);
 }
 
@@ -237,7 +234,8 @@ void ph_slot_release(struct ph_hub *hub, struct ph_slot *slot)
 	slot->entry.state = PH_CHILD_RELEASED;
 	slot->entry.ready = false;
 	slot->entry.pid = 0;
-	slot->entry.born_ms = slot->entry.copied_ms = 0;
+	slot->entry.born_ms = 0;
+	set_copied(hub, slot, 0);
 	slot->entry.version = ++hub->version;
 	digest_toggle(hub, slot);
 	touch(hub, slot, true);
@@ -258,16 +256,18 @@ void ph_slot_remove(struct ph_hub *hub, struct ph_slot *slot, uint64_t revision)
 void ph_slot_forget(struct ph_hub *hub, struct ph_slot *slot)
 {
 	digest_toggle(hub, slot);
+	slot->since_ms = slot->work->unowned_ms;
+	ph_slot_set_unowned(hub, slot, 0);
 	slot->entered = false;
-	set_meta(slot, NULL);
+	set_meta(hub, slot, NULL);
 }
 
 void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot)
 {
-	struct ph_instance *instance = slot->instance;
-	if (!slot->entered || !ph_is_self(hub, &slot->entry.node))
+	struct ph_instance *instance = slot->work->instance;
+	if (!slot->entered || !ph_is_self(hub, &slot->entry.node->name))
 		return;
-	struct ph_entry next = slot->entry;
+	struct ph_entry next = ph_slot_entry(slot);
 	if (instance && next.state != PH_CHILD_RELEASED && next.state != PH_CHILD_REMOVED) {
 		next.state = ph_instance_shown(instance);
 		next.pid = instance->pid;
@@ -287,9 +287,9 @@ void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot)
 		slot->since_ms = hub->now_ms;
 	digest_toggle(hub, slot);
 	next.version = ++hub->version;
-	slot->entry = next;
+	hold(hub, slot, &next);
 	if (!same_meta)
-		set_meta(slot, meta);
+		set_meta(hub, slot, meta);
 	digest_toggle(hub, slot);
 	touch(hub, slot, false);
 }
@@ -300,7 +300,7 @@ uint32_t ph_registry_mine(struct ph_hub *hub)
 		return hub->n_mine;
 	hub->mine_version = hub->version;
 	hub->n_mine = 0;
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
 		hub->n_mine += ph_slot_mine(hub, slot);
 	return hub->n_mine;
 }
@@ -313,8 +313,8 @@ void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member)
 	member->registry_version = member->registry_digest = member->migrations_version = 0;
 	member->fetch_at_ms = member->behind_at_ms = member->helper_at_ms = 0;
 	member->fetch_tries = 0;
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
-		if (!slot->entered || !ph_name_equal(&slot->entry.node, &member->info.name))
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
+		if (!slot->entered || slot->entry.node != member->node)
 			continue;
 		digest_toggle(hub, slot);
 		slot->entry.version = 0; /* its new incarnation counts from the start */
@@ -332,7 +332,7 @@ static bool is_news(
 	if (e->epoch < slot->entry.epoch || !ph_name_equal(author, &e->node))
 		return false;
 	/* Whom others named, and who has not said so itself, was never the owner at that epoch. */
-	if (!ph_name_equal(&e->node, &slot->entry.node))
+	if (!ph_name_equal(&e->node, &slot->entry.node->name))
 		return slot->entry.version == 0;
 	return e->version > slot->entry.version;
 }
@@ -347,7 +347,7 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 	if (speaker && speaker->sweeping)
 		slot->swept = speaker->sweep;
 	/* Of what this node has itself nobody knows better. */
-	bool ours = slot->entered && ph_is_self(hub, &slot->entry.node);
+	bool ours = slot->entered && slot->entry.node == hub->slots.self;
 	if (!is_news(slot, e, author) || (ours && ph_is_self(hub, &e->node)))
 		return false;
 	if (ph_heal_keeps(hub, slot, author, e))
@@ -356,12 +356,12 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 	if (was_mine)
 		hub->mine_version = UINT64_MAX; /* to be counted anew */
 	digest_toggle(hub, slot);
-	const char *meta = slot->entry.meta;
-	slot->entry = *e;
-	slot->entry.meta = meta;
-	slot->entry.key = slot->k.key;
-	set_meta(slot, e->meta);
+	uint64_t unowned_ms = ph_slot_unowned_ms(slot);
+	hold(hub, slot, e);
+	set_meta(hub, slot, e->meta);
 	slot->entered = true;
+	if (!ph_slot_owned(slot) || !ph_member_up(hub, &e->node))
+		ph_slot_set_unowned(hub, slot, unowned_ms); /* as it has been all along */
 	slot->since_ms = e->age_ms < hub->now_ms ? hub->now_ms - e->age_ms : 0;
 	digest_toggle(hub, slot);
 	if (slot->wish_stopped != e->stopped_by_wish) {
@@ -378,12 +378,12 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 	if (child && !e->local)
 		ph_unfit_mark(hub, child, &e->node);
 	/* Who has released it owns nothing: the old one of a handover may go on. */
-	bool free = e->state == PH_CHILD_RELEASED && slot->source;
+	bool free = e->state == PH_CHILD_RELEASED && slot->work->source;
 	if (!ph_is_self(hub, &e->node) && !free &&
-		(was_mine || slot->instance || slot->source || slot->target))
+		(was_mine || slot->work->instance || slot->work->source || slot->work->target))
 		ph_migration_owned(hub, slot);
-	if (slot->source && slot->source->state == PH_SOURCE_RETAINING)
-		ph_source_step(hub, slot->source, PH_SOURCE_IN_DEADLINE); /* N may be ready */
+	if (slot->work->source && slot->work->source->state == PH_SOURCE_RETAINING)
+		ph_source_step(hub, slot->work->source, PH_SOURCE_IN_DEADLINE); /* N may be ready */
 	if (ph_is_self(hub, &e->node))
 		ph_instance_named(hub, slot);
 	if (e->state == PH_CHILD_RELEASED || ph_is_self(hub, &e->node))
@@ -393,9 +393,9 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 
 void ph_registry_sweep(struct ph_hub *hub, const struct ph_member *member)
 {
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
 		if (slot->swept == member->sweep || !counts(slot) ||
-			!ph_name_equal(&slot->entry.node, &member->info.name))
+			slot->entry.node != member->node)
 			continue;
 		ph_slot_forget(hub, slot); /* its owner says that it is not its own */
 		changed(hub, slot);
@@ -474,7 +474,7 @@ static bool was_committed(struct ph_hub *hub, const struct ph_migration_info *in
 	const struct ph_slot *slot = ph_slot_find(hub, &info->key, NULL);
 	const struct ph_member *source = ph_member_find(hub, &info->from);
 	return slot && source && ph_slot_owned(slot) &&
-	       ph_name_equal(&slot->entry.node, &info->to) &&
+	       ph_name_equal(&slot->entry.node->name, &info->to) &&
 	       ph_epoch_slot(slot->entry.epoch) == source->info.slot;
 }
 
@@ -488,7 +488,7 @@ void ph_history_owned(struct ph_hub *hub, const struct ph_slot *slot)
 		if (!h->presumed || h->info.result != PH_RESULT_SOURCE_DEAD)
 			continue;
 		left = true;
-		if (!ph_key_equal(&h->info.key, &slot->k.key) || !was_committed(hub, &h->info))
+		if (!ph_key_equal(&h->info.key, PH_SLOT_KEY(slot)) || !was_committed(hub, &h->info))
 			continue;
 		h->info.result = PH_RESULT_DONE;
 		h->info.reason[0] = '\0';
@@ -523,24 +523,26 @@ void ph_history_presume(
 struct ph_record ph_slot_record(const struct ph_slot *slot)
 {
 	return (struct ph_record){.kind = PH_RECORD_SEEN,
-		.key = slot->k.key,
-		.peer = slot->k.local,
+		.key = ph_slot_key(slot),
+		.peer = slot->work->local_of->name,
 		.epoch = slot->seen,
 		.born_ms = slot->born_ms,
 		.stopped_by_wish = slot->wish_stopped,
-		.granted = slot->granted,
-		.to = slot->granted_to,
-		.by = slot->granted_by,
-		.past = slot->granted_past};
+		.granted = slot->work->granted,
+		.to = slot->work->granted_to->name,
+		.by = slot->work->granted_by->name,
+		.past = slot->work->granted_past->name};
 }
 
 void ph_registry_journal(struct ph_hub *hub)
 {
-	for (size_t n = 0; hub->seen_dirty && n < SEEN_BATCH; n++) {
-		struct ph_slot *slot = hub->seen_dirty;
+	struct ph_slot_list *list = &hub->seen_dirty;
+	for (size_t n = 0; list->n && n < SEEN_BATCH; n++) {
+		struct ph_slot *slot = list->slots[--list->n];
 		struct ph_record record = ph_slot_record(slot);
 		(void)ph_journal(hub, &record);
-		hub->seen_dirty = slot->seen_next;
 		slot->seen_dirty = false;
 	}
+	if (!list->n)
+		ph_slot_list_clear(list);
 }

@@ -29,7 +29,7 @@ static enum ph_source_state ignore(struct ph_hub *hub, struct ph_source *s)
 static enum ph_source_state bug(struct ph_hub *hub, struct ph_source *s)
 {
 	ph_log(hub, PH_LOG_ERROR, "bug: migration of %s/%u in state %d got an input that cannot be",
-		s->slot->k.key.child.s, s->slot->k.key.instance, (int)s->state);
+		s->slot->child->name.s, s->slot->number, (int)s->state);
 	return s->state;
 }
 
@@ -88,7 +88,7 @@ static void ask_final(struct ph_hub *hub, struct ph_source *s)
 static enum ph_source_state copy(struct ph_hub *hub, struct ph_source *s)
 {
 	struct ph_record begun = {
-		.kind = PH_RECORD_BEGUN, .id = s->id, .key = s->slot->k.key, .peer = s->peer};
+		.kind = PH_RECORD_BEGUN, .id = s->id, .key = ph_slot_key(s->slot), .peer = s->peer};
 	(void)ph_journal(hub, &begun);
 	struct ph_stream_order *order = ph_out_alloc(hub, sizeof *order);
 	order->id = s->id;
@@ -220,8 +220,8 @@ static enum ph_source_state over_budget(struct ph_hub *hub, struct ph_source *s)
 		return s->state;
 	char text[PH_REASON_SIZE];
 	/* Without rounds its budget is the whole time, and does not grow. */
-	s->slot->move_attempt += s->rounds;
-	bool more = s->order && s->rounds && s->slot->move_attempt < PH_ATTEMPTS;
+	ph_slot_work(hub, s->slot)->move_attempt += s->rounds;
+	bool more = s->order && s->rounds && s->slot->work->move_attempt < PH_ATTEMPTS;
 	ph_reason(text, "%sthe downtime budget of %llu ms was used up", more ? PH_AGAIN : "",
 		(unsigned long long)ph_source_budget(s));
 	return ph_source_abort(hub, s, text);
@@ -320,11 +320,11 @@ static enum ph_source_state target_dead(struct ph_hub *hub, struct ph_source *s)
 
 static enum ph_source_state active(struct ph_hub *hub, struct ph_source *s)
 {
-	if (s->slot->claim)
-		ph_claim_drop(hub, s->slot->claim);
+	if (s->slot->work->claim)
+		ph_claim_drop(hub, s->slot->work->claim);
 	ph_source_cut_stream(hub, s);
 	if (!s->peer.s[0] && s->slot->entered) /* the record that named it is lost */
-		s->peer = s->info.to = s->slot->entry.node;
+		s->peer = s->info.to = s->slot->entry.node->name;
 	s->said = PH_B_NONE;
 	s->resend_ms = PH_NEVER_MS;
 	if (s->frozen_at_ms && !s->info.has_downtime) {
@@ -382,7 +382,7 @@ static enum ph_source_state released(struct ph_hub *hub, struct ph_source *s)
 	}
 	s->back = s->reclaim = s->given_back = true;
 	ph_source_blame(s, "the new worker ended before it was ready");
-	s->slot->instance = s->old;
+	ph_slot_work(hub, s->slot)->instance = s->old;
 	return ph_source_resume(hub, s);
 }
 
@@ -416,11 +416,11 @@ static enum ph_source_state retain(struct ph_hub *hub, struct ph_source *s)
 		ph_slot_vouch(hub, slot);
 	s->done_version = hub->version;
 	s->committed_at_ms = hub->now_ms;
-	if (slot->instance == old)
-		slot->instance = NULL;
-	if (!old && slot->instance && !ph_instance_has_process(slot->instance)) {
-		slot->instance->after = PH_AFTER_DISCARD; /* what is left of a stopped O */
-		ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_STOP);
+	if (slot->work->instance == old)
+		ph_slot_work(hub, slot)->instance = NULL;
+	if (!old && slot->work->instance && !ph_instance_has_process(slot->work->instance)) {
+		slot->work->instance->after = PH_AFTER_DISCARD; /* what is left of a stopped O */
+		ph_instance_step(hub, slot->work->instance, PH_INSTANCE_IN_STOP);
 	}
 	if (!old)
 		return old_gone(hub, s);

@@ -38,8 +38,8 @@ enum ph_source_state ph_source_finish(
 	if (result != PH_RESULT_DONE)
 		ph_plan_last_word(hub, s);
 	ph_source_result(hub, s, result);
-	if (s->slot->source == s)
-		s->slot->source = NULL;
+	if (s->slot->work->source == s)
+		ph_slot_work(hub, s->slot)->source = NULL;
 	if (s->old && s->old->source == s) {
 		s->old->source = NULL;
 		s->old->past = s->id;
@@ -91,7 +91,7 @@ static void let_old_go_on(struct ph_hub *hub, struct ph_source *s)
 static void start_without_old(struct ph_hub *hub, struct ph_source *s)
 {
 	struct ph_slot *slot = s->slot;
-	if (s->old || slot->instance || !ph_slot_mine(hub, slot) || slot->wish_stopped)
+	if (s->old || slot->work->instance || !ph_slot_mine(hub, slot) || slot->wish_stopped)
 		return;
 	if (ph_quorate(hub)) { /* its lease may have ended it, and others have it by now */
 		ph_slot_release(hub, slot);
@@ -125,7 +125,8 @@ void ph_source_blame(struct ph_source *s, const char *reason)
 
 void ph_source_unfinal(struct ph_hub *hub, struct ph_source *s)
 {
-	struct ph_record record = {.kind = PH_RECORD_FORGET, .id = s->id, .key = s->slot->k.key};
+	struct ph_record record = {
+		.kind = PH_RECORD_FORGET, .id = s->id, .key = ph_slot_key(s->slot)};
 	if (!s->final_asked || s->final_left || s->claim_asked)
 		return;
 	(void)ph_journal(hub, &record);
@@ -142,8 +143,8 @@ enum ph_source_state ph_source_abort(struct ph_hub *hub, struct ph_source *s, co
 {
 	ph_source_blame(s, reason);
 	ph_source_cut_stream(hub, s);
-	if (s->slot->claim)
-		ph_claim_drop(hub, s->slot->claim);
+	if (s->slot->work->claim)
+		ph_claim_drop(hub, s->slot->work->claim);
 	bool prepared = s->said != PH_B_NONE;
 	if (s->final_left || s->claim_asked) {
 		ph_source_say(hub, s, PH_B_ABORT);
@@ -174,8 +175,8 @@ enum ph_source_state ph_source_peer_died(struct ph_hub *hub, struct ph_source *s
 	enum ph_source_state next;
 	ph_source_blame(s, "the target node died or left");
 	ph_source_cut_stream(hub, s);
-	if (s->slot->claim)
-		ph_claim_drop(hub, s->slot->claim);
+	if (s->slot->work->claim)
+		ph_claim_drop(hub, s->slot->work->claim);
 	if (s->final_left || s->claim_asked)
 		return ph_source_void(hub, s);
 	ph_source_unfinal(hub, s);
@@ -187,8 +188,8 @@ enum ph_source_state ph_source_peer_died(struct ph_hub *hub, struct ph_source *s
 /* B will never activate this id, N is dead: that is its last word, and O may go on. */
 enum ph_source_state ph_source_rejected(struct ph_hub *hub, struct ph_source *s)
 {
-	if (s->slot->claim)
-		ph_claim_drop(hub, s->slot->claim);
+	if (s->slot->work->claim)
+		ph_claim_drop(hub, s->slot->work->claim);
 	ph_source_blame(s, "the target refused");
 	s->final_left = false; /* nobody will ever prepare it */
 	ph_source_unfinal(hub, s);
@@ -290,19 +291,19 @@ enum ph_source_state ph_source_taken_back(struct ph_hub *hub, struct ph_source *
 	ph_slot_own(hub, slot, s->new_epoch,
 		result == PH_RESULT_TARGET_DEAD ? PH_LINEAGE_FROM_COPY : PH_LINEAGE_CONTINUED);
 	if (old) {
-		slot->instance = old;
+		ph_slot_work(hub, slot)->instance = old;
 		old->epoch = s->new_epoch;
 		if (result == PH_RESULT_TARGET_DEAD) /* what N was told since is lost */
 			ph_heal_from_copy(hub, old, s->frozen_at_ms);
 		let_old_go_on(hub, s);
 	}
-	if (slot->instance)
+	if (slot->work->instance)
 		ph_slot_publish(hub, slot);
 	if (s->peer.s[0])
 		ph_source_answer_release(hub, s, true);
 	enum ph_source_state next = ph_source_finish(hub, s, result);
 	ph_source_close_with(hub, s, s->peer.s[0] ? PH_B_ABORT : PH_B_NONE);
-	if (!slot->instance)
+	if (!slot->work->instance)
 		ph_own_start(hub, slot, s->new_epoch, PH_LINEAGE_COLD);
 	return next;
 }

@@ -31,8 +31,8 @@ static void answer_stranger(struct ph_hub *hub, const struct ph_bmsg *msg)
 	struct ph_bmsg *answer;
 	struct ph_slot *slot = ph_slot_find(hub, &msg->key, NULL);
 	/* With the journal lost only a worker that serves proves that nothing was committed. */
-	bool serves = slot && ph_slot_mine(hub, slot) && slot->instance &&
-		      slot->instance->state == PH_INSTANCE_RUNNING;
+	bool serves = slot && ph_slot_mine(hub, slot) && slot->work->instance &&
+		      slot->work->instance->state == PH_INSTANCE_RUNNING;
 	bool outcome = msg->kind == PH_B_ABORTED || msg->kind == PH_B_NACK ||
 		       msg->kind == PH_B_REJECT || msg->kind == PH_B_ACTIVE;
 	if (outcome) {
@@ -62,17 +62,17 @@ static struct ph_source *go_on_blind(struct ph_hub *hub, const struct ph_bmsg *m
 	if (msg->kind != PH_B_PREPARED || !hub->set.journal_lost)
 		return NULL;
 	struct ph_slot *slot = ph_slot_get(hub, &msg->key, NULL);
-	bool others = slot->entered && !ph_is_self(hub, &slot->entry.node) &&
-		      ph_member_up(hub, &slot->entry.node);
-	if (others || ph_slot_busy(slot) || slot->source || slot->target ||
+	bool others = slot->entered && !ph_is_self(hub, &slot->entry.node->name) &&
+		      ph_member_up(hub, &slot->entry.node->name);
+	if (others || ph_slot_busy(slot) || slot->work->source || slot->work->target ||
 		hub->self_state != PH_MEMBER_ALIVE)
 		return NULL;
-	if (slot->claim)
-		ph_claim_drop(hub, slot->claim);
+	if (slot->work->claim)
+		ph_claim_drop(hub, slot->work->claim);
 	struct ph_source *s = ph_source_new(hub, &msg->id, slot, &msg->from, msg->epoch - 1);
-	if (slot->instance) { /* it waited for a claim: this is a better one */
-		slot->instance->after = PH_AFTER_DISCARD;
-		ph_instance_step(hub, slot->instance, PH_INSTANCE_IN_STOP);
+	if (slot->work->instance) { /* it waited for a claim: this is a better one */
+		slot->work->instance->after = PH_AFTER_DISCARD;
+		ph_instance_step(hub, slot->work->instance, PH_INSTANCE_IN_STOP);
 	}
 	s->new_epoch = msg->epoch;
 	s->final_asked = s->final_synced = s->final_left = true;
@@ -205,8 +205,8 @@ static bool ours(struct ph_hub *hub, struct ph_source *s, const struct ph_wmsg *
 {
 	if (ph_id_equal(&msg->id, &s->id))
 		return true;
-	ph_log(hub, PH_LOG_DEBUG, "%s/%u speaks of another migration", s->slot->k.key.child.s,
-		s->slot->k.key.instance);
+	ph_log(hub, PH_LOG_DEBUG, "%s/%u speaks of another migration", s->slot->child->name.s,
+		s->slot->number);
 	return false;
 }
 
@@ -353,8 +353,8 @@ void ph_source_restore(struct ph_hub *hub, const struct ph_record *record)
 	if (record->kind == PH_RECORD_FORGET) {
 		if (!s)
 			return;
-		if (s->slot->source == s)
-			s->slot->source = NULL;
+		if (s->slot->work->source == s)
+			ph_slot_work(hub, s->slot)->source = NULL;
 		HASH_DEL(hub->sources, s);
 		ph_out_bury(hub, s);
 		return;
@@ -362,7 +362,7 @@ void ph_source_restore(struct ph_hub *hub, const struct ph_record *record)
 	if (!of_source(record->kind))
 		return;
 	struct ph_slot *slot = ph_slot_get(hub, &record->key, NULL);
-	struct ph_source *before = slot->source;
+	struct ph_source *before = slot->work->source;
 	if (!s && before && before->state == PH_SOURCE_ABORTING) {
 		before->state =
 			PH_SOURCE_ENDED; /* O went on from there, or there were no next one */
@@ -415,7 +415,7 @@ void ph_source_lost(struct ph_hub *hub, struct ph_instance *old, const struct ph
 /* Without a state file O was adopted as an ordinary worker: its epoch tells that it is O. */
 static void find_old(struct ph_source *s)
 {
-	struct ph_instance *instance = s->slot->instance;
+	struct ph_instance *instance = s->slot->work->instance;
 	if (s->old || !instance || !instance->adopted || instance->epoch != s->epoch ||
 		instance->source || instance->target)
 		return;
@@ -441,8 +441,8 @@ static void restart_one(struct ph_hub *hub, struct ph_source *s)
 	struct ph_instance *old = s->old;
 	struct ph_slot *slot = s->slot;
 	enum ph_source_state state = s->state;
-	if (old && !slot->instance && state != PH_SOURCE_FINISHING) {
-		slot->instance = old;
+	if (old && !slot->work->instance && state != PH_SOURCE_FINISHING) {
+		ph_slot_work(hub, slot)->instance = old;
 		if (!slot->entered)
 			ph_slot_own(hub, slot, old->epoch, PH_LINEAGE_CONTINUED);
 		ph_slot_publish(hub, slot);
@@ -479,8 +479,8 @@ static void restart_one(struct ph_hub *hub, struct ph_source *s)
 		return;
 	}
 	/* VOID: O was resumed, or is to be: on_hello of a frozen one says so. */
-	if (slot->source == s)
-		slot->source = NULL;
+	if (slot->work->source == s)
+		ph_slot_work(hub, slot)->source = NULL;
 	if (old) {
 		old->source = NULL;
 		if (old->state == PH_INSTANCE_FROZEN)

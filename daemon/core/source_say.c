@@ -21,7 +21,7 @@ struct ph_bmsg *ph_source_compose(struct ph_hub *hub, struct ph_source *s, enum 
 {
 	struct ph_bmsg *msg = ph_send(hub, &s->peer, kind);
 	msg->id = s->id;
-	msg->key = s->slot->k.key;
+	msg->key = ph_slot_key(s->slot);
 	msg->epoch = s->new_epoch;
 	return msg;
 }
@@ -41,7 +41,8 @@ static void put_prepare(struct ph_hub *hub, struct ph_source *s, struct ph_bmsg 
 	msg->overlap = s->overlap;
 	msg->born_ms = old->born_ms;
 	msg->copied_ms = old->copied_ms;
-	msg->age_ms = s->order ? 0 : hub->now_ms - s->slot->planned_ms + hub->set.heartbeat_ms;
+	msg->age_ms =
+		s->order ? 0 : hub->now_ms - s->slot->work->planned_ms + hub->set.heartbeat_ms;
 	msg->bytes_estimate = s->info.has_total ? s->info.total : 0;
 	msg->format_version = old->format_version;
 	memcpy(msg->format, old->format, sizeof msg->format);
@@ -61,7 +62,7 @@ static void say_void(struct ph_hub *hub, struct ph_source *s)
 	for (size_t i = 0; i < s->n_void_wait; i++) {
 		struct ph_bmsg *msg = ph_send(hub, &s->void_wait[i], PH_B_VOID);
 		msg->id = s->id;
-		msg->key = s->slot->k.key;
+		msg->key = ph_slot_key(s->slot);
 		msg->epoch = s->epoch;
 	}
 }
@@ -134,7 +135,7 @@ static void put_start(struct ph_source *s, struct ph_wmsg *msg)
 	msg->startup_ok = true;
 	msg->target = s->peer;
 	msg->has_instance = true;
-	msg->instance = s->slot->k.key.instance;
+	msg->instance = s->slot->number;
 	msg->max_bytes = spec->max_state_bytes;
 	msg->timeout_ms = spec->timeout_ms;
 	msg->downtime_ms = ph_source_budget(s);
@@ -158,7 +159,7 @@ void ph_source_retell(struct ph_hub *hub, struct ph_source *s)
 		msg->retention_ms = s->retention_until_ms > hub->now_ms
 					    ? s->retention_until_ms - hub->now_ms
 					    : 0;
-		msg->meta = ph_out_text(hub, s->slot->entry.meta);
+		msg->meta = ph_out_text(hub, s->slot->work->meta);
 	}
 }
 
@@ -186,7 +187,7 @@ struct ph_record ph_source_record(const struct ph_source *s, enum ph_record_kind
 								    : PH_RESULT_DONE;
 	return (struct ph_record){.kind = kind,
 		.id = s->id,
-		.key = s->slot->k.key,
+		.key = ph_slot_key(s->slot),
 		.epoch = s->epoch,
 		.revision = s->new_epoch,
 		.asked = s->claim_asked,
@@ -250,7 +251,7 @@ void ph_source_show(struct ph_hub *hub, struct ph_source *s)
 
 static struct ph_emit *emit(struct ph_hub *hub, struct ph_source *s, enum ph_emit_kind kind)
 {
-	struct ph_emit *e = ph_emit(hub, kind, &s->slot->k.key);
+	struct ph_emit *e = ph_emit(hub, kind, PH_SLOT_KEY(s->slot));
 	e->id = s->id;
 	e->from = s->info.from;
 	e->to = s->info.to;
@@ -426,11 +427,11 @@ static void name_the_late(struct ph_hub *hub, struct ph_source *s)
 /* Until now O stood frozen, and could have gone on: N had acknowledged nothing. */
 static bool announced(struct ph_hub *hub, struct ph_source *s)
 {
-	const struct ph_entry *e = &s->slot->entry;
+	const struct ph_held *e = &s->slot->entry;
 	if (s->told == PH_W_COMMITTED)
 		return true;
 	if (s->peer_active && hub->now_ms < s->tell_by_ms &&
-		!(ph_name_equal(&e->node, &s->peer) && e->ready))
+		!(ph_name_equal(&e->node->name, &s->peer) && e->ready))
 		return false;
 	s->committed_at_ms = hub->now_ms;
 	s->retention_until_ms = hub->now_ms + s->old->spec->retention_ms;
@@ -441,7 +442,7 @@ static bool announced(struct ph_hub *hub, struct ph_source *s)
 
 enum ph_source_state ph_source_stop_if(struct ph_hub *hub, struct ph_source *s)
 {
-	const struct ph_entry *e = &s->slot->entry;
+	const struct ph_held *e = &s->slot->entry;
 	s->served |= s->slot->entered && e->ready && e->epoch >= s->new_epoch;
 	if (!announced(hub, s))
 		return PH_SOURCE_RETAINING;
@@ -476,17 +477,18 @@ struct ph_source *ph_source_new(struct ph_hub *hub, const struct ph_id *id, stru
 	s->deadline_ms = s->resend_ms = PH_NEVER_MS;
 	s->started_ms = hub->now_ms;
 	s->info.id = *id;
-	s->info.key = slot->k.key;
+	s->info.key = ph_slot_key(slot);
 	s->info.from = hub->set.node;
 	s->info.to = *peer;
-	slot->source = s;
+	ph_slot_work(hub, slot)->source = s;
 	HASH_ADD(hh, hub->sources, id, sizeof s->id, s);
 	return s;
 }
 
 void ph_source_free(struct ph_hub *hub, struct ph_source *s)
 {
-	struct ph_record record = {.kind = PH_RECORD_FORGET, .id = s->id, .key = s->slot->k.key};
+	struct ph_record record = {
+		.kind = PH_RECORD_FORGET, .id = s->id, .key = ph_slot_key(s->slot)};
 	if (s->final_asked || s->claim_asked || s->voided)
 		(void)ph_journal(hub, &record);
 	ph_timer_set(hub, &s->timer, PH_NEVER_MS);
@@ -506,7 +508,7 @@ static bool can_hand_over(const struct ph_instance *old)
 struct ph_source *ph_source_start(struct ph_hub *hub, struct ph_move *move)
 {
 	struct ph_slot *slot = move->slot;
-	struct ph_instance *old = slot->instance;
+	struct ph_instance *old = slot->work->instance;
 	struct ph_source *s = ph_source_new(hub, &move->id, slot, &move->to, slot->entry.epoch);
 	s->new_epoch = ph_next_epoch(hub, slot);
 	s->old = old;
@@ -514,12 +516,12 @@ struct ph_source *ph_source_start(struct ph_hub *hub, struct ph_move *move)
 	memcpy(s->format, old->format, sizeof s->format);
 	s->order = move->order;
 	s->force = move->force;
-	s->attempt = slot->move_attempt;
+	s->attempt = slot->work->move_attempt;
 	s->overlap = !can_hand_over(old);
 	s->rounds = (old->caps & PH_CAP_ROUNDS) != 0 && !s->overlap;
 	old->source = s;
 	s->state = PH_SOURCE_ASKING;
-	if (!slot->move_wait_ms) /* else it is one more attempt */
+	if (!slot->work->move_wait_ms) /* else it is one more attempt */
 		(void)emit(hub, s, PH_EMIT_MIGRATION_STARTED);
 	ph_source_entered(hub, s, PH_SOURCE_ENDED);
 	if (!s->overlap && (old->caps & PH_CAP_ASK))

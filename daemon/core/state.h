@@ -10,6 +10,7 @@
 #define PH_CORE_STATE_H
 
 #include "core/objects.h"
+#include "core/place.h"
 
 struct ph_chunk;
 
@@ -73,19 +74,21 @@ struct ph_hub {
 	uint64_t want_ms;			/* since when the view should be another one */
 	uint64_t lease_until_ms;		/* as last computed */
 	bool lease_held;			/* as last told to people */
-	bool lost_open;		/* what hung on a journal that is lost is not settled yet */
-	bool forgetful;		/* what this node granted before is lost: it grants nothing yet */
-	struct ph_slot *grants; /* granted, and not known to be taken up */
-	uint64_t reminded_ms;	/* owners that were held for dead were last told of them */
-	uint64_t leaving_ms;	/* since when an orderly end waits to be out of the view */
+	bool lost_open; /* what hung on a journal that is lost is not settled yet */
+	bool forgetful; /* what this node granted before is lost: it grants nothing yet */
+	struct ph_slot_list grants; /* granted, and not known to be taken up */
+	uint64_t reminded_ms;	    /* owners that were held for dead were last told of them */
+	uint64_t leaving_ms;	    /* since when an orderly end waits to be out of the view */
 
 	uint64_t placed; /* place.c: digest of what the places were computed from; 0: anew */
+	struct ph_places places;
+	uint64_t planned_ms; /* plan.c: when it was last looked where all that is owned belongs */
 	uint64_t version, digest, migrations_version; /* of this node's part */
 	struct ph_child *children;
-	struct ph_slot *slots;
-	struct ph_slot *dirty, *dirty_last; /* whose entries are to be cast, in order */
-	struct ph_slot *seen_dirty;	    /* whose epochs are to be journalled */
-	uint32_t n_mine;		    /* entries that this node owns, at `mine_version` */
+	struct ph_slots slots;
+	struct ph_slot_list dirty;	/* whose entries are to be cast, in order */
+	struct ph_slot_list seen_dirty; /* whose epochs are to be journalled, the last one first */
+	uint32_t n_mine;		/* entries that this node owns, at `mine_version` */
 	uint64_t mine_version;
 	uint64_t flushed_version, flushed_migrations; /* what was cast */
 	bool flush_now;
@@ -164,11 +167,10 @@ bool ph_limit_pass(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_limit_forget(
 	struct ph_hub *hub, bool (*old)(const struct ph_hub *, const struct ph_member *));
 
-/* ---- registry.c ---- */
-struct ph_slot *ph_slot_find(
-	struct ph_hub *hub, const struct ph_key *key, const struct ph_name *local);
-struct ph_slot *ph_slot_get(
-	struct ph_hub *hub, const struct ph_key *key, const struct ph_name *local);
+/* ---- registry.c; slot.h: the slots themselves ---- */
+/* Since when nobody owns it, as far as is known; 0: it is owned, or has not been looked at. */
+uint64_t ph_slot_unowned_ms(const struct ph_slot *slot);
+void ph_slot_set_unowned(struct ph_hub *hub, struct ph_slot *slot, uint64_t at_ms);
 void ph_slot_seen(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch);
 /* ... and when the newest state of it that was heard of began; heal.h. */
 void ph_slot_born(struct ph_hub *hub, struct ph_slot *slot, uint64_t born_ms);
@@ -196,7 +198,6 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 	const struct ph_entry *e);
 /* Its part has come as a whole: what was not in it is not its own. */
 void ph_registry_sweep(struct ph_hub *hub, const struct ph_member *member);
-void ph_registry_count(struct ph_hub *hub, struct ph_member *member);	    /* its digest, anew */
 void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member); /* new incarnation */
 void ph_registry_journal(struct ph_hub *hub); /* a batch of SEEN records */
 struct ph_record ph_slot_record(const struct ph_slot *slot);
@@ -299,8 +300,16 @@ enum ph_child_state ph_instance_shown(const struct ph_instance *instance);
 uint64_t ph_policy_next(struct ph_hub *hub, struct ph_instance *instance, bool *failed);
 
 /* ---- place.c ---- */
-/* Sets `place` of every wanted slot of a placed (not local) child. */
-void ph_place_all(struct ph_hub *hub);
+/*
+ * Sets `place` of every wanted slot of a placed (not local) child. false: that goes on with the
+ * next call, in another step, and until it has ended places are partly of the members there were
+ * before.
+ */
+bool ph_place_all(struct ph_hub *hub);
+const struct ph_name *ph_slot_place(const struct ph_hub *hub, const struct ph_slot *slot);
+void ph_place_mark(const struct ph_hub *hub); /* the nodes that it names are `used` */
+void ph_places_init(struct ph_hub *hub);
+void ph_places_free(struct ph_hub *hub);
 /* May a worker of this spec run on that member (or this node)? */
 bool ph_place_allows(struct ph_hub *hub, const struct ph_spec *spec, const struct ph_name *name);
 /* The best place for a child of this node among those to which its own link is well; or NULL. */

@@ -20,7 +20,7 @@ static enum ph_target_state ignore(struct ph_hub *hub, struct ph_target *t)
 static enum ph_target_state bug(struct ph_hub *hub, struct ph_target *t)
 {
 	ph_log(hub, PH_LOG_ERROR, "bug: incoming %s/%u in state %d got an input that cannot be",
-		t->slot->k.key.child.s, t->slot->k.key.instance, (int)t->state);
+		t->slot->child->name.s, t->slot->number, (int)t->state);
 	return t->state;
 }
 
@@ -52,8 +52,8 @@ static enum ph_target_state drop(
 	if (!t->reason[0])
 		ph_reason(t->reason, "%s", reason);
 	cut_stream(hub, t);
-	if (t->slot->claim)
-		ph_claim_drop(hub, t->slot->claim);
+	if (t->slot->work->claim)
+		ph_claim_drop(hub, t->slot->work->claim);
 	if (!fresh || !ph_instance_has_process(fresh)) {
 		if (fresh)
 			ph_instance_free(hub, fresh);
@@ -298,8 +298,8 @@ static enum ph_target_state activate(struct ph_hub *hub, struct ph_target *t)
 {
 	t->said = PH_B_NONE;
 	t->resend_ms = PH_NEVER_MS;
-	if (t->slot->claim)
-		ph_claim_drop(hub, t->slot->claim);
+	if (t->slot->work->claim)
+		ph_claim_drop(hub, t->slot->work->claim);
 	ph_target_write(hub, t, PH_RECORD_ACTIVE);
 	return PH_TARGET_ACTIVATING;
 }
@@ -316,8 +316,8 @@ static enum ph_target_state take_over(struct ph_hub *hub, struct ph_target *t)
 static enum ph_target_state source_lives(struct ph_hub *hub, struct ph_target *t)
 {
 	t->a_dead = false;
-	if (t->slot->claim)
-		ph_claim_drop(hub, t->slot->claim);
+	if (t->slot->work->claim)
+		ph_claim_drop(hub, t->slot->work->claim);
 	ph_target_say(hub, t, PH_B_PREPARED, true);
 	return PH_TARGET_PREPARED;
 }
@@ -330,9 +330,9 @@ static enum ph_target_state denied(struct ph_hub *hub, struct ph_target *t)
 static enum ph_target_state release(struct ph_hub *hub, struct ph_target *t)
 {
 	/* Until A has answered it stays this node's: nobody may start an empty one meanwhile. */
-	t->slot->target = t;
+	ph_slot_work(hub, t->slot)->target = t;
 	if (t->fresh) {
-		t->slot->instance = NULL;
+		ph_slot_work(hub, t->slot)->instance = NULL;
 		ph_instance_free(hub, t->fresh);
 	}
 	ph_target_write(hub, t, PH_RECORD_NEVER);
@@ -352,19 +352,19 @@ void ph_target_give_back(struct ph_hub *hub, struct ph_target *t)
 static enum ph_target_state start_again(struct ph_hub *hub, struct ph_target *t)
 {
 	if (t->fresh) {
-		t->slot->instance = NULL;
+		ph_slot_work(hub, t->slot)->instance = NULL;
 		ph_instance_free(hub, t->fresh);
 	}
 	t->said = PH_B_NONE;
 	t->resend_ms = PH_NEVER_MS;
-	if (t->slot->target == t)
-		t->slot->target = NULL;
+	if (t->slot->work->target == t)
+		ph_slot_work(hub, t->slot)->target = NULL;
 	bool asked_for = t->restored || t->slot->seen > t->new_epoch || ph_quorate(hub);
-	if (asked_for && !t->slot->instance && ph_slot_mine(hub, t->slot))
+	if (asked_for && !t->slot->work->instance && ph_slot_mine(hub, t->slot))
 		ph_slot_release(hub, t->slot);
 	if (asked_for)
 		ph_plan_soon(hub, 0);
-	else if (!t->slot->instance && ph_is_self(hub, &t->slot->entry.node))
+	else if (!t->slot->work->instance && ph_is_self(hub, &t->slot->entry.node->name))
 		ph_own_start(hub, t->slot, t->new_epoch, PH_LINEAGE_COLD);
 	/* Whoever asks is told what the journal says. */
 	return t->state == PH_TARGET_RELEASING ? PH_TARGET_NEVER : PH_TARGET_ACTIVE;
@@ -392,12 +392,12 @@ static enum ph_target_state active_synced(struct ph_hub *hub, struct ph_target *
 		ph_target_say(hub, t, PH_B_ACTIVE, false);
 	if (!fresh || fresh->state != PH_INSTANCE_STANDING) /* it ended meanwhile */
 		return t->a_dead ? start_again(hub, t) : release(hub, t);
-	slot->target = NULL;
-	slot->instance = fresh;
-	slot->planned_ms = t->planned_ms;
+	ph_slot_work(hub, slot)->target = NULL;
+	ph_slot_work(hub, slot)->instance = fresh;
+	ph_slot_work(hub, slot)->planned_ms = t->planned_ms;
 	ph_plan_soon(hub, 0);
 	fresh->epoch = t->new_epoch;
-	struct ph_child *child = ph_child_get(hub, &slot->k.key.child);
+	struct ph_child *child = ph_child_get(hub, &slot->child->name);
 	ph_child_in_force(hub, child, fresh->spec, fresh->spec->revision, true);
 	if (!t->overlap)
 		ph_target_tell(hub, t, PH_W_ACTIVATE);

@@ -19,7 +19,7 @@ static void say_once(struct ph_hub *hub, struct ph_target *t, enum ph_bkind kind
 {
 	struct ph_bmsg *msg = ph_send(hub, &t->peer, kind);
 	msg->id = t->id;
-	msg->key = t->slot->k.key;
+	msg->key = ph_slot_key(t->slot);
 	msg->epoch = t->new_epoch;
 	msg->seen = t->slot->seen;
 	msg->journal = hub->set.journal;
@@ -72,7 +72,7 @@ void ph_target_write(struct ph_hub *hub, struct ph_target *t, enum ph_record_kin
 {
 	struct ph_record record = {.kind = kind,
 		.id = t->id,
-		.key = t->slot->k.key,
+		.key = ph_slot_key(t->slot),
 		.epoch = kind == PH_RECORD_ACTIVE ? t->new_epoch : t->epoch,
 		.revision = t->new_epoch,
 		.overlap = t->overlap,
@@ -119,8 +119,8 @@ void ph_target_entered(struct ph_hub *hub, struct ph_target *t, enum ph_target_s
 {
 	if (t->state != before || t->state == PH_TARGET_LOADING)
 		t->deadline_ms = deadline_of(hub, t);
-	if (t->state == PH_TARGET_NEVER && t->slot->target == t)
-		t->slot->target = NULL;
+	if (t->state == PH_TARGET_NEVER && t->slot->work->target == t)
+		ph_slot_work(hub, t->slot)->target = NULL;
 	if (ph_target_ended(t) && t->resend_ms == PH_NEVER_MS)
 		t->resend_ms = hub->now_ms + KEPT_ASK_MS;
 	ph_timer_set(hub, &t->timer, min_ms(t->deadline_ms, t->resend_ms));
@@ -181,11 +181,12 @@ static struct ph_target *new_target(struct ph_hub *hub, const struct ph_id *id,
 
 void ph_target_free(struct ph_hub *hub, struct ph_target *t)
 {
-	struct ph_record record = {.kind = PH_RECORD_FORGET, .id = t->id, .key = t->slot->k.key};
+	struct ph_record record = {
+		.kind = PH_RECORD_FORGET, .id = t->id, .key = ph_slot_key(t->slot)};
 	(void)ph_journal(hub, &record);
 	ph_timer_set(hub, &t->timer, PH_NEVER_MS);
-	if (t->slot->target == t)
-		t->slot->target = NULL;
+	if (t->slot->work->target == t)
+		ph_slot_work(hub, t->slot)->target = NULL;
 	if (t->fresh && t->fresh->target == t) {
 		t->fresh->target = NULL;
 		t->fresh->past = t->id;
@@ -209,7 +210,7 @@ static const char *objection(
 		return "this node has not joined yet";
 	if (ph_migrations_in(hub) >= hub->set.migrations_max)
 		return &PH_NO_SLOT[sizeof PH_BUSY - 1]; /* A puts PH_BUSY in front */
-	if (slot->target || slot->instance)
+	if (slot->work->target || slot->work->instance)
 		return "this node still has a worker of that child";
 	*busy = false;
 	if (hub->shutting)
@@ -226,13 +227,13 @@ static const char *objection(
 /* A new worker that an earlier daemon left, and that has not said yet whether it was activated. */
 static void take_stray(struct ph_hub *hub, struct ph_target *t)
 {
-	struct ph_instance *stray = t->slot->instance;
+	struct ph_instance *stray = t->slot->work->instance;
 	if (!stray || stray->target || stray->state != PH_INSTANCE_STANDING ||
 		ph_slot_mine(hub, t->slot))
 		return;
 	if (!ph_id_none(&stray->past) && !ph_id_equal(&stray->past, &t->id))
 		return;
-	t->slot->instance = NULL;
+	ph_slot_work(hub, t->slot)->instance = NULL;
 	t->fresh = stray;
 	stray->target = t;
 }
@@ -255,11 +256,11 @@ static void on_prepare(struct ph_hub *hub, const struct ph_bmsg *msg)
 	struct ph_target *t = new_target(hub, &msg->id, slot, &msg->from, msg->epoch, msg->seen);
 	bool busy;
 	/* It offers what it can only have if it was activated: that is its ACTIVE. */
-	if (slot->source && ph_name_equal(&slot->source->peer, &msg->from) &&
-		msg->epoch > slot->source->epoch) {
-		slot->source->new_epoch = msg->epoch;
-		slot->source->peer_active = true;
-		ph_source_step(hub, slot->source, PH_SOURCE_IN_ACTIVE);
+	if (slot->work->source && ph_name_equal(&slot->work->source->peer, &msg->from) &&
+		msg->epoch > slot->work->source->epoch) {
+		slot->work->source->new_epoch = msg->epoch;
+		slot->work->source->peer_active = true;
+		ph_source_step(hub, slot->work->source, PH_SOURCE_IN_ACTIVE);
 	}
 	const char *why = objection(hub, msg, slot, &busy);
 	ph_slot_seen(hub, slot, msg->seen);
@@ -278,7 +279,7 @@ static void on_prepare(struct ph_hub *hub, const struct ph_bmsg *msg)
 	t->bytes_estimate = msg->bytes_estimate;
 	memcpy(t->format, msg->format, sizeof t->format);
 	memcpy(t->ticket, msg->ticket, sizeof t->ticket);
-	slot->target = t;
+	ph_slot_work(hub, slot)->target = t;
 	t->fresh = ph_instance_new(hub, slot, msg->specs[0].spec,
 		t->overlap ? PH_ROLE_ACTIVE : PH_ROLE_STANDBY, t->new_epoch);
 	t->fresh->spec->revision = msg->specs[0].revision;
@@ -294,7 +295,7 @@ static void on_prepare(struct ph_hub *hub, const struct ph_bmsg *msg)
  */
 static bool commit_held(struct ph_hub *hub, const struct ph_bmsg *msg, struct ph_slot *slot)
 {
-	struct ph_instance *held = slot->instance;
+	struct ph_instance *held = slot->work->instance;
 	if (!held || !held->held || held->target || held->state != PH_INSTANCE_STANDING ||
 		!ph_id_equal(&held->past, &msg->id))
 		return false;
@@ -302,8 +303,8 @@ static bool commit_held(struct ph_hub *hub, const struct ph_bmsg *msg, struct ph
 	t->state = PH_TARGET_PREPARED;
 	t->fresh = held;
 	held->target = t;
-	slot->instance = NULL;
-	slot->target = t;
+	ph_slot_work(hub, slot)->instance = NULL;
+	ph_slot_work(hub, slot)->target = t;
 	ph_target_step(hub, t, PH_TARGET_IN_COMMIT);
 	return true;
 }
@@ -430,7 +431,7 @@ static void on_known(struct ph_hub *hub, struct ph_target *t, const struct ph_bm
 static void on_void(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_slot *slot = ph_slot_get(hub, &msg->key, NULL);
-	slot->void_id = msg->id;
+	ph_slot_work(hub, slot)->void_id = msg->id;
 	struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_VOID_ACK);
 	answer->id = msg->id;
 	answer->key = msg->key;
@@ -525,8 +526,8 @@ void ph_target_restore(struct ph_hub *hub, const struct ph_record *record)
 		if (!t)
 			return;
 		HASH_DEL(hub->targets, t);
-		if (t->slot->target == t)
-			t->slot->target = NULL;
+		if (t->slot->work->target == t)
+			ph_slot_work(hub, t->slot)->target = NULL;
 		ph_out_bury(hub, t);
 		return;
 	}
@@ -545,7 +546,7 @@ void ph_target_restore(struct ph_hub *hub, const struct ph_record *record)
 	t->state = record->kind == PH_RECORD_PREPARED ? PH_TARGET_PREPARED
 		   : record->kind == PH_RECORD_ACTIVE ? PH_TARGET_ACTIVE
 						      : PH_TARGET_NEVER;
-	slot->target = t->state == PH_TARGET_PREPARED ? t : NULL;
+	ph_slot_work(hub, slot)->target = t->state == PH_TARGET_PREPARED ? t : NULL;
 }
 
 /*
@@ -557,7 +558,7 @@ static void restart_active(struct ph_hub *hub, struct ph_target *t)
 	struct ph_slot *slot = t->slot;
 	struct ph_instance *fresh = t->fresh;
 	bool newest = slot->seen <= t->new_epoch;
-	if (slot->instance || slot->target)
+	if (slot->work->instance || slot->work->target)
 		return;
 	if (!fresh) {
 		if (newest)
@@ -565,7 +566,7 @@ static void restart_active(struct ph_hub *hub, struct ph_target *t)
 		return; /* what does not run is claimed by the plan */
 	}
 	if (newest || !slot->entered) {
-		slot->instance = fresh;
+		ph_slot_work(hub, slot)->instance = fresh;
 		fresh->epoch = t->new_epoch;
 		fresh->role = PH_ROLE_ACTIVE;
 		ph_slot_own(hub, slot, t->new_epoch, PH_LINEAGE_CONTINUED);

@@ -23,9 +23,9 @@ bool ph_tombstone(const struct ph_child *child)
 /* Has everybody whom this node knows, and who has not left, heard of it? */
 static bool heard_by_all(const struct ph_hub *hub, const struct ph_slot *slot)
 {
-	const struct ph_entry *e = &slot->entry;
-	const struct ph_member *author = ph_member_find(hub, &e->node);
-	if (!e->version || (!author && !ph_is_self(hub, &e->node)))
+	const struct ph_held *e = &slot->entry;
+	const struct ph_member *author = e->node->member;
+	if (!e->version || (!author && e->node != hub->slots.self))
 		return false;
 	for (const struct ph_member *m = hub->members; m; m = m->hh.next) {
 		if (m == author || m->state == PH_MEMBER_LEFT || m->state == PH_MEMBER_UNKNOWN)
@@ -40,12 +40,12 @@ static bool heard_by_all(const struct ph_hub *hub, const struct ph_slot *slot)
 
 void ph_tombstones_drop(struct ph_hub *hub)
 {
-	for (struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
-		if (!slot->entered || slot->entry.state != PH_CHILD_REMOVED || slot->instance ||
-			slot->dirty)
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
+		if (!slot->entered || slot->entry.state != PH_CHILD_REMOVED ||
+			slot->work->instance || slot->dirty)
 			continue;
 		uint64_t age = hub->now_ms - slot->since_ms;
-		struct ph_member *author = ph_member_find(hub, &slot->entry.node);
+		struct ph_member *author = slot->entry.node->member;
 		if (author && age + TOMBSTONE_WATCH_MS >= TOMBSTONE_MS)
 			author->watched = true; /* from the next heartbeats on it is known */
 		if (age >= TOMBSTONE_KEEP_MS || (age >= TOMBSTONE_MS && heard_by_all(hub, slot)))

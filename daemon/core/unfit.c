@@ -84,22 +84,22 @@ static bool passes(int error)
 bool ph_unfit_pass_on(struct ph_hub *hub, struct ph_instance *instance, int error)
 {
 	struct ph_slot *slot = instance->slot;
-	struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
+	struct ph_child *child = slot->child;
 	if (passes(error) || instance->spec->local || instance->after != PH_AFTER_POLICY ||
-		slot->instance != instance || slot->source || slot->target ||
+		slot->work->instance != instance || slot->work->source || slot->work->target ||
 		!ph_slot_mine(hub, slot) || !child || !ph_child_spec(child))
 		return false;
 	/* It has come back, as nobody took it: it stays, and is tried again here. */
-	bool passed_on = slot->passed_on_ms && slot->passed_on_hash == hash_of(child) &&
-			 hub->now_ms < slot->passed_on_ms + UNFIT_MS;
+	bool passed_on = slot->work->passed_on_ms && slot->work->passed_on_hash == hash_of(child) &&
+			 hub->now_ms < slot->work->passed_on_ms + UNFIT_MS;
 	if (hub->self_state != PH_MEMBER_ALIVE || hub->away || slot->wish_stopped || passed_on ||
 		!another_one_can(hub, child))
 		return false;
-	slot->passed_on_ms = hub->now_ms;
-	slot->passed_on_hash = hash_of(child);
+	ph_slot_work(hub, slot)->passed_on_ms = hub->now_ms;
+	ph_slot_work(hub, slot)->passed_on_hash = hash_of(child);
 	ph_unfit_mark(hub, child, &hub->set.node);
 	slot->entry.unfit = true;
-	ph_log(hub, PH_LOG_WARNING, "%s/%u is left to other nodes", slot->k.key.child.s,
-		slot->k.key.instance);
+	ph_log(hub, PH_LOG_WARNING, "%s/%u is left to other nodes", slot->child->name.s,
+		slot->number);
 	return true;
 }

@@ -15,8 +15,8 @@ static int by_name(const void *a, const void *b)
 static uint32_t owned_by(const struct ph_hub *hub, const struct ph_name *node)
 {
 	uint32_t n = 0;
-	for (const struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
-		n += ph_slot_owned(slot) && ph_name_equal(&slot->entry.node, node);
+	for (const struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
+		n += ph_slot_owned(slot) && ph_name_equal(&slot->entry.node->name, node);
 	return n;
 }
 
@@ -89,8 +89,8 @@ bool ph_hub_joined(const struct ph_hub *hub)
 static int by_key(const void *a, const void *b)
 {
 	const struct ph_slot *const *x = a, *const *y = b;
-	int c = ph_key_compare(&(*x)->k.key, &(*y)->k.key);
-	return c ? c : strcmp((*x)->k.local.s, (*y)->k.local.s);
+	int c = ph_key_compare(PH_SLOT_KEY((*x)), PH_SLOT_KEY((*y)));
+	return c ? c : strcmp((*x)->work->local_of->name.s, (*y)->work->local_of->name.s);
 }
 
 static bool shown(const struct ph_hub *hub, const struct ph_slot *slot, const struct ph_spec *spec)
@@ -98,29 +98,29 @@ static bool shown(const struct ph_hub *hub, const struct ph_slot *slot, const st
 	if (slot->entered && slot->entry.state == PH_CHILD_REMOVED)
 		return false;
 	/* One a node: where the node is gone there is none to be. */
-	if (slot->k.local.s[0] && !ph_member_up(hub, &slot->k.local))
+	if (slot->local && !ph_member_up(hub, &slot->work->local_of->name))
 		return false;
 	if (slot->entered && slot->entry.state != PH_CHILD_RELEASED)
 		return true;
-	bool local = slot->k.local.s[0] != '\0';
-	return spec && slot->k.key.instance < spec->instances && spec->local == local &&
-	       (!local || ph_is_self(hub, &slot->k.local));
+	bool local = slot->local;
+	return spec && slot->number < spec->instances && spec->local == local &&
+	       (!local || ph_is_self(hub, &slot->work->local_of->name));
 }
 
 static void view_slot(const struct ph_hub *hub, const struct ph_slot *slot, uint64_t now_ms,
 	struct ph_entry_view *view)
 {
-	const struct ph_child *child = ph_child_find(hub, &slot->k.key.child);
+	const struct ph_child *child = slot->child;
 	memset(view, 0, sizeof *view);
 	view->owned = slot->entered && slot->entry.state != PH_CHILD_RELEASED;
-	view->entry = slot->entry;
-	view->entry.key = slot->k.key;
+	view->entry = ph_slot_entry(slot);
 	if (!view->owned) {
 		memset(&view->entry, 0, sizeof view->entry);
-		view->entry.key = slot->k.key;
+		view->entry.key = ph_slot_key(slot);
 		view->entry.state = slot->wish_stopped ? PH_CHILD_STOPPED : PH_CHILD_WAITING;
-		if (slot->unowned_ms && now_ms > slot->unowned_ms)
-			view->entry.age_ms = now_ms - slot->unowned_ms;
+		uint64_t unowned_ms = ph_slot_unowned_ms(slot);
+		if (unowned_ms && now_ms > unowned_ms)
+			view->entry.age_ms = now_ms - unowned_ms;
 	} else {
 		view->entry.age_ms = now_ms > slot->since_ms ? now_ms - slot->since_ms : 0;
 	}
@@ -140,12 +140,12 @@ void ph_hub_entries(const struct ph_hub *hub, uint64_t now_ms, const struct ph_n
 {
 	struct ph_entry_view view;
 	size_t n = 0;
-	const struct ph_slot **list =
-		ph_must(calloc(HASH_COUNT(hub->slots) + 1, sizeof(struct ph_slot *)));
-	for (const struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
-		if (child && !ph_name_equal(child, &slot->k.key.child))
+	const struct ph_slot **list = ph_must(calloc(hub->slots.n + 1, sizeof(struct ph_slot *)));
+	for (const struct ph_slot *slot = ph_slot_first(hub); slot;
+		slot = ph_slot_next(hub, slot)) {
+		if (child && !ph_name_equal(child, &slot->child->name))
 			continue;
-		const struct ph_child *c = ph_child_find(hub, &slot->k.key.child);
+		const struct ph_child *c = slot->child;
 		if (shown(hub, slot, c ? ph_child_spec(c) : NULL))
 			list[n++] = slot;
 	}
@@ -191,7 +191,7 @@ static void view_worker(const struct ph_instance *i, struct ph_worker_view *view
 	memset(view, 0, sizeof *view);
 	view->wid = i->wid;
 	view->pid = i->pid;
-	view->key = i->slot->k.key;
+	view->key = ph_slot_key(i->slot);
 	view->epoch = i->epoch;
 	view->born_ms = i->born_ms;
 	view->copied_ms = i->copied_ms;
@@ -204,11 +204,11 @@ static void view_worker(const struct ph_instance *i, struct ph_worker_view *view
 			(i->source && i->source->told == PH_W_COMMITTED &&
 				i->source->state <= PH_SOURCE_STOPPING) ||
 			/* another one owns it: what is left of its stop is to be done */
-			(i->slot->instance != i && i->after == PH_AFTER_DISCARD &&
+			(i->slot->work->instance != i && i->after == PH_AFTER_DISCARD &&
 				i->role == PH_ROLE_ACTIVE && !i->target &&
 				i->state >= PH_INSTANCE_STOPPING);
 	view->ready = i->said_ready || i->state == PH_INSTANCE_RUNNING;
-	view->active = i->slot->instance == i;
+	view->active = i->slot->work->instance == i;
 	view->restarts = i->restarts;
 	view->meta = i->meta;
 	view->spec = i->spec;
@@ -299,7 +299,7 @@ static void migration_records(const struct ph_hub *hub, record_fn *each, void *a
 			continue;
 		each(arg, &(struct ph_record){.kind = kind,
 				  .id = t->id,
-				  .key = t->slot->k.key,
+				  .key = ph_slot_key(t->slot),
 				  .epoch = kind == PH_RECORD_ACTIVE ? t->new_epoch : t->epoch,
 				  .revision = t->new_epoch,
 				  .overlap = t->overlap,
@@ -330,7 +330,7 @@ void ph_hub_records(const struct ph_hub *hub, record_fn *each, void *arg)
 	if (hub->drain_wish)
 		each(arg, &(struct ph_record){.kind = PH_RECORD_DRAINING, .ok = true});
 	child_records(hub, each, arg);
-	for (const struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+	for (const struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
 		if (slot->seen || slot->wish_stopped) {
 			struct ph_record record = ph_slot_record(slot);
 			each(arg, &record);
@@ -359,7 +359,7 @@ void ph_hub_count(const struct ph_hub *hub, struct ph_hub_counts *ret)
 	const struct ph_instance *i;
 	memset(ret, 0, sizeof *ret);
 	ret->members = HASH_COUNT(hub->members);
-	for (const struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next)
+	for (const struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
 		ret->entries += slot->entered;
 	DL_FOREACH (hub->instances, i)
 		ret->workers += i->wid != 0;

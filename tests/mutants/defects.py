@@ -89,11 +89,11 @@ static enum ph_target_state activate(struct ph_hub *hub, struct ph_target *t)
 {
 """),
            Edit(TARGET, """\
-		ph_claim_drop(hub, t->slot->claim);
+		ph_claim_drop(hub, t->slot->work->claim);
 	ph_target_write(hub, t, PH_RECORD_ACTIVE);
 	return PH_TARGET_ACTIVATING;
 """, """\
-		ph_claim_drop(hub, t->slot->claim);
+		ph_claim_drop(hub, t->slot->work->claim);
 	return active_synced(hub, t);
 """)),
     Defect("COMMIT sent before its record is synced", "says commit before commit is synced",
@@ -214,8 +214,8 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
     Defect("prepared copy does not go before a cold claim",
            "to an empty one and has a prepared copy",
            Edit(CLAIM, """\
-	if (slot->target && slot->target->state >= PH_TARGET_PREPARING &&
-		slot->target->state <= PH_TARGET_ACTIVATING)
+	if (slot->work->target && slot->work->target->state >= PH_TARGET_PREPARING &&
+		slot->work->target->state <= PH_TARGET_ACTIVATING)
 		return true;
 """, "")),
     Defect("claim basis not checked again", ":a_dead_owner_comes_back:",
@@ -240,7 +240,7 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
 """, "\t}\n}\n")),
     Defect("void forgotten by the members", ":answers:",
            Edit(TARGET_SAY, """\
-	slot->void_id = msg->id;
+	ph_slot_work(hub, slot)->void_id = msg->id;
 """, ""), unit="test_core_claim"),
     # ---- forgetting
     Defect("lost journal taken for nothing happened", "serve at the same time",

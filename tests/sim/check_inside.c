@@ -47,14 +47,16 @@ bool sim_check_placed(struct sim_node *node, char *why, size_t size)
 		}
 	if (sim->story != STORY_JOIN && !draining)
 		return true;
-	for (struct ph_slot *slot = node->hub->slots; slot; slot = slot->hh.next) {
-		if (slot->move && slot->move->cancelled)
+	for (struct ph_slot *slot = ph_slot_first(node->hub); slot;
+		slot = ph_slot_next(node->hub, slot)) {
+		const struct ph_name *place = ph_slot_place(node->hub, slot);
+		if (slot->work->move && slot->work->move->cancelled)
 			continue; /* an operator wants it to stay */
-		if (!ph_slot_mine(node->hub, slot) || ph_name_equal(&slot->place, &node->name) ||
-			!(draining || ph_name_equal(&slot->place, to)))
+		if (!ph_slot_mine(node->hub, slot) || ph_name_equal(place, &node->name) ||
+			!(draining || ph_name_equal(place, to)))
 			continue;
-		(void)snprintf(why, size, "%s/%u is on %s and belongs on %s", slot->k.key.child.s,
-			slot->k.key.instance, node->name.s, slot->place.s);
+		(void)snprintf(why, size, "%s/%u is on %s and belongs on %s", slot->child->name.s,
+			slot->number, node->name.s, place->s);
 		return false;
 	}
 	return true;
@@ -74,19 +76,20 @@ static bool lives(const struct sim *sim, const struct ph_name *name)
 static bool same_entry(
 	const struct ph_slot *slot, const struct sim_node *other, char *why, size_t size)
 {
-	const struct ph_entry *e = &slot->entry;
-	bool local = slot->k.local.s[0] != '\0';
-	const struct ph_slot *copy =
-		ph_slot_find(other->hub, &slot->k.key, local ? &slot->k.local : NULL);
-	const struct ph_entry *c = copy && copy->entered ? &copy->entry : NULL;
-	if (c && ph_name_equal(&c->node, &e->node) && c->epoch == e->epoch &&
+	const struct ph_held *e = &slot->entry;
+	bool local = slot->local;
+	const struct ph_slot *copy = ph_slot_find(
+		other->hub, PH_SLOT_KEY(slot), local ? &slot->work->local_of->name : NULL);
+	const struct ph_held *c = copy && copy->entered ? &copy->entry : NULL;
+	const char *meta = slot->work->meta, *other_meta = copy ? copy->work->meta : NULL;
+	if (c && ph_name_equal(&c->node->name, &e->node->name) && c->epoch == e->epoch &&
 		c->version == e->version && c->state == e->state && c->pid == e->pid &&
 		c->ready == e->ready && c->restarts == e->restarts && c->revision == e->revision &&
 		copy->wish_stopped == slot->wish_stopped &&
-		(c->meta && e->meta ? strcmp(c->meta, e->meta) == 0 : c->meta == e->meta))
+		(other_meta && meta ? strcmp(other_meta, meta) == 0 : other_meta == meta))
 		return true;
 	(void)snprintf(why, size, "%s does not have what %s says of %s/%u (version %llu, has %llu)",
-		other->name.s, e->node.s, e->key.child.s, e->key.instance,
+		other->name.s, e->node->name.s, slot->child->name.s, slot->number,
 		(unsigned long long)e->version, c ? (unsigned long long)c->version : 0);
 	return false;
 }
@@ -94,20 +97,20 @@ static bool same_entry(
 /* Of a node that lives nobody names anything that it does not say itself. */
 static bool same_part(const struct sim *sim, const struct sim_node *node, char *why, size_t size)
 {
-	for (struct ph_slot *slot = node->hub->slots; slot; slot = slot->hh.next) {
+	for (struct ph_slot *slot = ph_slot_first(node->hub); slot;
+		slot = ph_slot_next(node->hub, slot)) {
 		/* Version 0: others have named it, and it has not said so itself. */
-		if (!slot->entered || !slot->entry.version || !lives(sim, &slot->entry.node))
+		if (!slot->entered || !slot->entry.version || !lives(sim, &slot->entry.node->name))
 			continue;
-		if (!ph_is_self(node->hub, &slot->entry.node)) {
-			const struct sim_node *owner =
-				sim_node_named((struct sim *)(uintptr_t)sim, &slot->entry.node);
-			const struct ph_slot *own = ph_slot_find(owner->hub, &slot->k.key,
-				slot->k.local.s[0] ? &slot->k.local : NULL);
-			if (own && own->entered && ph_is_self(owner->hub, &own->entry.node))
+		if (!ph_is_self(node->hub, &slot->entry.node->name)) {
+			const struct sim_node *owner = sim_node_named(
+				(struct sim *)(uintptr_t)sim, &slot->entry.node->name);
+			const struct ph_slot *own = ph_slot_find(owner->hub, PH_SLOT_KEY(slot),
+				slot->local ? &slot->work->local_of->name : NULL);
+			if (own && own->entered && ph_is_self(owner->hub, &own->entry.node->name))
 				continue;
 			(void)snprintf(why, size, "%s names %s for %s/%u, and that one does not",
-				node->name.s, owner->name.s, slot->k.key.child.s,
-				slot->k.key.instance);
+				node->name.s, owner->name.s, slot->child->name.s, slot->number);
 			return false;
 		}
 		for (unsigned i = 0; i < sim->n_nodes; i++)

@@ -4,9 +4,8 @@
 
 static uint64_t mix(const struct ph_slot *slot)
 {
-	const struct ph_entry *e = &slot->entry;
-	return ph_mix64(ph_key_hash(&slot->k.key) ^ ph_mix64(e->epoch) ^
-			ph_hash_bytes(PH_HASH_SEED, e->node.s, strlen(e->node.s)));
+	const struct ph_held *e = &slot->entry;
+	return ph_mix64(ph_slot_hash(slot) ^ ph_mix64(e->epoch) ^ e->node->hash);
 }
 
 static bool owned(const struct ph_slot *slot)
@@ -23,7 +22,8 @@ static const struct large_sight *look(struct large_node *node)
 	if (sight->gen == node->gen && sight->changes == node->changes)
 		return sight;
 	*sight = (struct large_sight){.gen = node->gen, .changes = node->changes};
-	for (const struct ph_slot *slot = hub->slots; slot; slot = slot->hh.next) {
+	for (const struct ph_slot *slot = ph_slot_first(hub); slot;
+		slot = ph_slot_next(hub, slot)) {
 		if (!owned(slot))
 			continue;
 		uint64_t digest = mix(slot);
@@ -32,7 +32,8 @@ static const struct large_sight *look(struct large_node *node)
 			continue;
 		sight->own ^= digest;
 		sight->owned++;
-		sight->running += slot->instance && slot->instance->state == PH_INSTANCE_RUNNING;
+		sight->running +=
+			slot->work->instance && slot->work->instance->state == PH_INSTANCE_RUNNING;
 	}
 	return sight;
 }

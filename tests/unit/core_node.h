@@ -296,7 +296,7 @@ static inline void w_agree(struct world *w, const char *child, uint32_t instance
 			continue;
 		const struct ph_slot *slot = w_slot(w, i, child, instance);
 		ck_assert_msg(slot && slot->entered, "%c knows no owner", (int)('a' + i));
-		ck_assert_str_eq(slot->entry.node.s, w->nodes[node].name.s);
+		ck_assert_str_eq(slot->entry.node->name.s, w->nodes[node].name.s);
 		ck_assert_int_eq(slot->entry.state, PH_CHILD_RUNNING);
 	}
 }

@@ -171,7 +171,7 @@ static inline void w_rules_inside(const struct ph_hub *hub)
 		ck_assert(s->state < PH_SOURCE_STATE_COUNT);
 		ck_assert_msg(
 			!bounded || s->timer.pos, "source state %d has no bound", (int)s->state);
-		ck_assert(s->state != PH_SOURCE_RECLAIMING || s->slot->claim);
+		ck_assert(s->state != PH_SOURCE_RECLAIMING || s->slot->work->claim);
 	}
 	for (const struct ph_target *t = hub->targets; t; t = t->hh.next) {
 		bool bounded = t->state == PH_TARGET_STARTING || t->state == PH_TARGET_LOADING ||
@@ -179,7 +179,7 @@ static inline void w_rules_inside(const struct ph_hub *hub)
 		ck_assert(t->state < PH_TARGET_STATE_COUNT);
 		ck_assert_msg(
 			!bounded || t->timer.pos, "target state %d has no bound", (int)t->state);
-		ck_assert(t->state != PH_TARGET_CLAIMING || t->slot->claim);
+		ck_assert(t->state != PH_TARGET_CLAIMING || t->slot->work->claim);
 	}
 }
 

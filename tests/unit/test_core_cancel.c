@@ -179,7 +179,7 @@ START_TEST(while_it_waits)
 		w->nodes[p->node].hub->set.migrations_max = 0;
 	struct ph_id id = start_move(w, p);
 	w_run(w, 500);
-	ck_assert_ptr_nonnull(w_slot(w, p->node, "room", 0)->move);
+	ck_assert_ptr_nonnull(w_slot(w, p->node, "room", 0)->work->move);
 	cancel(w, at, &id, 32);
 	w_run(w, 1000);
 	ck_assert_int_eq(answer(w, at)->error, 0);
@@ -272,7 +272,7 @@ START_TEST(not_without_the_old_worker)
 	const struct ph_command c = {.no_wait = true};
 	w_order(w, run.from, PH_VERB_MOVE, "room", w_name(run.to).s, &c);
 	w_run(w, 100);
-	struct ph_source *s = w_slot(w, run.from, "room", 0)->source;
+	struct ph_source *s = w_slot(w, run.from, "room", 0)->work->source;
 	ck_assert_ptr_nonnull(s);
 	ck_assert_int_eq((int)s->state, PH_SOURCE_CONFIRMING);
 	w_kill(w, run.old);
@@ -300,7 +300,7 @@ START_TEST(of_a_drain)
 	p->def->traits.mute_load = true;
 	w_order(w, from, PH_VERB_DRAIN, NULL, NULL, NULL);
 	w_run(w, 500);
-	struct ph_id id = w_slot(w, from, "room", 0)->source->id;
+	struct ph_id id = w_slot(w, from, "room", 0)->work->source->id;
 	struct ph_command *c = w_alloc(w, sizeof *c);
 	*c = (struct ph_command){
 		.ticket = 5, .verb = PH_VERB_CANCEL, .id = id, .id_digits = 32, .no_wait = true};
@@ -345,7 +345,7 @@ START_TEST(of_a_join)
 		s = w->nodes[0].hub->sources;
 	}
 	ck_assert_ptr_nonnull(s);
-	uint32_t instance = s->slot->k.key.instance;
+	uint32_t instance = s->slot->number;
 	struct w_proc *p = w_proc(w, 0, s->old->wid);
 	struct ph_id id = s->id;
 	cancel(w, 2, &id, 8);

@@ -24,17 +24,17 @@ static struct ph_claim *claim(struct world *w, enum ph_claim_basis basis)
 	struct ph_claim *c = ph_claim_start(hub, slot, basis, &hub->set.node, NULL, 0);
 	ph_claim_run(hub);
 	p_end(w);
-	ck_assert_ptr_eq(slot->claim, c);
+	ck_assert_ptr_eq(slot->work->claim, c);
 	return c;
 }
 
 static void answer(struct world *w, unsigned from, enum ph_verdict verdict, uint64_t seen)
 {
-	struct ph_claim *c = w_slot(w, 0, "room", 0)->claim;
+	struct ph_claim *c = w_slot(w, 0, "room", 0)->work->claim;
 	struct ph_claim_line *line = w_alloc(w, sizeof *line);
 	ck_assert_ptr_nonnull(c);
 	*line = (struct ph_claim_line){
-		.key = c->slot->k.key, .epoch = c->epoch, .verdict = verdict, .seen = seen};
+		.key = ph_slot_key(c->slot), .epoch = c->epoch, .verdict = verdict, .seen = seen};
 	struct ph_bmsg *msg = p_msg(w, from, PH_B_CLAIM_ANSWER);
 	msg->claim = c->number;
 	msg->claims = line;
@@ -78,7 +78,7 @@ START_TEST(an_objection_ends_it)
 	(void)claim(w, PH_CLAIM_COLD);
 	answer(w, 1, verdicts[_i], ph_epoch_make(9, 2));
 	ck_assert_uint_eq(w->n_procs, 0);
-	ck_assert_ptr_null(w_slot(w, 0, "room", 0)->claim);
+	ck_assert_ptr_null(w_slot(w, 0, "room", 0)->work->claim);
 	ck_assert_uint_eq(w_slot(w, 0, "room", 0)->seen, ph_epoch_make(9, 2));
 	w_free(w);
 }
@@ -90,7 +90,7 @@ START_TEST(a_low_epoch_is_raised)
 	struct ph_claim *c = claim(w, PH_CLAIM_COLD);
 	answer(w, 1, PH_VERDICT_LOW, ph_epoch_make(100, 2));
 	w_run(w, 1);
-	ck_assert_ptr_eq(w_slot(w, 0, "room", 0)->claim, c);
+	ck_assert_ptr_eq(w_slot(w, 0, "room", 0)->work->claim, c);
 	ck_assert_uint_eq(c->epoch, ph_epoch_make(101, 1));
 	ck_assert_uint_eq(w->nodes[0].sent[PH_B_CLAIM], 4);
 	answer(w, 1, PH_VERDICT_FREE, 0);
@@ -301,7 +301,7 @@ START_TEST(answers)
 	w->pass = take_verdict;
 	if (rows[_i].owner) {
 		slot->entered = true;
-		slot->entry.node = ph_name_of(rows[_i].owner);
+		slot->entry.node = ph_node_get(hub, (struct ph_name[]){ph_name_of(rows[_i].owner)});
 		slot->entry.epoch = slot->seen = rows[_i].epoch;
 		slot->entry.state = rows[_i].released ? PH_CHILD_RELEASED : PH_CHILD_RUNNING;
 	}
@@ -330,7 +330,7 @@ START_TEST(answers)
 	ck_assert_int_eq(verdict, rows[_i].verdict);
 	if (verdict == PH_VERDICT_FREE) {
 		ck_assert_uint_ge(slot->seen, rows[_i].asked);
-		ck_assert_ptr_null(slot->claim);
+		ck_assert_ptr_null(slot->work->claim);
 	}
 	w_free(w);
 }
@@ -357,7 +357,7 @@ START_TEST(a_dead_owner_comes_back)
 	struct ph_key key = {.child = ph_name_of("room")};
 	struct ph_slot *slot = ph_slot_get(hub, &key, NULL);
 	slot->entered = true;
-	slot->entry.node = w_name(2);
+	slot->entry.node = ph_node_get(hub, (struct ph_name[]){w_name(2)});
 	slot->entry.epoch = slot->seen = E(4);
 	slot->entry.state = PH_CHILD_RUNNING;
 	member(w, 2)->state = PH_MEMBER_DEAD;

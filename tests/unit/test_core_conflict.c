@@ -117,7 +117,7 @@ static void hears(struct world *w, int64_t later, uint64_t epoch, enum ph_child_
 {
 	struct ph_bmsg *msg = p_msg(w, 1, PH_B_REGISTRY);
 	struct ph_entry *e = w_alloc(w, sizeof *e);
-	*e = (struct ph_entry){.key = room(w, 0)->k.key,
+	*e = (struct ph_entry){.key = ph_slot_key(room(w, 0)),
 		.node = w_name(1),
 		.epoch = epoch,
 		.version = 7,
@@ -157,7 +157,7 @@ START_TEST(the_winner_goes_above_both)
 	hears(w, 1000, E(50), _i ? PH_CHILD_RELEASED : PH_CHILD_RUNNING);
 	ck_assert_uint_gt(claimed, E(50));
 	/* Nobody hears of it before it is synced; the entry keeps its epoch. */
-	ck_assert_str_eq(room(w, 0)->entry.node.s, "a");
+	ck_assert_str_eq(room(w, 0)->entry.node->name.s, "a");
 	ck_assert_uint_lt(room(w, 0)->entry.epoch, E(50));
 	p_disk(w, false);
 	ck_assert_uint_eq(room(w, 0)->entry.epoch, claimed);
@@ -190,7 +190,7 @@ START_TEST(the_loser_has_no_veto)
 {
 	struct world *w = with_worker(PH_CAP_HANDOVER);
 	struct ph_bmsg *msg = p_msg(w, 1, PH_B_CLAIM);
-	struct ph_claim_line line = {.key = room(w, 0)->k.key,
+	struct ph_claim_line line = {.key = ph_slot_key(room(w, 0)),
 		.epoch = E(60),
 		.basis = PH_CLAIM_HEAL,
 		.node = w_name(1),
@@ -244,7 +244,8 @@ START_TEST(a_third_one_waits)
 		if (thirds[_i].b_dead)
 			p_dead(w, 1);
 	}
-	ck_assert_str_eq(w_slot(w, 0, "other", 0)->entry.node.s, thirds[_i].stays ? "b" : "c");
+	ck_assert_str_eq(
+		w_slot(w, 0, "other", 0)->entry.node->name.s, thirds[_i].stays ? "b" : "c");
 	ck_assert_uint_eq(w_slot(w, 0, "other", 0)->seen, E(20));
 	w_free(w);
 }
@@ -290,7 +291,7 @@ START_TEST(the_loser_is_taken_and_stopped)
 	w->keep_more = _i == WRONG_LENGTH;
 	w->defs[0].traits.refuses_conflict = _i == REFUSED;
 	if (_i == NO_CAP)
-		room(w, 0)->instance->caps = 0;
+		room(w, 0)->work->instance->caps = 0;
 	if (_i == MUTE || _i == DIES)
 		w->mute = no_conflict;
 	hears(w, -1000, E(50), PH_CHILD_RUNNING);
@@ -302,7 +303,7 @@ START_TEST(the_loser_is_taken_and_stopped)
 	ck_assert_uint_eq(p->conflicts, _i != NO_CAP);
 	ck_assert(!p->alive);
 	ck_assert_uint_eq(p->stops, _i != DIES);
-	ck_assert_str_eq(room(w, 0)->entry.node.s, "b");
+	ck_assert_str_eq(room(w, 0)->entry.node->name.s, "b");
 	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_CONFLICT_RESOLVED], 1);
 	ck_assert_str_eq(w->resolved_kept, _i == KEPT ? "conflicts/room-0-1" : "");
 	ck_assert_str_eq(w->resolved_text, texts[_i]);
@@ -325,11 +326,11 @@ START_TEST(the_last_copy_goes_on)
 	w->mute = no_conflict;
 	w->pass = NULL;
 	hears(w, -1000, E(50), PH_CHILD_RUNNING);
-	ck_assert_str_eq(room(w, 0)->entry.node.s, "b");
+	ck_assert_str_eq(room(w, 0)->entry.node->name.s, "b");
 	ck_assert_uint_eq(p->conflicts, 1);
 	w_run(w, 9000); /* b and c are silent, and dead */
 	ck_assert_uint_eq(w_only(w, "room", 0)->pid, pid);
-	ck_assert_str_eq(room(w, 0)->entry.node.s, "a");
+	ck_assert_str_eq(room(w, 0)->entry.node->name.s, "a");
 	ck_assert_uint_gt(room(w, 0)->entry.epoch, E(50));
 	ck_assert_uint_eq(p->epoch, room(w, 0)->entry.epoch);
 	ck_assert_uint_eq(p->resumes, 1);
@@ -374,7 +375,7 @@ START_TEST(it_is_told_once)
 	for (int i = 0; i < 2; i++) {
 		struct ph_bmsg *msg = p_msg(w, 1, PH_B_CONFLICT);
 		msg->id.b[0] = 4;
-		msg->key = room(w, 0)->k.key;
+		msg->key = ph_slot_key(room(w, 0));
 		msg->epoch = E(60);
 		msg->seen = E(50);
 		msg->ok = true;
@@ -395,14 +396,12 @@ START_TEST(they_are_asked_in_turns)
 {
 	struct world *w = with_worker(PH_CAP_HANDOVER);
 	struct ph_hub *hub = w->nodes[0].hub;
-	struct ph_entry winner = room(w, 0)->entry;
-	struct ph_instance *first = room(w, 0)->instance, *second;
+	const struct ph_name winner = w_name(1);
+	struct ph_instance *first = room(w, 0)->work->instance, *second;
 	hub->set.migrations_max = 1;
 	w->mute = no_conflict;
-	winner.node = w_name(1);
-	winner.epoch = E(50);
 	p_begin(w);
-	ph_conflict_begin(hub, first, &winner);
+	ph_conflict_begin(hub, first, &winner, E(50));
 	second = ph_instance_new(hub, room(w, 0), first->spec, PH_ROLE_ACTIVE, E(49));
 	second->caps = PH_CAP_HANDOVER;
 	second->state = PH_INSTANCE_RUNNING;
@@ -410,7 +409,7 @@ START_TEST(they_are_asked_in_turns)
 	HASH_ADD(hh, hub->by_wid, wid, sizeof second->wid, second);
 	w->procs[w->n_procs] = w->procs[0];
 	w->procs[w->n_procs++].wid = 4711;
-	ph_conflict_begin(hub, second, &winner);
+	ph_conflict_begin(hub, second, &winner, E(50));
 	p_end(w);
 	ck_assert_int_eq(first->conflict->state, PH_CONFLICT_ASKED);
 	ck_assert_int_eq(second->conflict->state, PH_CONFLICT_WAITING);
@@ -442,7 +441,7 @@ START_TEST(a_restart_in_place_begins_anew)
 	w_run(w, 1000);
 	w_kill(w, worker(w, 0));
 	w_drain(w);
-	ck_assert_uint_eq(room(w, 0)->instance->wid ? 0 : room(w, 0)->entry.born_ms, 0);
+	ck_assert_uint_eq(room(w, 0)->work->instance->wid ? 0 : room(w, 0)->entry.born_ms, 0);
 	w_run(w, 1000);
 	(void)w_only(w, "room", 0);
 	ck_assert_uint_gt(room(w, 0)->entry.born_ms, born);
@@ -505,7 +504,7 @@ START_TEST(sides_meet)
 	ck_assert_uint_gt(now->epoch, highest);
 	unsigned told_of = 0;
 	for (unsigned i = 0; i < n; i++) {
-		ck_assert_str_eq(room(w, i)->entry.node.s, w_name(now->node).s);
+		ck_assert_str_eq(room(w, i)->entry.node->name.s, w_name(now->node).s);
 		ck_assert_uint_eq(room(w, i)->entry.epoch, now->epoch);
 		told_of += w->nodes[i].emitted[PH_EMIT_CONFLICT_RESOLVED];
 	}

@@ -135,7 +135,7 @@ START_TEST(a_back_off_that_ended_meanwhile)
 	uint64_t before = epoch_of(w, 1, instance);
 	w_kill(w, w_only(w, "room", instance));
 	w_run(w, 100);
-	struct ph_instance *waits = w_slot(w, 1, "room", instance)->instance;
+	struct ph_instance *waits = w_slot(w, 1, "room", instance)->work->instance;
 	ck_assert_int_eq(waits->state, PH_INSTANCE_BACKOFF);
 	struct ph_hub *b = w->nodes[1].hub;
 	w->nodes[1].hub = NULL;

@@ -28,8 +28,9 @@ static struct ph_instance *fresh(struct world *w)
 	struct ph_hub *hub = w->nodes[0].hub;
 	struct ph_key key = {.child = ph_name_of("room")};
 	struct ph_slot *slot = ph_slot_get(hub, &key, NULL);
-	slot->instance = ph_instance_new(hub, slot, &w->defs[0].spec, PH_ROLE_ACTIVE, 1 << 24);
-	return slot->instance;
+	ph_slot_work(hub, slot)->instance =
+		ph_instance_new(hub, slot, &w->defs[0].spec, PH_ROLE_ACTIVE, 1 << 24);
+	return slot->work->instance;
 }
 
 /* Each state as it comes about; what the shell has still to say waits in the queue. */
@@ -226,7 +227,7 @@ START_TEST(extended_stop)
 	static const struct ph_notify more = {.extend_ms = 20000}, less = {.extend_ms = 10};
 	def->traits.deaf = true;
 	w_start_all(w);
-	struct ph_instance *instance = w_slot(w, 0, "room", 0)->instance;
+	struct ph_instance *instance = w_slot(w, 0, "room", 0)->work->instance;
 	step(w, instance, PH_INSTANCE_IN_STOP);
 	w_run(w, 10);
 	notify(w, &more);
@@ -304,9 +305,9 @@ START_TEST(a_worker_that_cannot_be_spawned)
 	w_start(w, 0);
 	ck_assert_uint_eq(w->n_procs, 1);
 	w_kill(w, &w->procs[0]);
-	struct ph_instance *instance = w_slot(w, 0, "room", 0)->instance;
+	struct ph_instance *instance = w_slot(w, 0, "room", 0)->work->instance;
 	w_drain(w);
-	ck_assert_ptr_eq(w_slot(w, 0, "room", 0)->instance, instance);
+	ck_assert_ptr_eq(w_slot(w, 0, "room", 0)->work->instance, instance);
 	ck_assert_uint_eq(w->n_procs, 2);
 	w_free(w);
 }
@@ -357,14 +358,14 @@ START_TEST(meta_is_published)
 	(void)one(w);
 	w_start_all(w);
 	struct w_proc *p = w_only(w, "room", 0);
-	ck_assert_str_eq(w_slot(w, 0, "room", 0)->entry.meta, "{\"port\":1}");
+	ck_assert_str_eq(w_slot(w, 0, "room", 0)->work->meta, "{\"port\":1}");
 	w_say(w, p, PH_W_META)->meta = "{\"port\":2}";
 	w_drain(w);
-	ck_assert_str_eq(w_slot(w, 0, "room", 0)->entry.meta, "{\"port\":2}");
+	ck_assert_str_eq(w_slot(w, 0, "room", 0)->work->meta, "{\"port\":2}");
 	p->def->traits.never_ready = true;
 	w_kill(w, p);
 	w_run(w, 100);
-	ck_assert_ptr_null(w_slot(w, 0, "room", 0)->entry.meta);
+	ck_assert_ptr_null(w_slot(w, 0, "room", 0)->work->meta);
 	w_free(w);
 }
 END_TEST
@@ -402,8 +403,8 @@ START_TEST(adoption)
 	w_run(w, _i ? 500 : 5000);
 	ck_assert_uint_eq(w->n_procs, 3);
 	for (uint32_t i = 0; i < 3; i++)
-		ck_assert(w_slot(w, 0, "room", i)->instance->pid == w->procs[i].pid ||
-			  w_slot(w, 0, "room", i)->instance->pid != 0);
+		ck_assert(w_slot(w, 0, "room", i)->work->instance->pid == w->procs[i].pid ||
+			  w_slot(w, 0, "room", i)->work->instance->pid != 0);
 	ck_assert_uint_eq(w_alive(w, 0), 3);
 	w_free(w);
 }

@@ -16,13 +16,13 @@ static struct ph_hub *hub_of(struct world *w)
 static void fill(struct world *w, unsigned instances)
 {
 	struct ph_key key = {.child = ph_name_of("junk")};
-	for (; HASH_COUNT(hub_of(w)->slots) < instances; key.instance++)
+	for (; hub_of(w)->slots.n < instances; key.instance++)
 		(void)ph_slot_get(hub_of(w), &key, NULL);
 }
 
 static unsigned slots(struct world *w)
 {
-	return HASH_COUNT(hub_of(w)->slots);
+	return hub_of(w)->slots.n;
 }
 
 /* A piece of b's part of the registry: `n` instances from `first` on. */
@@ -66,7 +66,7 @@ START_TEST(instances_of_a_registry)
 	registry(w, "y", 0, 1);
 	ck_assert_uint_eq(w->nodes[0].drops, 2);
 	ck_assert_uint_eq(slots(w), PH_KEYS_MAX);
-	ck_assert_ptr_eq(w_slot(w, 0, "room", 0)->instance->slot, w_slot(w, 0, "room", 0));
+	ck_assert_ptr_eq(w_slot(w, 0, "room", 0)->work->instance->slot, w_slot(w, 0, "room", 0));
 	(void)w_only(w, "room", 0);
 	w_free(w);
 }

@@ -23,6 +23,8 @@ static struct ph_member *add(struct ph_hub *hub, const char *name, double weight
 	m->info.name = ph_name_of(name);
 	m->info.weight = weight;
 	m->state = PH_MEMBER_ALIVE;
+	m->node = ph_node_get(hub, &m->info.name);
+	m->node->member = m;
 	HASH_ADD_KEYPTR(hh, hub->members, m->info.name.s, strlen(m->info.name.s), m);
 	return m;
 }
@@ -42,7 +44,7 @@ static void declare(struct ph_hub *hub, const char *child, uint32_t instances, c
 static const char *place_of(struct ph_hub *hub, const char *child, uint32_t i)
 {
 	struct ph_key key = {.child = ph_name_of(child), .instance = i};
-	return ph_slot_find(hub, &key, NULL)->place.s;
+	return ph_slot_place(hub, ph_slot_find(hub, &key, NULL))->s;
 }
 
 static void node_name(char name[PH_NAME_SIZE], int i)
@@ -210,8 +212,92 @@ START_TEST(local_children_have_no_place)
 	declare(hub, "room", 3, NULL, NULL);
 	ph_child_get(hub, &(struct ph_name){"room"})->own->local = true;
 	ph_place_all(hub);
-	ck_assert_ptr_null(hub->slots);
+	ck_assert_uint_eq(hub->slots.n, 0);
 	ph_hub_free(hub);
+}
+END_TEST
+
+/* After nodes have come, gone, or changed their weight, places are those that a new hub gives. */
+static void compare_with_new(struct ph_hub *hub, struct ph_member *const *members, int n)
+{
+	struct ph_hub *other = hub_named("self", 1, NULL);
+	for (int i = n - 1; i >= 0; i--) {
+		struct ph_member *m = add(other, members[i]->info.name.s, members[i]->info.weight);
+		m->state = members[i]->state;
+		m->info.draining = members[i]->info.draining;
+	}
+	declare(other, "room", KEYS, NULL, NULL);
+	ck_assert(ph_place_all(other));
+	ck_assert(ph_place_all(hub));
+	for (uint32_t i = 0; i < KEYS; i++)
+		ck_assert_str_eq(place_of(hub, "room", i), place_of(other, "room", i));
+	ph_hub_free(other);
+}
+
+START_TEST(changes_lead_to_the_same)
+{
+	struct ph_hub *hub = hub_named("self", 1, NULL);
+	struct ph_member *members[24];
+	uint64_t random = (uint64_t)_i + 1;
+	for (int i = 0; i < 24; i++) {
+		char name[PH_NAME_SIZE];
+		node_name(name, i);
+		members[i] = add(hub, name, 1);
+		members[i]->state = i % 3 ? PH_MEMBER_ALIVE : PH_MEMBER_UNKNOWN;
+	}
+	declare(hub, "room", KEYS, NULL, NULL);
+	for (int round = 0; round < 40; round++) {
+		for (int k = 0; k <= round % 4; k++) {
+			random = ph_mix64(random + 1);
+			struct ph_member *m = members[random % 24];
+			if (random >> 40 & 1)
+				m->info.weight = (double)(random >> 32 & 3) / 2;
+			else if (random >> 41 & 1)
+				m->info.draining = !m->info.draining;
+			else
+				m->state = m->state == PH_MEMBER_ALIVE ? PH_MEMBER_DEAD
+								       : PH_MEMBER_ALIVE;
+		}
+		compare_with_new(hub, members, 24);
+	}
+	ck_assert_uint_le(hub->places.n_seats, 1 + 2 * 25);
+	ph_hub_free(hub);
+}
+END_TEST
+
+/* With many nodes and children it takes several steps; what changes meanwhile is seen. */
+START_TEST(in_pieces)
+{
+	struct ph_hub *hub = cluster(600, 0, 1), *other = hub_named("node-0", 1, NULL);
+	char name[PH_NAME_SIZE];
+	int pieces = 1;
+	declare(hub, "web", 20000, NULL, NULL);
+	ck_assert(!ph_place_all(hub));
+	for (int i = 1; i < 600; i++) {
+		node_name(name, i);
+		if (i != 17 && i != 400)
+			(void)add(other, name, 1);
+	}
+	declare(other, "room", KEYS, NULL, NULL);
+	declare(other, "web", 20000, NULL, NULL);
+	while (!ph_place_all(other))
+		pieces++;
+	ck_assert_int_ge(pieces, 3);
+	/* In the first step of the one and in the second one of the other phase somebody goes. */
+	node_name(name, 17);
+	ph_member_find(hub, (struct ph_name[]){ph_name_of(name)})->state = PH_MEMBER_DEAD;
+	ck_assert(!ph_place_all(hub));
+	node_name(name, 400);
+	ph_member_find(hub, (struct ph_name[]){ph_name_of(name)})->state = PH_MEMBER_DEAD;
+	while (!ph_place_all(hub))
+		;
+	for (uint32_t i = 0; i < 20000; i++)
+		ck_assert_str_eq(place_of(hub, "web", i), place_of(other, "web", i));
+	for (uint32_t i = 0; i < KEYS; i++)
+		ck_assert_str_eq(place_of(hub, "room", i), place_of(other, "room", i));
+	ck_assert(ph_place_all(hub));
+	ph_hub_free(hub);
+	ph_hub_free(other);
 }
 END_TEST
 
@@ -225,5 +311,7 @@ int main(void)
 	W_TEST(suite, constraints, (int)(sizeof rows / sizeof rows[0]));
 	W_TEST(suite, who_takes_part, (int)(sizeof states / sizeof states[0]));
 	W_TEST(suite, local_children_have_no_place, 1);
+	W_TEST(suite, changes_lead_to_the_same, 8);
+	W_TEST(suite, in_pieces, 1);
 	return w_main(suite);
 }

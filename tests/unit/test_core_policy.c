@@ -56,7 +56,7 @@ START_TEST(policies)
 {
 	struct world *w = w_new(1);
 	struct w_def *def = plain(w);
-	w_slot(w, 0, "room", 0)->instance->spec->restart.policy = exits[_i].policy;
+	w_slot(w, 0, "room", 0)->work->instance->spec->restart.policy = exits[_i].policy;
 	(void)def;
 	uint64_t wait = wait_after(w, exits[_i].kind, exits[_i].value);
 	ck_assert_uint_eq(wait, exits[_i].again ? 0 : PH_NEVER_MS);
@@ -69,7 +69,7 @@ END_TEST
 
 static struct ph_restart *policy_of(struct world *w)
 {
-	return &w_slot(w, 0, "room", 0)->instance->spec->restart;
+	return &w_slot(w, 0, "room", 0)->work->instance->spec->restart;
 }
 
 START_TEST(backoff_doubles_to_its_cap)

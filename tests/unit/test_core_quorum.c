@@ -450,14 +450,17 @@ START_TEST(echoes_are_withheld)
 	w_start_all(w);
 	w_run(w, 5000);
 	struct ph_slot *slot = NULL;
-	for (uint32_t i = 0; i < 6 && !(slot && strcmp(slot->entry.node.s, "c") == 0); i++)
+	for (uint32_t i = 0; i < 6 && !(slot && strcmp(slot->entry.node->name.s, "c") == 0); i++)
 		slot = w_slot(w, 0, "room", i);
-	ck_assert_str_eq(slot->entry.node.s, "c");
-	slot->granted = slot->entry.epoch + (UINT64_C(1) << 24);
-	slot->granted_to = slot->granted_by = w_name(1);
-	slot->granted_past = w_name(2);
-	slot->granted_open = true;
-	w->nodes[0].hub->grants = slot;
+	ck_assert_str_eq(slot->entry.node->name.s, "c");
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_work *work = ph_slot_work(hub, slot);
+	struct ph_name b = w_name(1), c = w_name(2);
+	work->granted = slot->entry.epoch + (UINT64_C(1) << 24);
+	work->granted_to = work->granted_by = ph_node_get(hub, &b);
+	work->granted_past = ph_node_get(hub, &c);
+	work->granted_open = true;
+	ph_slot_list_add(&hub->grants, slot);
 	uint64_t before = slot->entry.epoch;
 	w->pass = no_reminders;
 	w_run(w, 300);

@@ -15,11 +15,11 @@ static const struct w_def *make(struct world *w)
 
 static struct ph_bmsg *from_target(struct world *w, enum ph_bkind kind)
 {
-	struct ph_source *s = w_slot(w, 0, "room", 0)->source;
+	struct ph_source *s = w_slot(w, 0, "room", 0)->work->source;
 	struct ph_bmsg *msg = p_msg(w, 1, kind);
 	ck_assert_ptr_nonnull(s);
 	msg->id = s->id;
-	msg->key = s->slot->k.key;
+	msg->key = ph_slot_key(s->slot);
 	msg->epoch = s->new_epoch;
 	msg->round = s->round;
 	return msg;
@@ -39,10 +39,10 @@ static void round_is_over(struct world *w, uint32_t round)
 
 static void other_grants(struct world *w)
 {
-	struct ph_claim *claim = w_slot(w, 0, "room", 0)->claim;
+	struct ph_claim *claim = w_slot(w, 0, "room", 0)->work->claim;
 	struct ph_claim_line *line = w_alloc(w, sizeof *line);
 	ck_assert_ptr_nonnull(claim);
-	*line = (struct ph_claim_line){.key = claim->slot->k.key, .epoch = claim->epoch};
+	*line = (struct ph_claim_line){.key = ph_slot_key(claim->slot), .epoch = claim->epoch};
 	struct ph_bmsg *msg = p_msg(w, 2, PH_B_CLAIM_ANSWER);
 	msg->claim = claim->number;
 	msg->claims = line;
@@ -51,9 +51,9 @@ static void other_grants(struct world *w)
 
 static void new_one_is_ready(struct world *w)
 {
-	const struct ph_source *s = w_slot(w, 0, "room", 0)->source;
+	const struct ph_source *s = w_slot(w, 0, "room", 0)->work->source;
 	struct ph_entry *e = w_alloc(w, sizeof *e);
-	*e = (struct ph_entry){.key = s->slot->k.key,
+	*e = (struct ph_entry){.key = ph_slot_key(s->slot),
 		.node = w_name(1),
 		.epoch = s->new_epoch,
 		.version = 1,
@@ -72,7 +72,7 @@ static void lead_on(struct world *w, enum ph_source_state state)
 	struct w_proc *old = &w->procs[0];
 	switch ((int)state) {
 	case PH_SOURCE_ASKING:
-		old->id = w_slot(w, 0, "room", 0)->source->id;
+		old->id = w_slot(w, 0, "room", 0)->work->source->id;
 		(void)w_say(w, old, PH_W_HANDOVER_ACCEPT);
 		break;
 	case PH_SOURCE_PREPARING:
@@ -125,7 +125,7 @@ static struct ph_source *reach(struct world *w, enum ph_source_state state)
 	enum ph_source_state until = state > PH_SOURCE_STOPPING ? before[state] : state;
 	w_order(w, 0, PH_VERB_MOVE, "room", "b", &(struct ph_command){.force = true});
 	w_run(w, 0);
-	struct ph_source *s = w_slot(w, 0, "room", 0)->source;
+	struct ph_source *s = w_slot(w, 0, "room", 0)->work->source;
 	ck_assert_ptr_nonnull(s);
 	while (s->state != until) {
 		enum ph_source_state was = s->state;
@@ -164,9 +164,9 @@ static void give(struct world *w, struct ph_source *s, enum ph_source_input in)
 		if (in == PH_SOURCE_IN_B_DEAD)
 			p_dead(w, 1);
 		p_begin(w);
-		if (in == PH_SOURCE_IN_GRANTED && s->slot->claim) {
-			s->new_epoch = s->slot->claim->epoch;
-			ph_claim_drop(w->nodes[0].hub, s->slot->claim);
+		if (in == PH_SOURCE_IN_GRANTED && s->slot->work->claim) {
+			s->new_epoch = s->slot->work->claim->epoch;
+			ph_claim_drop(w->nodes[0].hub, s->slot->work->claim);
 		}
 		ph_source_step(w->nodes[0].hub, s, in);
 		p_end(w);
@@ -235,7 +235,7 @@ START_TEST(a_prepare_from_the_target_counts_as_active)
 	struct ph_source *s = reach(w, PH_SOURCE_COMMITTED);
 	struct ph_bmsg *msg = p_msg(w, 1, PH_B_PREPARE);
 	msg->id.b[0] = 1;
-	msg->key = s->slot->k.key;
+	msg->key = ph_slot_key(s->slot);
 	msg->epoch = s->new_epoch;
 	msg->seen = s->new_epoch + (1 << PH_EPOCH_SLOT_BITS);
 	w_drain(w);

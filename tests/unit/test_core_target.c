@@ -250,12 +250,13 @@ END_TEST
 /* A is heard again while B claims on the strength of its death: that claim must not be granted. */
 static void all_answer(struct world *w)
 {
-	struct ph_claim *claim = w_slot(w, 0, "room", 0)->claim;
+	struct ph_claim *claim = w_slot(w, 0, "room", 0)->work->claim;
 	if (!claim)
 		return;
 	for (unsigned from = 1; from <= 2; from++) {
 		struct ph_claim_line *line = w_alloc(w, sizeof *line);
-		*line = (struct ph_claim_line){.key = claim->slot->k.key, .epoch = claim->epoch};
+		*line = (struct ph_claim_line){
+			.key = ph_slot_key(claim->slot), .epoch = claim->epoch};
 		struct ph_bmsg *msg = p_msg(w, from, PH_B_CLAIM_ANSWER);
 		msg->claim = claim->number;
 		msg->claims = line;

@@ -10,7 +10,8 @@
 
 #include "io/stream_int.h"
 
-#define BACKLOG 128
+/* as many may dial at once: the largest migrations_max; past it a dial takes a second, and fails */
+#define BACKLOG 1024
 #define ACCEPTS_A_TURN 16
 
 static void on_read(evutil_socket_t fd, short what, void *arg);

@@ -94,10 +94,30 @@ static bool basis_holds(struct ph_hub *hub, const struct ph_claim *claim)
 	return true;
 }
 
+/* ---- whose answer is missing ---- */
+
+static bool waits_for(const struct ph_claim *claim, uint32_t no)
+{
+	return no / 64 < claim->wait_words && (claim->wait[no / 64] >> no % 64 & 1);
+}
+
+static void wait_for(struct ph_claim *claim, uint32_t no)
+{
+	claim->wait[no / 64] |= UINT64_C(1) << no % 64;
+	claim->n_wait++;
+}
+
+static void wait_for_nobody(struct ph_claim *claim)
+{
+	if (claim->wait)
+		memset(claim->wait, 0, claim->wait_words * sizeof *claim->wait);
+	claim->n_wait = 0;
+}
+
 static void ask_again(struct ph_hub *hub, struct ph_claim *claim, uint64_t after_ms)
 {
 	claim->number = 0;
-	claim->n_wait = 0;
+	wait_for_nobody(claim);
 	claim->again_ms = hub->now_ms + after_ms;
 	ph_timer_set(hub, &claim->timer, claim->again_ms);
 }
@@ -155,9 +175,10 @@ static void decide(struct ph_hub *hub, struct ph_claim *claim, bool granted)
 
 static void await(struct ph_hub *hub, struct ph_claim *claim)
 {
-	claim->wait =
-		ph_must(realloc(claim->wait, (HASH_COUNT(hub->members) + 2) * sizeof *claim->wait));
-	claim->n_wait = claim->n_granted = 0;
+	claim->wait_words = hub->last_no / 64 + 1;
+	claim->wait = ph_must(realloc(claim->wait, claim->wait_words * sizeof *claim->wait));
+	wait_for_nobody(claim);
+	claim->n_granted = 0;
 	claim->self_granted = false;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
 		if (!ph_member_live(m))
@@ -166,17 +187,11 @@ static void await(struct ph_hub *hub, struct ph_claim *claim)
 		if (claim->basis == PH_CLAIM_COMMIT && !ph_quorate(hub) &&
 			ph_name_equal(&m->info.name, &claim->node))
 			continue;
-		claim->wait[claim->n_wait++] = m->info.name;
+		wait_for(claim, m->no);
 	}
 }
 
-static bool waits_for(const struct ph_claim *claim, const struct ph_name *name)
-{
-	for (size_t i = 0; i < claim->n_wait; i++)
-		if (ph_name_equal(&claim->wait[i], name))
-			return true;
-	return false;
-}
+/* ---- asking ---- */
 
 /* Base epoch of a takeover or take-back: what the asked one must know nothing above of. */
 static uint64_t base_epoch(const struct ph_claim *claim)
@@ -202,25 +217,68 @@ static void put_line(const struct ph_claim *claim, struct ph_claim_line *line)
 		ph_heal_put(claim->slot, line);
 }
 
-/* Asks `to` all claims of this batch that still wait for it. */
-static void ask(struct ph_hub *hub, const struct ph_name *to, uint64_t number)
+/* The claims of a batch that wait for one member, and the messages that ask them. */
+struct batch {
+	const struct ph_claim **claims, **before; /* before: of the member before this one */
+	size_t n, n_before, n_messages;
+	struct ph_bmsg **messages;
+};
+
+static void put_messages(struct ph_hub *hub, struct batch *batch, const struct ph_name *to)
 {
 	struct ph_bmsg *msg = NULL;
 	struct ph_claim_line *lines = NULL;
-	for (struct ph_claim *claim = hub->claims; claim; claim = claim->next) {
-		if (claim->number != number || !waits_for(claim, to))
-			continue;
+	batch->n_messages = 0;
+	for (size_t i = 0; i < batch->n; i++) {
 		if (!msg) {
 			msg = ph_send(hub, to, PH_B_CLAIM);
 			lines = ph_out_alloc(hub, PH_LIST_MAX * sizeof *lines);
 			msg->claims = lines;
-			msg->claim = number;
+			msg->claim = batch->claims[i]->number;
 			msg->view = hub->view.number;
+			batch->messages[batch->n_messages++] = msg;
 		}
-		put_line(claim, &lines[msg->n_claims++]);
+		put_line(batch->claims[i], &lines[msg->n_claims++]);
 		if (msg->n_claims == PH_LIST_MAX)
 			msg = NULL;
 	}
+}
+
+/* All wait for nearly all: what the one before this was asked is mostly what this one is asked. */
+static void ask(
+	struct ph_hub *hub, struct batch *batch, const struct ph_member *to, uint64_t number)
+{
+	batch->n = 0;
+	for (const struct ph_claim *claim = hub->claims; claim; claim = claim->next)
+		if (claim->number == number && waits_for(claim, to->no))
+			batch->claims[batch->n++] = claim;
+	bool same = batch->n == batch->n_before;
+	for (size_t i = 0; same && i < batch->n; i++)
+		same = batch->claims[i] == batch->before[i];
+	if (!same) {
+		put_messages(hub, batch, &to->info.name);
+		const struct ph_claim **claims = batch->before;
+		batch->before = batch->claims;
+		batch->n_before = batch->n;
+		batch->claims = claims;
+		return;
+	}
+	for (size_t i = 0; i < batch->n_messages; i++)
+		ph_send_also(hub, &to->info.name, batch->messages[i]);
+}
+
+/* Whoever the claims of this batch wait for. */
+static void ask_all(struct ph_hub *hub, uint64_t number)
+{
+	size_t n = 0;
+	const struct ph_claim *claim;
+	DL_FOREACH (hub->claims, claim)
+		n++;
+	struct batch batch = {.claims = ph_out_alloc(hub, (n + 1) * sizeof(void *)),
+		.before = ph_out_alloc(hub, (n + 1) * sizeof(void *)),
+		.messages = ph_out_alloc(hub, (n / PH_LIST_MAX + 1) * sizeof(void *))};
+	for (const struct ph_member *m = hub->members; m; m = m->hh.next)
+		ask(hub, &batch, m, number);
 }
 
 static void begin(struct ph_hub *hub, struct ph_claim *claim, uint64_t number)
@@ -232,7 +290,7 @@ static void begin(struct ph_hub *hub, struct ph_claim *claim, uint64_t number)
 	claim->rests_on = rests_on(hub, claim);
 	await(hub, claim);
 	if (ph_grant_self(hub, claim))
-		claim->wait[claim->n_wait++] = hub->set.node;
+		wait_for(claim, 0);
 	ph_timer_set(hub, &claim->timer, hub->now_ms + ASK_AGAIN_MS);
 }
 
@@ -251,31 +309,28 @@ void ph_claim_run(struct ph_hub *hub)
 	}
 	if (!number)
 		return;
-	for (struct ph_member *m = hub->members; m; m = m->hh.next)
-		if (ph_member_live(m))
-			ask(hub, &m->info.name, number);
+	ask_all(hub, number);
 	DL_FOREACH_SAFE(hub->claims, claim, next)
 	if (claim->number == number && claim->n_wait == 0)
 		decide(hub, claim, true);
 }
 
-void ph_claim_answered(struct ph_hub *hub, struct ph_claim *claim, const struct ph_name *name)
+void ph_claim_answered(struct ph_hub *hub, struct ph_claim *claim, uint32_t no)
 {
-	for (size_t i = 0; i < claim->n_wait; i++)
-		if (ph_name_equal(&claim->wait[i], name)) {
-			claim->wait[i] = claim->wait[--claim->n_wait];
-			break;
-		}
+	if (waits_for(claim, no)) {
+		claim->wait[no / 64] &= ~(UINT64_C(1) << no % 64);
+		claim->n_wait--;
+	}
 	if (claim->number && claim->n_wait == 0)
 		decide(hub, claim, true);
 }
 
-void ph_claim_member_gone(struct ph_hub *hub, const struct ph_name *name)
+void ph_claim_member_gone(struct ph_hub *hub, const struct ph_member *member)
 {
 	struct ph_claim *claim, *next;
 	DL_FOREACH_SAFE(hub->claims, claim, next)
-	if (waits_for(claim, name))
-		ph_claim_answered(hub, claim, name);
+	if (waits_for(claim, member->no))
+		ph_claim_answered(hub, claim, member->no);
 }
 
 void ph_claim_deadline(struct ph_hub *hub, struct ph_claim *claim)
@@ -283,7 +338,7 @@ void ph_claim_deadline(struct ph_hub *hub, struct ph_claim *claim)
 	if (!claim->number) /* it was to be asked again later */
 		return;
 	if (hub->now_ms >= claim->asked_ms + hub->set.failure_timeout_ms) {
-		claim->n_wait = 0; /* silent for so long: it no longer delays */
+		wait_for_nobody(claim); /* silent for so long: it no longer delays */
 		decide(hub, claim, true);
 		return;
 	}
@@ -292,26 +347,26 @@ void ph_claim_deadline(struct ph_hub *hub, struct ph_claim *claim)
 		return; /* with another one of its batch */
 	hub->asked_again = claim->number;
 	hub->asked_again_ms = hub->now_ms;
-	for (struct ph_member *m = hub->members; m; m = m->hh.next)
-		ask(hub, &m->info.name, claim->number);
+	ask_all(hub, claim->number);
 }
 
 static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
+	const struct ph_member *from = ph_member_find(hub, &msg->from);
 	bool voter =
 		ph_quorum_same(hub, &msg->from, msg->view) && ph_quorum_has(&hub->view, &msg->from);
-	for (size_t i = 0; i < msg->n_claims; i++) {
+	for (size_t i = 0; from && i < msg->n_claims; i++) {
 		const struct ph_claim_line *line = &msg->claims[i];
 		struct ph_slot *slot = ph_slot_find(hub, &line->key, NULL);
 		struct ph_claim *claim = slot ? slot->work->claim : NULL;
-		if (!claim || claim->number != msg->claim || !waits_for(claim, &msg->from))
+		if (!claim || claim->number != msg->claim || !waits_for(claim, from->no))
 			continue;
 		if (line->stopped_by_wish && !slot->entered)
 			slot->wish_stopped = true;
 		if (line->verdict == PH_VERDICT_WITHHELD ||
 			(line->verdict == PH_VERDICT_FREE && ph_quorate(hub))) {
 			claim->n_granted += line->verdict == PH_VERDICT_FREE && voter;
-			ph_claim_answered(hub, claim, &msg->from);
+			ph_claim_answered(hub, claim, from->no);
 		} else if (line->verdict == PH_VERDICT_LOW) {
 			ph_slot_seen(hub, slot, line->seen);
 			claim->epoch = ph_next_epoch(hub, slot);
@@ -333,7 +388,7 @@ static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
 				ph_registry_tell(hub, slot, &line->node);
 			decide(hub, claim, false);
 		} else {
-			ph_claim_answered(hub, claim, &msg->from);
+			ph_claim_answered(hub, claim, from->no);
 		}
 	}
 }

@@ -234,7 +234,7 @@ void ph_grant_synced(struct ph_hub *hub, struct ph_wait *wait, bool ok)
 	if (!claim->self_granted)
 		claim->n_granted++;
 	claim->self_granted = true;
-	ph_claim_answered(hub, claim, &hub->set.node);
+	ph_claim_answered(hub, claim, 0);
 }
 
 /* ---- giving up, and whether somebody has */

@@ -133,6 +133,7 @@ void ph_hub_free(struct ph_hub *hub)
 	free_children(hub);
 	free_members(hub);
 	free(hub->by_name);
+	free(hub->free_nos);
 	ph_quorum_free(hub);
 	ph_out_free(hub);
 	for (size_t i = 0; i < hub->set.n_peers; i++)

@@ -42,7 +42,7 @@ static void gone(struct ph_hub *hub, struct ph_member *member)
 {
 	ph_history_presume(
 		hub, &member->info.name, PH_RESULT_SOURCE_DEAD, "the source node died or left");
-	ph_claim_member_gone(hub, &member->info.name);
+	ph_claim_member_gone(hub, member);
 	ph_migration_peer_dead(hub, &member->info.name);
 	ph_plan_soon(hub, 0);
 }
@@ -225,6 +225,19 @@ static void renew(struct ph_hub *hub, struct ph_member *member, const struct ph_
 		ph_log(hub, PH_LOG_INFO, "node %s came back with a new incarnation", info->name.s);
 }
 
+static uint32_t take_no(struct ph_hub *hub)
+{
+	/* A claim may wait for one of that number who was forgotten. */
+	return hub->n_free_nos && !hub->claims ? hub->free_nos[--hub->n_free_nos] : ++hub->last_no;
+}
+
+static void free_no(struct ph_hub *hub, uint32_t no)
+{
+	hub->free_nos =
+		ph_must(realloc(hub->free_nos, (hub->n_free_nos + 1) * sizeof *hub->free_nos));
+	hub->free_nos[hub->n_free_nos++] = no;
+}
+
 struct ph_member *ph_member_learn(
 	struct ph_hub *hub, const struct ph_member_info *info, bool proven)
 {
@@ -239,6 +252,7 @@ struct ph_member *ph_member_learn(
 		member->info.name = info->name;
 		HASH_ADD_KEYPTR(
 			hh, hub->members, member->info.name.s, strlen(info->name.s), member);
+		member->no = take_no(hub);
 		member->node = ph_node_get(hub, &info->name);
 		member->node->member = member;
 		member->digest = member->node->digest; /* others may have spoken of it before */
@@ -258,6 +272,7 @@ void ph_member_forget(struct ph_hub *hub, struct ph_member *member)
 	ph_tomb_put(hub, member);
 	HASH_DEL(hub->members, member);
 	member->node->member = NULL;
+	free_no(hub, member->no);
 	hub->n_by_name = 0;
 	free((void *)(uintptr_t)member->info.labels);
 	free(member->reports);

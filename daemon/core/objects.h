@@ -65,6 +65,7 @@ struct ph_report { /* what one member says of another */
 struct ph_member {
 	struct ph_member_info info; /* labels: owned */
 	struct ph_node *node;
+	uint32_t no; /* from 1 on, this node's own one is 0; while claims run no other has had it */
 	enum ph_member_state state;
 	bool linked;
 	bool proven;	    /* this incarnation has answered something fresh of ours */
@@ -478,8 +479,9 @@ struct ph_claim {
 	uint32_t n_granted;	 /* quorum strategies: members of the view that granted it ... */
 	bool self_granted;	 /* ... this one too, synced */
 	struct ph_name rests_on; /* the node whose death it rests on, or empty */
-	size_t n_wait;		 /* members whose answer is missing */
-	struct ph_name *wait;	 /* owned */
+	size_t n_wait;		 /* nodes whose answer is missing; ... */
+	uint64_t *wait;		 /* ... their numbers are bits of this; owned */
+	uint32_t wait_words;
 	struct ph_claim *prev, *next;
 };
 

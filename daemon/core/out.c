@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define CHUNK_BYTES 16384
+#define OUT_KEPT 256u /* actions: what a busy step needed beyond is given back */
 
 struct ph_chunk {
 	struct ph_chunk *next;
@@ -105,6 +106,11 @@ void ph_out_begin(struct ph_hub *hub)
 	if (hub->out_done < hub->n_out)
 		return;
 	hub->n_out = hub->out_done = 0;
+	if (hub->out_cap > OUT_KEPT) {
+		free(hub->out);
+		hub->out = NULL;
+		hub->out_cap = 0;
+	}
 	free_arena(hub);
 	free_graves(hub);
 }
@@ -292,8 +298,11 @@ void ph_send_also(struct ph_hub *hub, const struct ph_name *to, const struct ph_
 {
 	struct ph_action *action = ph_out(hub, PH_ACT_SEND);
 	const struct ph_member *member = ph_member_find(hub, to);
+	const struct ph_member *via = relayed(msg->kind) ? ph_member_relay(hub, to) : NULL;
 	action->to = *to;
 	action->incarnation = member ? member->info.incarnation : 0;
+	if (via)
+		action->via = via->info.name;
 	action->message = msg;
 }
 

@@ -45,7 +45,10 @@ struct ph_hub {
 	bool blind;	    /* not all of `peers` had answered when this node joined */
 	uint64_t started_ms, join_until_ms;
 	struct ph_member *members; /* without this node */
-	struct ph_known *by_name;  /* the same, sorted; `n_by_name` 0: to be made anew */
+	uint32_t last_no;	   /* highest number of a member so far ... */
+	uint32_t *free_nos;	   /* ... and those of the forgotten ones */
+	size_t n_free_nos;
+	struct ph_known *by_name; /* the same, sorted; `n_by_name` 0: to be made anew */
 	size_t n_by_name, by_name_cap;
 	uint64_t sequence;
 	uint64_t sent_ms[PH_SENT_RING];
@@ -344,10 +347,10 @@ void ph_claim_drop(struct ph_hub *hub, struct ph_claim *claim);
 void ph_claim_run(struct ph_hub *hub); /* ask, in batches, what was started in this step */
 void ph_claim_deadline(struct ph_hub *hub, struct ph_claim *claim);
 void ph_claim_message(struct ph_hub *hub, const struct ph_bmsg *msg);
-void ph_claim_member_gone(struct ph_hub *hub, const struct ph_name *name);
+void ph_claim_member_gone(struct ph_hub *hub, const struct ph_member *member);
 
-/* An answer has come: FREE counts as that member's word for it. */
-void ph_claim_answered(struct ph_hub *hub, struct ph_claim *claim, const struct ph_name *name);
+/* An answer of that number has come: FREE counts as that node's word for it. */
+void ph_claim_answered(struct ph_hub *hub, struct ph_claim *claim, uint32_t no);
 
 /* ---- quorum.c: the view, the lease ---- */
 bool ph_quorate(const struct ph_hub *hub); /* a quorum strategy is in force */

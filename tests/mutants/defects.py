@@ -234,7 +234,7 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
 """)),
     Defect("claim granted without asking", "before all members have granted the claim",
            Edit(CLAIM, """\
-		claim->wait[claim->n_wait++] = m->info.name;
+		wait_for(claim, m->no);
 	}
 }
 """, "\t}\n}\n")),

@@ -161,14 +161,30 @@ static struct large_node *node_named(struct large *large, const struct ph_name *
 	return no <= large->n_nodes ? &large->nodes[no] : NULL;
 }
 
+/* What is sent to many is copied once: `post` is of the message that was sent last in this step. */
+static struct sim_letter *letter_of(struct large *large, const struct ph_bmsg *msg)
+{
+	if (large->post && large->posted == msg)
+		return large->post;
+	if (large->post)
+		sim_letter_drop(large->post);
+	large->posted = msg;
+	return large->post = sim_letter_new(&large->sim, msg);
+}
+
+static void forget_post(struct large *large)
+{
+	if (large->post)
+		sim_letter_drop(large->post);
+	large->post = NULL;
+}
+
 static void act_send(struct large_node *node, const struct ph_action *action)
 {
 	struct large_node *to = node_named(node->large, &action->to);
 	if (!to || !(node->linked[to->no] || action->address))
 		return;
-	struct sim_letter *letter = sim_letter_new(&node->large->sim, action->message);
-	launch(to, letter);
-	sim_letter_drop(letter);
+	launch(to, letter_of(node->large, action->message));
 	count(node, action->message, 1);
 }
 
@@ -285,6 +301,7 @@ void large_step(struct large_node *node, const struct ph_event *event)
 	ph_step(node->hub, event, node->base_ms + node->large->now_us / MS, &actions);
 	for (size_t i = 0; i < actions.n && node->gen == gen; i++)
 		act(node, &actions.items[i]);
+	forget_post(node->large);
 	if (node->hub && node->gen == gen)
 		want_tick(node);
 }

@@ -99,6 +99,8 @@ struct large {
 	uint64_t now_us, seq;
 	uint32_t last_pid;
 	struct large_proc *procs;
+	const struct ph_bmsg *posted;
+	struct sim_letter *post; /* its copy */
 	bool measuring;
 	uint64_t beats_seen, beat_bytes; /* of the message encoded last */
 	struct large_node *victim;	 /* dies, or leaves */

@@ -47,6 +47,9 @@ static const struct ph_field member_rows[] = {
 	{PH_FIELD("ver", STR, ph_member_info, version), .max = PH_VERSION_SIZE - 1},
 	{PH_FIELD("state", ENUM, ph_member_info, state), .words = ph_words_member_state},
 	{PH_FIELD("draining", BOOL, ph_member_info, draining)},
+	{PH_FIELD("failure", U32, ph_member_info, failure_ms)},
+	{PH_FIELD("fence", U32, ph_member_info, fence_ms)},
+	{PH_FIELD("quorate", BOOL, ph_member_info, quorate)},
 	{0},
 };
 

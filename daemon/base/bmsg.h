@@ -187,6 +187,10 @@ struct ph_member_info {
 	char version[PH_VERSION_SIZE];
 	enum ph_member_state state;
 	bool draining;
+	/* Its settings, where they are told (not in heartbeats); 0: unknown. */
+	uint32_t failure_ms; /* failure_timeout */
+	uint32_t fence_ms;   /* fence_after and its grace: then its last worker is gone */
+	bool quorate;	     /* it has a quorum strategy */
 };
 
 /* In a heartbeat: what its sender has heard from one member. */

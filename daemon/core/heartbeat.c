@@ -145,6 +145,8 @@ void ph_member_heartbeat_now(struct ph_hub *hub)
 	msg->sequence = hub->sequence;
 	msg->view = hub->view.number;
 	msg->self = ph_member_self(hub);
+	msg->self.failure_ms = msg->self.fence_ms = 0; /* known since its HELLO */
+	msg->self.quorate = false;
 	msg->drained = hub->drained;
 	msg->registry_version = hub->flushed_version;
 	msg->registry_digest = hub->dirty.n ? 0 : hub->digest;

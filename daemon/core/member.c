@@ -59,9 +59,31 @@ static enum ph_member_state to_joining(struct ph_hub *hub, struct ph_member *mem
 	return PH_MEMBER_JOINING;
 }
 
+/* What all nodes must agree in, or their clocks do not fit: who is dead, who may still serve. */
+static void compare_settings(struct ph_hub *hub, const struct ph_member *member)
+{
+	const struct ph_member_info *its = &member->info;
+	struct ph_member_info own = ph_member_self(hub);
+	if (!its->failure_ms) /* it does not tell */
+		return;
+	if (its->quorate != own.quorate)
+		ph_log(hub, PH_LOG_WARNING,
+			"node %s has %s quorum strategy, and this node has %s: a child may run "
+			"twice; "
+			"cluster.partition must be the same on all nodes",
+			its->name.s, its->quorate ? "a" : "no", own.quorate ? "one" : "none");
+	if (its->failure_ms != own.failure_ms || its->fence_ms != own.fence_ms)
+		ph_log(hub, PH_LOG_WARNING,
+			"node %s declares a death after %u ms and stops its children after %u, "
+			"this node after %u and %u: cluster.failure_timeout and "
+			"cluster.fence_after should be the same on all nodes",
+			its->name.s, its->failure_ms, its->fence_ms, own.failure_ms, own.fence_ms);
+}
+
 static enum ph_member_state to_alive(struct ph_hub *hub, struct ph_member *member)
 {
 	ph_emit(hub, PH_EMIT_NODE_JOINED, NULL)->peer = member->info.name;
+	compare_settings(hub, member);
 	/* To a daemon that is itself just back everybody is new, and its workers have lived on. */
 	bool news = !member->restarted && hub->self_state == PH_MEMBER_ALIVE;
 	member->newcomer_ms = news ? hub->now_ms : 0;
@@ -292,6 +314,10 @@ struct ph_member_info ph_member_self(const struct ph_hub *hub)
 	info.labels = hub->set.labels;
 	info.state = hub->self_state;
 	info.draining = hub->draining || hub->shutting;
+	info.failure_ms = (uint32_t)min_ms(hub->set.failure_timeout_ms, UINT32_MAX);
+	info.fence_ms =
+		(uint32_t)min_ms(hub->set.fence_after_ms + hub->set.fence_grace_ms, UINT32_MAX);
+	info.quorate = ph_quorate(hub);
 	return info;
 }
 
@@ -362,6 +388,20 @@ static void become_alive(struct ph_hub *hub)
 	hub->ready_told = true;
 }
 
+/* Whoever has the wrong key, cluster name or address hears nothing: it is not to look healthy. */
+static void tell_lonely(struct ph_hub *hub)
+{
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (ph_member_live(m))
+			return;
+	if (hub->set.n_peers)
+		ph_log(hub, PH_LOG_WARNING,
+			"none of the %zu peers has answered within join_timeout (%llu ms), this "
+			"node goes on alone: if they live, then cluster.peers, cluster.name, "
+			"key_file or a firewall are in the way",
+			hub->set.n_peers, (unsigned long long)hub->set.join_timeout_ms);
+}
+
 void ph_member_try_join(struct ph_hub *hub)
 {
 	if (hub->self_state != PH_MEMBER_JOINING)
@@ -372,6 +412,8 @@ void ph_member_try_join(struct ph_hub *hub)
 	if (!ph_member_refused(hub) && !hub->raising &&
 		(time_over || (settled && seeds_answered(hub))) && in_step(hub)) {
 		hub->blind = !seeds_answered(hub);
+		if (!hub->ready_told)
+			tell_lonely(hub);
 		become_alive(hub);
 		ph_member_heartbeat_now(hub);
 	}

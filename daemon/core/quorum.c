@@ -230,9 +230,11 @@ static void renew(struct ph_hub *hub)
 bool ph_fenced(const struct ph_hub *hub, const struct ph_name *name)
 {
 	const struct ph_settings *set = &hub->set;
-	uint64_t bound =
-		(set->fence_after_ms + set->fence_grace_ms) * FENCED_PERCENT / 100 + FENCED_MORE_MS;
 	const struct ph_member *m = ph_member_find(hub, name);
+	uint64_t fence = set->fence_after_ms + set->fence_grace_ms;
+	if (m && m->info.fence_ms > fence) /* it goes by its own settings, not by these */
+		fence = m->info.fence_ms;
+	uint64_t bound = fence * FENCED_PERCENT / 100 + FENCED_MORE_MS;
 	if (ph_is_self(hub, name))
 		return false;
 	if (m && m->state == PH_MEMBER_LEFT)

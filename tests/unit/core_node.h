@@ -161,6 +161,7 @@ static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 	struct w_node *n = &w->nodes[node];
 	const char *peers[W_NODES];
 	uint64_t previous = n->incarnation++;
+	uint64_t times = w->slowness[node] ? w->slowness[node] : 1;
 	struct ph_settings set = {.node = n->name,
 		.slot = node + 1,
 		.previous = previous,
@@ -168,7 +169,7 @@ static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 		.weight = 1,
 		.peers = peers,
 		.join_timeout_ms = 5000,
-		.failure_timeout_ms = 5000,
+		.failure_timeout_ms = 5000 * times,
 		.settle_ms = 1000,
 		.heartbeat_ms = 250,
 		.exchange_ms = w->exchange_ms,
@@ -181,8 +182,8 @@ static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 		.quorum_size = w->quorum_size,
 		.quorum_percent = w->quorum_percent,
 		.quorum_hold_ms = 10000,
-		.fence_after_ms = 3000,
-		.fence_grace_ms = 1000,
+		.fence_after_ms = 3000 * times,
+		.fence_grace_ms = 1000 * times,
 		.lease_until_ms = w->lease_until_ms,
 		.seed = node + 17 + n->incarnation * 1000};
 	for (unsigned i = 0; i < w->n_nodes && set.n_peers < n->n_peers; i++)

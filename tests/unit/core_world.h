@@ -105,6 +105,7 @@ struct w_node {
 	struct ph_adopted adopted[64];
 	size_t n_adopted;
 	unsigned sent[PH_BKIND_COUNT], got[PH_BKIND_COUNT], emitted[PH_EMIT_COUNT];
+	unsigned warnings;
 	struct ph_answer answer; /* the last one; its outcomes below */
 	struct ph_outcome outcomes[128];
 	unsigned answers, bugs, drops;
@@ -153,8 +154,10 @@ struct world {
 	unsigned steps;
 	enum ph_partition partition;
 	uint32_t quorum_size, quorum_percent;
-	uint64_t lease_until_ms; /* what a restarted daemon knows of its lease */
-	uint32_t fanout;	 /* of gossip; 0: broadcast */
+	uint64_t slowness[W_NODES]; /* its times of failure and fence are so many times longer; 0: 1
+				     */
+	uint64_t lease_until_ms;    /* what a restarted daemon knows of its lease */
+	uint32_t fanout;	    /* of gossip; 0: broadcast */
 	uint64_t exchange_ms;
 	bool keep_fails, keeps;	 /* the file of a conflict cannot be written; is left in place */
 	uint64_t keep_more;	 /* bytes that are in it beyond what its worker said */
@@ -475,6 +478,7 @@ static inline void w_act(struct world *w, unsigned node, const struct ph_action 
 	case PH_ACT_LOG:
 		n->bugs += strncmp(a->text, "bug:", 4) == 0;
 		n->drops += strstr(a->text, " was dropped: ") != NULL;
+		n->warnings += a->level == PH_LOG_WARNING;
 		break;
 	case PH_ACT_READY:
 		n->ready = true;

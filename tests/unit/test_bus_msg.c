@@ -20,7 +20,10 @@ static const struct ph_member_info members[] = {
 		.labels = "zone=a,ssd",
 		.version = "0.1.0",
 		.state = PH_MEMBER_SUSPECT,
-		.draining = true},
+		.draining = true,
+		.failure_ms = 5000,
+		.fence_ms = 4000,
+		.quorate = true},
 	{.name = {"b"}, .incarnation = 1, .weight = 1.0, .state = PH_MEMBER_LEFT},
 };
 
@@ -232,6 +235,7 @@ START_TEST(test_membership)
 	ck_assert_str_eq(m.self.labels, "zone=a,ssd");
 	ck_assert(m.self.slot == 0xabcdef && m.self.draining && m.known_incarnation == 17);
 	ck_assert(m.self.weight >= 0.1 && m.self.weight <= 0.1);
+	ck_assert(m.self.failure_ms == 5000 && m.self.fence_ms == 4000 && m.self.quorate);
 	ck_assert_uint_eq(m.n_members, 2);
 	ck_assert_int_eq(m.members[1].state, PH_MEMBER_LEFT);
 	ph_doc_free(doc);

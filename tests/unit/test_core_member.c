@@ -89,7 +89,29 @@ START_TEST(without_peers_after_join_timeout)
 	ck_assert_uint_eq(w->n_procs, 0);
 	w_run(w, 3000);
 	ck_assert(w->nodes[0].ready);
+	ck_assert_uint_eq(w->nodes[0].warnings, 1);
 	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
+/* Said by both, of each other; once, and not where all is equal. */
+START_TEST(other_settings_are_told)
+{
+	struct world *w = w_new(3);
+	w->slowness[1] = _i ? 2 : 0;
+	w_start_all(w);
+	w_run(w, 12000);
+	ck_assert_uint_eq(w->nodes[0].warnings, (unsigned)_i);
+	ck_assert_uint_eq(w->nodes[1].warnings, 2u * (unsigned)_i);
+	ck_assert_uint_eq(w->nodes[2].warnings, (unsigned)_i);
+	w->partition = PH_PARTITION_MAJORITY;
+	w_power_off(w, 2);
+	w_run(w, 12000);
+	unsigned before = w->nodes[0].warnings;
+	w_start(w, 2);
+	w_run(w, 12000);
+	ck_assert_uint_eq(w->nodes[0].warnings, before + 1);
 	w_free(w);
 }
 END_TEST
@@ -604,6 +626,7 @@ int main(void)
 	W_TEST(suite, every_pair, PH_MEMBER_STATE_COUNT);
 	W_TEST(suite, nodes_meet, 1);
 	W_TEST(suite, without_peers_after_join_timeout, 1);
+	W_TEST(suite, other_settings_are_told, 2);
 	W_TEST(suite, a_taken_slot_is_refused, 2);
 	W_TEST(suite, incarnations, 1);
 	W_TEST(suite, suspect_then_dead, 1);

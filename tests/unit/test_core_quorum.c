@@ -279,6 +279,26 @@ START_TEST(the_deaf_are_killed_in_time)
 }
 END_TEST
 
+/* Its lease is longer than those of the others: they wait for it, and not by their own settings. */
+START_TEST(a_node_with_longer_times)
+{
+	struct world *w = majority(3);
+	w->slowness[2] = 4;
+	w_start_all(w);
+	w_run(w, 5000);
+	unsigned there = served(w, 2);
+	ck_assert_uint_gt(there, 0);
+	cut_off(w, 2, true);
+	w_run(w, 11000);
+	ck_assert_uint_eq(served(w, 2), there);
+	ck_assert_uint_eq(served(w, W_NODES), 6);
+	w_run(w, 10000);
+	ck_assert_uint_eq(served(w, 2), 0);
+	ck_assert_uint_eq(served(w, W_NODES), 6);
+	w_free(w);
+}
+END_TEST
+
 START_TEST(a_restart_alone_has_the_stored_view)
 {
 	struct world *w = majority(3);
@@ -539,6 +559,7 @@ int main(void)
 	W_TEST(s, votes_are_synced_first, 1);
 	W_TEST(s, a_node_that_is_cut_off_stops_first, 1);
 	W_TEST(s, the_deaf_are_killed_in_time, 1);
+	W_TEST(s, a_node_with_longer_times, 1);
 	W_TEST(s, a_restart_alone_has_the_stored_view, 1);
 	W_TEST(s, a_restart_goes_on_with_the_lease, 2);
 	W_TEST(s, a_grant_is_synced_first, 2);

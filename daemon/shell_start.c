@@ -178,6 +178,8 @@ static const char **peers_of(const struct ph_conf *conf, const char *own, size_t
 static int make_hub(struct ph_shell *shell)
 {
 	const struct ph_conf *conf = shell->conf;
+	bool keeps =
+		conf->cluster.orphans == PH_CONF_ORPHANS_KEEP; /* there is no fence to wait for */
 	char *labels = ph_shell_join(&conf->node.labels);
 	struct ph_settings settings = {
 		.node = conf->node.name,
@@ -195,8 +197,8 @@ static int make_hub(struct ph_shell *shell)
 		.quorum_size = conf->cluster.quorum_size,
 		.quorum_percent = conf->cluster.quorum_percent,
 		.quorum_hold_ms = conf->cluster.quorum_hold_ms,
-		.fence_after_ms = conf->cluster.fence_after_ms,
-		.fence_grace_ms = conf->cluster.fence_grace_ms,
+		.fence_after_ms = keeps ? 0 : conf->cluster.fence_after_ms,
+		.fence_grace_ms = keeps ? 0 : conf->cluster.fence_grace_ms,
 		.lease_until_ms = ph_shell_fence_known_lease(shell),
 		.exchange_ms = conf->cluster.synchronization_interval_ms,
 		.fanout = conf->cluster.synchronization == PH_CONF_SYNCHRONIZATION_GOSSIP

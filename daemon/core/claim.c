@@ -303,6 +303,12 @@ void ph_claim_run(struct ph_hub *hub)
 	DL_FOREACH (hub->claims, claim) {
 		if (claim->number || claim->again_ms > hub->now_ms)
 			continue;
+		/* With a quorum it is known to who grants. */
+		uint64_t fence_ms = ph_fence_left_ms(hub, &claim->rests_on);
+		if (fence_ms && !ph_quorate(hub)) {
+			ask_again(hub, claim, fence_ms);
+			continue;
+		}
 		if (!number)
 			number = ++hub->numbers;
 		begin(hub, claim, number);

@@ -130,7 +130,7 @@ enum ph_verdict ph_grant_judge(struct ph_hub *hub, struct ph_slot *slot,
 	const struct ph_claim_line *line, const struct ph_name *from)
 {
 	if (!ph_quorate(hub))
-		return PH_VERDICT_FREE;
+		return ph_fence_left_ms(hub, &line->rests_on) ? PH_VERDICT_WAIT : PH_VERDICT_FREE;
 	if (hub->forgetful || !ph_lease_valid(hub))
 		return PH_VERDICT_WITHHELD;
 	bool again = line->epoch == slot->work->granted &&

@@ -227,24 +227,37 @@ static void renew(struct ph_hub *hub)
 	lose(hub); /* also what an earlier daemon of this node left running */
 }
 
-bool ph_fenced(const struct ph_hub *hub, const struct ph_name *name)
+/* When the fence of that node, which is held for dead, has done its work: at last `wait_ms` later
+ * than it had its last echo. */
+static uint64_t fenced_at(const struct ph_hub *hub, const struct ph_member *m, uint64_t wait_ms)
 {
-	const struct ph_settings *set = &hub->set;
-	const struct ph_member *m = ph_member_find(hub, name);
-	uint64_t fence = set->fence_after_ms + set->fence_grace_ms;
+	uint64_t fence = hub->set.fence_after_ms + hub->set.fence_grace_ms;
 	if (m && m->info.fence_ms > fence) /* it goes by its own settings, not by these */
 		fence = m->info.fence_ms;
 	uint64_t bound = fence * FENCED_PERCENT / 100 + FENCED_MORE_MS;
+	/* What an earlier daemon of this node echoed is not known: as if it had just done so. */
+	uint64_t last = m && m->told_at_ms ? m->told_at_ms : hub->started_ms;
+	return last + (bound > wait_ms ? bound : wait_ms);
+}
+
+bool ph_fenced(const struct ph_hub *hub, const struct ph_name *name)
+{
+	const struct ph_member *m = ph_member_find(hub, name);
 	if (ph_is_self(hub, name))
 		return false;
 	if (m && m->state == PH_MEMBER_LEFT)
 		return true; /* its orderly end stopped them */
 	if (m && ph_member_live(m))
 		return false;
-	/* What an earlier daemon of this node echoed is not known: as if it had just done so. */
-	uint64_t last = m && m->told_at_ms ? m->told_at_ms : hub->started_ms;
-	uint64_t wait = m && m->state == PH_MEMBER_DEAD ? 0 : set->failure_timeout_ms;
-	return hub->now_ms >= last + (bound > wait ? bound : wait);
+	bool dead = m && m->state == PH_MEMBER_DEAD;
+	return hub->now_ms >= fenced_at(hub, m, dead ? 0 : hub->set.failure_timeout_ms);
+}
+
+uint64_t ph_fence_left_ms(const struct ph_hub *hub, const struct ph_name *name)
+{
+	const struct ph_member *m = ph_member_find(hub, name);
+	uint64_t at = m && m->state == PH_MEMBER_DEAD ? fenced_at(hub, m, 0) : 0;
+	return at > hub->now_ms ? at - hub->now_ms : 0;
 }
 
 /* ---- what the view should be */

@@ -364,6 +364,8 @@ bool ph_quorum_same(struct ph_hub *hub, const struct ph_name *other, uint64_t nu
 bool ph_lease_valid(const struct ph_hub *hub); /* always so without a quorum strategy */
 /* It is dead for this node, and what ran there has been stopped by its fence since. */
 bool ph_fenced(const struct ph_hub *hub, const struct ph_name *name);
+/* It is dead for this node, and its fence may need so long still; 0: no, or nobody holds it so. */
+uint64_t ph_fence_left_ms(const struct ph_hub *hub, const struct ph_name *name);
 void ph_quorum_start(struct ph_hub *hub);
 void ph_quorum_beat(struct ph_hub *hub);				  /* once a heartbeat */
 void ph_quorum_heard(struct ph_hub *hub, const struct ph_member *member); /* its heartbeat */

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import textwrap
+import time
 
 import harness
 import pytest
@@ -98,6 +99,29 @@ def test_stopped_daemon(cluster, strategy):
         assert len(spans) == (2 if node == b.name else 1) and entry["node"] != b.name
     assert [n.wait_running("own")["pid"] for n in nodes] == own
     harness.wait(b.fence_pid, "b has a fence again")
+
+
+def test_short_failure_timeout(cluster):
+    """What ignores SIGTERM has time until the fence kills it, and its successors wait for that."""
+    a, b = cluster.start("a", "b", children={"deaf": writer(cluster, "deaf", instances=12)},
+                         cluster={"failure_timeout": "1s"})
+    for round_ in range(3):
+        cluster.wait_quiet()
+        where = {i: (entry["node"], entry["pid"]) for i in range(12)
+                 for entry in [cluster.wait_everywhere("deaf", i)]}
+        victim = next(n for n in (b, a) if n.name in {node for node, _ in where.values()})
+        other = a if victim is b else b
+        at = time.clock_gettime(time.CLOCK_BOOTTIME)
+        victim.kill()
+        for i in where:
+            other.wait_running("deaf", i, timeout=30, node=other.name)
+        for i, (_, pid) in ((i, w) for i, w in where.items() if w[0] == victim.name):
+            later = harness.wait(lambda: [first for first, _ in lives(cluster, "deaf", i).values()
+                                          if first > at], f"deaf/{i} runs again")
+            last = lives(cluster, "deaf", i)[pid][1]
+            assert last < min(later), f"round {round_}, {i}: until {last}, since {min(later)}"
+        victim.start()
+        cluster.wait_members()
 
 
 def test_no_quorum(cluster):

@@ -162,6 +162,7 @@ static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 	const char *peers[W_NODES];
 	uint64_t previous = n->incarnation++;
 	uint64_t times = w->slowness[node] ? w->slowness[node] : 1;
+	uint64_t failure_ms = (w->failure_ms ? w->failure_ms : 5000) * times;
 	struct ph_settings set = {.node = n->name,
 		.slot = node + 1,
 		.previous = previous,
@@ -169,7 +170,7 @@ static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 		.weight = 1,
 		.peers = peers,
 		.join_timeout_ms = 5000,
-		.failure_timeout_ms = 5000 * times,
+		.failure_timeout_ms = failure_ms,
 		.settle_ms = 1000,
 		.heartbeat_ms = 250,
 		.exchange_ms = w->exchange_ms,
@@ -182,8 +183,8 @@ static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 		.quorum_size = w->quorum_size,
 		.quorum_percent = w->quorum_percent,
 		.quorum_hold_ms = 10000,
-		.fence_after_ms = 3000 * times,
-		.fence_grace_ms = 1000 * times,
+		.fence_after_ms = failure_ms / 5 * 3,
+		.fence_grace_ms = failure_ms / 5,
 		.lease_until_ms = w->lease_until_ms,
 		.seed = node + 17 + n->incarnation * 1000};
 	for (unsigned i = 0; i < w->n_nodes && set.n_peers < n->n_peers; i++)

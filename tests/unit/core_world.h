@@ -159,6 +159,7 @@ struct world {
 	uint64_t lease_until_ms;    /* what a restarted daemon knows of its lease */
 	uint32_t fanout;	    /* of gossip; 0: broadcast */
 	uint64_t exchange_ms;
+	uint64_t failure_ms;	 /* failure_timeout; 0: 5 s */
 	bool keep_fails, keeps;	 /* the file of a conflict cannot be written; is left in place */
 	uint64_t keep_more;	 /* bytes that are in it beyond what its worker said */
 	struct ph_emit resolved; /* the last conflict_resolved, its texts in ... */

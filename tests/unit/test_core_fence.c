@@ -153,6 +153,49 @@ START_TEST(a_back_off_that_ended_meanwhile)
 }
 END_TEST
 
+/* When a process of that child was started there after that, or 0. */
+static uint64_t started_ms(struct world *w, size_t n_before)
+{
+	for (uint64_t t = 0; t < 20000; t++) {
+		if (w->n_procs > n_before)
+			return w->now_ms;
+		w_run(w, 1);
+	}
+	return 0;
+}
+
+/*
+ * A daemon is killed at any moment between two heartbeats: its last one has renewed the lease of
+ * its fence, which ends a deaf worker fence_after and fence_grace later. However short
+ * failure_timeout is, nobody starts another one before.
+ */
+START_TEST(not_before_the_fence)
+{
+	static const uint64_t failure_ms[] = {500, 1000, 1500, 2000, 5000};
+	for (uint64_t phase = 0; phase < 250; phase += 10) {
+		struct world *w = w_new(2 + (unsigned)_i % 2);
+		w->failure_ms = failure_ms[_i / 2];
+		w->double_allowed = true; /* there is no fence in this world */
+		w_declare_all(w, w_def(w, "room", "1"));
+		w_start_all(w);
+		w_run(w, 10000 + phase);
+		struct w_proc *p = w_only(w, "room", 0);
+		unsigned from = p->node;
+		uint64_t beat_ms = w->nodes[from].hub->last_beat_ms;
+		w_crash(w, from);
+		uint64_t next_ms = started_ms(w, w->n_procs) - beat_ms;
+		uint64_t fence_ms = w->failure_ms / 5 * 4;
+		ck_assert_msg(next_ms > fence_ms + fence_ms / 20 + 200,
+			"started %llu ms after the last heartbeat, which let the old one live "
+			"for %llu ms",
+			(unsigned long long)next_ms, (unsigned long long)fence_ms);
+		ck_assert_msg(next_ms < w->failure_ms + 1300, "only after %llu ms",
+			(unsigned long long)next_ms);
+		w_free(w);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_fence");
@@ -160,5 +203,6 @@ int main(void)
 	W_TEST(suite, others_are_there, 2);
 	W_TEST(suite, what_still_lives_is_stopped, 2);
 	W_TEST(suite, a_back_off_that_ended_meanwhile, 2);
+	W_TEST(suite, not_before_the_fence, 10);
 	return w_main(suite);
 }

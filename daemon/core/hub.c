@@ -391,6 +391,7 @@ static void on_shutdown(struct ph_hub *hub)
 		hub->draining = true;
 		hub->drained = hub->drain_planned = false;
 		hub->drain_deadline_ms = hub->now_ms + DRAIN_ON_STOP_MS;
+		ph_target_turn_away(hub);
 		ph_moves_unpin(hub);
 		ph_plan_soon(hub, 0);
 		ph_member_heartbeat_now(hub);

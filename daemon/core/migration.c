@@ -20,6 +20,24 @@ size_t ph_migrations_out(const struct ph_hub *hub)
 	return n;
 }
 
+void ph_target_turn_away(struct ph_hub *hub)
+{
+	struct ph_target *t, *next;
+	HASH_ITER (hh, hub->targets, t, next) {
+		if (t->state > PH_TARGET_LOADING)
+			continue;
+		ph_reason(t->reason, "this node is being drained");
+		ph_target_step(hub, t, PH_TARGET_IN_N_REJECTED);
+	}
+}
+
+void ph_target_wished(struct ph_hub *hub, struct ph_slot *slot)
+{
+	struct ph_instance *fresh = slot->work->instance;
+	if (fresh && fresh->target && fresh->target->state == PH_TARGET_ACTIVE)
+		ph_target_step(hub, fresh->target, PH_TARGET_IN_N_READY);
+}
+
 /* A node that left for good will never ask again: what was kept for it goes. */
 static void forget_left(struct ph_hub *hub, const struct ph_name *name)
 {

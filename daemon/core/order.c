@@ -217,6 +217,19 @@ static bool source_says_more(const struct ph_hub *hub, const struct ph_history *
 	       (m->state == PH_MEMBER_JOINING || !m->heard_seq || !ph_registry_in_step(hub, m));
 }
 
+/* A migration of it runs, as far as is known. */
+static bool moving(struct ph_hub *hub, const struct ph_key *key)
+{
+	struct ph_history *h;
+	const struct ph_slot *slot = ph_slot_find(hub, key, NULL);
+	if (slot && (slot->work->source || slot->work->target)) /* the list comes with the next flush */
+		return true;
+	DL_FOREACH (hub->history, h)
+		if (h->info.result == PH_RESULT_RUNNING && ph_key_equal(&h->info.key, key))
+			return true;
+	return false;
+}
+
 static void look_at_move(struct ph_hub *hub, struct ph_order_line *line)
 {
 	const struct ph_history *h = ph_history_of(hub, &line->id);
@@ -296,8 +309,11 @@ static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_lin
 		else
 			look_at_end(order, line, slot);
 		break;
-	case PH_VERB_MOVE:
-		look_at_move(hub, line);
+	case PH_VERB_MOVE: /* no id: it was there already */
+		if (!ph_id_none(&line->id))
+			look_at_move(hub, line);
+		else if (e && ph_name_equal(&e->node->name, &c->node))
+			line->state = PH_LINE_DONE;
 		break;
 	case PH_VERB_DRAIN:
 		if (node_drained(hub, &c->node)) {
@@ -327,22 +343,13 @@ static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_lin
 	}
 }
 
-/* `wait --for=moved`: no migration of it runs (any more). */
-static bool moving(struct ph_hub *hub, const struct ph_key *key)
-{
-	struct ph_history *h;
-	DL_FOREACH (hub->history, h)
-		if (h->info.result == PH_RESULT_RUNNING && ph_key_equal(&h->info.key, key))
-			return true;
-	return false;
-}
-
 /* Nobody has taken it in all that time: who gave the order is to know, not to wait. */
 static void give_up(struct ph_order_line *line)
 {
-	ph_reason(line->text, line->state == PH_LINE_SENT
-				      ? "the node that owns it does not answer"
-				      : "no node has it, and none may start it");
+	if (line->state == PH_LINE_SENT)
+		ph_reason(line->text, "the node that owns it does not answer");
+	else if (!line->text[0])
+		ph_reason(line->text, "no node has it, and none may start it");
 	line->state = PH_LINE_FAILED;
 }
 
@@ -355,6 +362,8 @@ static void advance(struct ph_hub *hub, struct ph_order *order)
 		bool again = hub->now_ms >= line->sent_ms + ORDER_AGAIN_MS || !line->tries;
 		bool unheard = line->state == PH_LINE_OPEN || line->state == PH_LINE_SENT;
 		bool tired = line->tries >= (c->no_wait ? ORDER_TRIES_HASTY : ORDER_TRIES);
+		/* What cannot be while a migration of it runs is done after it. */
+		tired = tired && (c->no_wait || !moving(hub, &line->key));
 		if (!waits && unheard && again && tired)
 			give_up(line);
 		else if (!waits && unheard && again)
@@ -535,13 +544,6 @@ void ph_order_command(struct ph_hub *hub, const struct ph_command *c)
 	}
 	DL_APPEND(hub->orders, order);
 	ph_timer_set(hub, &order->timer, hub->now_ms);
-	for (size_t i = 0; i < order->n_lines && c->verb == PH_VERB_MOVE; i++) {
-		struct ph_slot *slot = ph_slot_find(hub, &order->lines[i].key, NULL);
-		if (slot && slot->entered && ph_name_equal(&slot->entry.node->name, &c->node)) {
-			order->lines[i].state = PH_LINE_DONE;
-			ph_reason(order->lines[i].text, "it is there already");
-		}
-	}
 }
 
 void ph_order_detach(struct ph_hub *hub, uint64_t ticket)

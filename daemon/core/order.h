@@ -7,7 +7,7 @@
 /*
  * Carries out START, STOP, RESTART or MOVE of a key that this node owns. `ret_id` gets the
  * migration of a MOVE, `why` the reason of an error: -EAGAIN another node owns it, or is about to:
- * to be asked again; -EBUSY a migration of it is running; -EINVAL it cannot be done.
+ * to be asked again; -EINVAL it cannot be done.
  */
 int ph_order_carry_out(struct ph_hub *hub, struct ph_slot *slot, enum ph_verb verb,
 	const struct ph_name *to, bool force, struct ph_id *ret_id, char why[PH_REASON_SIZE]);

@@ -38,6 +38,7 @@ static void do_stop(struct ph_hub *hub, struct ph_slot *slot)
 	struct ph_move *move = slot->work->move;
 	if (move)
 		ph_move_drop(hub, move);
+	ph_target_wished(hub, slot);
 	/* In this order, so that it is not told to go on first. */
 	if (slot->work->instance)
 		ph_instance_step(hub, slot->work->instance, PH_INSTANCE_IN_STOP);
@@ -50,9 +51,10 @@ static int do_restart(struct ph_hub *hub, struct ph_slot *slot, char why[PH_REAS
 {
 	if (slot->work->source) {
 		ph_reason(why, "a migration of it is running");
-		return -EBUSY;
+		return -EAGAIN; /* where it runs then */
 	}
 	ph_order_wish(hub, slot, false);
+	ph_target_wished(hub, slot);
 	if (slot->work->instance)
 		ph_instance_step(hub, slot->work->instance, PH_INSTANCE_IN_RESTART);
 	else
@@ -65,6 +67,16 @@ static int do_move(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 {
 	const struct ph_member *member = ph_member_find(hub, to);
 	const struct ph_instance *instance = slot->work->instance;
+	if (slot->work->source) {
+		ph_reason(why, "a migration of it is running");
+		return -EAGAIN; /* from where it is then */
+	}
+	if (ph_is_self(hub, to)) { /* whatever else was to become of it */
+		if (slot->work->move)
+			ph_move_drop(hub, slot->work->move);
+		ph_reason(why, "it is there already");
+		return 0;
+	}
 	if (instance && instance->spec->local) {
 		ph_reason(why, "its placement is local");
 		return -EINVAL;
@@ -80,10 +92,6 @@ static int do_move(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 	if (!force && instance && !ph_place_allows(hub, instance->spec, to)) {
 		ph_reason(why, "its placement does not allow node %s", to->s);
 		return -EINVAL;
-	}
-	if (slot->work->source) {
-		ph_reason(why, "a migration of it is running");
-		return -EBUSY;
 	}
 	if (instance && instance->never_why[0] && !force) {
 		ph_reason(why, "%s", instance->never_why);
@@ -137,6 +145,8 @@ bool ph_order_set_draining(
 	}
 	hub->draining = hub->drain_wish = draining;
 	hub->drained = hub->drain_planned = false;
+	if (draining)
+		ph_target_turn_away(hub);
 	struct ph_record record = {.kind = PH_RECORD_DRAINING, .ok = draining};
 	(void)ph_journal(hub, &record);
 	DL_FOREACH_SAFE(hub->moves, move, next)

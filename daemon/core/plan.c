@@ -571,6 +571,9 @@ void ph_plan_drained(struct ph_hub *hub)
 	for (struct ph_source *s = hub->sources; s; s = s->hh.next)
 		if (s->state != PH_SOURCE_ENDED)
 			return;
+	for (struct ph_target *t = hub->targets; t; t = t->hh.next)
+		if (t->state < PH_TARGET_ACTIVE || t->state == PH_TARGET_RELEASING)
+			return; /* what comes in yet goes on from here */
 	DL_FOREACH (hub->moves, move)
 		if (!move->pinned && !out_of_reach(hub, move) &&
 			!(cut_off(hub, &move->to) && !ph_place_reached(hub, move->slot)))

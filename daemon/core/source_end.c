@@ -305,5 +305,7 @@ enum ph_source_state ph_source_taken_back(struct ph_hub *hub, struct ph_source *
 	ph_source_close_with(hub, s, s->peer.s[0] ? PH_B_ABORT : PH_B_NONE);
 	if (!slot->work->instance)
 		ph_own_start(hub, slot, s->new_epoch, PH_LINEAGE_COLD);
+	else if (slot->wish_stopped) /* at the other node, say */
+		ph_instance_step(hub, slot->work->instance, PH_INSTANCE_IN_STOP);
 	return next;
 }

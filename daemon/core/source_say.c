@@ -431,7 +431,7 @@ static bool announced(struct ph_hub *hub, struct ph_source *s)
 	if (s->told == PH_W_COMMITTED)
 		return true;
 	if (s->peer_active && hub->now_ms < s->tell_by_ms &&
-		!(ph_name_equal(&e->node->name, &s->peer) && e->ready))
+		!(ph_name_equal(&e->node->name, &s->peer) && (e->ready || e->stopped_by_wish)))
 		return false;
 	s->committed_at_ms = hub->now_ms;
 	s->retention_until_ms = hub->now_ms + s->old->spec->retention_ms;
@@ -443,7 +443,9 @@ static bool announced(struct ph_hub *hub, struct ph_source *s)
 enum ph_source_state ph_source_stop_if(struct ph_hub *hub, struct ph_source *s)
 {
 	const struct ph_held *e = &s->slot->entry;
-	s->served |= s->slot->entered && e->ready && e->epoch >= s->new_epoch;
+	/* ... or is to serve no more. */
+	s->served |=
+		s->slot->entered && (e->ready || e->stopped_by_wish) && e->epoch >= s->new_epoch;
 	if (!announced(hub, s))
 		return PH_SOURCE_RETAINING;
 	if ((!s->handled && hub->now_ms < s->retention_until_ms) || !everybody_knows(hub, s))

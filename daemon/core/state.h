@@ -427,6 +427,10 @@ void ph_target_stream(struct ph_hub *hub, struct ph_target *target, const struct
 void ph_target_restore(struct ph_hub *hub, const struct ph_record *record);
 void ph_target_restart(struct ph_hub *hub);
 void ph_target_deadline(struct ph_hub *hub, struct ph_target *target);
+/* This node is to have no children: what has not come with its state yet need not come. */
+void ph_target_turn_away(struct ph_hub *hub);
+/* An operator decides what becomes of the new worker: its end is none that gives the child back. */
+void ph_target_wished(struct ph_hub *hub, struct ph_slot *slot);
 size_t ph_migrations_in(const struct ph_hub *hub); /* slots taken */
 size_t ph_migrations_out(const struct ph_hub *hub);
 void ph_lost_write(struct ph_hub *hub, bool open);

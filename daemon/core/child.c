@@ -102,8 +102,8 @@ static bool owns_any(const struct ph_hub *hub, const struct ph_child *child)
 static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot *slot)
 {
 	struct ph_instance *instance = slot->work->instance;
-	if (slot->work->source || slot->work->target)
-		return; /* its migration goes on with the text that it began with */
+	if (slot->work->source || slot->work->target || instance->target)
+		return; /* its migration goes on with the text that it began with: then the plan */
 	bool other_kind = child->spec->local != (slot->local);
 	if (slot->number >= child->spec->instances || other_kind) {
 		instance->after = PH_AFTER_DISCARD; /* and nobody claims what is not wanted */
@@ -115,6 +115,16 @@ static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot 
 	} else if (!slot->wish_stopped) {
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_RESTART);
 	}
+}
+
+void ph_child_catch_up(struct ph_hub *hub, struct ph_slot *slot)
+{
+	struct ph_child *child = slot->child;
+	const struct ph_instance *instance = slot->work->instance;
+	if (child->spec && instance && ph_instance_has_process(instance) &&
+		instance->state <= PH_INSTANCE_RUNNING &&
+		instance->spec->revision < child->spec->revision)
+		apply_to(hub, child, slot);
 }
 
 static void apply_to_instances(struct ph_hub *hub, struct ph_child *child)

@@ -222,7 +222,8 @@ static bool moving(struct ph_hub *hub, const struct ph_key *key)
 {
 	struct ph_history *h;
 	const struct ph_slot *slot = ph_slot_find(hub, key, NULL);
-	if (slot && (slot->work->source || slot->work->target)) /* the list comes with the next flush */
+	if (slot &&
+		(slot->work->source || slot->work->target)) /* the list comes with the next flush */
 		return true;
 	DL_FOREACH (hub->history, h)
 		if (h->info.result == PH_RESULT_RUNNING && ph_key_equal(&h->info.key, key))

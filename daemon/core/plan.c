@@ -384,14 +384,10 @@ static bool wanted(const struct ph_slot *slot)
 	return spec && !spec->local && slot->number < spec->instances;
 }
 
-static void offer_spec(struct ph_hub *hub, struct ph_slot *slot)
+static void tell_spec(struct ph_hub *hub, struct ph_child *child, const struct ph_name *to)
 {
-	struct ph_child *child = slot->child;
-	if (!child || !child->own || hub->now_ms < child->offered_ms + LOOK_AGAIN_MS ||
-		!ph_child_settle(hub, child))
-		return;
 	child->offered_ms = hub->now_ms;
-	struct ph_bmsg *msg = ph_send(hub, ph_slot_place(hub, slot), PH_B_SPEC);
+	struct ph_bmsg *msg = ph_send(hub, to, PH_B_SPEC);
 	struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
 	line->child = child->name;
 	line->revision = child->spec->revision;
@@ -399,6 +395,27 @@ static void offer_spec(struct ph_hub *hub, struct ph_slot *slot)
 	line->spec = child->spec;
 	msg->specs = line;
 	msg->n_specs = 1;
+}
+
+static void offer_spec(struct ph_hub *hub, struct ph_slot *slot)
+{
+	struct ph_child *child = slot->child;
+	if (child->own && hub->now_ms >= child->offered_ms + LOOK_AGAIN_MS &&
+		ph_child_settle(hub, child))
+		tell_spec(hub, child, ph_slot_place(hub, slot));
+}
+
+/* Its text changed here while it was on its way to its owner, who may know nothing of that. */
+static void tell_newer(struct ph_hub *hub, struct ph_slot *slot)
+{
+	struct ph_child *child = slot->child;
+	const struct ph_held *e = &slot->entry;
+	if (!child->spec || child->spec->revision <= e->revision || !e->revision ||
+		e->state != PH_CHILD_RUNNING)
+		return;
+	if (hub->now_ms >= child->offered_ms + LOOK_AGAIN_MS)
+		tell_spec(hub, child, &e->node->name);
+	ph_plan_soon(hub, LOOK_AGAIN_MS);
 }
 
 /* Nobody owns it: claimed here where placement says so, else offered to whom it names. */
@@ -492,6 +509,8 @@ static void plan_owned(struct ph_hub *hub, struct ph_slot *slot, bool wait)
 		ph_slot_work(hub, slot)->placed_ms = 0;
 	if (mine)
 		plan_own(hub, slot);
+	else
+		tell_newer(hub, slot);
 	if (mine && !wait && !slot->work->source)
 		ph_slot_work(hub, slot)->planned_ms = hub->now_ms;
 	else if (!mine && !slot->work->source && slot->work->planned_ms)
@@ -537,6 +556,8 @@ void ph_plan_run(struct ph_hub *hub)
 	bool wait = joiners(hub);
 	const struct ph_child *offered = NULL;
 	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
+		if (slot->work->instance && ph_slot_mine(hub, slot))
+			ph_child_catch_up(hub, slot);
 		if (slot->local || !wanted(slot))
 			continue;
 		if (!unowned(hub, slot)) {

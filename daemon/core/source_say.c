@@ -357,6 +357,11 @@ void ph_source_entered(struct ph_hub *hub, struct ph_source *s, enum ph_source_s
 
 static void resend(struct ph_hub *hub, struct ph_source *s)
 {
+	const struct ph_member *peer = ph_member_find(hub, &s->peer);
+	if (s->state == PH_SOURCE_ENDED && peer && peer->state == PH_MEMBER_LEFT) {
+		ph_source_free(hub, s); /* for good: it will never ask again */
+		return;
+	}
 	if (s->said == PH_B_NONE || !s->resend_wait_ms) {
 		s->resend_ms = PH_NEVER_MS;
 		return;
@@ -372,6 +377,8 @@ void ph_source_deadline(struct ph_hub *hub, struct ph_source *s)
 {
 	if (s->resend_ms <= hub->now_ms)
 		resend(hub, s);
+	if (!s->slot)
+		return;
 	if (s->deadline_ms + LAG_MS <= hub->now_ms && !s->lagged) { /* this loop stood still */
 		s->lagged = true;
 		s->deadline_ms = hub->now_ms + HEAR_FIRST_MS;

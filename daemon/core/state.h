@@ -272,6 +272,8 @@ const struct ph_spec *ph_child_spec(const struct ph_child *child);
 void ph_child_configure(struct ph_hub *hub, const struct ph_config *config);
 void ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec,
 	uint64_t revision, bool journal);
+/* What is in force is newer than what its worker was started with, as a migration of it ran. */
+void ph_child_catch_up(struct ph_hub *hub, struct ph_slot *slot);
 /* Its own text, made the one in force if nothing is. NULL: this node knows no text of it. */
 const struct ph_spec *ph_child_settle(struct ph_hub *hub, struct ph_child *child);
 void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg);

@@ -390,10 +390,14 @@ static enum ph_target_state active_synced(struct ph_hub *hub, struct ph_target *
 	tell_one_more(hub, t);
 	if (!t->a_dead)
 		ph_target_say(hub, t, PH_B_ACTIVE, false);
-	if (!fresh || fresh->state != PH_INSTANCE_STANDING) /* it ended meanwhile */
+	if (!fresh || !ph_instance_has_process(fresh)) /* it ended meanwhile */
 		return t->a_dead ? start_again(hub, t) : release(hub, t);
 	ph_slot_work(hub, slot)->target = NULL;
 	ph_slot_work(hub, slot)->instance = fresh;
+	if (fresh->state != PH_INSTANCE_STANDING) { /* it is being ended: said when it is gone */
+		fresh->activated = true;
+		return PH_TARGET_ACTIVE;
+	}
 	ph_slot_work(hub, slot)->planned_ms = t->planned_ms;
 	ph_plan_soon(hub, 0);
 	fresh->epoch = t->new_epoch;
@@ -433,7 +437,7 @@ static enum ph_target_state say_active(struct ph_hub *hub, struct ph_target *t)
 
 static enum ph_target_state serves(struct ph_hub *hub, struct ph_target *t)
 {
-	(void)hub;
+	ph_plan_soon(hub, 0); /* what is in force may be another text by now */
 	if (t->fresh) {
 		t->fresh->target = NULL; /* an ordinary worker from now on */
 		t->fresh->past = t->id;

@@ -128,6 +128,11 @@ void ph_target_entered(struct ph_hub *hub, struct ph_target *t, enum ph_target_s
 
 static void resend(struct ph_hub *hub, struct ph_target *t)
 {
+	const struct ph_member *peer = ph_member_find(hub, &t->peer);
+	if (ph_target_ended(t) && !t->fresh && peer && peer->state == PH_MEMBER_LEFT) {
+		ph_target_free(hub, t); /* for good: it will never ask again */
+		return;
+	}
 	if (ph_target_ended(t)) { /* A may have forgotten that it is to say FORGET */
 		t->resend_ms = hub->now_ms + KEPT_ASK_MS;
 		if (ph_member_up(hub, &t->peer))
@@ -152,6 +157,8 @@ void ph_target_deadline(struct ph_hub *hub, struct ph_target *t)
 {
 	if (t->resend_ms <= hub->now_ms)
 		resend(hub, t);
+	if (!t->slot)
+		return;
 	if (t->deadline_ms <= hub->now_ms) {
 		t->deadline_ms = PH_NEVER_MS; /* it has passed; the step may set another one */
 		ph_target_step(hub, t, PH_TARGET_IN_DEADLINE);

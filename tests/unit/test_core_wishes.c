@@ -109,9 +109,93 @@ START_TEST(a_wish_at_each_moment)
 }
 END_TEST
 
+static unsigned leaver;
+
+static void leave(struct world *w)
+{
+	(void)w_push(w, leaver, PH_EV_SHUTDOWN);
+}
+
+/* The target, or the source, is stopped in order, without a drain: another one has the child. */
+START_TEST(a_node_leaves_at_each_moment)
+{
+	struct h_run run = h_begin(4 * (_i / 2) + 2 * (_i / 2 % 2), leave);
+	struct world *w = run.w;
+	leaver = _i % 2 ? run.to : run.from;
+	h_go(&run, 60000);
+	if (h_happened(&run)) {
+		ck_assert(w->nodes[leaver].exited);
+		struct w_proc *p = h_one_left(&run);
+		ck_assert_uint_ne(p->node, leaver);
+		/* What it had owned for good ended with it. */
+		if (leaver == run.to && run.no <= h_moment_named("send ACTIVE"))
+			ck_assert_uint_eq(p->value, VALUE);
+		w_no_leftovers(w);
+	}
+	w_free(w);
+}
+END_TEST
+
+static struct w_def *second;
+
+static void reload(struct world *w)
+{
+	for (unsigned i = 0; i < w->n_nodes; i++) {
+		w->nodes[i].specs[0] = second;
+		w_configure(w, i);
+	}
+}
+
+/* Its text changes everywhere meanwhile: in the end the worker is one of the new text. */
+START_TEST(it_changes_at_each_moment)
+{
+	struct h_run run = h_begin(4 * _i + 2 * (_i % 2), reload);
+	struct world *w = run.w;
+	second = w_def(w, "room", "2");
+	second->traits = run.old->def->traits;
+	h_go(&run, 90000);
+	if (h_happened(&run)) {
+		struct w_proc *p = h_one_left(&run);
+		ck_assert_msg(p->def == second, "at '%s' it runs on with the text before",
+			run.moment->name);
+		w_no_leftovers(w);
+	}
+	w_free(w);
+}
+END_TEST
+
+static void remove_it(struct world *w)
+{
+	for (unsigned i = 0; i < w->n_nodes; i++) {
+		w->nodes[i].n_specs = 0;
+		w_configure(w, i);
+	}
+}
+
+/* Nobody declares it any more: nothing of it is left, whoever had it at that moment. */
+START_TEST(it_is_removed_at_each_moment)
+{
+	struct h_run run = h_begin(4 * _i + 2 * (_i % 2), remove_it);
+	struct world *w = run.w;
+	h_go(&run, 90000);
+	if (h_happened(&run)) {
+		for (unsigned i = 0; i < 3; i++) {
+			ck_assert_msg(w_alive(w, i) == 0, "at '%s' a worker lives on at %c",
+				run.moment->name, (int)('a' + i));
+			ck_assert(!ph_slot_owned(w_slot(w, i, "room", 0)));
+		}
+		w_no_leftovers(w);
+	}
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_wishes");
 	W_TEST(suite, a_wish_at_each_moment, WISHES * H_MOMENTS);
+	W_TEST(suite, a_node_leaves_at_each_moment, 2 * H_MOMENTS);
+	W_TEST(suite, it_changes_at_each_moment, H_MOMENTS);
+	W_TEST(suite, it_is_removed_at_each_moment, H_MOMENTS);
 	return w_main(suite);
 }

@@ -111,13 +111,15 @@ static void put_migration(struct filling *f, const struct ph_emit *e)
 		put(f, "result", json_string(ph_words_result[e->result]));
 }
 
-/* Who goes on, who does not, and in which file of its node the loser's state is. */
+/* Who goes on, who does not, and what became of the loser's state: in which file of its node it is,
+ * or whether its hook has merged it. */
 static void put_conflict(struct filling *f, const struct ph_emit *e)
 {
 	put(f, "winner", json_pack("{s:s,s:I}", "node", e->to.s, "epoch", (json_int_t)e->epoch));
 	put(f, "loser",
 		json_pack("{s:s,s:I}", "node", e->from.s, "epoch", (json_int_t)e->from_epoch));
 	put(f, "kept", e->kept ? ph_view_text(e->kept) : json_null());
+	put(f, "merged", json_boolean(e->merged));
 }
 
 json_t *ph_emit_json(const struct ph_emit *event, const char *node, uint64_t seq, uint64_t wall_ms)
@@ -221,6 +223,8 @@ void ph_emit_line(const struct ph_emit *event, char *ret, size_t size)
 	add_exit(&l, &event->exit);
 	if (event->kept)
 		add(&l, ", its state is kept in %s", event->kept);
+	if (event->merged)
+		add(&l, ", a hook has taken care of its state");
 	if (event->delay_ms)
 		add(&l, ", in %llu ms", (unsigned long long)event->delay_ms);
 	if (event->text && event->text[0])

@@ -293,6 +293,7 @@ static const struct ph_field step_rows[] = {
 	MIGRATION(false),
 	{PH_FIELD("format", STR, wire, m.format), .max = PH_VERSION_SIZE - 1}, /* ROUND */
 	{PH_FIELD("format_version", U64, wire, m.format_version)},
+	{PH_FIELD("merged", BOOL, wire, m.merged)}, /* CONFLICT */
 	{0},
 };
 

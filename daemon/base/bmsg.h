@@ -405,6 +405,7 @@ struct ph_bmsg {
 	struct ph_id journal; /* PREPARED, COMMIT: id of B's journal */
 	uint64_t seen; /* PREPARED: highest epoch that B knows of the key; CONFLICT: loser's */
 	bool ok;       /* RELEASED, ORDER_ACK, READY (state can be taken), CONFLICT (kept) */
+	bool merged;   /* CONFLICT: a hook has taken care of its state */
 	bool busy;     /* REJECT, ORDER_ACK: try again later */
 	char reason[PH_REASON_SIZE];
 	const char *meta; /* ACTIVE: N's metadata, if known */

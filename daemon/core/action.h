@@ -8,6 +8,7 @@
 #define PH_CORE_ACTION_H
 
 #include "base/bmsg.h"
+#include "base/emits.h"
 #include "base/record.h"
 #include "base/wmsg.h"
 #include "core/spec.h"
@@ -33,6 +34,7 @@
 	X(STREAM_KEEP)	 /* `stream`: write the worker's data connection to a file of its own \
 			    -> STREAM_READ with its name, when it is synced; or STREAM_FAILED */ \
 	X(STREAM_CLOSE)	 /* `stream` id: drop all of it; `on`: the file that was kept stays */ \
+	X(HOOK)		 /* `hook`: the file that was kept is for the hook `conflict` -> HOOKED */ \
 	X(ANSWER)	 /* `answer`: to a command */ \
 	X(EMIT)		 /* `emit`: an event for people, hooks, logs */ \
 	X(CHANGED)	 /* `key`: what a lookup answers has changed */ \
@@ -67,6 +69,19 @@ struct ph_stream_order {
 	uint64_t epoch;	   /* ... and of which epoch */
 };
 
+/* What lost a conflict, and who goes on. */
+struct ph_hook_order {
+	struct ph_id id; /* that of STREAM_KEEP */
+	struct ph_key key;
+	uint64_t epoch;	  /* of the loser */
+	const char *file; /* in the state_dir */
+	const char *format;
+	uint64_t format_version;
+	struct ph_name winner; /* who owns the key now */
+	uint64_t winner_epoch;
+	const char *winner_meta; /* or NULL */
+};
+
 /* One line of an answer to start, stop, restart, move, drain, wait. */
 struct ph_outcome {
 	struct ph_key key;
@@ -83,37 +98,6 @@ struct ph_answer {
 	size_t n_outcomes;
 	const struct ph_outcome *outcomes;
 };
-
-#define PH_EMITS(X) \
-	X(NODE_JOINED, "node_joined") \
-	X(NODE_SUSPECT, "node_suspect") \
-	X(NODE_LEFT, "node_left") \
-	X(NODE_DEAD, "node_dead") \
-	X(NODE_REFUSED, "node_refused") \
-	X(CHILD_STARTING, "child_starting") \
-	X(CHILD_READY, "child_ready") \
-	X(CHILD_EXITED, "child_exited") \
-	X(CHILD_RESTARTING, "child_restarting") \
-	X(CHILD_FAILED, "child_failed") \
-	X(CHILD_STOPPED, "child_stopped") \
-	X(CHILD_ADDED, "child_added") \
-	X(CHILD_REMOVED, "child_removed") \
-	X(CHILD_CHANGED, "child_changed") \
-	X(CHILD_MIGRATED, "child_migrated") \
-	X(MIGRATION_STARTED, "migration_started") \
-	X(MIGRATION_PHASE, "migration_phase") \
-	X(MIGRATION_ABORTED, "migration_aborted") \
-	X(ROLE_CHANGED, "role_changed") \
-	X(QUORUM_LOST, "quorum_lost") \
-	X(QUORUM_GAINED, "quorum_gained") \
-	X(CONFLICT_RESOLVED, "conflict_resolved") \
-	X(CONFIG_RELOADED, "config_reloaded") \
-	X(CONFIG_REJECTED, "config_rejected") \
-	X(BUS_AUTH_FAILED, "bus_auth_failed") \
-	X(BUS_RESTARTED, "bus_restarted") \
-	X(BIND_FAILED, "bind_failed") \
-	X(WORKER_PROTOCOL_ERROR, "worker_protocol_error") \
-	X(JOURNAL_FAILED, "journal_failed")
 
 enum ph_emit_kind {
 #define X(name, word) PH_EMIT_##name,
@@ -135,6 +119,7 @@ struct ph_emit {
 	uint64_t epoch;
 	uint64_t from_epoch; /* CONFLICT_RESOLVED: of the loser, `from`; `to` goes on at `epoch` */
 	const char *kept;    /* ... and the file in its state_dir with the loser's state, or NULL */
+	bool merged;	     /* ... or a hook has taken care of it */
 	uint32_t pid;
 	struct ph_exit exit;
 	uint64_t delay_ms;
@@ -168,6 +153,7 @@ struct ph_action {
 		const struct ph_bmsg *message;
 		const struct ph_record *record;
 		const struct ph_stream_order *stream;
+		const struct ph_hook_order *hook;
 		const struct ph_answer *answer;
 		const struct ph_emit *emit;
 	};

@@ -242,6 +242,7 @@ void ph_child_configure(struct ph_hub *hub, const struct ph_config *config)
 	hub->set.settle_ms = config->settle_ms;
 	hub->set.drain_on_stop = config->drain_on_stop;
 	hub->set.accept_any = config->accept_any;
+	hub->set.merges = config->merges;
 	HASH_ITER (hh, hub->children, child, next) {
 		bool kept = false;
 		for (size_t i = 0; i < config->n_specs && !kept; i++)

@@ -2,6 +2,7 @@
 #include "core/conflict.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 typedef enum ph_conflict_state cell(struct ph_hub *, struct ph_conflict *);
 
@@ -21,6 +22,7 @@ static void tell_people(struct ph_hub *hub, const struct ph_key *key, const stru
 	emit->from_epoch = msg->seen;
 	emit->to = *winner;
 	emit->epoch = msg->epoch;
+	emit->merged = msg->merged;
 	*(msg->ok ? &emit->kept : &emit->text) = ph_out_text(hub, msg->reason);
 }
 
@@ -31,6 +33,7 @@ static void put(const struct ph_conflict *c, struct ph_bmsg *msg)
 	msg->epoch = c->winner_epoch;
 	msg->seen = c->epoch;
 	msg->ok = c->kept;
+	msg->merged = c->merged;
 	ph_reason(msg->reason, "%s", c->text);
 }
 
@@ -46,9 +49,9 @@ static void close_stream(struct ph_hub *hub, struct ph_conflict *c)
 /* Decided: people hear of it, the worker goes, and the winner's node is told. */
 static enum ph_conflict_state end(struct ph_hub *hub, struct ph_conflict *c)
 {
-	struct ph_instance *loser = c->loser;
+	struct ph_instance *loser = c->state <= PH_CONFLICT_TAKING ? c->loser : NULL;
 	struct ph_bmsg msg = {.kind = PH_B_CONFLICT};
-	if (c->state == PH_CONFLICT_ASKED || c->state == PH_CONFLICT_TAKING)
+	if (c->state > PH_CONFLICT_WAITING)
 		close_stream(hub, c);
 	put(c, &msg);
 	tell_people(hub, &c->key, &msg, &hub->set.node, &c->winner);
@@ -94,6 +97,8 @@ static enum ph_conflict_state ask(struct ph_hub *hub, struct ph_conflict *c)
 	order->key = c->key;
 	order->epoch = c->epoch;
 	ph_out(hub, PH_ACT_STREAM_KEEP)->stream = order;
+	memcpy(c->format, c->loser->format, sizeof c->format);
+	c->format_version = c->loser->format_version;
 	tell_loser(hub, c);
 	ph_instance_step(hub, c->loser, PH_INSTANCE_IN_FREEZE);
 	return PH_CONFLICT_ASKED;
@@ -127,6 +132,48 @@ static enum ph_conflict_state too_slow(struct ph_hub *hub, struct ph_conflict *c
 	return fail(hub, c, "its worker did not hand over its state in time");
 }
 
+/* ---- merging ---- */
+
+/* It stands in the file: what its worker still does is of no use to anybody. */
+static enum ph_conflict_state hold(struct ph_hub *hub, struct ph_conflict *c)
+{
+	c->state = PH_CONFLICT_KEPT; /* before its end can come back here */
+	if (c->loser)
+		ph_instance_step(hub, c->loser, PH_INSTANCE_IN_STOP);
+	return c->state; /* it may have had its turn already */
+}
+
+/* Whoever owns it by now is the one to merge it into. */
+static enum ph_conflict_state merge(struct ph_hub *hub, struct ph_conflict *c)
+{
+	struct ph_hook_order *order = ph_out_alloc(hub, sizeof *order);
+	const struct ph_slot *slot = ph_slot_find(hub, &c->key, NULL);
+	bool known = slot && slot->entered && slot->entry.epoch >= c->winner_epoch &&
+		     slot->entry.node->name.s[0];
+	if (!hub->set.merges || hub->stopping)
+		return end(hub, c);
+	order->id = c->id;
+	order->key = c->key;
+	order->epoch = c->epoch;
+	order->file = ph_out_text(hub, c->text);
+	order->format = ph_out_text(hub, c->format);
+	order->format_version = c->format_version;
+	order->winner = known ? slot->entry.node->name : c->winner;
+	order->winner_epoch = known ? slot->entry.epoch : c->winner_epoch;
+	order->winner_meta = known ? ph_out_text(hub, slot->work->meta) : NULL;
+	ph_out(hub, PH_ACT_HOOK)->hook = order;
+	return PH_CONFLICT_MERGING;
+}
+
+static enum ph_conflict_state hooked(struct ph_hub *hub, struct ph_conflict *c)
+{
+	if (c->merged) {
+		c->kept = false;
+		c->text[0] = '\0'; /* the file goes */
+	}
+	return end(hub, c);
+}
+
 /* ---- taking ---- */
 
 static enum ph_conflict_state taking(struct ph_hub *hub, struct ph_conflict *c)
@@ -142,7 +189,7 @@ static enum ph_conflict_state part(struct ph_hub *hub, struct ph_conflict *c)
 		return taking(hub, c);
 	c->kept = c->end_bytes == c->read_bytes;
 	if (c->kept)
-		return end(hub, c);
+		return hub->set.merges && !hub->stopping ? hold(hub, c) : end(hub, c);
 	c->text[0] = '\0'; /* the file goes again */
 	return fail(hub, c, "its state was not as long as its worker said");
 }
@@ -182,16 +229,27 @@ static enum ph_conflict_state repeat(struct ph_hub *hub, struct ph_conflict *c)
 static cell *const machine[PH_CONFLICT_STATE_COUNT][PH_CONFLICT_INPUT_COUNT] = {
 	[PH_CONFLICT_WAITING] = {IN(TURN) = turn, IN(HELLO) = ignore, IN(ACCEPTED) = ignore,
 		IN(REFUSED) = ignore, IN(STATE_END) = ignore, IN(READ) = ignore,
-		IN(FAILED) = ignore, IN(GONE) = died, IN(ACKED) = ignore, IN(DEADLINE) = ignore},
+		IN(FAILED) = ignore, IN(GONE) = died, IN(HOOKED) = ignore, IN(ACKED) = ignore,
+		IN(DEADLINE) = ignore},
 	[PH_CONFLICT_ASKED] = {IN(TURN) = ignore, IN(HELLO) = ask_again, IN(ACCEPTED) = taking,
 		IN(REFUSED) = refused, IN(STATE_END) = part, IN(READ) = part, IN(FAILED) = broken,
-		IN(GONE) = died, IN(ACKED) = ignore, IN(DEADLINE) = too_slow},
+		IN(GONE) = died, IN(HOOKED) = ignore, IN(ACKED) = ignore, IN(DEADLINE) = too_slow},
 	[PH_CONFLICT_TAKING] = {IN(TURN) = ignore, IN(HELLO) = ask_again, IN(ACCEPTED) = ignore,
 		IN(REFUSED) = refused, IN(STATE_END) = part, IN(READ) = part, IN(FAILED) = broken,
-		IN(GONE) = died_taking, IN(ACKED) = ignore, IN(DEADLINE) = too_slow},
+		IN(GONE) = died_taking, IN(HOOKED) = ignore, IN(ACKED) = ignore,
+		IN(DEADLINE) = too_slow},
+	[PH_CONFLICT_KEPT] = {IN(TURN) = merge, IN(HELLO) = ignore, IN(ACCEPTED) = ignore,
+		IN(REFUSED) = ignore, IN(STATE_END) = ignore, IN(READ) = ignore,
+		IN(FAILED) = ignore, IN(GONE) = ignore, IN(HOOKED) = ignore, IN(ACKED) = ignore,
+		IN(DEADLINE) = ignore},
+	[PH_CONFLICT_MERGING] = {IN(TURN) = ignore, IN(HELLO) = ignore, IN(ACCEPTED) = ignore,
+		IN(REFUSED) = ignore, IN(STATE_END) = ignore, IN(READ) = ignore,
+		IN(FAILED) = ignore, IN(GONE) = ignore, IN(HOOKED) = hooked, IN(ACKED) = ignore,
+		IN(DEADLINE) = ignore},
 	[PH_CONFLICT_TELLING] = {IN(TURN) = ignore, IN(HELLO) = ignore, IN(ACCEPTED) = ignore,
 		IN(REFUSED) = ignore, IN(STATE_END) = ignore, IN(READ) = ignore,
-		IN(FAILED) = ignore, IN(GONE) = ignore, IN(ACKED) = done, IN(DEADLINE) = repeat},
+		IN(FAILED) = ignore, IN(GONE) = ignore, IN(HOOKED) = ignore, IN(ACKED) = done,
+		IN(DEADLINE) = repeat},
 };
 #undef IN
 
@@ -205,6 +263,8 @@ static void arm(struct ph_hub *hub, struct ph_conflict *c)
 	uint64_t at = PH_NEVER_MS;
 	switch (c->state) {
 	case PH_CONFLICT_WAITING: /* for those before it */
+	case PH_CONFLICT_KEPT:
+	case PH_CONFLICT_MERGING: /* the shell has the deadline */
 	case PH_CONFLICT_STATE_COUNT:
 		break;
 	case PH_CONFLICT_ASKED: /* it may have lost its connection just now */
@@ -248,6 +308,24 @@ static void take_turns(struct ph_hub *hub)
 	}
 }
 
+/* Many may wait, and all at once are none any more in a stop: no step within a step. */
+static void take_turns_with_hook(struct ph_hub *hub)
+{
+	struct ph_conflict *c;
+	size_t busy = 0;
+	DL_FOREACH (hub->conflicts, c)
+		busy += c->state == PH_CONFLICT_MERGING;
+	DL_FOREACH (hub->conflicts, c) {
+		if (busy >= PH_MERGES_MAX && !hub->stopping)
+			return;
+		if (c->state != PH_CONFLICT_KEPT)
+			continue;
+		c->state = machine[c->state][PH_CONFLICT_IN_TURN](hub, c);
+		arm(hub, c);
+		busy += c->state == PH_CONFLICT_MERGING;
+	}
+}
+
 void ph_conflict_step(struct ph_hub *hub, struct ph_conflict *c, enum ph_conflict_input in)
 {
 	c->state = machine[c->state][in](hub, c);
@@ -256,6 +334,7 @@ void ph_conflict_step(struct ph_hub *hub, struct ph_conflict *c, enum ph_conflic
 	else
 		arm(hub, c);
 	take_turns(hub);
+	take_turns_with_hook(hub);
 }
 
 void ph_conflict_begin(
@@ -290,6 +369,10 @@ void ph_conflict_worker(struct ph_hub *hub, struct ph_conflict *c, const struct 
 {
 	if (!ph_id_equal(&msg->id, &c->id))
 		return; /* of a migration that is over */
+	if (msg->format[0]) {
+		memcpy(c->format, msg->format, sizeof c->format);
+		c->format_version = msg->version;
+	}
 	if (msg->op == PH_W_STATE_END && msg->final) {
 		c->have_end = true;
 		c->end_bytes = msg->bytes;
@@ -314,7 +397,7 @@ static struct ph_conflict *held(const struct ph_hub *hub, const struct ph_key *k
 {
 	struct ph_conflict *c;
 	DL_FOREACH (hub->conflicts, c)
-		if (c->state < PH_CONFLICT_TELLING && c->loser &&
+		if (c->state <= PH_CONFLICT_TAKING && c->loser &&
 			c->loser->state <= PH_INSTANCE_FROZEN && ph_key_equal(&c->key, key))
 			return c;
 	return NULL;
@@ -369,6 +452,25 @@ void ph_conflict_stream(struct ph_hub *hub, const struct ph_event *event)
 	} else if (event->kind == PH_EV_STREAM_PROGRESS) {
 		ph_conflict_step(hub, c, PH_CONFLICT_IN_ACCEPTED);
 	}
+}
+
+void ph_conflict_hooked(struct ph_hub *hub, const struct ph_event *event)
+{
+	struct ph_conflict *c = find(hub, &event->id);
+	if (!c || c->state != PH_CONFLICT_MERGING)
+		return;
+	c->merged = !event->error;
+	ph_conflict_step(hub, c, PH_CONFLICT_IN_HOOKED);
+}
+
+bool ph_conflict_merging(struct ph_hub *hub)
+{
+	struct ph_conflict *c;
+	take_turns_with_hook(hub); /* there are none any more */
+	DL_FOREACH (hub->conflicts, c)
+		if (c->state == PH_CONFLICT_MERGING)
+			return true;
+	return false;
 }
 
 void ph_conflict_gone(struct ph_hub *hub, struct ph_instance *loser)

@@ -5,9 +5,12 @@
  * handover, and that is kept in a file (the shell's, STREAM_KEEP); then it is stopped, whatever
  * became of that. One that does not hand over its state, or is not ready, is stopped at once. At
  * most `migrations_max` are asked at a time; the others go on until their turn. The winner's node
- * is told of it, so that people hear of it on both: event `conflict_resolved`. There are no hooks
- * in this version, which might merge the two. If the winner dies before the loser was stopped, the
- * loser's node claims the child and it goes on.
+ * is told of it, so that people hear of it on both: event `conflict_resolved`. If the winner dies
+ * before the loser was stopped, the loser's node claims the child and it goes on.
+ *
+ * Where there is a hook `conflict`, it gets the file, PH_MERGES_MAX at a time; the worker's end
+ * does not wait for it. Only a hook that ends well removes the file: if it fails, the daemon ends
+ * or is being stopped, the file stays, as without a hook.
  *
  * An object lives from the verdict until the winner's node has confirmed, or PH_TELL_MS after the
  * end; the worker's process may end earlier or later. Tested by test_core_conflict.c and tests/sim.
@@ -30,6 +33,9 @@ bool ph_conflict_holds(const struct ph_hub *hub, const struct ph_key *key);
  * instance again. NULL: it holds none.
  */
 struct ph_instance *ph_conflict_give_back(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch);
+void ph_conflict_hooked(struct ph_hub *hub, const struct ph_event *event);
+/* This daemon is being stopped: no hook begins. Has one not ended yet? */
+bool ph_conflict_merging(struct ph_hub *hub);
 void ph_conflict_gone(struct ph_hub *hub, struct ph_instance *loser); /* it is being freed */
 void ph_conflict_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 /* For the unit test: is there a decision for this pair? */

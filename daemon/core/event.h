@@ -36,6 +36,8 @@
 	X(STREAM_PROGRESS) /* `stream`: bytes of all rounds so far */ \
 	X(STREAM_FAILED)   /* `stream`, `text` */ \
 	X(STREAM_NO_DIAL)  /* `stream`: the peer's stream address cannot be dialled */ \
+	X(HOOKED)	   /* `id`: the hook that had it has ended: `error` 0: with 0, \
+			      and nothing of it is left */ \
 	X(JOURNALLED)	   /* `ticket`, `error` 0: that record is synced; \
 			      else nothing is known of it. `ticket` 0: there is no room, `text` */ \
 	X(JOURNAL_BACK)	   /* a new journal is in place, `id` its id: records count again */ \
@@ -75,6 +77,7 @@ struct ph_config {
 	uint64_t settle_ms;
 	bool drain_on_stop;
 	bool accept_any;
+	bool merges; /* there is a hook `conflict` */
 };
 
 struct ph_notify {

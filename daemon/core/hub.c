@@ -428,7 +428,7 @@ void ph_shutdown_check(struct ph_hub *hub)
 		tell_of_the_left(hub);
 	}
 	stop_all(hub);
-	if (hub->instances)
+	if (hub->instances || ph_conflict_merging(hub))
 		return;
 	for (struct ph_source *s = hub->sources; s; s = s->hh.next)
 		if (s->state != PH_SOURCE_ENDED)
@@ -488,7 +488,8 @@ static void dispatch(struct ph_hub *hub, const struct ph_event *event)
 	case PH_EV_STREAM_PROGRESS:
 	case PH_EV_STREAM_FAILED:
 	case PH_EV_STREAM_NO_DIAL:
-		on_stream(hub, event);
+	case PH_EV_HOOKED:
+		(event->kind == PH_EV_HOOKED ? ph_conflict_hooked : on_stream)(hub, event);
 		break;
 	case PH_EV_JOURNALLED:
 	case PH_EV_JOURNAL_BACK:

@@ -53,6 +53,7 @@ struct ph_settings {
 	uint64_t lease_until_ms; /* of an earlier daemon whose workers live; 0: none is known */
 	bool drain_on_stop;
 	bool accept_any;
+	bool merges;	      /* there is a hook `conflict` */
 	struct ph_id journal; /* id of the journal in place */
 	bool journal_lost;    /* what an earlier daemon promised cannot be read */
 	bool journal_writable;

@@ -491,6 +491,8 @@ struct ph_claim {
 	X(WAITING) /* for its turn: those before it have deadlines */ \
 	X(ASKED)   /* told `conflict`: frozen from then on */ \
 	X(TAKING)  /* its state is being written to a file */ \
+	X(KEPT)	   /* there it is, the worker is being stopped: for its turn with the hook */ \
+	X(MERGING) /* the hook `conflict` has it: the shell ends each within its time */ \
 	X(TELLING) /* decided, the worker is being stopped: the winner's node is told */
 
 enum ph_conflict_state {
@@ -509,6 +511,7 @@ enum ph_conflict_state {
 	X(READ)	  /* all that came stands in the file */ \
 	X(FAILED) /* the file cannot be written, or the connection broke */ \
 	X(GONE)	  /* the worker has ended */ \
+	X(HOOKED) /* the hook has ended */ \
 	X(ACKED)  /* the winner's node knows */ \
 	X(DEADLINE)
 
@@ -529,8 +532,10 @@ struct ph_conflict {
 	struct ph_timer timer;
 	uint64_t until_ms; /* TAKING, TELLING: not longer than that in all */
 	uint64_t resend_wait_ms;
-	bool have_end, have_read, kept;
+	bool have_end, have_read, kept, merged;
 	uint64_t end_bytes, read_bytes;
+	char format[PH_VERSION_SIZE]; /* of its state */
+	uint64_t format_version;
 	char text[PH_REASON_SIZE]; /* the file; not kept: why */
 	struct ph_conflict *prev, *next;
 };

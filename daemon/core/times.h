@@ -20,6 +20,7 @@
 #define PH_CANCELLED "cancelled by an operator"
 #define PH_NO_SLOT PH_BUSY "the target takes migrations_max children already"
 #define PH_EPOCH_RAISE 4096 /* of an epoch's counter, above what others may have made meanwhile */
+#define PH_MERGES_MAX 4	    /* hooks `conflict` at once */
 #define PH_LIST_MAX 64	    /* lines of a claim, entries of a piece, specs of a fetch */
 
 #endif

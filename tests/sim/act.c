@@ -238,6 +238,7 @@ static act_fn *const acts[PH_ACTION_COUNT] = {
 	[PH_ACT_STREAM_DIAL] = sim_stream_act,
 	[PH_ACT_STREAM_KEEP] = sim_stream_act,
 	[PH_ACT_STREAM_CLOSE] = sim_stream_act,
+	[PH_ACT_HOOK] = sim_stream_hook,
 	[PH_ACT_ANSWER] = act_answer,
 	[PH_ACT_EMIT] = act_emit,
 	[PH_ACT_CHANGED] = act_changed,

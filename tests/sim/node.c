@@ -291,7 +291,8 @@ static void configure(struct sim_node *node)
 		.migrations_max = 8,
 		.settle_ms = 1000,
 		.drain_on_stop = sim->seed % 2,
-		.accept_any = true};
+		.accept_any = true,
+		.merges = sim->seed % 3 != 0};
 	for (unsigned i = 0; i < sim->n_defs; i++)
 		specs[config.n_specs++] = &sim->defs[i].spec;
 	struct ph_event event = {.kind = PH_EV_CONFIGURED, .config = &config};

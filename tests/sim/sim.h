@@ -275,6 +275,8 @@ struct sim_stream {
 	struct sim_end a, b;
 	bool connected, busy;
 	bool kept;	 /* of a conflict: what the worker feeds goes to a file */
+	bool hooked;	 /* ... which the hook has, or had; */
+	bool merged;	 /* ... and has ended well */
 	uint64_t cut_us; /* since when no byte moves; 0: moving */
 	struct sim_round rounds[SIM_ROUNDS];
 	struct sim_stream *next;
@@ -422,6 +424,7 @@ void sim_worker_lost(struct sim_proc *proc); /* its connections are gone */
 
 /* ---- stream.c ---- */
 void sim_stream_act(struct sim_node *node, const struct ph_action *action);
+void sim_stream_hook(struct sim_node *node, const struct ph_action *action);
 void sim_stream_ticket(
 	const struct sim_node *node, const struct ph_id *id, uint8_t ret_ticket[PH_SECRET_SIZE]);
 void sim_stream_feed(struct sim_proc *proc, uint32_t round, const uint32_t *items, size_t n);

@@ -1,4 +1,5 @@
 /* stream.c - state streams: dial, rounds, cuts, the end of either side, as io/stream.h tells it. */
+#include "core/times.h"
 #include "sim.h"
 
 #include <stdlib.h>
@@ -217,7 +218,41 @@ void sim_stream_act(struct sim_node *node, const struct ph_action *action)
 	} else {
 		struct sim_end *end = s->a.node == node ? &s->a : &s->b;
 		end->open = false;
+		if (s->hooked && action->on == s->merged)
+			sim_fail(sim, "%s: a file %s though its hook ended %s", node->name.s,
+				action->on ? "stays" : "goes", s->merged ? "well" : "badly");
 	}
+}
+
+/* ---- the hook `conflict`: it takes its time, and may fail; no seed's other draws change by it */
+
+static void hook_ends(struct sim *sim, void *arg)
+{
+	struct sim_stream *s = arg;
+	struct ph_event event = {.kind = PH_EV_HOOKED, .id = s->id, .error = s->id.b[0] & 1};
+	(void)sim;
+	if (!end_lives(&s->a))
+		return;
+	s->merged = !event.error;
+	sim_node_push(s->a.node, 0, &event, NULL, NULL);
+}
+
+void sim_stream_hook(struct sim_node *node, const struct ph_action *action)
+{
+	struct sim *sim = node->sim;
+	const struct ph_hook_order *order = action->hook;
+	struct sim_stream *s = find(sim, &order->id, false);
+	unsigned running = 0;
+	for (const struct sim_stream *o = sim->streams; o; o = o->next)
+		running += o->hooked && o->a.open && o->a.node == node && o->a.gen == node->gen;
+	if (!s || !s->kept || s->hooked || !end_lives(&s->a) || !order->file[0] ||
+		!order->winner.s[0] || running >= PH_MERGES_MAX)
+		sim_fail(sim, "%s: a hook for %s/%u that cannot be, %u run", node->name.s,
+			order->key.child.s, order->key.instance, running);
+	else
+		sim_after(sim, MS << (s->id.b[1] % 14), hook_ends, s, NULL);
+	if (s)
+		s->hooked = true;
 }
 
 void sim_stream_feed(struct sim_proc *proc, uint32_t round, const uint32_t *items, size_t n)

@@ -168,6 +168,23 @@ static inline void w_stream_act(struct world *w, unsigned node, const struct ph_
 	w_flow(w, stream);
 }
 
+/* It ends at once, unless it is awaited in vain. */
+static inline void w_hook_act(struct world *w, unsigned node, const struct ph_hook_order *order)
+{
+	w->hook = *order;
+	w->hook.file = w_copy(w, order->file, strlen(order->file) + 1);
+	w->hook.format = w_copy(w, order->format, strlen(order->format) + 1);
+	w->hook.winner_meta =
+		order->winner_meta ? w_copy(w, order->winner_meta, strlen(order->winner_meta) + 1)
+				   : NULL;
+	w->hooks++;
+	if (w->hook_hangs)
+		return;
+	struct ph_event *event = w_push(w, node, PH_EV_HOOKED);
+	event->id = order->id;
+	event->error = w->hook_fails ? ECANCELED : 0;
+}
+
 /* ---- what it hears ---- */
 
 static inline void w_refuse(
@@ -396,6 +413,8 @@ static inline void w_worker_act(struct world *w, unsigned node, const struct ph_
 		ck_assert_msg(p->exited, "a process is reaped that lives");
 		p->reaped = true;
 		w_push(w, node, PH_EV_GONE)->wid = p->wid;
+	} else if (a->kind == PH_ACT_HOOK) {
+		w_hook_act(w, node, a->hook);
 	} else if (a->kind == PH_ACT_STREAM_SEND || a->kind == PH_ACT_STREAM_EXPECT ||
 		   a->kind == PH_ACT_STREAM_KEEP || a->kind == PH_ACT_STREAM_CLOSE) {
 		w_stream_act(w, node, a);

@@ -165,6 +165,10 @@ struct world {
 	struct ph_emit resolved; /* the last conflict_resolved, its texts in ... */
 	char resolved_kept[PH_REASON_SIZE], resolved_text[PH_REASON_SIZE];
 
+	bool hook_fails, hook_hangs; /* that of a conflict */
+	unsigned hooks;
+	struct ph_hook_order hook; /* the last one */
+
 	/* hooks; NULL: nothing special */
 	bool (*pass)(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg);
 	int (*sync)(struct world *w, unsigned node, const struct ph_record *record);

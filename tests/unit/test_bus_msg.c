@@ -172,6 +172,7 @@ static struct ph_bmsg full(enum ph_bkind kind)
 		.journal = journal,
 		.seen = 9,
 		.ok = true,
+		.merged = true,
 		.busy = true,
 		.reason = "not now",
 		.meta = "{\"a\":1}",

@@ -316,6 +316,142 @@ START_TEST(the_loser_is_taken_and_stopped)
 }
 END_TEST
 
+enum hook {
+	HOOK_ENDS_WELL,
+	HOOK_FAILS,
+	HOOK_FOR_NOTHING, /* its state was not kept */
+	HOOKS
+};
+
+/* The hook gets the file and who has won; only if it ends well the file goes. */
+START_TEST(the_hook_gets_the_state)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	struct w_proc *p = worker(w, 0);
+	uint64_t epoch = room(w, 0)->entry.epoch;
+	bool well = _i == HOOK_ENDS_WELL, nothing = _i == HOOK_FOR_NOTHING;
+	w->nodes[0].hub->set.failure_timeout_ms = 60000;
+	w->nodes[0].hub->set.merges = true;
+	w->hook_fails = _i == HOOK_FAILS;
+	w->keep_fails = nothing;
+	memcpy(room(w, 0)->work->instance->format, "rooms", sizeof "rooms");
+	room(w, 0)->work->instance->format_version = 3;
+	hears(w, -1000, E(50), PH_CHILD_RUNNING);
+	w_run(w, 10);
+	ck_assert(!p->alive);
+	ck_assert_uint_eq(w->hooks, !nothing);
+	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_CONFLICT_RESOLVED], 1);
+	ck_assert_int_eq(w->resolved.merged, well);
+	ck_assert_str_eq(w->resolved_kept, _i == HOOK_FAILS ? "conflicts/room-0-1" : "");
+	ck_assert_str_eq(w->resolved_text, nothing ? texts[NO_ROOM] : "");
+	ck_assert_int_eq(w->keeps, _i == HOOK_FAILS);
+	if (!nothing) {
+		ck_assert_str_eq(w->hook.file, "conflicts/room-0-1");
+		ck_assert_str_eq(w->hook.winner.s, "b");
+		ck_assert_uint_eq(w->hook.winner_epoch, E(50));
+		ck_assert_uint_eq(w->hook.epoch, epoch);
+		ck_assert_str_eq(w->hook.format, "rooms");
+		ck_assert_uint_eq(w->hook.format_version, 3);
+		ck_assert_str_eq(w->hook.key.child.s, "room");
+		ck_assert_ptr_null(w->hook.winner_meta);
+	}
+	w_free(w);
+}
+END_TEST
+
+/* Neither the worker's end nor that of others waits for it; the winner is told when it is over. */
+START_TEST(a_hook_holds_up_nothing)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct w_proc *p = worker(w, 0);
+	hub->set.failure_timeout_ms = 60000;
+	hub->set.merges = true;
+	w->hook_hangs = true;
+	hears(w, -1000, E(50), PH_CHILD_RUNNING);
+	w_run(w, 3000);
+	ck_assert(!p->alive);
+	ck_assert_uint_eq(w->hooks, 1);
+	ck_assert_int_eq(hub->conflicts->state, PH_CONFLICT_MERGING);
+	ck_assert(!ph_conflict_holds(hub, PH_SLOT_KEY(room(w, 0))));
+	ck_assert_uint_eq(w->nodes[0].sent[PH_B_CONFLICT], 0);
+	struct ph_event *event = w_push(w, 0, PH_EV_HOOKED);
+	event->id = hub->conflicts->id;
+	w_run(w, 10);
+	ck_assert_uint_eq(w->nodes[0].sent[PH_B_CONFLICT], 1);
+	ck_assert(w->resolved.merged);
+	ck_assert(!w->keeps);
+	event = w_push(w, 0, PH_EV_HOOKED); /* as if it had failed, too late */
+	event->id = hub->conflicts->id;
+	event->error = ECANCELED;
+	w_run(w, 10);
+	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_CONFLICT_RESOLVED], 1);
+	w_free(w);
+}
+END_TEST
+
+static struct ph_conflict *kept(struct ph_hub *hub, const struct ph_key *key, unsigned i)
+{
+	struct ph_conflict *c = calloc(1, sizeof *c);
+	*c = (struct ph_conflict){.key = *key,
+		.winner = w_name(1),
+		.state = PH_CONFLICT_KEPT,
+		.kept = true,
+		.timer = {.kind = PH_TIMER_CONFLICT, .owner = c}};
+	c->id.b[0] = (unsigned char)(i + 1);
+	DL_APPEND(hub->conflicts, c);
+	return c;
+}
+
+/* PH_MERGES_MAX at a time, each in its turn; and once more nothing is to be merged (reloaded,
+ * stopped), the others are over, with their files. */
+START_TEST(hooks_have_their_turns)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_hub_counts counts;
+	struct ph_conflict *all[PH_MERGES_MAX + 4];
+	const unsigned n = PH_MERGES_MAX + 4;
+	hub->set.failure_timeout_ms = 60000;
+	hub->set.merges = w->hook_hangs = true;
+	for (unsigned i = 0; i < n; i++)
+		all[i] = kept(hub, PH_SLOT_KEY(room(w, 0)), i);
+	p_begin(w);
+	ph_conflict_step(hub, all[0], PH_CONFLICT_IN_GONE);
+	p_end(w);
+	ck_assert_uint_eq(w->hooks, PH_MERGES_MAX);
+	w_push(w, 0, PH_EV_HOOKED)->id = all[1]->id;
+	w_drain(w);
+	ck_assert_uint_eq(w->hooks, PH_MERGES_MAX + 1);
+	ck_assert_int_eq(all[PH_MERGES_MAX]->state, PH_CONFLICT_MERGING);
+	ck_assert_int_eq(all[PH_MERGES_MAX + 1]->state, PH_CONFLICT_KEPT);
+	if (_i) {
+		w_push(w, 0, PH_EV_SHUTDOWN);
+	} else {
+		hub->set.merges = false;
+		w_push(w, 0, PH_EV_HOOKED)->id = all[0]->id;
+	}
+	w_run(w, 100);
+	ck_assert_uint_eq(w->hooks, PH_MERGES_MAX + 1);
+	ck_assert_int_eq(all[n - 1]->state, PH_CONFLICT_TELLING);
+	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_CONFLICT_RESOLVED], _i ? 4 : 5);
+	w_run(w, 5000);
+	ck_assert(!w->nodes[0].exited); /* a stop waits for those that run ... */
+	for (unsigned i = _i ? 0 : 2; i <= PH_MERGES_MAX; i++)
+		if (i != 1)
+			w_push(w, 0, PH_EV_HOOKED)->id = all[i]->id;
+	w_drain(w);
+	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_CONFLICT_RESOLVED], n);
+	ck_assert_int_eq(w->nodes[0].exited, _i); /* ... and no longer */
+	if (!_i) {
+		w_run(w, 2 * PH_TELL_MS);
+		ph_hub_count(hub, &counts);
+		ck_assert_uint_eq(counts.conflicts, 0);
+	}
+	w_free(w);
+}
+END_TEST
+
 /* The winner dies before the loser has gone: it is all that is left, and goes on. */
 START_TEST(the_last_copy_goes_on)
 {
@@ -547,6 +683,9 @@ int main(void)
 	W_TEST(suite, the_loser_has_no_veto, 2);
 	W_TEST(suite, a_third_one_waits, (int)(sizeof thirds / sizeof thirds[0]));
 	W_TEST(suite, the_loser_is_taken_and_stopped, ENDINGS);
+	W_TEST(suite, the_hook_gets_the_state, HOOKS);
+	W_TEST(suite, a_hook_holds_up_nothing, 1);
+	W_TEST(suite, hooks_have_their_turns, 2);
 	W_TEST(suite, the_last_copy_goes_on, 1);
 	W_TEST(suite, the_winner_is_told, 2);
 	W_TEST(suite, it_is_told_once, 1);

@@ -239,7 +239,8 @@ START_TEST(test_event_of_a_conflict)
 		"{\"event\":\"conflict_resolved\",\"time\":\"1970-01-01T00:00:00.000Z\","
 		"\"node\":\"a\",\"seq\":1,\"child\":\"web\",\"instance\":0,\"replica\":0,"
 		"\"winner\":{\"node\":\"a\",\"epoch\":117440513},"
-		"\"loser\":{\"node\":\"b\",\"epoch\":5},\"kept\":\"conflicts/web-0-5\"}");
+		"\"loser\":{\"node\":\"b\",\"epoch\":5},\"kept\":\"conflicts/"
+		"web-0-5\",\"merged\":false}");
 	ph_emit_line(&e, line, sizeof line);
 	ck_assert_str_eq(line, "conflict_resolved web/0 of b gives way to that of a, epoch 7, its "
 			       "state is kept in conflicts/web-0-5");
@@ -249,8 +250,18 @@ START_TEST(test_event_of_a_conflict)
 		"{\"event\":\"conflict_resolved\",\"time\":\"1970-01-01T00:00:00.000Z\","
 		"\"node\":\"a\",\"seq\":1,\"child\":\"web\",\"instance\":0,\"replica\":0,"
 		"\"winner\":{\"node\":\"a\",\"epoch\":117440513},"
-		"\"loser\":{\"node\":\"b\",\"epoch\":5},\"kept\":null,"
+		"\"loser\":{\"node\":\"b\",\"epoch\":5},\"kept\":null,\"merged\":false,"
 		"\"text\":\"there is no room\"}");
+	e.text = NULL;
+	e.merged = true;
+	is_json(ph_emit_json(&e, "a", 1, 0),
+		"{\"event\":\"conflict_resolved\",\"time\":\"1970-01-01T00:00:00.000Z\","
+		"\"node\":\"a\",\"seq\":1,\"child\":\"web\",\"instance\":0,\"replica\":0,"
+		"\"winner\":{\"node\":\"a\",\"epoch\":117440513},"
+		"\"loser\":{\"node\":\"b\",\"epoch\":5},\"kept\":null,\"merged\":true}");
+	ph_emit_line(&e, line, sizeof line);
+	ck_assert_str_eq(line, "conflict_resolved web/0 of b gives way to that of a, epoch 7, a "
+			       "hook has taken care of its state");
 }
 END_TEST
 

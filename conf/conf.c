@@ -17,6 +17,7 @@ void ph_conf_free(struct ph_conf *conf)
 		if (ph_conf_daemon_table.rows[i].here == PH_CONF_YES)
 			ph_conf_value_free(&ph_conf_daemon_table.rows[i], conf);
 	free(conf->cluster.host);
+	ph_conf_hooks_free(conf);
 	ph_conf_child_free(conf->defaults);
 	for (size_t i = 0; i < conf->n_children; i++)
 		ph_conf_child_free(conf->children[i]);
@@ -127,7 +128,7 @@ static int load_daemon(struct ph_conf_loader *ld, struct ph_conf *conf, struct d
 		.origin = conf->origin,
 		.values = ld->values,
 		.where = "",
-		.only = "|defaults|children|",
+		.only = "|defaults|children|hooks|",
 	};
 	int rc = 0;
 	for (size_t i = 0; rc == 0 && i < docs->n; i++) {
@@ -160,6 +161,20 @@ static int load_defaults(struct ph_conf_loader *ld, struct ph_conf *conf, struct
 		if (item)
 			rc = ph_conf_load_section(ld, &scope, item->value, "");
 	}
+	return rc;
+}
+
+static int load_hooks(struct ph_conf_loader *ld, struct ph_conf *conf, struct documents *docs)
+{
+	int rc = 0;
+	for (size_t i = 0; rc == 0 && !docs->children_only && i < docs->n; i++) {
+		const struct ph_conf_item *item = top(docs->v[i].tree.root, "hooks");
+		ld->file = docs->v[i].file;
+		if (item)
+			rc = ph_conf_hooks_load(ld, conf, item->value);
+	}
+	if (rc == 0)
+		ph_conf_hooks_end(ld, conf);
 	return rc;
 }
 
@@ -265,6 +280,8 @@ static int load_all(struct ph_conf_loader *ld, struct ph_conf *conf, struct docu
 	int rc = ld->values ? load_daemon(ld, conf, docs) : -ENOMEM;
 	if (rc == 0)
 		rc = load_defaults(ld, conf, docs);
+	if (rc == 0)
+		rc = load_hooks(ld, conf, docs);
 	if (rc == 0)
 		rc = load_children(ld, conf, docs);
 	if (rc == 0 && !docs->children_only)

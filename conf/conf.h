@@ -21,6 +21,7 @@
 #define PH_CONF_CHILD_MAX (256 * 1024) /* bytes of a child as text (ph_conf_child_text) */
 #define PH_CONF_INSTANCES_MAX 100000   /* of all children together */
 #define PH_CONF_PEERS_MAX 64
+#define PH_CONF_HOOKS_MAX 64
 #define PH_CONF_ERRORS_MAX 20
 #define PH_CONF_ETC "/etc/prochub"
 
@@ -164,6 +165,19 @@ struct ph_conf_child {
 	struct ph_conf_origin *origin; /* one an option, in the order of the table */
 };
 
+#define PH_CONF_ON_CONFLICT "conflict" /* in `on`: no event, a state to be merged */
+
+/* Texts are before %i, %r, %n, %c, which ph_conf_expand does in command for each event. */
+struct ph_conf_hook {
+	struct ph_name name;
+	struct ph_conf_list on; /* words of base/emits.h, and PH_CONF_ON_CONFLICT: of one hook */
+	struct ph_conf_list command; /* as that of a child */
+	uint64_t timeout_ms;
+
+	struct ph_conf_origin at;      /* where the hook itself stands */
+	struct ph_conf_origin *origin; /* one an option, in the order of the table */
+};
+
 struct ph_conf {
 	struct {
 		struct ph_name name;
@@ -190,6 +204,7 @@ struct ph_conf {
 		uint64_t settle_ms;
 		enum ph_conf_accept accept;
 		uint32_t migrations_max;
+		uint64_t conflict_keep_ms;
 		enum ph_conf_coordination coordination;
 		enum ph_conf_partition partition;
 		uint32_t quorum_size, quorum_percent;
@@ -205,6 +220,9 @@ struct ph_conf {
 	struct {
 		enum ph_conf_level level;
 	} log;
+
+	size_t n_hooks;
+	struct ph_conf_hook **hooks; /* sorted by name (strcmp), at most PH_CONF_HOOKS_MAX */
 
 	struct ph_conf_child
 		*defaults; /* the section `defaults`; nameless, not checked as a child */
@@ -327,7 +345,8 @@ struct ph_conf_diff {
 	size_t n_children;
 	struct ph_conf_change *children; /* sorted by name */
 	size_t n_options;
-	struct ph_conf_option_change *options; /* of node, cluster, control, log; table order */
+	/* of node, cluster, control, log in table order; "hooks" where any of them differs */
+	struct ph_conf_option_change *options;
 };
 /* The result is the caller's (ph_conf_diff_free); its paths are static. 0 or -ENOMEM. */
 PH_MUST_CHECK int ph_conf_diff(

@@ -25,7 +25,7 @@ static int diff_daemon(
 	const struct ph_conf *before, const struct ph_conf *after, struct ph_conf_diff *diff)
 {
 	const struct ph_conf_table *table = &ph_conf_daemon_table;
-	diff->options = calloc(table->n, sizeof *diff->options);
+	diff->options = calloc(table->n + 1, sizeof *diff->options);
 	if (!diff->options)
 		return -ENOMEM;
 	for (size_t i = 0; i < table->n; i++) {
@@ -34,6 +34,8 @@ static int diff_daemon(
 			diff->options[diff->n_options++] = (struct ph_conf_option_change){
 				o->path, (o->flags & PH_CONF_LIVE) != 0};
 	}
+	if (!ph_conf_hooks_equal(before, after))
+		diff->options[diff->n_options++] = (struct ph_conf_option_change){"hooks", true};
 	return 0;
 }
 

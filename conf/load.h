@@ -1,10 +1,10 @@
 /*
  * load.h - from trees to structs: what the files of conf/ that build a configuration share.
  *
- * load.c knows sections and options, child.c a child, conf.c files and documents, check.c what
- * options mean together. Always: mistakes go to `errors` and the work goes on, so that one run
- * shows them all; a negative return is -ENOMEM or the end of the budget.
- * Tested in tests/unit/test_conf.c and test_conf_hostile.c.
+ * load.c knows sections and options, child.c a child, hook.c hooks, conf.c files and documents,
+ * check.c what options mean together. Always: mistakes go to `errors` and the work goes on, so that
+ * one run shows them all; a negative return is -ENOMEM or the end of the budget. Tested in
+ * tests/unit/test_conf.c and test_conf_hostile.c.
  */
 #ifndef PH_CONF_LOAD_H
 #define PH_CONF_LOAD_H
@@ -62,6 +62,15 @@ struct ph_conf_child *ph_conf_child_new(const struct ph_conf_child *defaults);
 PH_MUST_CHECK int ph_conf_child_load(struct ph_conf_loader *ld,
 	const struct ph_conf_child *defaults, const struct ph_conf_node *key,
 	const struct ph_conf_node *value, struct ph_conf_child **ret);
+
+/* ---- hook.c ---- */
+/* Adds the hooks of one document's section `hooks`, which all documents share. */
+PH_MUST_CHECK int ph_conf_hooks_load(
+	struct ph_conf_loader *ld, struct ph_conf *conf, const struct ph_conf_node *section);
+/* All documents are read: sorts them, and looks what they are together. */
+void ph_conf_hooks_end(struct ph_conf_loader *ld, struct ph_conf *conf);
+void ph_conf_hooks_free(struct ph_conf *conf);
+bool ph_conf_hooks_equal(const struct ph_conf *a, const struct ph_conf *b);
 
 /* What a child's options mean together. */
 PH_MUST_CHECK int ph_conf_check_child(struct ph_conf_loader *ld, const struct ph_conf_child *child);

@@ -63,6 +63,8 @@
 	    "children of others that this node runs: any, or those of its own configuration")      \
 	OPT("cluster.migrations_max", COUNT, cluster.migrations_max, "8", 1, 1024, NULL, LIVE,     \
 	    "migrations at once, in and out, of this node")                                        \
+	OPT("cluster.conflict_keep", DURATION, cluster.conflict_keep_ms, "168h", 60000,            \
+	    365 * PH_CONF_DAY, NULL, LIVE, "the state of what lost a conflict is kept so long")    \
 	OPT("cluster.coordination", ENUM, cluster.coordination, "bus", 0, 0, "bus|!etcd", PLAIN,   \
 	    "who decides claims")                                                                  \
 	NOT("cluster.etcd.endpoints", LIST, NO, NULL, NULL, "addresses of etcd")                   \
@@ -89,14 +91,19 @@
 	NOT("http.listen", LISTEN, NO, NULL, NULL, "metrics, health, events and the page")         \
 	OPT("log.level", ENUM, log.level, "info", 0, 0, "error|warning|info|debug", LIVE,          \
 	    "least important messages that are logged")                                            \
-	NOT("hooks.*.on", LIST, NO, NULL, NULL, "events that run the hook")                        \
-	NOT("hooks.*.command", COMMAND, NO, NULL, NULL, "program that is run")                     \
-	NOT("hooks.*.timeout", DURATION, NO, "10s", NULL, "it is killed after it")                 \
 	NOT("groups.*.strategy", ENUM, NO, NULL, "one-for-one|one-for-all|rest-for-one",           \
 	    "which children are restarted with a failed one")                                      \
 	NOT("groups.*.children", LIST, NO, NULL, NULL, "members, in the order of their start")     \
 	NOT("groups.*.intensity", COUNT, NO, NULL, NULL, "restarts of the group within `within`")  \
 	NOT("groups.*.within", DURATION, NO, NULL, NULL, "time for intensity")
+
+#define PH_CONF_HOOK_OPTIONS(OPT, NOT)                                                             \
+	OPT("on", EVENTS, on, NULL, 1, 64, NULL, LIVE,                                             \
+	    "events that run it; conflict: what lost when two owners met is its to merge")         \
+	OPT("command", COMMAND, command, NULL, 1, 1024, NULL, TEMPLATE,                            \
+	    "program (absolute, or a name looked up in PATH) and its arguments")                   \
+	OPT("timeout", DURATION, timeout_ms, "10s", 100, PH_CONF_HOUR, NULL, LIVE,                 \
+	    "it has ended within it, or is killed")
 
 #define PH_CONF_CHILD_OPTIONS(OPT, NOT)                                                            \
 	OPT("command", COMMAND, command, NULL, 1, 1024, NULL, TEMPLATE,                            \
@@ -210,6 +217,7 @@
 	X(LABELS, LIST, "a list of labels (1-63 characters, no space or comma)") \
 	X(PATTERNS, LIST, "a list of patterns of names (1-63 characters, no space or comma)") \
 	X(PEERS, LIST, "a list of tcp://HOST:PORT") \
+	X(EVENTS, LIST, "a list of events") \
 	X(ENV, PAIRS, "names with their texts")
 
 enum ph_conf_type {
@@ -249,6 +257,7 @@ struct ph_conf_table {
 };
 extern const struct ph_conf_table ph_conf_daemon_table; /* fields in struct ph_conf */
 extern const struct ph_conf_table ph_conf_child_table;	/* fields in struct ph_conf_child */
+extern const struct ph_conf_table ph_conf_hook_table;	/* fields in struct ph_conf_hook */
 
 /* What the type expects, in words. */
 const char *ph_conf_type_words(enum ph_conf_type type);

@@ -104,6 +104,12 @@ char *ph_conf_text(const struct ph_conf *conf)
 		return NULL;
 	(void)fputc('{', out);
 	json_rows(out, &ph_conf_daemon_table, conf, conf->origin);
+	for (size_t i = 0; i < conf->n_hooks; i++) {
+		const struct ph_conf_hook *hook = conf->hooks[i];
+		(void)fprintf(out, "%s\"%s\":{", i > 0 ? "," : ",\"hooks\":{", hook->name.s);
+		json_rows(out, &ph_conf_hook_table, hook, hook->origin);
+		(void)fputs(i + 1 < conf->n_hooks ? "}" : "}}", out);
+	}
 	(void)fputs(",\"children\":{", out);
 	for (size_t i = 0; i < conf->n_children; i++) {
 		(void)fprintf(out, "%s\"%s\":", i > 0 ? "," : "", conf->children[i]->name.s);
@@ -157,20 +163,33 @@ static void yaml_rows(struct printer *p, const struct ph_conf_table *table, cons
 	}
 }
 
+/* The name of a child or hook as a key, and its options. */
+static void yaml_named(FILE *out, const struct ph_name *name, const struct ph_conf_origin *at,
+	const struct ph_conf_table *table, const void *holder, const struct ph_conf_origin *origin)
+{
+	struct printer p = {.out = out, .last = "", .indent = 2};
+	/* quoted: a child may be called true or 1e3 */
+	(void)fputs("  ", out);
+	ph_conf_write_string(out, name->s, PH_CONF_YAML);
+	(void)fputc(':', out);
+	write_origin(out, at);
+	yaml_rows(&p, table, holder, origin);
+}
+
 int ph_conf_print(const struct ph_conf *conf, FILE *out)
 {
 	struct printer top = {.out = out, .last = ""};
 	yaml_rows(&top, &ph_conf_daemon_table, conf, conf->origin);
+	(void)fputs(conf->n_hooks ? "hooks:\n" : "hooks: {}\n", out);
+	for (size_t i = 0; i < conf->n_hooks; i++) {
+		const struct ph_conf_hook *hook = conf->hooks[i];
+		yaml_named(out, &hook->name, &hook->at, &ph_conf_hook_table, hook, hook->origin);
+	}
 	(void)fputs(conf->n_children ? "children:\n" : "children: {}\n", out);
 	for (size_t i = 0; i < conf->n_children; i++) {
 		const struct ph_conf_child *child = conf->children[i];
-		struct printer p = {.out = out, .last = "", .indent = 2};
-		/* quoted: a child may be called true or 1e3 */
-		(void)fprintf(out, "  ");
-		ph_conf_write_string(out, child->name.s, PH_CONF_YAML);
-		(void)fputc(':', out);
-		write_origin(out, &child->at);
-		yaml_rows(&p, &ph_conf_child_table, child, child->origin);
+		yaml_named(
+			out, &child->name, &child->at, &ph_conf_child_table, child, child->origin);
 	}
 	return fflush(out) != 0 || ferror(out) ? -EIO : 0;
 }

@@ -1,4 +1,5 @@
 #include "conf/scalar.h"
+#include "base/emits.h"
 #include "conf/address.h"
 #include "conf/errors.h"
 #include "conf/expand.h"
@@ -261,6 +262,28 @@ static int program_check(const char *text, struct ph_err *err)
 	return 0;
 }
 
+/* An event, or what else can be in `on`; and the one that was meant. */
+static int event_check(const char *text, struct ph_err *err)
+{
+#define X(name, word) word,
+	static const char *const words[] = {PH_EMITS(X) PH_CONF_ON_CONFLICT};
+#undef X
+	const char *near = NULL;
+	char shown[PH_CONF_SHOWN_SIZE];
+	unsigned best = UINT32_MAX;
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		unsigned d = ph_conf_distance(text, words[i]);
+		if (d == 0)
+			return 0;
+		if (d < best && ph_conf_near(text, d)) {
+			best = d;
+			near = words[i];
+		}
+	}
+	return ph_err_set(err, EINVAL, "'%s' is not an event%s%s%s", ph_conf_shown(text, shown),
+		near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
 static bool is_address(enum ph_conf_type type)
 {
 	return type == PH_CONF_LISTEN || type == PH_CONF_PEERS || type == PH_CONF_HOST;
@@ -299,6 +322,8 @@ int ph_conf_string_parse(const struct ph_conf_option *o, const char *text, bool 
 		return unexpected(o, text, err);
 	if (o->type == PH_CONF_COMMAND && first)
 		rc = program_check(text, err);
+	if (o->type == PH_CONF_EVENTS)
+		rc = event_check(text, err);
 	if (rc == 0 && (o->flags & PH_CONF_TEMPLATE))
 		rc = ph_conf_template_check(text, err);
 	if (rc < 0)

@@ -18,6 +18,7 @@
  *	SEND CAST LINK UNLINK SEEDS		shell_bus.c	ph_shell_bus_act
  *	JOURNAL					shell_journal.c
  *	STREAM_*				shell_stream.c
+ *	HOOK					shell_hook.c	ph_shell_hook_act
  *	ANSWER CHANGED				shell_ctl.c	ph_shell_ctl_act
  *	(CHANGED too)				shell_lookup.c	watchers on the worker socket
  *	EMIT LOG				shell_emit.c	ph_shell_emit_act
@@ -61,6 +62,7 @@ struct ph_shell_flows;	 /* shell_stream.c */
 struct ph_shell_notices; /* shell_notify.c: notify.sock */
 struct ph_shell_signals; /* shell_signal.c: signals, and the service manager's watchdog */
 struct ph_shell_state;	 /* shell_state.c: run_dir/state */
+struct ph_shell_hooks;	 /* shell_hook.c: programs that are run when something happens */
 struct ph_shell_fence;	 /* shell_fence.c: what stops workers when this daemon does not */
 struct ph_shell_item;	 /* shell.c: a queued event */
 struct ph_shell_changed; /* shell_lookup.c: a name */
@@ -84,6 +86,7 @@ struct ph_shell {
 	char *worker_path, *notify_path, *control_path;
 
 	struct ph_shell_emit *emit;
+	struct ph_shell_hooks *hooks;
 	struct ph_shell_bus *bus; /* NULL: a single node */
 	struct ph_shell_ctl *ctl;
 	struct ph_shell_specs *specs;

@@ -5,6 +5,7 @@
 #include "shell_bus.h"
 #include "shell_ctl.h"
 #include "shell_emit.h"
+#include "shell_hook.h"
 #include "shell_parts.h"
 
 #define FLUSH_MS 150 /* for the last messages to leave through the bus process */
@@ -97,6 +98,7 @@ static act_fn *const acts[PH_ACTION_COUNT] = {
 	[PH_ACT_STREAM_DIAL] = ph_shell_flow_act,
 	[PH_ACT_STREAM_KEEP] = ph_shell_flow_act,
 	[PH_ACT_STREAM_CLOSE] = ph_shell_flow_act,
+	[PH_ACT_HOOK] = ph_shell_hook_act,
 	[PH_ACT_ANSWER] = act_answer,
 	[PH_ACT_EMIT] = act_emit,
 	[PH_ACT_CHANGED] = act_changed,

@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include "io/user.h"
+#include "shell_hook.h"
 #include "shell_parts.h"
 
 #define CACHE_MAX 4096 /* parsed children; past them the oldest is forgotten */
@@ -281,6 +282,7 @@ void ph_shell_configure(struct ph_shell *shell, const struct ph_conf *conf)
 	c->config.settle_ms = conf->cluster.settle_ms;
 	c->config.drain_on_stop = conf->node.drain_on_stop;
 	c->config.accept_any = conf->cluster.accept == PH_CONF_ACCEPT_ANY;
+	c->config.merges = ph_shell_hooks_merge(shell);
 	for (size_t i = 0; i < conf->n_children; i++) {
 		struct ph_spec *spec = ph_shell_spec_of_child(conf->children[i]);
 		if (!spec)

@@ -34,6 +34,8 @@ struct ph_shell_emit {
 	struct violations violations[2]; /* of nobody; of children, which nobody can hide */
 	ph_emit_listener_fn *listener;
 	void *listener_arg;
+	ph_emit_hook_fn *hooks;
+	void *hooks_arg;
 };
 
 int ph_shell_emit_new(struct ph_shell *shell, struct ph_shell_emit **ret)
@@ -161,6 +163,8 @@ static void keep(struct ph_shell_emit *emit, const struct ph_emit *event)
 	*held = (struct held){wall_ms, object};
 	if (emit->listener)
 		emit->listener(emit->listener_arg, object);
+	if (emit->hooks)
+		emit->hooks(emit->hooks_arg, event, emit->seq, object);
 }
 
 static void tell(struct ph_shell_emit *emit, const struct ph_emit *event)
@@ -210,6 +214,12 @@ void ph_shell_emit_listen(struct ph_shell_emit *emit, ph_emit_listener_fn *fn, v
 {
 	emit->listener = fn;
 	emit->listener_arg = arg;
+}
+
+void ph_shell_emit_hook(struct ph_shell_emit *emit, ph_emit_hook_fn *fn, void *arg)
+{
+	emit->hooks = fn;
+	emit->hooks_arg = arg;
 }
 
 json_t *ph_shell_emit_held(const struct ph_shell_emit *emit, uint64_t after, uint64_t since_ms)

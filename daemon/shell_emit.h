@@ -41,6 +41,10 @@ json_t *ph_shell_emit_held(const struct ph_shell_emit *emit, uint64_t after, uin
  */
 typedef void ph_emit_listener_fn(void *arg, json_t *event);
 void ph_shell_emit_listen(struct ph_shell_emit *emit, ph_emit_listener_fn *fn, void *arg);
+/* The same for the hooks of the configuration, who may write to the log. */
+typedef void ph_emit_hook_fn(
+	void *arg, const struct ph_emit *event, uint64_t seq, const json_t *json);
+void ph_shell_emit_hook(struct ph_shell_emit *emit, ph_emit_hook_fn *fn, void *arg);
 
 /* The object of one event; NULL without memory. `wall_ms` since 1970. */
 json_t *ph_emit_json(const struct ph_emit *event, const char *node, uint64_t seq, uint64_t wall_ms);

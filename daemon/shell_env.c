@@ -66,7 +66,7 @@ void ph_shell_env_set(struct ph_shell_env *env, const char *name, const char *va
 	env->v[env->n] = NULL;
 }
 
-static void set_number(struct ph_shell_env *env, const char *name, uint64_t value)
+void ph_shell_env_number(struct ph_shell_env *env, const char *name, uint64_t value)
 {
 	char text[24];
 	snprintf(text, sizeof text, "%llu", (unsigned long long)value);
@@ -233,14 +233,14 @@ static void add_prochub(struct ph_shell_env *env, const struct ph_shell_env_want
 	ph_shell_env_set(env, "PROCHUB_SOCKET", want->worker_path);
 	ph_shell_env_set(env, "PROCHUB_TOKEN", want->token);
 	ph_shell_env_set(env, "PROCHUB_CHILD", vars->child);
-	set_number(env, "PROCHUB_INSTANCE", vars->instance);
-	set_number(env, "PROCHUB_REPLICA", vars->replica);
+	ph_shell_env_number(env, "PROCHUB_INSTANCE", vars->instance);
+	ph_shell_env_number(env, "PROCHUB_REPLICA", vars->replica);
 	ph_shell_env_set(env, "PROCHUB_NODE", vars->node);
-	set_number(env, "PROCHUB_EPOCH", want->epoch);
+	ph_shell_env_number(env, "PROCHUB_EPOCH", want->epoch);
 	ph_shell_env_set(env, "PROCHUB_ROLE", want->role == PH_ROLE_STANDBY ? "standby" : "active");
 	ph_shell_env_set(env, "NOTIFY_SOCKET", want->notify_path);
 	if (want->child->watchdog_ms) {
-		set_number(env, "WATCHDOG_USEC", want->child->watchdog_ms * 1000);
+		ph_shell_env_number(env, "WATCHDOG_USEC", want->child->watchdog_ms * 1000);
 		ph_shell_env_set(env, "WATCHDOG_PID", ""); /* io/spawn writes the pid */
 	}
 }

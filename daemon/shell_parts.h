@@ -27,6 +27,7 @@ struct ph_child;
 struct ph_child_exit;
 struct ph_doc;
 struct ph_shell_conn;
+struct ph_spawn_limit;
 struct ph_user;
 
 /* ---- shell_worker.c: the worker processes of this node */
@@ -153,6 +154,7 @@ void ph_shell_env_init(struct ph_shell_env *env);
 void ph_shell_env_fini(struct ph_shell_env *env);
 /* Sets or replaces; a replaced one keeps its place. */
 void ph_shell_env_set(struct ph_shell_env *env, const char *name, const char *value);
+void ph_shell_env_number(struct ph_shell_env *env, const char *name, uint64_t value);
 const char *ph_shell_env_get(const struct ph_shell_env *env, const char *name);
 /* PATH, LANG, LC_*, TZ of `environ`. */
 void ph_shell_env_inherit(struct ph_shell_env *env, const char *const *from);
@@ -189,6 +191,8 @@ void ph_shell_spawn_act(struct ph_shell *shell, const struct ph_action *action);
 void ph_shell_spawn_turn_end(struct ph_shell *shell);
 /* The soft limit of descriptors that children get back. */
 int ph_shell_raise_nofile(struct ph_shell *shell);
+/* That limit, for a process that is started: how many limits there are (0 or 1). */
+size_t ph_shell_nofile(const struct ph_shell *shell, struct ph_spawn_limit *ret);
 /* The users of specs are looked up again. */
 const struct ph_user *ph_shell_specs_user(
 	struct ph_shell *shell, const struct ph_spec *spec, struct ph_err *err);
@@ -209,6 +213,8 @@ size_t ph_shell_kill_session(pid_t session, const char *token);
 
 int ph_shell_flows_new(struct ph_shell *shell);
 void ph_shell_flows_free(struct ph_shell *shell);
+/* `conf` is in force from now on. */
+void ph_shell_flows_configure(struct ph_shell *shell, const struct ph_conf *conf);
 void ph_shell_flow_act(struct ph_shell *shell, const struct ph_action *action);
 /* Which way the stream of `id` goes through that worker: -ENOENT there is none (yet). */
 PH_MUST_CHECK int ph_shell_flow_find(

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proto/seal.h"
+#include "shell_hook.h"
 #include "shell_parts.h"
 #include "shell_view_text.h"
 
@@ -112,6 +113,8 @@ static void put_in_force(struct ph_shell *shell, struct ph_conf *conf)
 {
 	struct ph_conf *before = shell->conf;
 	shell->conf = conf;
+	ph_shell_hooks_configure(shell, conf);
+	ph_shell_flows_configure(shell, conf);
 	ph_shell_configure(shell, conf);
 	ph_conf_free(before);
 	ph_shell_tell_people(shell, PH_EMIT_CONFIG_RELOADED, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "io/sdnotify.h"
+#include "shell_hook.h"
 #include "shell_parts.h"
 
 struct ph_shell_signals {
@@ -19,7 +20,12 @@ static void on_stop(evutil_socket_t signo, short what, void *arg)
 	(void)what;
 	struct ph_shell *shell = arg;
 	struct ph_event event = {.kind = PH_EV_SHUTDOWN};
+	if (shell->leaving) { /* there are but hooks */
+		ph_shell_hooks_hurry(shell);
+		return;
+	}
 	ph_sdnotify_stopping();
+	ph_shell_hooks_stop(shell);
 	ph_shell_log(shell, PH_LOG_INFO, "signal %d: stopping", (int)signo);
 	ph_shell_push(shell, &event, NULL, NULL);
 }
@@ -30,6 +36,8 @@ static void on_hangup(evutil_socket_t signo, short what, void *arg)
 	(void)what;
 	struct ph_shell *shell = arg;
 	struct ph_err err;
+	if (shell->leaving)
+		return;
 	if (shell->ready)
 		ph_sdnotify_reloading();
 	if (ph_shell_reload(shell, false, NULL, &err))

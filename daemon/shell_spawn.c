@@ -68,6 +68,14 @@ int ph_shell_raise_nofile(struct ph_shell *shell)
 	return setrlimit(RLIMIT_NOFILE, &raised) ? -errno : 0;
 }
 
+size_t ph_shell_nofile(const struct ph_shell *shell, struct ph_spawn_limit *ret)
+{
+	const struct ph_shell_spawner *spawner = shell->spawner;
+	*ret = (struct ph_spawn_limit){
+		RLIMIT_NOFILE, spawner->nofile.rlim_cur, spawner->nofile.rlim_max};
+	return spawner->has_nofile ? 1 : 0;
+}
+
 /* ---- one process */
 
 /* What a start needs and what must be freed after it. */
@@ -184,8 +192,6 @@ static int run(
 	start->fds[0] = -1;
 	start->fds[1] = inherit ? STDOUT_FILENO : -1;
 	start->fds[2] = inherit ? STDERR_FILENO : -1;
-	start->limit = (struct ph_spawn_limit){
-		RLIMIT_NOFILE, shell->spawner->nofile.rlim_cur, shell->spawner->nofile.rlim_max};
 	struct ph_spawn_spec spec = {
 		.path = start->path,
 		.argv = (const char *const *)start->argv,
@@ -196,7 +202,7 @@ static int run(
 		.fds = start->fds,
 		.n_fds = 3,
 		.limits = &start->limit,
-		.n_limits = shell->spawner->has_nofile ? 1 : 0,
+		.n_limits = ph_shell_nofile(shell, &start->limit),
 	};
 	int error = want_user(start, &spec, err);
 	return error ? error : ph_spawn_start(&spec, ret, err);

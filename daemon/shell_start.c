@@ -17,6 +17,7 @@
 #include "shell_bus.h"
 #include "shell_ctl.h"
 #include "shell_emit.h"
+#include "shell_hook.h"
 #include "shell_parts.h"
 
 #define HEARTBEAT_MS 250
@@ -241,6 +242,8 @@ static int start_basics(struct ph_shell *shell, struct ph_err *err)
 	if (!error)
 		error = ph_shell_spawner_new(shell);
 	if (!error)
+		error = ph_shell_hooks_new(shell);
+	if (!error)
 		error = ph_shell_state_new(shell);
 	if (!error)
 		return ph_seal_init(err);
@@ -324,11 +327,14 @@ static void stop(struct ph_shell *shell, bool orderly)
 	ph_shell_flows_free(shell);
 	ph_shell_exit_free(shell);
 	ph_shell_workers_free(shell);
-	ph_shell_spawner_free(shell);
 	ph_shell_records_free(shell);
 	ph_shell_state_free(shell, orderly);
-	ph_shell_signals_free(shell);
 	ph_shell_queue_free(shell);
+	if (shell->hooks && orderly)
+		ph_shell_hooks_finish(shell);
+	ph_shell_signals_free(shell);
+	ph_shell_hooks_free(shell);
+	ph_shell_spawner_free(shell);
 	ph_shell_specs_free(shell->specs);
 	ph_hub_free(shell->hub);
 	ph_shell_emit_free(shell->emit);

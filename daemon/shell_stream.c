@@ -14,7 +14,6 @@
 static const struct timeval bind_again = {1, 0};
 /* of the states of those that lost a conflict */
 static const struct ph_keep_limits keep_limits = {
-	.age_ms = UINT64_C(7) * 24 * 3600 * 1000, /* OWNERSHIP: conflict_keep */
 	.total_bytes = UINT64_C(64) << 30,
 	.free_bytes = UINT64_C(256) << 20,
 	.files = 10000,
@@ -148,7 +147,9 @@ int ph_shell_flows_new(struct ph_shell *shell)
 	flows->bind_timer = evtimer_new(shell->base, on_bind_timer, shell);
 	ph_random_bytes(flows->key, sizeof flows->key);
 	char *dir = ph_shell_path(shell->state_dir, KEEP_DIR);
-	flows->keeps = ph_keeps_new(shell->base, dir, &keep_limits, &keep_ops, shell);
+	struct ph_keep_limits limits = keep_limits;
+	limits.age_ms = shell->conf->cluster.conflict_keep_ms;
+	flows->keeps = ph_keeps_new(shell->base, dir, &limits, &keep_ops, shell);
 	free(dir);
 	if (!flows->streams || !flows->bind_timer || !flows->keeps)
 		return -ENOMEM;
@@ -158,6 +159,11 @@ int ph_shell_flows_new(struct ph_shell *shell)
 	if (!error)
 		try_bind(shell);
 	return error;
+}
+
+void ph_shell_flows_configure(struct ph_shell *shell, const struct ph_conf *conf)
+{
+	ph_keeps_set_age(shell->flows->keeps, conf->cluster.conflict_keep_ms);
 }
 
 void ph_shell_flows_free(struct ph_shell *shell)

@@ -406,6 +406,13 @@ struct ph_keeps *ph_keeps_new(struct event_base *base, const char *dir,
 	return keeps;
 }
 
+void ph_keeps_set_age(struct ph_keeps *keeps, uint64_t age_ms)
+{
+	keeps->limits.age_ms = age_ms;
+	keeps->looked_s = 0;
+	purge(keeps);
+}
+
 void ph_keeps_free(struct ph_keeps *keeps)
 {
 	struct keep *k, *next;

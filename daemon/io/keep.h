@@ -38,6 +38,8 @@ struct ph_keep_ops {
  * each hour. */
 struct ph_keeps *ph_keeps_new(struct event_base *base, const char *dir,
 	const struct ph_keep_limits *limits, const struct ph_keep_ops *ops, void *arg);
+/* From now on; what is too old goes now. */
+void ph_keeps_set_age(struct ph_keeps *keeps, uint64_t age_ms);
 /* Waits for what is being written, of which nothing is left then. NULL is allowed. */
 void ph_keeps_free(struct ph_keeps *keeps);
 

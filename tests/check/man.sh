@@ -16,7 +16,7 @@ mandoc -T ascii "$man/prochub.yaml.5" | sed "$plain" >"$1/prochub.yaml.txt"
 "$1/prochubctl" --help >"$1/help.txt"
 verbs=$(sed -n '/^Verbs:/,/^$/s/^  \([a-z]*\).*/\1/p' "$1/help.txt")
 options=$(sed '/^Not in this version/,$d' "$1/help.txt" | grep -o -e '--[a-z-]*' | sort -u)
-events=$(sed -n 's/^\tX([A-Z_]*, "\([a-z]*_[a-z_]*\)").*/\1/p' daemon/core/action.h)
+events=$(sed -n 's/^\tX([A-Z_]*, "\([a-z]*_[a-z_]*\)").*/\1/p' daemon/base/emits.h)
 [ -n "$verbs" ] && [ -n "$options" ] && [ -n "$events" ] || fail "found no words to look for"
 for word in $verbs $options $events; do
 	grep -q -w -e "$word" "$1/prochubctl.txt" || fail "prochubctl(1) does not have $word"

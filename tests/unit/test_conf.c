@@ -135,7 +135,39 @@ START_TEST(test_sentences)
 			"1:20: node.labels: 'b c' is not a list of labels (1-63 characters, no "
 			"space or comma)"},
 		{"http: {listen: 127.0.0.1:1}", "1:1: http: not available in this version"},
-		{"hooks: {x: {on: [child_failed]}}", "1:1: hooks: not available in this version"},
+		{"hooks: {x: {on: [child_failed]}}", "1:9: hooks.x: 'command' is missing"},
+		{"hooks: {x: {command: [a]}}", "1:9: hooks.x: 'on' is missing"},
+		{"hooks: {x: {on: [child_faild], command: [a]}}",
+			"1:18: hooks.x.on: 'child_faild' is not an event, did you mean "
+			"'child_failed'?"},
+		{"hooks: {x: {on: [zzz], command: [a]}}",
+			"1:18: hooks.x.on: 'zzz' is not an event"},
+		{"hooks: {x: {on: [], command: [a]}}", "1:17: hooks.x.on: the list is empty"},
+		{"hooks: {x: {on: node_dead, command: [a]}}",
+			"1:17: hooks.x.on: expected a list of events"},
+		{"hooks: {x: {on: [node_dead], command: [bin/a]}}",
+			"1:40: hooks.x.command: 'bin/a' is neither an absolute path nor a name "
+			"without '/' (looked up in PATH)"},
+		{"hooks: {x: {on: [node_dead], command: [a, '%x']}}",
+			"1:43: hooks.x.command: '%x' is not %i, %r, %n or %c ('%%' is a literal "
+			"'%')"},
+		{"hooks: {x: {on: [node_dead], command: [a], timeout: 0s}}",
+			"1:53: hooks.x.timeout: '0s' is out of range (100ms to 1h)"},
+		{"hooks: {x: {on: [node_dead], command: [a], timeot: 1s}}",
+			"1:44: hooks.x: unknown option 'timeot', did you mean 'timeout'?"},
+		{"hooks: {x: {on: [conflict], command: [a]}, w: {on: [node_dead, conflict], "
+		 "command: [a]}}",
+			"1:48: hooks.w.on: 'conflict' is that of the hook 'x': one decides what "
+			"becomes of a state"},
+		{"hooks: {-x: {}}",
+			"1:9: hooks: '-x' is not a name ([A-Za-z0-9._-], 1-63, not starting with "
+			"'.' or '-')"},
+		{"hooks: {x: {on: [node_dead], command: [a]}, x: {}}",
+			"1:45: hooks: 'x' stands twice, first at prochub.yaml:1:9"},
+		{"hooks: [x]", "1:8: hooks: expected a mapping (name: options)"},
+		{"hooks: {x: [y]}", "1:12: hooks.x: expected a mapping (name: value)"},
+		{"cluster: {conflict_keep: 1s}",
+			"1:26: cluster.conflict_keep: '1s' is out of range (1m to 8760h)"},
 		{"groups:", "1:1: groups: not available in this version"},
 		{"children: {web: {command: [a], limits: {nofile: 1}}}",
 			"1:32: children.web.limits: not available in this version"},
@@ -462,6 +494,65 @@ START_TEST(test_standard_files)
 }
 END_TEST
 
+/* Of all files together, by name; each stands once. */
+START_TEST(test_hooks_of_several_files)
+{
+	ck_assert_int_eq(mkdir("etc", 0700) | mkdir("etc/conf.d", 0700), 0);
+	static const char a[] =
+		"hooks: {z: {on: [node_dead, child_failed], command: [z, \"%c\"]}}\n";
+	static const char b[] = "hooks: {b: {on: [conflict], command: [/b], timeout: 3s}}\n";
+	write_file("etc/prochub.yaml", a, strlen(a));
+	write_file("etc/conf.d/10.yaml", b, strlen(b));
+	struct ph_conf *conf = load_standard(), *none = load_good("");
+	struct ph_conf_diff *diff;
+	ck_assert_uint_eq(conf->n_hooks, 2);
+	const struct ph_conf_hook *first = conf->hooks[0], *second = conf->hooks[1];
+	ck_assert_str_eq(first->name.s, "b");
+	ck_assert_uint_eq(first->timeout_ms, 3000);
+	ck_assert_str_eq(first->on.v[0], "conflict");
+	ck_assert_str_eq(second->name.s, "z");
+	ck_assert_uint_eq(second->timeout_ms, 10000);
+	ck_assert_uint_eq(second->on.n, 2);
+	ck_assert_str_eq(second->command.v[1], "%c");
+	ck_assert_int_eq(ph_conf_diff(none, conf, &diff), 0);
+	ck_assert_uint_eq(diff->n_options, 1);
+	ck_assert_str_eq(diff->options[0].path, "hooks");
+	ck_assert(diff->options[0].reloadable);
+	ph_conf_diff_free(diff);
+	ck_assert_int_eq(ph_conf_hold(conf, none), 0);
+	ck_assert_uint_eq(conf->n_hooks, 2); /* a reload brings them */
+	ph_conf_free(none);
+	ph_conf_free(conf);
+
+	static const char twice[] = "hooks: {z: {on: [conflict], command: [a]}, y: {on: "
+				    "[conflict], command: [a]}}\n";
+	write_file("etc/conf.d/20.yaml", twice, strlen(twice));
+	ck_assert_ptr_null(load_standard());
+	ck_assert_uint_eq(errors.n, 2);
+	ck_assert_str_eq(errors.v[0].text.text,
+		"etc/conf.d/20.yaml:1:9: hooks: 'z' stands twice, first at etc/prochub.yaml:1:9");
+	ck_assert_str_eq(errors.v[1].text.text,
+		"etc/conf.d/20.yaml:1:48: hooks.y.on: 'conflict' is that of the hook 'b': one "
+		"decides what becomes of a state");
+}
+END_TEST
+
+START_TEST(test_many_hooks)
+{
+	char text[8192];
+	size_t n = (size_t)snprintf(text, sizeof text, "hooks:\n");
+	for (unsigned i = 0; i <= PH_CONF_HOOKS_MAX; i++)
+		n += (size_t)snprintf(text + n, sizeof text - n,
+			" h%u: {on: [node_dead], command: [a]}\n", 99 - i);
+	refuse(text, "prochub.yaml:66:2: hooks: more than 64");
+	*strstr(text, " h35") = '\0';
+	struct ph_conf *conf = load_good(text);
+	ck_assert_uint_eq(conf->n_hooks, PH_CONF_HOOKS_MAX);
+	ck_assert_str_eq(conf->hooks[0]->name.s, "h36");
+	ph_conf_free(conf);
+}
+END_TEST
+
 START_TEST(test_not_root)
 {
 	static const char *const full[] = {"XDG_RUNTIME_DIR=/run/user/7", "HOME=/home/u", NULL};
@@ -635,8 +726,9 @@ int main(void)
 	const TTest *const tests[] = {test_empty_is_a_configuration, test_child_defaults,
 		test_all_of_a_child, test_word_null, test_sentences, test_cluster_sentences,
 		test_key_file, test_cluster_fields, test_many_peers,
-		test_errors_in_order_and_bounded, test_defaults, test_standard_files, test_not_root,
-		test_accounts, test_socket_path, test_dirs_apart, test_children_at_run_time,
+		test_errors_in_order_and_bounded, test_defaults, test_standard_files,
+		test_hooks_of_several_files, test_many_hooks, test_not_root, test_accounts,
+		test_socket_path, test_dirs_apart, test_children_at_run_time,
 		test_system_environment, test_advice};
 	return run_suite("conf", tests, LENGTH(tests));
 }

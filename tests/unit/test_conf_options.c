@@ -13,14 +13,18 @@ static void document(const struct ph_conf_table *table, const char *path, const 
 	int closes = 0;
 	size_t n = 0;
 	(void)snprintf(names, sizeof names, "%s", path);
-	bool child = table == &ph_conf_child_table;
-	bool command = strcmp(path, "command") == 0;
-	n += (size_t)snprintf(ret + n, size - n, "%s",
-		child ? command ? "{children: {c: " : "{children: {c: {command: [x], " : "");
+	bool hook = table == &ph_conf_hook_table, child = hook || table == &ph_conf_child_table;
+	bool command = strcmp(path, "command") == 0, on = hook && strcmp(path, "on") == 0;
+	n += (size_t)snprintf(ret + n, size - n, "%s%s%s%s",
+		!child ? ""
+		: hook ? "{hooks: {c: "
+		       : "{children: {c: ",
+		child ? "{" : "", !child || command ? "" : "command: [x], ",
+		hook && !on ? "on: [node_dead], " : "");
 	for (char *word = strtok_r(names, ".", &save); word; word = strtok_r(NULL, ".", &save)) {
 		bool first = closes == 0;
-		n += (size_t)snprintf(ret + n, size - n,
-			"%s%s: ", first && child && !command ? "" : "{", *word == '*' ? "x" : word);
+		n += (size_t)snprintf(ret + n, size - n, "%s%s: ", first && child ? "" : "{",
+			*word == '*' ? "x" : word);
 		closes++;
 	}
 	n += (size_t)snprintf(ret + n, size - n, "%s", value);
@@ -48,7 +52,8 @@ static bool accepted(const struct ph_conf_table *table, const char *path, const 
 	return conf != NULL;
 }
 
-static const struct ph_conf_table *const tables[] = {&ph_conf_daemon_table, &ph_conf_child_table};
+static const struct ph_conf_table *const tables[] = {
+	&ph_conf_daemon_table, &ph_conf_child_table, &ph_conf_hook_table};
 #define each_row(t, o) \
 	for (size_t t = 0; t < LENGTH(tables); t++) \
 		for (const struct ph_conf_option *o = tables[t]->rows; \
@@ -255,6 +260,8 @@ START_TEST(test_nearest_words)
 		{"", "watchdgo", "watchdog", 1},
 		{"restart.", "polcy", "policy", 1},
 		{"", "childen", "children", 0},
+		{"", "hoks", "hooks", 0},
+		{"", "timout", "timeout", 2},
 		{"", "name", "node.name", 0},
 		{"cluster.", "listne", "listen", 0},
 		{"", "zzz", "", 1},

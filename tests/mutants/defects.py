@@ -35,6 +35,7 @@ SOURCE_END = "daemon/core/source_end.c"
 TARGET = "daemon/core/target.c"
 TARGET_SAY = "daemon/core/target_say.c"
 CLAIM = "daemon/core/claim.c"
+CONFLICT = "daemon/core/conflict.c"
 GRANT = "daemon/core/grant.c"
 QUORUM = "daemon/core/quorum.c"
 REGISTRY = "daemon/core/registry.c"
@@ -357,4 +358,21 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
            Edit(CLAIM, "if (lines[i].verdict == PH_VERDICT_FREE && !same_view)\n",
                 "if (lines[i].verdict == PH_VERDICT_FREE && !same_view && !msg)\n"),
            unit="test_core_quorum"),
+    # ---- the hook `conflict`
+    Defect("file goes though its hook failed", ":the_hook_gets_the_state:",
+           Edit(CONFLICT, "\tc->merged = !event->error;\n",
+                "\tc->merged = !event->error || event->error;\n"), unit="test_core_conflict"),
+    Defect("stop does not wait for a hook", ":hooks_have_their_turns:",
+           Edit("daemon/core/hub.c", "if (hub->instances || ph_conflict_merging(hub))",
+                "if (hub->instances)"), unit="test_core_conflict"),
+    Defect("hook out of its turn", ":hooks_have_their_turns:",
+           Edit(CONFLICT, "if (busy >= PH_MERGES_MAX && !hub->stopping)",
+                "if (busy > PH_MERGES_MAX && !hub->stopping)"), unit="test_core_conflict"),
+    Defect("hook has no end", ":a_time_is_over:",
+           Edit("daemon/core/hook_queue.c", "q->runs[i].until_ms > now_ms)",
+                "q->runs[i].until_ms > now_ms + 1 || q->n)"), unit="test_core_hook_queue"),
+    Defect("conflict gives way to an event", ":the_oldest_give_way:",
+           Edit("daemon/core/hook_queue.c", "(events && q->runs[i].first)",
+                "(events && q->n > 999)"),
+           unit="test_core_hook_queue"),
 ]

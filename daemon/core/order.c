@@ -250,11 +250,16 @@ static void look_at_move(struct ph_hub *hub, struct ph_order_line *line)
 	ph_reason(line->text, "%s", h->info.reason);
 }
 
-static bool node_drained(struct ph_hub *hub, const struct ph_name *node)
+/* What it said of an earlier drain before this order came to it does not count. */
+static bool node_drained(
+	struct ph_hub *hub, const struct ph_name *node, const struct ph_order_line *line)
 {
 	if (ph_is_self(hub, node))
 		return hub->draining && hub->drained;
 	const struct ph_member *member = ph_member_find(hub, node);
+	bool again = member && member->info.draining && line->drained_before;
+	if (again && hub->now_ms < line->sent_ms + UNDRAINED_MS)
+		return false;
 	return !member || !ph_member_live(member) ||
 	       (member->info.draining && member->drained && ph_registry_in_step(hub, member));
 }
@@ -317,7 +322,7 @@ static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_lin
 			line->state = PH_LINE_DONE;
 		break;
 	case PH_VERB_DRAIN:
-		if (node_drained(hub, &c->node)) {
+		if (node_drained(hub, &c->node, line)) {
 			line->state = PH_LINE_DONE;
 		} else if (undrained(hub, &c->node) &&
 			   hub->now_ms >= line->sent_ms + UNDRAINED_MS) {
@@ -500,7 +505,9 @@ static bool open_lines(struct ph_hub *hub, struct ph_order *order)
 {
 	const struct ph_command *c = &order->command;
 	if (c->verb == PH_VERB_DRAIN || c->verb == PH_VERB_UNDRAIN || c->verb == PH_VERB_CANCEL) {
+		const struct ph_member *member = ph_member_find(hub, &c->node);
 		add_line(order, NULL);
+		order->lines[0].drained_before = member && member->drained;
 		return true;
 	}
 	ensure_slots(hub, &c->child);

@@ -296,32 +296,32 @@ START_TEST(of_a_drain)
 {
 	struct world *w = cluster(2);
 	struct w_proc *p = w_only(w, "room", 0);
-	unsigned from = p->node;
+	unsigned from = p->node, at = _i ? !from : from;
 	p->def->traits.mute_load = true;
-	w_order(w, from, PH_VERB_DRAIN, NULL, NULL, NULL);
+	w_order(w, at, PH_VERB_DRAIN, NULL, w_name(from).s, NULL);
 	w_run(w, 500);
 	struct ph_id id = w_slot(w, from, "room", 0)->work->source->id;
 	struct ph_command *c = w_alloc(w, sizeof *c);
 	*c = (struct ph_command){
 		.ticket = 5, .verb = PH_VERB_CANCEL, .id = id, .id_digits = 32, .no_wait = true};
-	w_push(w, !from, PH_EV_COMMAND)->command = c;
+	w_push(w, !at, PH_EV_COMMAND)->command = c;
 	w_run(w, 200);
-	ck_assert_int_eq(answer(w, !from)->error, 0);
+	ck_assert_int_eq(answer(w, !at)->error, 0);
 	p->def->traits.mute_load = false;
 	w_run(w, 60000);
-	ck_assert_int_eq(answer(w, from)->error, EINPROGRESS);
+	ck_assert_int_eq(answer(w, at)->error, EINPROGRESS);
 	bool told = false;
-	for (size_t i = 0; i < answer(w, from)->n_outcomes; i++) {
-		const struct ph_outcome *o = &w->nodes[from].outcomes[i];
+	for (size_t i = 0; i < answer(w, at)->n_outcomes; i++) {
+		const struct ph_outcome *o = &w->nodes[at].outcomes[i];
 		told |= !o->ok && o->key.instance == 0 && strcmp(o->text, PH_CANCELLED) == 0;
 	}
 	ck_assert(told);
 	ck_assert_ptr_eq(w_only(w, "room", 0), p);
 	ck_assert_uint_eq(w_alive(w, from), 1);
 	w_no_leftovers(w);
-	w_order(w, from, PH_VERB_DRAIN, NULL, NULL, NULL);
+	w_order(w, at, PH_VERB_DRAIN, NULL, w_name(from).s, NULL);
 	w_run(w, 20000);
-	ck_assert_int_eq(answer(w, from)->error, 0);
+	ck_assert_int_eq(answer(w, at)->error, 0);
 	ck_assert_uint_eq(w_alive(w, from), 0);
 	w_free(w);
 }
@@ -398,7 +398,7 @@ int main(void)
 	W_TEST(suite, by_the_first_digits, 1);
 	W_TEST(suite, a_repeat_has_one_effect, 1);
 	W_TEST(suite, not_without_the_old_worker, 1);
-	W_TEST(suite, of_a_drain, 1);
+	W_TEST(suite, of_a_drain, 2);
 	W_TEST(suite, of_a_join, 1);
 	W_TEST(suite, before_an_orderly_stop, 1);
 	return w_main(suite);

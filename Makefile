@@ -145,6 +145,9 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@$(B)/sim --story heal --list tests/sim/seeds_heal.txt
 	@$(B)/sim --partition majority --list tests/sim/seeds_majority.txt
 	@$(B)/sim --story heal --seeds 1..2000
+	@$(B)/sim --story cancel --seeds 1..1000
+	@$(B)/sim --story forget --partition majority --seeds 1..1000
+	@$(B)/sim --story forget --partition dynamic-quorum --list tests/sim/seeds_forget.txt
 	@$(B)/sim --steady 10,100,300
 	@tests/check/static.sh $(B)
 	@tests/check/man.sh $(B)

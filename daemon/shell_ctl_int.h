@@ -89,7 +89,7 @@ struct ph_ctl_request {
 	bool progress;	      /* wants to hear how its migrations go on */
 	size_t pending, sent; /* commands without an answer; all of them */
 	struct ph_view_filter what; /* move, wait: the child */
-	struct ph_name node;	    /* drain, undrain: the node */
+	struct ph_name node;	    /* drain, undrain, forget: the node */
 	json_t *rows;		    /* children of start, stop, restart; moved */
 	json_t *left;
 	int error; /* of the last answer that had one; positive errno */
@@ -136,6 +136,10 @@ void ph_ctl_run_cancel(struct ph_ctl_request *request, const struct ph_ctl_args 
 void ph_ctl_answered_cancel(struct ph_ctl_request *request, const struct ph_view_filter *what,
 	const struct ph_answer *answer);
 void ph_ctl_done_cancel(struct ph_ctl_request *request);
+void ph_ctl_run_forget(struct ph_ctl_request *request, const struct ph_ctl_args *args);
+void ph_ctl_answered_forget(struct ph_ctl_request *request, const struct ph_view_filter *what,
+	const struct ph_answer *answer);
+void ph_ctl_done_forget(struct ph_ctl_request *request);
 
 /* ---- shell_ctl_progress.c */
 

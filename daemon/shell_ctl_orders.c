@@ -209,6 +209,29 @@ void ph_ctl_done_cancel(struct ph_ctl_request *request)
 	ph_ctl_fail(request, request->error, text, fields);
 }
 
+/* ---- forget */
+
+void ph_ctl_run_forget(struct ph_ctl_request *request, const struct ph_ctl_args *args)
+{
+	request->node = args->node;
+	ph_ctl_command(request, args, NULL);
+}
+
+void ph_ctl_answered_forget(struct ph_ctl_request *request, const struct ph_view_filter *what,
+	const struct ph_answer *answer)
+{
+	(void)what;
+	remember_error(request, answer);
+}
+
+void ph_ctl_done_forget(struct ph_ctl_request *request)
+{
+	if (request->error)
+		ph_ctl_fail(request, request->error, request->text, NULL);
+	else
+		ph_ctl_answer(request, json_pack("{s:s}", "node", request->node.s));
+}
+
 /* ---- wait */
 
 void ph_ctl_run_wait(struct ph_ctl_request *request, const struct ph_ctl_args *args)

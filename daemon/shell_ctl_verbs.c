@@ -168,6 +168,8 @@ static const struct ph_ctl_verb verbs[] = {
 	MOVE_ORDER("undrain", UNDRAIN, BIT(NODE) | BIT(NO_WAIT), 0),
 	{"cancel", BIT(MIGRATION) | BIT(NO_WAIT), BIT(MIGRATION), ph_ctl_run_cancel,
 		ph_ctl_answered_cancel, ph_ctl_done_cancel, PH_VERB_CANCEL},
+	{"forget", BIT(NODE) | BIT(NO_WAIT), BIT(NODE), ph_ctl_run_forget, ph_ctl_answered_forget,
+		ph_ctl_done_forget, PH_VERB_FORGET},
 	{"wait", ONE | BIT(FOR) | BIT(TIMEOUT), BIT(CHILD) | BIT(FOR), ph_ctl_run_wait,
 		ph_ctl_answered_move, ph_ctl_done_wait, PH_VERB_WAIT},
 };

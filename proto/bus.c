@@ -305,6 +305,8 @@ static const struct ph_field order_rows[] = {
 	{PH_FIELD("r", U32, wire, m.key.replica)},
 	{PH_FIELD("all", BOOL, wire, m.all_instances)},
 	{PH_FIELD("target", NAME, wire, m.target)},
+	{PH_FIELD("known", U64, wire, m.known_incarnation)},
+	{PH_FIELD("ask", BOOL, wire, m.ask)},
 	{PH_FIELD("force", BOOL, wire, m.force)},
 	{PH_FIELD("ok", BOOL, wire, m.ok)},
 	{PH_FIELD("busy", BOOL, wire, m.busy)},

@@ -322,7 +322,8 @@ struct ph_spec_line {
 	X(UNDRAIN, "undrain") \
 	X(WAIT, "wait") \
 	X(RELOAD, "reload") \
-	X(CANCEL, "cancel")
+	X(CANCEL, "cancel") \
+	X(FORGET, "forget")
 
 enum ph_verb {
 #define X(name, word) PH_VERB_##name,
@@ -376,7 +377,7 @@ struct ph_bmsg {
 	/* DIGEST */
 	size_t n_parts;
 	const struct ph_part *parts;
-	bool ask; /* the receiver's own is wanted as answer */
+	bool ask; /* the receiver's own is wanted as answer; ORDER: would it do so? nothing more */
 
 	/* SPEC_FETCH, SPEC, DROPPED, DECLARED; PREPARE has exactly one */
 	size_t n_specs;
@@ -414,7 +415,8 @@ struct ph_bmsg {
 	uint64_t order; /* number of the sender's, repeated in the answer */
 	enum ph_verb verb;
 	bool all_instances;
-	struct ph_name target; /* MOVE: the node; RELAY: for whom it is; PROBE: by whom */
+	struct ph_name target; /* MOVE, FORGET: the node (of `known_incarnation`); RELAY: for whom
+				  it is; PROBE: by whom */
 	bool force;
 
 	/* quorum strategies: HEARTBEAT, CLAIM, CLAIM_ANSWER, VIEW..., GRANTS */

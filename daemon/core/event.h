@@ -100,7 +100,7 @@ struct ph_command {
 	struct ph_name child;
 	bool all_instances; /* every instance of `child` */
 	uint32_t instance;
-	struct ph_name node; /* MOVE, DRAIN, UNDRAIN: empty for this node */
+	struct ph_name node; /* MOVE, FORGET; DRAIN, UNDRAIN: empty for this node */
 	struct ph_id id;     /* CANCEL: of the migration, of which ... */
 	uint32_t id_digits;  /* ... so many hex digits are given */
 	bool force, no_wait;

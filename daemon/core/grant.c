@@ -323,7 +323,10 @@ static void fetch_grants(struct ph_hub *hub)
 	bool all = hub->view.number != 0;
 	for (size_t i = 0; i < hub->view.n; i++) {
 		struct ph_member *m = ph_member_find(hub, &hub->view.names[i]);
-		if (ph_is_self(hub, &hub->view.names[i]) || (m && m->grants_known))
+		/* Of what a forgotten one granted, the grantee itself knows, if it is not that one.
+		 */
+		if (ph_is_self(hub, &hub->view.names[i]) || (m && m->grants_known) ||
+			ph_forgotten(hub, &hub->view.names[i]))
 			continue;
 		all = false;
 		if (m && ph_member_live(m))
@@ -455,6 +458,7 @@ static void on_grants(struct ph_hub *hub, const struct ph_bmsg *msg)
 static void on_fetch(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	tell_grants(hub, &msg->from);
+	ph_forget_tell(hub, &msg->from); /* it waits for nobody who is not to be waited for */
 }
 
 void ph_grant_message(struct ph_hub *hub, const struct ph_bmsg *msg)

@@ -416,6 +416,8 @@ static void take_echoes(struct ph_hub *hub, struct ph_member *member, const stru
 			continue;
 		}
 		hear_of(hub, other, echo);
+		if (!other)
+			ph_forget_heard(hub, &member->info.name, echo);
 		if (!other || other->wanted)
 			keep_report(member, echo);
 	}

@@ -87,6 +87,14 @@ static void challenge(
 		msg->nonce = *nonce;
 }
 
+/* Whoever hears that takes a higher number than that. */
+static void ask_for_more(struct ph_hub *hub, const struct ph_member_info *to)
+{
+	struct ph_bmsg *msg = ph_send_there(hub, to, PH_B_CHALLENGE);
+	msg->self = ph_member_self(hub);
+	msg->known_incarnation = to->incarnation + 1;
+}
+
 static struct ph_member_info info_of(const struct ph_challenge *c)
 {
 	struct ph_member_info info;
@@ -216,8 +224,11 @@ static void on_hello(struct ph_hub *hub, const struct ph_bmsg *msg)
 		challenge(hub, info, NULL);
 		return;
 	}
-	if (left && known == info->incarnation)
+	if (left && known == info->incarnation) {
+		if (tomb && tomb->ordered) /* it lives after all: as a new member, then */
+			ask_for_more(hub, info);
 		return;
+	}
 	struct ph_challenge *c = challenge_get(hub, info);
 	if (!c || (c->probe_ms && ph_id_none(&c->nonce)))
 		return;

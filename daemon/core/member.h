@@ -57,6 +57,7 @@ bool ph_probe_answered(const struct ph_hub *hub, const struct ph_member *member,
 /* ---- tomb.c ---- */
 struct ph_tomb *ph_tomb_find(const struct ph_hub *hub, const struct ph_name *name);
 void ph_tomb_put(struct ph_hub *hub, const struct ph_member *member);
+void ph_tomb_order(struct ph_hub *hub, const struct ph_name *name, uint64_t incarnation);
 void ph_tomb_lift(struct ph_hub *hub, const struct ph_name *name);
 /* Is this the word of a life that is over? */
 bool ph_tomb_bars(const struct ph_hub *hub, const struct ph_member_info *info, bool proven);

@@ -38,14 +38,10 @@ void ph_target_wished(struct ph_hub *hub, struct ph_slot *slot)
 		ph_target_step(hub, fresh->target, PH_TARGET_IN_N_READY);
 }
 
-/* A node that left for good will never ask again: what was kept for it goes. */
-static void forget_left(struct ph_hub *hub, const struct ph_name *name)
+void ph_migration_left(struct ph_hub *hub, const struct ph_name *name)
 {
 	struct ph_source *s, *s_next;
 	struct ph_target *t, *t_next;
-	const struct ph_member *member = ph_member_find(hub, name);
-	if (!member || member->state != PH_MEMBER_LEFT)
-		return;
 	HASH_ITER (hh, hub->sources, s, s_next)
 		if (ph_name_equal(&s->peer, name) && s->state == PH_SOURCE_ENDED)
 			ph_source_free(hub, s);
@@ -115,7 +111,9 @@ void ph_migration_peer_dead(struct ph_hub *hub, const struct ph_name *name)
 	HASH_ITER (hh, hub->targets, t, t_next)
 		if (ph_name_equal(&t->peer, name))
 			ph_target_step(hub, t, PH_TARGET_IN_A_DEAD);
-	forget_left(hub, name);
+	const struct ph_member *member = ph_member_find(hub, name);
+	if (member && member->state == PH_MEMBER_LEFT)
+		ph_migration_left(hub, name);
 }
 
 /* What was not prepared yet ended with the source's daemon: its streams and its memory are gone. */

@@ -124,6 +124,8 @@ struct ph_tomb { /* of a member that is forgotten; tomb.c */
 	struct ph_name name;
 	uint64_t incarnation, at_ms;
 	bool left;
+	bool ordered;	  /* by an operator: it is switched off for good; forget.c */
+	uint64_t told_ms; /* ... and somebody who still spoke of it was told so */
 	struct ph_tomb *prev, *next;
 };
 
@@ -567,6 +569,7 @@ enum ph_order_line_state {
 
 struct ph_order_line {
 	struct ph_key key;
+	struct ph_name node;  /* FORGET: who is asked; else empty */
 	struct ph_name local; /* placement local: whose it is; else empty */
 	enum ph_order_line_state state;
 	struct ph_id id;
@@ -583,6 +586,8 @@ struct ph_order {
 	struct ph_command command;
 	uint64_t started_ms;
 	struct ph_timer timer;
+	bool agreed;	      /* FORGET: all would, now they are to */
+	uint64_t incarnation; /* FORGET: of the node, as far as it is known here */
 	size_t n_lines;
 	struct ph_order_line *lines;
 	struct ph_order *prev, *next;

@@ -28,7 +28,8 @@ static void on_ack(struct ph_hub *hub, const struct ph_bmsg *msg)
 			continue;
 		for (size_t i = 0; i < order->n_lines; i++) {
 			struct ph_order_line *line = &order->lines[i];
-			if (line->state != PH_LINE_SENT || !ph_key_equal(&line->key, &msg->key))
+			if (line->state != PH_LINE_SENT || !ph_key_equal(&line->key, &msg->key) ||
+				(line->node.s[0] && !ph_name_equal(&line->node, &msg->from)))
 				continue;
 			line->state = msg->ok	  ? PH_LINE_TAKEN
 				      : msg->busy ? PH_LINE_OPEN /* somebody else's by now */
@@ -37,6 +38,8 @@ static void on_ack(struct ph_hub *hub, const struct ph_bmsg *msg)
 			ph_reason(line->text, "%s", msg->reason);
 			if (order->command.verb == PH_VERB_CANCEL && !msg->ok)
 				ph_cancel_refused(line);
+			if (order->command.verb == PH_VERB_FORGET)
+				ph_forget_answered(line);
 		}
 	}
 }
@@ -52,13 +55,17 @@ void ph_order_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 
 /* ---- the node whose operator it is ---- */
 
-static void add_line(struct ph_order *order, const struct ph_slot *slot)
+struct ph_order_line *ph_order_add_line(struct ph_order *order)
 {
 	order->lines = ph_must(realloc(order->lines, (order->n_lines + 1) * sizeof *order->lines));
 	struct ph_order_line *line = &order->lines[order->n_lines++];
 	memset(line, 0, sizeof *line);
-	if (!slot)
-		return;
+	return line;
+}
+
+static void add_line(struct ph_order *order, const struct ph_slot *slot)
+{
+	struct ph_order_line *line = ph_order_add_line(order);
 	line->key = ph_slot_key(slot);
 	line->local = slot->work->local_of->name;
 	line->pid = slot->entered ? slot->entry.pid : 0;
@@ -170,6 +177,10 @@ static void send_line(struct ph_hub *hub, struct ph_order *order, struct ph_orde
 	line->tries++;
 	if (c->verb == PH_VERB_CANCEL) {
 		send_cancel(hub, order, line);
+		return;
+	}
+	if (c->verb == PH_VERB_FORGET) {
+		ph_forget_send(hub, order, line);
 		return;
 	}
 	if (!node_order) {
@@ -336,6 +347,10 @@ static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_lin
 	case PH_VERB_CANCEL:
 		ph_cancel_look(hub, line);
 		break;
+	case PH_VERB_FORGET:
+		if (order->agreed && ph_forget_done(hub, &c->node))
+			line->state = PH_LINE_DONE;
+		break;
 	case PH_VERB_WAIT:
 		if (c->wait_for == PH_WAIT_READY	 ? ready
 			: c->wait_for == PH_WAIT_STOPPED ? down
@@ -352,7 +367,9 @@ static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_lin
 /* Nobody has taken it in all that time: who gave the order is to know, not to wait. */
 static void give_up(struct ph_order_line *line)
 {
-	if (line->state == PH_LINE_SENT)
+	if (line->node.s[0])
+		ph_reason(line->text, "node %s does not answer", line->node.s);
+	else if (line->state == PH_LINE_SENT)
 		ph_reason(line->text, "the node that owns it does not answer");
 	else if (!line->text[0])
 		ph_reason(line->text, "no node has it, and none may start it");
@@ -453,12 +470,16 @@ static void check_one(struct ph_hub *hub, struct ph_order *order)
 	const struct ph_command *c = &order->command;
 	size_t open = 0, failed = 0;
 	advance(hub, order);
+	if (c->verb == PH_VERB_FORGET && ph_forget_agreed(hub, order))
+		advance(hub, order);
 	for (size_t i = 0; i < order->n_lines; i++) {
 		enum ph_order_line_state state = order->lines[i].state;
 		failed += state == PH_LINE_FAILED;
 		open += state == PH_LINE_OPEN || state == PH_LINE_SENT ||
 			(state == PH_LINE_TAKEN && !c->no_wait);
 	}
+	if (c->verb == PH_VERB_FORGET && failed)
+		open = 0; /* nobody does it, then */
 	bool timeout = (c->timeout_ms && hub->now_ms >= order->started_ms + c->timeout_ms) ||
 		       hub->now_ms >= order->started_ms + ORDER_MAX_MS;
 	if (open && timeout) {
@@ -506,8 +527,11 @@ static bool open_lines(struct ph_hub *hub, struct ph_order *order)
 	const struct ph_command *c = &order->command;
 	if (c->verb == PH_VERB_DRAIN || c->verb == PH_VERB_UNDRAIN || c->verb == PH_VERB_CANCEL) {
 		const struct ph_member *member = ph_member_find(hub, &c->node);
-		add_line(order, NULL);
-		order->lines[0].drained_before = member && member->drained;
+		ph_order_add_line(order)->drained_before = member && member->drained;
+		return true;
+	}
+	if (c->verb == PH_VERB_FORGET) {
+		ph_forget_lines(hub, order);
 		return true;
 	}
 	ensure_slots(hub, &c->child);
@@ -532,6 +556,11 @@ void ph_order_command(struct ph_hub *hub, const struct ph_command *c)
 	if (names_node && !ph_member_up(hub, &c->node)) {
 		ph_reason(text, "node %s is not alive", c->node.s);
 		refuse(hub, c, EBUSY, text);
+		return;
+	}
+	int error = c->verb == PH_VERB_FORGET ? ph_forget_refused(hub, &c->node, text) : 0;
+	if (error) {
+		refuse(hub, c, error, text);
 		return;
 	}
 	struct ph_order *order = ph_must(calloc(1, sizeof *order));

@@ -1,4 +1,5 @@
-/* order.h - what the files of orders share: order.c (who gives them), order_do.c, cancel.c. */
+/* order.h - what the files of orders share: order.c (who gives them), order_do.c, cancel.c,
+ * forget.c. */
 #ifndef PH_CORE_ORDER_H
 #define PH_CORE_ORDER_H
 
@@ -34,6 +35,28 @@ int ph_cancel_carry_out(
 	struct ph_hub *hub, const struct ph_key *key, struct ph_id *id, char why[PH_REASON_SIZE]);
 void ph_cancel_refused(struct ph_order_line *line);		     /* its source said no */
 void ph_cancel_look(struct ph_hub *hub, struct ph_order_line *line); /* has it come to its end? */
+
+struct ph_order_line *ph_order_add_line(struct ph_order *order); /* empty, at the end */
+
+/* ---- forget.c ---- */
+/* At once, with a sentence: ENOENT no such node is known, EBUSY it lives, or there is no quorum. */
+int ph_forget_refused(struct ph_hub *hub, const struct ph_name *name, char text[PH_REASON_SIZE]);
+void ph_forget_lines(struct ph_hub *hub, struct ph_order *order); /* a line for each who is asked */
+void ph_forget_send(struct ph_hub *hub, struct ph_order *order, struct ph_order_line *line);
+void ph_forget_answered(struct ph_order_line *line);
+/* All would: they are asked to, now. False: not all have said so, or they were asked before. */
+bool ph_forget_agreed(struct ph_hub *hub, struct ph_order *order);
+/*
+ * Would this node forget that life of it, and those before it (0: any)? 0, or why not: -EBUSY it
+ * lives; -EAGAIN what ran there may still run, or this node is out of step: to be asked again.
+ */
+int ph_forget_check(struct ph_hub *hub, const struct ph_name *name, uint64_t incarnation,
+	char why[PH_REASON_SIZE]);
+/* Does it, if it would; once more changes nothing. */
+int ph_forget_carry_out(struct ph_hub *hub, const struct ph_name *name, uint64_t incarnation,
+	char why[PH_REASON_SIZE]);
+/* Is the view one without it? */
+bool ph_forget_done(const struct ph_hub *hub, const struct ph_name *name);
 
 /* An operator's wish, kept here until somebody owns the key, and over restarts. */
 void ph_order_wish(struct ph_hub *hub, struct ph_slot *slot, bool stopped);

@@ -170,6 +170,48 @@ static struct ph_done_order *done_before(struct ph_hub *hub, const struct ph_bms
 	return NULL;
 }
 
+/* Fills in the answer. -EAGAIN: not now, it is to be asked again. */
+static int take(struct ph_hub *hub, const struct ph_bmsg *msg, struct ph_done_order *done)
+{
+	struct ph_slot *slot;
+	int error = 0;
+	switch (msg->verb) {
+	case PH_VERB_DRAIN:
+	case PH_VERB_UNDRAIN:
+		done->ok = ph_order_set_draining(
+			hub, msg->verb == PH_VERB_DRAIN, msg->force, done->reason);
+		return 0;
+	case PH_VERB_CANCEL:
+		done->id = msg->id;
+		error = ph_cancel_carry_out(hub, &msg->key, &done->id, done->reason);
+		break;
+	case PH_VERB_FORGET:
+		error = msg->ask ? ph_forget_check(
+					   hub, &msg->target, msg->known_incarnation, done->reason)
+				 : ph_forget_carry_out(
+					   hub, &msg->target, msg->known_incarnation, done->reason);
+		break;
+	case PH_VERB_NONE:
+	case PH_VERB_WAIT:
+	case PH_VERB_RELOAD:
+	case PH_VERB_COUNT:
+		error = -EINVAL; /* carried out nowhere else */
+		break;
+	case PH_VERB_START:
+	case PH_VERB_STOP:
+	case PH_VERB_RESTART:
+	case PH_VERB_MOVE:
+		slot = ph_slot_find(hub, &msg->key, NULL);
+		if (!slot || !ph_slot_mine(hub, slot)) /* one a node: this node's */
+			slot = ph_slot_find(hub, &msg->key, &hub->set.node);
+		error = ph_order_carry_out(
+			hub, slot, msg->verb, &msg->target, msg->force, &done->id, done->reason);
+		break;
+	}
+	done->ok = error == 0;
+	return error;
+}
+
 void ph_order_taken(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_done_order *done = done_before(hub, msg);
@@ -180,22 +222,9 @@ void ph_order_taken(struct ph_hub *hub, const struct ph_bmsg *msg)
 		done->from = msg->from;
 		done->order = msg->order;
 		done->key = msg->key;
-		if (msg->verb == PH_VERB_DRAIN || msg->verb == PH_VERB_UNDRAIN) {
-			done->ok = ph_order_set_draining(
-				hub, msg->verb == PH_VERB_DRAIN, msg->force, done->reason);
-		} else if (msg->verb == PH_VERB_CANCEL) {
-			done->id = msg->id;
-			done->ok = !ph_cancel_carry_out(hub, &msg->key, &done->id, done->reason);
-		} else {
-			struct ph_slot *slot = ph_slot_find(hub, &msg->key, NULL);
-			if (!slot || !ph_slot_mine(hub, slot)) /* one a node: this node's */
-				slot = ph_slot_find(hub, &msg->key, &hub->set.node);
-			error = ph_order_carry_out(hub, slot, msg->verb, &msg->target, msg->force,
-				&done->id, done->reason);
-			done->ok = error == 0;
-			if (error == -EAGAIN) /* not to be remembered: it is asked again */
-				done->order = 0;
-		}
+		error = take(hub, msg, done);
+		if (error == -EAGAIN) /* not to be remembered: it is asked again */
+			done->order = 0;
 	}
 	struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_ORDER_ACK);
 	answer->order = msg->order;

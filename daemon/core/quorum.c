@@ -304,6 +304,11 @@ static bool next_view(struct ph_hub *hub, struct ph_view *next)
 		without(next, &hub->set.node);
 		return next->n > 0;
 	}
+	for (size_t i = 0; i < hub->view.n && hub->view.n > 1; i++)
+		if (ph_forgotten(hub, &hub->view.names[i])) {
+			without(next, &hub->view.names[i]);
+			return true;
+		}
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
 		bool in = ph_quorum_has(&hub->view, &m->info.name);
 		if (!in && m->state == PH_MEMBER_ALIVE && hub->view.n < PH_NODES_MAX) {

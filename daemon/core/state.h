@@ -258,6 +258,13 @@ void ph_member_leave(struct ph_hub *hub);
 /* A message from this incarnation is to be dropped. */
 bool ph_member_stale(struct ph_hub *hub, const struct ph_bmsg *msg);
 
+/* ---- forget.c ---- */
+/* An operator says that it is switched off for good; until it is back as a new member. */
+bool ph_forgotten(const struct ph_hub *hub, const struct ph_name *name);
+/* `from` still speaks of that life of a node; `from` is just back and knows of nothing. */
+void ph_forget_heard(struct ph_hub *hub, const struct ph_name *from, const struct ph_echo *echo);
+void ph_forget_tell(struct ph_hub *hub, const struct ph_name *to);
+
 /* ---- join.c: HELLO and its answers; probe.c; tomb.c ---- */
 void ph_join_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_join_renumbered(struct ph_hub *hub, uint64_t incarnation, int error);
@@ -438,6 +445,8 @@ size_t ph_migrations_out(const struct ph_hub *hub);
 void ph_lost_write(struct ph_hub *hub, bool open);
 void ph_lost_settle(struct ph_hub *hub);
 void ph_migration_peer_dead(struct ph_hub *hub, const struct ph_name *name);
+/* A node that left for good will never ask again: what was kept for it goes. */
+void ph_migration_left(struct ph_hub *hub, const struct ph_name *name);
 void ph_migration_peers_dead(struct ph_hub *hub); /* it is in step again: what waited for it */
 void ph_migration_peer_restarted(struct ph_hub *hub, const struct ph_name *name);
 void ph_migration_peer_back(struct ph_hub *hub, const struct ph_name *name);

@@ -29,18 +29,30 @@ struct ph_tomb *ph_tomb_find(const struct ph_hub *hub, const struct ph_name *nam
 	return NULL;
 }
 
-void ph_tomb_put(struct ph_hub *hub, const struct ph_member *member)
+static struct ph_tomb *put(struct ph_hub *hub, const struct ph_name *name, uint64_t incarnation)
 {
-	ph_tomb_lift(hub, &member->info.name);
+	ph_tomb_lift(hub, name);
 	if (hub->n_tombs >= TOMBS_MAX)
 		drop(hub, hub->tombs);
 	struct ph_tomb *tomb = ph_must(calloc(1, sizeof *tomb));
-	tomb->name = member->info.name;
-	tomb->incarnation = member->info.incarnation;
-	tomb->left = member->state == PH_MEMBER_LEFT;
+	tomb->name = *name;
+	tomb->incarnation = incarnation;
 	tomb->at_ms = hub->now_ms;
 	DL_APPEND(hub->tombs, tomb);
 	hub->n_tombs++;
+	return tomb;
+}
+
+void ph_tomb_put(struct ph_hub *hub, const struct ph_member *member)
+{
+	put(hub, &member->info.name, member->info.incarnation)->left =
+		member->state == PH_MEMBER_LEFT;
+}
+
+void ph_tomb_order(struct ph_hub *hub, const struct ph_name *name, uint64_t incarnation)
+{
+	struct ph_tomb *tomb = put(hub, name, incarnation);
+	tomb->left = tomb->ordered = true;
 }
 
 void ph_tomb_lift(struct ph_hub *hub, const struct ph_name *name)
@@ -66,6 +78,10 @@ static bool left_long_ago(const struct ph_hub *hub, const struct ph_member *memb
 
 void ph_tomb_beat(struct ph_hub *hub)
 {
+	bool busy = hub->sources || hub->targets;
+	for (const struct ph_tomb *tomb = hub->tombs; tomb && busy; tomb = tomb->next)
+		if (tomb->ordered) /* what has ended since */
+			ph_migration_left(hub, &tomb->name);
 	if (hub->now_ms < hub->swept_ms + SWEEP_MS)
 		return;
 	hub->swept_ms = hub->now_ms;

@@ -51,6 +51,8 @@ static const struct ph_command command_rows[] = {
 	{"rebalance", "", "w", 0, ANY, 0, 0, "even out the load", NULL},
 	{"cancel", "MIGRATION", "m", 1, 1, WAITING, 0,
 		"abort a migration; the first digits of its id will do", ph_verb_cancel},
+	{"forget", "NODE", "n", 1, 1, WAITING, 0,
+		"a node that is switched off for good is no member any more", ph_verb_forget},
 	{"lookup", "CHILD", "c", 1, 1, 0, READ_MS, "where a child can be reached now",
 		ph_verb_lookup},
 	{"wait", "CHILD", "c", 1, 1, PH_OPTION_FOR, 0, "wait until a child is as asked with --for",

@@ -19,6 +19,7 @@ enum ph_exit ph_verb_lookup(const struct ph_ctl *ctl);
 /* verbs_do.c: orders with one answer, and the event stream; name the op by ctl->command */
 enum ph_exit ph_verb_children(const struct ph_ctl *ctl); /* start, stop, restart */
 enum ph_exit ph_verb_wait(const struct ph_ctl *ctl);
+enum ph_exit ph_verb_forget(const struct ph_ctl *ctl);
 enum ph_exit ph_verb_reload(const struct ph_ctl *ctl);
 enum ph_exit ph_verb_events(const struct ph_ctl *ctl);
 

@@ -1,4 +1,4 @@
-/* verbs_do.c - start, stop, restart, wait, reload, events. */
+/* verbs_do.c - start, stop, restart, forget, wait, reload, events. */
 #include "ctl/verbs.h"
 
 #include <stdio.h>
@@ -125,6 +125,25 @@ enum ph_exit ph_verb_children(const struct ph_ctl *ctl)
 	status = children_done(ctl, json_object_get(answer, "children"));
 	json_decref(answer);
 	return status;
+}
+
+enum ph_exit ph_verb_forget(const struct ph_ctl *ctl)
+{
+	json_t *fields = ph_ctl_made(json_pack("{s:s}", "node", ctl->args[0]));
+	json_t *answer = NULL;
+	enum ph_exit status;
+
+	if (ctl->no_wait)
+		(void)json_object_set_new(fields, "no_wait", json_true());
+	status = ph_client_ask_once(ctl, fields, &answer);
+	if (status != PH_EXIT_DONE)
+		return status;
+	if (ctl->json)
+		ph_view_print_json(answer);
+	else
+		printf("%s: %s\n", ctl->args[0], ctl->no_wait ? "is being forgotten" : "forgotten");
+	json_decref(answer);
+	return PH_EXIT_DONE;
 }
 
 enum ph_exit ph_verb_wait(const struct ph_ctl *ctl)

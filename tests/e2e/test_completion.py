@@ -70,6 +70,7 @@ CASES = [
     ("prochubctl --json drain node-b", {"node-b"}),
     ("prochubctl migrations c0", {"c0ffee00"}),
     ("prochubctl cancel c0", {"c0ffee00"}),
+    ("prochubctl forget node", {"node-a", "node-b"}),
     ("prochubctl --socket /else show e", {"elsewhere"}),
     ("prochubctl wait room --for m", {"moved"}),
     ("prochubctl --timeout 3s completion z", {"zsh"}),

@@ -166,6 +166,16 @@ WRONG = [
     (["move", "web", "a/b"],
      "'a/b' is not the name of a node: expected 1 to 63 of A-Z a-z 0-9 . _ -"),
     (["drain", "a", "b"], "'drain': one word too many: 'b'"),
+    (["cancel", "abc"],
+     "'abc' is not the id of a migration: expected 4 to 32 digits of 0-9 a-f"),
+    (["cancel", ID + "0"],
+     f"'{ID}0' is not the id of a migration: expected 4 to 32 digits of 0-9 a-f"),
+    (["cancel", ID, ID], f"'cancel': one word too many: '{ID}'"),
+    (["cancel", "--force", ID],
+     "--force does not go with 'cancel'; see 'prochubctl cancel --help'"),
+    (["forget"], "'forget' needs NODE; see 'prochubctl forget --help'"),
+    (["forget", "--force", "c"],
+     "--force does not go with 'forget'; see 'prochubctl forget --help'"),
     (["undrain", ""],
      "'' is not the name of a node: expected 1 to 63 of A-Z a-z 0-9 . _ -"),
     (["lookup"], "'lookup' needs CHILD; see 'prochubctl lookup --help'"),
@@ -192,8 +202,7 @@ def test_wrong_words(words, message, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"prochubctl: {message}\n")
 
 
-@pytest.mark.parametrize("verb", ["top", "signal", "swap", "add", "remove", "rebalance", "cancel",
-                                  "logs"])
+@pytest.mark.parametrize("verb", ["top", "signal", "swap", "add", "remove", "rebalance", "logs"])
 def test_verbs_of_later_versions(verb):
     for words in ([verb], [verb, "web"], [verb, "--help"]):
         done = ctl(*words)
@@ -213,8 +222,8 @@ def test_help_and_version():
 
 
 @pytest.mark.parametrize("verb", ["status", "nodes", "show", "migrations", "start", "stop",
-                                  "restart", "move", "drain", "undrain", "lookup", "wait",
-                                  "events", "reload", "check", "keygen"])
+                                  "restart", "move", "drain", "undrain", "cancel", "forget",
+                                  "lookup", "wait", "events", "reload", "check", "keygen"])
 def test_help_of_verbs(verb):
     done = ctl(verb, "--help")
     assert done.returncode == 0
@@ -247,6 +256,10 @@ REQUESTS = [
     (["drain"], {"op": "drain"}),
     (["drain", "n1", "--no-wait"], {"op": "drain", "node": "n1", "no_wait": True}),
     (["undrain", "n1"], {"op": "undrain", "node": "n1"}),
+    (["cancel", "c0ffee"], {"op": "cancel", "migration": "c0ffee"}),
+    (["cancel", ID, "--no-wait"], {"op": "cancel", "migration": ID, "no_wait": True}),
+    (["forget", "n1"], {"op": "forget", "node": "n1"}),
+    (["forget", "n1", "--no-wait"], {"op": "forget", "node": "n1", "no_wait": True}),
     (["lookup", "--", "a"], {"op": "lookup", "child": "a"}),
     (["wait", "a", "--for", "ready", "--timeout", "2m"],
      {"op": "wait", "child": "a", "for": "ready", "timeout_ms": 120000}),
@@ -748,6 +761,31 @@ def test_no_wait_and_nothing_to_do(daemon):
     assert done.stdout == "undrain: done\n"
 
 
+def test_cancel(daemon):
+    aborted = migration(result="aborted", reason="cancelled by an operator")
+    done = ask(daemon, "cancel", ID[:8], answer=aborted)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "web: a -> b: aborted: cancelled by an operator\n"
+    assert json.loads(ask(daemon, "cancel", ID, "--json", answer=aborted).stdout) == aborted
+    done = ask(daemon, "cancel", ID, "--no-wait", answer=migration())
+    assert done.stdout == "cancel: under way; see 'prochubctl migrations'\n"
+    for code, status, text in (("refused", 1, "web/0: it is committed"), ("not_found", 4, "none"),
+                               ("failed", 1, "the ids of 2 migrations begin so")):
+        done = ask(daemon, "cancel", ID, answer={"code": code, "text": text, **migration()})
+        assert (done.returncode, done.stdout, done.stderr) == \
+            (status, "", f"prochubctl: {text}\n")
+
+
+def test_forget(daemon):
+    done = ask(daemon, "forget", "c", answer={"node": "c"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "c: forgotten\n", "")
+    assert json.loads(ask(daemon, "forget", "c", "--json").stdout) == {"node": "c"}
+    assert ask(daemon, "forget", "c", "--no-wait").stdout == "c: is being forgotten\n"
+    for code, status in (("refused", 1), ("not_found", 4), ("failed", 1)):
+        done = ask(daemon, "forget", "c", answer={"code": code, "text": "node c lives"})
+        assert (done.returncode, done.stderr) == (status, "prochubctl: node c lives\n")
+
+
 def start(daemon, *words, **more):
     # jobs in the background have SIGINT ignored and hand that on
     return subprocess.Popen([CTL, *words], env=environment(PROCHUB_CONTROL=daemon.path,
@@ -758,7 +796,7 @@ def start(daemon, *words, **more):
 
 def test_interrupt_detaches(daemon):
     daemon.answer = late(progress("copy", 1))
-    for words in (["drain"], ["stop", "web"]):
+    for words in (["drain"], ["stop", "web"], ["cancel", ID], ["forget", "b"]):
         program = start(daemon, *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         time.sleep(0.4)
         program.send_signal(signal.SIGINT)

@@ -375,4 +375,29 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
            Edit("daemon/core/hook_queue.c", "(events && q->runs[i].first)",
                 "(events && q->n > 999)"),
            unit="test_core_hook_queue"),
+    # ---- operators
+    Defect("cancel of what is being committed is taken", ":an_operator_cancels:",
+           Edit("daemon/core/cancel.c", "\tif (committed[s->state]) {\n",
+                "\tif (committed[s->state] && s->state != PH_SOURCE_COMMITTING) {\n"),
+           unit="test_core_source"),
+    Defect("cancel though the old worker has ended", ":not_without_the_old_worker:",
+           Edit("daemon/core/cancel.c", "\tif (!lives(s)) {\n", "\tif (!lives(s) && !why) {\n"),
+           unit="test_core_cancel"),
+    Defect("what was cancelled is planned again", ":of_a_drain:",
+           Edit("daemon/core/plan.c", """\
+		if (s->cancelled && slot->work->instance && ph_slot_mine(hub, slot))
+			pin_cancelled(hub, slot, &s->peer);
+""", ""), unit="test_core_cancel"),
+    Defect("a forgotten node is waited for", ":one_that_lost_its_journal_waits_no_longer:",
+           Edit(GRANT, """ ||
+			ph_forgotten(hub, &hub->view.names[i]))
+""", ")\n"), unit="test_core_forget"),
+    Defect("forget that nobody else agrees to", ":one_who_hears_it_objects:",
+           Edit("daemon/core/forget.c", "\t\tif (ph_member_live(m))\n",
+                "\t\tif (ph_member_live(m) && !order->incarnation)\n"),
+           unit="test_core_forget"),
+    Defect("forget before the fence has passed", ":not_before_its_fence_has_passed:",
+           Edit("daemon/core/forget.c", """hub->bus_down ||
+		!ph_fenced(hub, name)) {
+""", "hub->bus_down) {\n"), unit="test_core_forget"),
 ]

@@ -157,7 +157,9 @@ static void act_answer(struct sim_node *node, const struct ph_action *action)
 		sim->open_answers--;
 	if (answer->error)
 		sim->bad_answers++;
-	if (was_cancel(sim, answer->ticket))
+	if (answer->ticket & SIM_FORGETS)
+		sim->forgotten |= !answer->error;
+	else if (was_cancel(sim, answer->ticket))
 		cancel_answered(sim, answer);
 	else if (answer->error && sim->faultless && !only_cancelled(answer))
 		sim_fail(sim, "a command failed without a fault: %s%s%s", answer->text,

@@ -222,8 +222,32 @@ static bool outcomes_rest(struct sim *sim)
 	return same;
 }
 
+/* Nothing waits for the one that is gone, and the others have a quorum without it. */
+static bool forgotten(struct sim *sim)
+{
+	const struct sim_node *gone = NULL;
+	for (unsigned i = 0; i < sim->n_plan; i++)
+		if (sim->plan[i].kind == DEED_FORGET)
+			gone = &sim->nodes[sim->plan[i].other];
+	if (!gone || !gone->gone || !sim_check_votes(sim))
+		return true;
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		struct ph_hub_counts counts;
+		if (!sim->nodes[i].hub)
+			continue;
+		ph_hub_count(sim->nodes[i].hub, &counts);
+		if (!sim_check_forgotten(&sim->nodes[i], gone) || counts.sources || counts.targets)
+			return no("%s still knows something of %s", sim->nodes[i].name.s,
+				gone->name.s);
+	}
+	return sim_check_quorate(sim) ? true : no("there is no quorum");
+}
+
 static bool rests(struct sim *sim)
 {
+	if (sim->story == STORY_FORGET && !forgotten(sim))
+		return false;
+
 	for (unsigned i = 0; i < sim->n_nodes; i++)
 		if (!node_rests(sim, &sim->nodes[i]))
 			return false;

@@ -33,6 +33,28 @@ bool sim_check_quorate(const struct sim *sim)
 	return true;
 }
 
+bool sim_check_votes(const struct sim *sim)
+{
+	const struct ph_hub *newest = NULL;
+	uint32_t votes = 0;
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		const struct ph_hub *hub = sim->nodes[i].hub;
+		if (hub && (!newest || hub->view.number > newest->view.number))
+			newest = hub;
+	}
+	if (!newest || !ph_quorate(newest))
+		return true;
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		votes += sim->nodes[i].hub && ph_quorum_has(&newest->view, &sim->nodes[i].name);
+	return votes >= ph_quorum_of(newest, newest->view.size);
+}
+
+bool sim_check_forgotten(const struct sim_node *node, const struct sim_node *gone)
+{
+	return !ph_member_find(node->hub, &gone->name) &&
+	       !ph_quorum_has(&node->hub->view, &gone->name) && !node->hub->forgetful;
+}
+
 bool sim_check_placed(struct sim_node *node, char *why, size_t size)
 {
 	struct sim *sim = node->sim;

@@ -71,6 +71,8 @@ static void command(struct sim *sim, struct sim_deed *deed, enum ph_verb verb)
 		order.id = deed->id;
 		order.id_digits = deed->x % 2 ? 32 : 12;
 	}
+	if (verb == PH_VERB_FORGET)
+		order.ticket |= SIM_FORGETS;
 	struct ph_event event = {.kind = PH_EV_COMMAND, .command = &order};
 	sim->open_answers++;
 	sim_node_step(node, &event);
@@ -104,6 +106,25 @@ static void do_cancel(struct sim *sim, struct sim_deed *deed)
 	command(sim, deed, PH_VERB_CANCEL);
 }
 
+#define FORGET_AGAIN (3 * SEC)
+
+static void forget_again(struct sim *sim, void *arg);
+
+static void do_forget(struct sim *sim, struct sim_deed *deed)
+{
+	if (sim->forgotten)
+		return;
+	if (sim->nodes[deed->other].gone)
+		command(sim, deed, PH_VERB_FORGET);
+	deed->k++; /* from another node */
+	sim_after(sim, FORGET_AGAIN, forget_again, deed, NULL);
+}
+
+static void forget_again(struct sim *sim, void *arg)
+{
+	do_forget(sim, arg);
+}
+
 static void do_shutdown(struct sim *sim, struct sim_deed *deed)
 {
 	struct sim_node *node = &sim->nodes[deed->node];
@@ -124,13 +145,15 @@ static void do_crash(struct sim *sim, struct sim_deed *deed)
 	if (!node->hub || node->crash_in >= 0)
 		return;
 	node->crash = *deed;
-	/* A second lost journal, or one beside a node that is gone, may leave no quorum for ever.
-	 */
-	if (deed->kind == DEED_JOURNAL_LOST && sim->opt.partition && (sim->lax || sim->never_back))
+	/* A second lost journal, or one beside a node that is gone, may leave no quorum for ever;
+	 * unless that one is forgotten. */
+	bool forgets = sim->story == STORY_FORGET;
+	bool stuck = forgets ? sim->journals_lost > 0 : sim->lax || sim->never_back;
+	if (deed->kind == DEED_JOURNAL_LOST && sim->opt.partition && stuck)
 		node->crash.kind = DEED_DAEMON_CRASH;
 	sim->lax |= node->crash.kind == DEED_JOURNAL_LOST;
 	/* One that never comes back is enough; with a lost journal, none. */
-	if (!deed->x && (sim->never_back || (sim->opt.partition && sim->lax)))
+	if (!deed->x && (sim->never_back || (sim->opt.partition && sim->lax && !forgets)))
 		node->crash.x = 3000;
 	node->crash_in = (int)deed->k;
 }
@@ -268,6 +291,7 @@ static void (*const deeds[DEED_COUNT])(struct sim *, struct sim_deed *) = {
 	[DEED_STREAM_BREAK] = do_stream,
 	[DEED_DISK_FAIL] = do_disk,
 	[DEED_CANCEL] = do_cancel,
+	[DEED_FORGET] = do_forget,
 };
 
 /* ---- when ---- */

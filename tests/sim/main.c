@@ -16,7 +16,7 @@ static const char usage[] =
 	"usage: sim [--seed N | --seeds FIRST..LAST | --list FILE] [--nodes 2..5] [--children N] "
 	"[--trace]\n"
 	"           [--partition divergence|static-quorum|dynamic-quorum|majority]\n"
-	"           [--story join|cold|drain|move|crash|mixed|heal|cancel] [--faults MASK] "
+	"           [--story join|cold|drain|move|crash|mixed|heal|cancel|forget] [--faults MASK] "
 	"[--shrink] "
 	"[--twice]\n"
 	"  --faults MASK  only those faults of the plan whose bit is set (hexadecimal)\n"

@@ -34,7 +34,8 @@ typedef void sim_fn(struct sim *sim, void *arg);
 	X(CRASH, "crash") \
 	X(MIXED, "mixed") \
 	X(HEAL, "heal") /* from here on: only asked for by name, so that older seeds stay */ \
-	X(CANCEL, "cancel")
+	X(CANCEL, "cancel") \
+	X(FORGET, "forget")
 enum sim_story {
 #define X(name, word) STORY_##name,
 	SIM_STORIES(X)
@@ -63,7 +64,8 @@ enum sim_story {
 	X(HANG_UP, true)     /* the control connection of a key's process breaks */ \
 	X(STREAM_BREAK, true) \
 	X(DISK_FAIL, true) \
-	X(CANCEL, false) /* a migration: the last of a key, or the `other`th that runs */
+	X(CANCEL, false) /* a migration: the last of a key, or the `other`th that runs */ \
+	X(FORGET, false) /* `other`, once it is gone for good; again until it is done */
 
 enum sim_deed_kind {
 #define X(name, fault) DEED_##name,
@@ -71,6 +73,8 @@ enum sim_deed_kind {
 #undef X
 	DEED_COUNT
 };
+
+#define SIM_FORGETS (UINT64_C(1) << 32) /* in the ticket of a FORGET, which is repeated */
 
 struct sim_deed {
 	struct sim *sim;
@@ -326,6 +330,7 @@ struct sim {
 	unsigned open_answers, bad_answers;
 	bool skewed; /* the nodes' clocks are seconds apart */
 	bool false_verdict, healing, never_back;
+	bool forgotten;		/* story forget: that was done */
 	bool fenced;		/* workers were ended because a lease was lost */
 	bool lax;		/* a journal was lost or failed: only what serves is sure */
 	unsigned journals_lost; /* twice: epochs raised after the first are forgotten as well */
@@ -451,6 +456,10 @@ struct sim_mig *sim_mig_of(struct sim *sim, const struct ph_id *id);
 void sim_check_end(struct sim *sim);	       /* polls until all is well or the time is over */
 bool sim_check_quorate(const struct sim *sim); /* enough of the view live to have a quorum */
 bool sim_check_placed(struct sim_node *node, char *why, size_t size);
+/* Enough of the newest view live to choose the next one? */
+bool sim_check_votes(const struct sim *sim);
+/* Does it know nothing of that node any more? */
+bool sim_check_forgotten(const struct sim_node *node, const struct sim_node *gone);
 /* Do all hubs have the same registry? `ret_sum` changes whenever a node changes its own part. */
 bool sim_check_registry(struct sim *sim, uint64_t *ret_sum, char *why, size_t size);
 

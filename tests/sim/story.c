@@ -134,7 +134,8 @@ static void make_nodes(struct sim *sim)
 {
 	bool all = sim_chance(sim, 70);
 	sim->n_nodes = sim->opt.nodes ? sim->opt.nodes : (unsigned)sim_between(sim, 2, 4);
-	if (sim->opt.partition) /* two of two are a quorum, and show little */
+	if (sim->opt.partition ||
+		sim->story == STORY_FORGET) /* two of two are a quorum, and show little */
 		sim->n_nodes += !sim->opt.nodes;
 	for (unsigned i = 0; i < sim->n_nodes; i++) {
 		struct sim_node *node = &sim->nodes[i];
@@ -337,6 +338,28 @@ static void tell_cancel(struct sim *sim, bool staged)
 	order_cancels(sim, (unsigned)sim_between(sim, 1, 8));
 }
 
+/* One dies for good, another one loses its journal, perhaps; the first one is forgotten. */
+static void tell_forget(struct sim *sim)
+{
+	unsigned gone = (unsigned)(sim_random(sim) % sim->n_nodes);
+	uint64_t at = sim_between(sim, 6 * SEC, 10 * SEC);
+	struct sim_deed *deed = add(sim, DEED_MACHINE_CRASH, at);
+	deed->node = gone;
+	deed->k = (unsigned)sim_between(sim, 0, 6);
+	if (sim_chance(sim, 70)) {
+		deed = add(sim, DEED_JOURNAL_LOST, at + sim_between(sim, 0, 12 * SEC));
+		deed->node = (gone + 1 + (unsigned)(sim_random(sim) % (sim->n_nodes - 1))) %
+			     sim->n_nodes;
+		deed->k = (unsigned)sim_between(sim, 0, 6);
+		deed->x = sim_between(sim, 100, 8000);
+	}
+	if (sim_chance(sim, 50))
+		order_moves(sim, 4);
+	add(sim, DEED_FORGET, at + sim_between(sim, SEC, 14 * SEC))->other = gone;
+	if (sim_chance(sim, 50))
+		add_faults(sim, (unsigned)sim_between(sim, 1, 2));
+}
+
 static void tell_story(struct sim *sim)
 {
 	bool staged = sim->story == STORY_JOIN || sim->story == STORY_CRASH ||
@@ -363,6 +386,10 @@ static void tell_story(struct sim *sim)
 	}
 	if (sim->story == STORY_CANCEL)
 		tell_cancel(sim, staged);
+	if (sim->story == STORY_FORGET) {
+		tell_forget(sim);
+		return;
+	}
 	if (sim->story == STORY_HEAL && sim_chance(sim, 50))
 		return; /* nothing but the partition */
 	if (!sim->faultless)
@@ -378,7 +405,8 @@ void sim_story_make(struct sim *sim)
 	sim->story = sim->opt.story >= 0 ? (enum sim_story)sim->opt.story
 					 : (enum sim_story)(sim_random(sim) % STORY_HEAL);
 	sim->faultless = sim->story != STORY_CRASH && sim->story != STORY_MIXED &&
-			 sim->story != STORY_HEAL && sim_chance(sim, 50);
+			 sim->story != STORY_HEAL && sim->story != STORY_FORGET &&
+			 sim_chance(sim, 50);
 	sim->skewed = sim->seed % 4 == 0;
 	choose_synchronization(sim);
 	make_nodes(sim);

@@ -324,6 +324,7 @@ START_TEST(test_migration)
 
 	m = through(PH_B_ORDER, &doc);
 	ck_assert(m.order == 0xffffffffffffff00u && m.verb == PH_VERB_MOVE && m.all_instances);
+	ck_assert(m.ask && m.known_incarnation == full(PH_B_ORDER).known_incarnation);
 	ck_assert_str_eq(m.target.s, "c");
 	ph_doc_free(doc);
 

@@ -306,6 +306,8 @@ static const struct {
 	{"{\"op\":\"cancel\",\"req\":1,\"migration\":\"00112233445566778899aabbccddeeff0\"}",
 		"migration: expected 4 to 32"},
 	{"{\"op\":\"cancel\",\"req\":1,\"migration\":7}", "migration: expected 4 to 32"},
+	{"{\"op\":\"forget\",\"req\":1}", "node: missing"},
+	{"{\"op\":\"forget\",\"req\":1,\"node\":\"-b\"}", "node: expected a name"},
 	{"{\"op\":\"swap\",\"req\":1}",
 		"\"not_available\",\"text\":\"'swap' is not available in this version\""},
 	{"{\"op\":\"stauts\",\"req\":1}",
@@ -426,6 +428,52 @@ START_TEST(test_move_not_done)
 }
 END_TEST
 
+START_TEST(test_cancel)
+{
+	static const struct ph_outcome outcome = {
+		.key = {.child = {"web"}}, .ok = true, .id = {{0xab, 0xcd}}};
+	migration = (struct ph_migration_info){.id = {{0xab, 0xcd}},
+		.key = {.child = {"web"}},
+		.from = {"a"},
+		.to = {"b"},
+		.phase = PH_PHASE_COPY,
+		.result = PH_RESULT_ABORTED,
+		.reason = "cancelled"};
+	migrating = true;
+	say("{\"op\":\"cancel\",\"req\":1,\"migration\":\"abcd0\"}");
+	ck_assert(commands[0].verb == PH_VERB_CANCEL && commands[0].id_digits == 5);
+	ck_assert(commands[0].id.b[0] == 0xab && commands[0].id.b[1] == 0xcd);
+	answer(0, 0, "", 1, &outcome);
+	HAS("{\"re\":1,\"ok\":true,\"id\":\"abcd0000000000000000000000000000\",\"child\":\"web\"");
+	say("{\"op\":\"cancel\",\"req\":2,\"migration\":\"abcd\",\"no_wait\":true}");
+	ck_assert(commands[1].no_wait && commands[1].id_digits == 4);
+	answer(1, EBUSY, "it is committed", 1, &outcome);
+	HAS("{\"re\":2,\"ok\":false,\"code\":\"refused\",\"text\":\"web/0: it is committed\","
+	    "\"id\":\"abcd0000000000000000000000000000\"");
+	say("{\"op\":\"cancel\",\"req\":3,\"migration\":\"abcd\"}");
+	answer(2, ENOENT, "no such migration is known", 0, NULL);
+	ck_assert_str_eq(hear(), "{\"re\":3,\"ok\":false,\"code\":\"not_found\","
+				 "\"text\":\"no such migration is known\"}");
+	say("{\"op\":\"cancel\",\"req\":4,\"migration\":\"abcd\"}");
+	answer(3, ENOTUNIQ, "give more digits", 0, NULL);
+	HAS("\"code\":\"failed\",\"text\":\"give more digits\"}");
+}
+END_TEST
+
+START_TEST(test_forget)
+{
+	say("{\"op\":\"forget\",\"req\":1,\"node\":\"a\",\"no_wait\":true}");
+	ck_assert(commands[0].verb == PH_VERB_FORGET && commands[0].no_wait);
+	ck_assert_str_eq(commands[0].node.s, "a");
+	answer(0, 0, "", 0, NULL);
+	ck_assert_str_eq(hear(), "{\"re\":1,\"ok\":true,\"node\":\"a\"}");
+	say("{\"op\":\"forget\",\"req\":2,\"node\":\"a\"}");
+	answer(1, EBUSY, "node a lives", 0, NULL);
+	ck_assert_str_eq(hear(), "{\"re\":2,\"ok\":false,\"code\":\"refused\","
+				 "\"text\":\"node a lives\"}");
+}
+END_TEST
+
 START_TEST(test_wait)
 {
 	say("{\"op\":\"wait\",\"req\":1,\"child\":\"web\",\"for\":\"moved\",\"timeout_ms\":50}");
@@ -501,6 +549,8 @@ int main(void)
 	tcase_add_test(t, test_children);
 	tcase_add_test(t, test_move);
 	tcase_add_test(t, test_move_not_done);
+	tcase_add_test(t, test_cancel);
+	tcase_add_test(t, test_forget);
 	tcase_add_test(t, test_wait);
 	tcase_add_test(t, test_detached);
 	tcase_add_test(t, test_events);

@@ -107,8 +107,8 @@ struct ph_entry_view {
 	struct ph_entry entry; /* age_ms is as of `now_ms` */
 	bool wanted;	       /* should run: not stopped by wish, not removed */
 	bool differs;
-	bool reachable; /* its node is not dead, left or suspect */
-	bool owned;	/* false: nobody's; `node` is empty */
+	bool reachable; /* its node is not dead, and has not left */
+	bool owned;	/* false: nobody's, or of a node that is gone; `node` is empty */
 };
 void ph_hub_entries(const struct ph_hub *hub, uint64_t now_ms, const struct ph_name *child,
 	bool (*each)(void *arg, const struct ph_entry_view *entry), void *arg);

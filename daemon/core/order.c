@@ -308,7 +308,8 @@ static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_lin
 	const struct ph_command *c = &order->command;
 	const struct ph_slot *slot = slot_of(hub, line);
 	const struct ph_held *e = slot && slot->entered ? &slot->entry : NULL;
-	bool ready = e && e->state == PH_CHILD_RUNNING && e->ready;
+	bool ready =
+		e && e->state == PH_CHILD_RUNNING && e->ready && ph_member_up(hub, &e->node->name);
 	bool down = e && (e->state == PH_CHILD_STOPPED || e->state == PH_CHILD_FAILED);
 	switch (c->verb) {
 	case PH_VERB_START:

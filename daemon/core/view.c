@@ -112,8 +112,10 @@ static void view_slot(const struct ph_hub *hub, const struct ph_slot *slot, uint
 {
 	const struct ph_child *child = slot->child;
 	memset(view, 0, sizeof *view);
-	view->owned = slot->entered && slot->entry.state != PH_CHILD_RELEASED;
 	view->entry = ph_slot_entry(slot);
+	/* What a node had that is gone does not run any more, whoever may have it next. */
+	view->owned = slot->entered && slot->entry.state != PH_CHILD_RELEASED &&
+		      ph_member_up(hub, &view->entry.node);
 	if (!view->owned) {
 		memset(&view->entry, 0, sizeof view->entry);
 		view->entry.key = ph_slot_key(slot);
@@ -126,12 +128,7 @@ static void view_slot(const struct ph_hub *hub, const struct ph_slot *slot, uint
 	}
 	view->entry.stopped_by_wish = slot->wish_stopped;
 	view->wanted = !slot->wish_stopped;
-	if (view->owned && ph_is_self(hub, &view->entry.node)) {
-		view->reachable = true;
-	} else if (view->owned) {
-		const struct ph_member *m = ph_member_find(hub, &view->entry.node);
-		view->reachable = m && ph_member_live(m);
-	}
+	view->reachable = view->owned;
 	view->differs = child && child->own && child->spec && child->own->hash != child->spec->hash;
 }
 

@@ -233,6 +233,41 @@ START_TEST(wait_for_it)
 }
 END_TEST
 
+static bool see(void *arg, const struct ph_entry_view *view)
+{
+	*(struct ph_entry_view *)arg = *view;
+	return true;
+}
+
+/* Nobody else may have it: it does not run, and nobody is told that it does. */
+START_TEST(what_a_dead_node_had)
+{
+	struct world *w = w_new(3);
+	struct w_def *def = w_def(w, "room", "1");
+	struct ph_entry_view seen = {0};
+	const struct ph_command c = {.wait_for = PH_WAIT_READY};
+	def->spec.nodes = "a";
+	w_declare_all(w, def);
+	w_start_all(w);
+	w_run(w, 8000);
+	ph_hub_entries(w->nodes[1].hub, w->now_ms, NULL, see, &seen);
+	ck_assert(seen.owned && seen.entry.state == PH_CHILD_RUNNING);
+	w_power_off(w, 0);
+	w_run(w, 8000);
+	ph_hub_entries(w->nodes[1].hub, w->now_ms, NULL, see, &seen);
+	ck_assert(!seen.owned && seen.wanted);
+	ck_assert_int_eq(seen.entry.state, PH_CHILD_WAITING);
+	ck_assert(!seen.entry.ready && !seen.entry.pid && !seen.entry.node.s[0]);
+	w_order(w, 1, PH_VERB_WAIT, "room", NULL, &c);
+	w_run(w, 2000);
+	ck_assert_uint_eq(w->nodes[1].answers, 0);
+	w_start(w, 0);
+	w_run(w, 12000);
+	ck_assert_int_eq(answer(w, 1)->error, 0);
+	w_free(w);
+}
+END_TEST
+
 START_TEST(a_client_goes_away)
 {
 	struct world *w = cluster(2);
@@ -377,6 +412,7 @@ int main(void)
 	W_TEST(suite, no_wait, 2);
 	W_TEST(suite, not_done_in_time, 1);
 	W_TEST(suite, wait_for_it, 2);
+	W_TEST(suite, what_a_dead_node_had, 1);
 	W_TEST(suite, a_client_goes_away, 1);
 	W_TEST(suite, a_drain_that_leaves_some, 1);
 	W_TEST(suite, a_drain_past_a_cut_link, 2);

@@ -1,5 +1,7 @@
 #include "proto/bus.h"
 
+#include "base/places.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,13 +61,11 @@ static const struct ph_field echo_rows[] = {
 	{PH_FIELD("seq", U64, ph_echo, sequence)},
 	{PH_FIELD("age", HEX64, ph_echo, age_ms)},
 	{PH_FIELD("have", HEX64, ph_echo, have)},
-	{PH_FIELD("suspect", BOOL, ph_echo, suspect)},
-	{PH_FIELD("withheld", BOOL, ph_echo, withheld)},
-	{PH_FIELD("joined", BOOL, ph_echo, joined)},
-	{PH_FIELD("draining", BOOL, ph_echo, draining)},
-	{PH_FIELD("drained", BOOL, ph_echo, drained)},
+	{PH_FIELD("flags", U32, ph_echo, flags)},
 	{0},
 };
+
+static const struct ph_field age_rows[] = {{PH_FIELD("age", U64, ph_age, ms)}, {0}};
 
 static const struct ph_field part_rows[] = {
 	{PH_FIELD("name", NAME, ph_part, name), .required = true},
@@ -205,6 +205,11 @@ static const struct ph_field heartbeat_rows[] = {
 	{PH_FIELD("echo", LIST, wire, m.echoes), PH_COUNT(wire, m.n_echoes),
 		.max = PH_BMSG_MEMBERS_MAX, .shape = PH_SHAPE_TUPLE, .sub = echo_rows,
 		.element_size = sizeof(struct ph_echo)},
+	{PH_FIELD("list", HEX64, wire, m.list)},
+	{PH_FIELD("base", HEX64, wire, m.base)},
+	{PH_FIELD("ages", LIST, wire, m.ages), PH_COUNT(wire, m.n_ages), .max = PH_PLACE_AGES,
+		.shape = PH_SHAPE_BARE, .sub = age_rows, .element_size = sizeof(struct ph_age)},
+	{PH_FIELD("places", TEXT, wire, m.places), .max = PH_PLACE_CHARS * PH_BMSG_MEMBERS_MAX},
 	{0},
 };
 
@@ -416,6 +421,30 @@ static bool weight_ok(const struct ph_member_info *member)
 	return member->weight >= 0 && member->weight <= WEIGHT_MAX;
 }
 
+static int check_places(const struct ph_bmsg *m, struct ph_err *err)
+{
+	size_t n = strlen(m->places);
+	if (n % PH_PLACE_CHARS)
+		return ph_err_set(err, EBADMSG,
+			"places: expected %d characters for each member, found %zu in all",
+			PH_PLACE_CHARS, n);
+	for (size_t i = 0; i < n; i += PH_PLACE_CHARS) {
+		struct ph_place place;
+		if (!ph_place_get(m->places + i, &place))
+			return ph_err_set(err, EBADMSG,
+				"places: expected characters of " PH_PLACE_DIGITS
+				", found others at %zu",
+				i);
+		if (place.age > m->n_ages)
+			return ph_err_set(err, EBADMSG,
+				"places: expected one of %zu ages, found number %d at %zu",
+				m->n_ages, place.age, i);
+	}
+	if (!m->base)
+		return ph_err_set(err, EBADMSG, "base: expected whose places there are");
+	return 0;
+}
+
 static int check(const struct ph_bmsg *m, struct ph_err *err)
 {
 	if (!weight_ok(&m->self))
@@ -427,7 +456,7 @@ static int check(const struct ph_bmsg *m, struct ph_err *err)
 	if (m->kind == PH_B_PREPARE && m->n_specs != 1)
 		return ph_err_set(
 			err, EBADMSG, "specs: expected exactly one, found %zu", m->n_specs);
-	return 0;
+	return m->kind == PH_B_HEARTBEAT && m->places ? check_places(m, err) : 0;
 }
 
 static int decode(struct ph_doc *doc, struct wire *wire, struct ph_err *err)

@@ -193,6 +193,18 @@ struct ph_member_info {
 	bool quorate;	     /* it has a quorum strategy */
 };
 
+/* What a heartbeat's sender says of a member; in brief a place says JOINED and BASE. */
+enum ph_echo_flag {
+	PH_ECHO_SUSPECT = 1,  /* the sender has no fresh echo from it */
+	PH_ECHO_WITHHELD = 2, /* the echo renews no lease: something of it was granted to another */
+	PH_ECHO_JOINED = 4,   /* it is not joining any more */
+	PH_ECHO_DRAINING = 8,
+	PH_ECHO_DRAINED = 16,
+	PH_ECHO_ASK = 32, /* what others have of its part matters to the sender: no places for it */
+	PH_ECHO_LIST = 64, /* it is heard, and has named what is here `list` ... */
+	PH_ECHO_BASE = 128 /* ... or what is here `base`, as either of its two */
+};
+
 /* In a heartbeat: what its sender has heard from one member. */
 struct ph_echo {
 	struct ph_name name;
@@ -200,10 +212,11 @@ struct ph_echo {
 	uint64_t sequence; /* newest heartbeat number heard from it */
 	uint64_t age_ms;   /* since its newest echo of the sender's own heartbeat */
 	uint64_t have;	   /* version of its part of the registry that the sender has */
-	bool suspect;	   /* the sender has no fresh echo from it */
-	bool withheld;	   /* the echo renews no lease: something of it was granted to another */
-	bool joined;	   /* it is not joining any more */
-	bool draining, drained;
+	uint32_t flags;	   /* enum ph_echo_flag */
+};
+
+struct ph_age {
+	uint64_t ms;
 };
 
 /* One line of the registry: an owner of a key. */
@@ -353,7 +366,16 @@ struct ph_bmsg {
 	uint64_t registry_version, registry_digest, migrations_version;
 	uint32_t children;
 	size_t n_echoes;
-	const struct ph_echo *echoes;
+	const struct ph_echo *echoes; /* those that `places` does not tell */
+	/*
+	 * HEARTBEAT: digests of the sender's list of members, and of the one in whose order it
+	 * tells its echoes in brief; base/places.h, core/roll.c. What a place does not say: `have`
+	 * is the version that the echoed heartbeat announced.
+	 */
+	uint64_t list, base; /* 0: none */
+	size_t n_ages;
+	const struct ph_age *ages; /* those that places name */
+	const char *places;	   /* NULL: all echoes are lines */
 
 	/*
 	 * REGISTRY: a node's part, from (exclusive) and up to a version; its migrations likewise

@@ -198,8 +198,7 @@ static size_t fanout_of(const struct ph_hub *hub)
 	return fanout < FANOUT_MAX ? fanout : FANOUT_MAX;
 }
 
-/* Does this node hear it, and is it heard? Then it answers for its part itself. */
-static bool near(const struct ph_hub *hub, const struct ph_member *m)
+bool ph_registry_near(const struct ph_hub *hub, const struct ph_member *m)
 {
 	return m->state != PH_MEMBER_SUSPECT && m->fetch_tries < FETCH_TRIES &&
 	       hub->now_ms <= m->heard_at_ms + HEARD_BEATS * hub->beat_ms;
@@ -347,16 +346,22 @@ const struct ph_report *ph_exchange_report(const struct ph_member *by, const str
 	return NULL;
 }
 
-/* A member that is heard and has more of that part than this node. */
-static const struct ph_member *who_has_more(const struct ph_hub *hub, const struct ph_member *m)
+/*
+ * A member that is heard and has more of that part than this node; `perhaps`: or has not said yet
+ * how much it has, as it speaks in brief until it hears that this is asked.
+ */
+static const struct ph_member *who_has_more(
+	const struct ph_hub *hub, const struct ph_member *m, bool perhaps)
 {
 	for (const struct ph_member *by = hub->members; by; by = by->hh.next) {
 		const struct ph_report *report =
-			by != m && by->state == PH_MEMBER_ALIVE && near(hub, by)
+			by != m && by->state == PH_MEMBER_ALIVE && ph_registry_near(hub, by)
 				? ph_exchange_report(by, m)
 				: NULL;
-		if (report &&
-			(report->have > m->have || (m->sweeping && report->have > m->sweep_at)))
+		if (!report)
+			continue;
+		bool more = report->have > m->have || (m->sweeping && report->have > m->sweep_at);
+		if (report->brief ? perhaps : more)
 			return by;
 	}
 	return NULL;
@@ -366,7 +371,7 @@ bool ph_registry_in_step(const struct ph_hub *hub, const struct ph_member *membe
 {
 	return member->have >= member->registry_version &&
 	       member->have_migrations >= member->migrations_version &&
-	       (near(hub, member) || !who_has_more(hub, member));
+	       (ph_registry_near(hub, member) || !who_has_more(hub, member, true));
 }
 
 void ph_registry_step(struct ph_hub *hub, struct ph_member *member)
@@ -375,11 +380,11 @@ void ph_registry_step(struct ph_hub *hub, struct ph_member *member)
 		      member->have_migrations < member->migrations_version;
 	bool differs = member->heard_seq && member->have == member->registry_version &&
 		       member->digest != member->registry_digest;
-	bool direct = near(hub, member);
+	bool direct = ph_registry_near(hub, member);
 	const struct ph_member *helper = NULL;
 	if (!direct && hub->now_ms >= member->helper_at_ms + HELPER_MS) {
 		member->helper_at_ms = hub->now_ms;
-		helper = who_has_more(hub, member);
+		helper = who_has_more(hub, member, false);
 	}
 	if (!behind && !differs && !member->sweeping && !helper) {
 		member->behind_at_ms = 0;
@@ -403,8 +408,8 @@ void ph_registry_step(struct ph_hub *hub, struct ph_member *member)
 /* Is what this node has of its part what its author has? */
 static bool confirmed(const struct ph_hub *hub, const struct ph_member *m)
 {
-	return near(hub, m) && m->heard_seq && !m->sweeping && m->have == m->registry_version &&
-	       m->digest == m->registry_digest;
+	return ph_registry_near(hub, m) && m->heard_seq && !m->sweeping &&
+	       m->have == m->registry_version && m->digest == m->registry_digest;
 }
 
 /* The PAGE_MAX lowest ranks above `since`: a heap, its highest on top. */
@@ -581,8 +586,8 @@ static void send_digest(struct ph_hub *hub, const struct ph_name *to, bool ask)
 static void compare(struct ph_hub *hub, const struct ph_name *from, const struct ph_part *part)
 {
 	struct ph_member *m = ph_member_find(hub, &part->name);
-	if (!m || !ph_member_live(m) || m->info.incarnation != part->incarnation || near(hub, m) ||
-		ph_name_equal(from, &part->name))
+	if (!m || !ph_member_live(m) || m->info.incarnation != part->incarnation ||
+		ph_registry_near(hub, m) || ph_name_equal(from, &part->name))
 		return;
 	bool behind = part->have > cursor(m) || part->have_migrations > m->have_migrations;
 	bool differs = part->have == m->have && part->digest && part->digest != m->digest;

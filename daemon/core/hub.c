@@ -2,6 +2,7 @@
 #include "core/conflict.h"
 #include "core/heal.h"
 #include "core/instance.h"
+#include "core/member.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -134,6 +135,8 @@ void ph_hub_free(struct ph_hub *hub)
 	free_members(hub);
 	free(hub->by_name);
 	free(hub->free_nos);
+	free(hub->wanted);
+	ph_roll_free(hub);
 	ph_quorum_free(hub);
 	ph_out_free(hub);
 	for (size_t i = 0; i < hub->set.n_peers; i++)

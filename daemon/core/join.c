@@ -150,7 +150,7 @@ void ph_join_renumbered(struct ph_hub *hub, uint64_t incarnation, int error)
 	hub->set.incarnation = incarnation;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
 		m->echoed = m->welcomed = false; /* they know another one */
-		m->hears_me_have = 0;
+		m->hears_me_have = m->echo_seq = 0;
 	}
 	ph_member_hello_soon(hub);
 }

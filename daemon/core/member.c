@@ -232,6 +232,10 @@ static void renew(struct ph_hub *hub, struct ph_member *member, const struct ph_
 	member->echo_at_ms = hub->now_ms;
 	member->echoed = member->welcomed = member->drained = member->sweeping = false;
 	member->heard_seq = member->told_seq = member->view = 0;
+	member->roll_id = ph_roll_id(&info->name, info->incarnation);
+	member->list = member->base = member->asked_ms = 0;
+	member->hearer = false;
+	member->echo_seq = member->sure_seq = member->mark_seq = 0;
 	member->lease_at_ms = 0;
 	member->proven = false;
 	member->answered_ms = member->probed_ms = member->welcomed_ms = 0;
@@ -295,7 +299,8 @@ void ph_member_forget(struct ph_hub *hub, struct ph_member *member)
 	HASH_DEL(hub->members, member);
 	member->node->member = NULL;
 	free_no(hub, member->no);
-	hub->n_by_name = 0;
+	hub->n_by_name = hub->n_wanted = 0;
+	ph_roll_drop(hub, member->roll_id); /* if others hear it, it is to be named */
 	free((void *)(uintptr_t)member->info.labels);
 	free(member->reports);
 	ph_out_bury(hub, member);

@@ -1,4 +1,5 @@
-/* member.h - what the files of membership share: member.c, join.c, heartbeat.c, probe.c, tomb.c. */
+/* member.h - what the files of membership share: member.c, join.c, heartbeat.c, echo.c, roll.c, ...
+ */
 #ifndef PH_CORE_MEMBER_H
 #define PH_CORE_MEMBER_H
 
@@ -39,6 +40,36 @@ void ph_member_heartbeat(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_member_try_join(struct ph_hub *hub);
 /* For the unit test: is there a decision for this pair? */
 bool ph_member_decided(enum ph_member_state state, enum ph_member_input in);
+
+/* ---- heartbeat.c ---- */
+/* After so long without an echo a member is suspect; a good one's are up to two periods old. */
+uint64_t ph_member_silent_ms(const struct ph_hub *hub);
+uint64_t ph_member_echo_age(const struct ph_hub *hub, const struct ph_member *member);
+/* What `by` said last of that incarnation or a newer one; NULL: nothing. */
+const struct ph_report *ph_member_report(
+	const struct ph_member *by, const struct ph_member *member);
+/* How long ago `by` had an echo of it, as far as is known; UINT64_MAX: never. */
+uint64_t ph_member_heard_by(
+	const struct ph_hub *hub, const struct ph_member *by, const struct ph_member *member);
+
+/* ---- echo.c ---- */
+void ph_echo_put(struct ph_hub *hub, struct ph_bmsg *msg);
+void ph_echo_take(struct ph_hub *hub, struct ph_member *member, const struct ph_bmsg *msg);
+/* False: its list is known, and has not so many members as there are places. */
+bool ph_echo_fits(struct ph_hub *hub, const struct ph_bmsg *msg);
+void ph_echo_wanted(struct ph_hub *hub); /* of whom others' word is wanted from now on */
+
+/* ---- roll.c ---- */
+uint64_t ph_roll_id(const struct ph_name *name, uint64_t incarnation);
+uint64_t ph_roll_self(const struct ph_hub *hub);
+/* Makes the list and chooses the base. True: all can read it whom a heartbeat concerns. */
+bool ph_roll_choose(struct ph_hub *hub);
+const struct ph_roll *ph_roll_find(const struct ph_hub *hub, uint64_t digest); /* or NULL */
+size_t ph_roll_place(const struct ph_roll *roll, uint64_t id);
+/* Is it heard, and did it name that list as one of its two? */
+bool ph_roll_named(const struct ph_hub *hub, const struct ph_member *m, uint64_t digest);
+void ph_roll_drop(struct ph_hub *hub, uint64_t id); /* lists with that member are forgotten */
+void ph_roll_free(struct ph_hub *hub);
 
 /* ---- join.c ---- */
 /* May it have its name at once? Not from another node that lives elsewhere under that name. */

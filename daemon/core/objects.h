@@ -58,8 +58,19 @@ struct ph_known { /* of a member, what each heartbeat of another one is compared
 struct ph_report { /* what one member says of another */
 	struct ph_name name;
 	uint64_t incarnation, age_ms;
-	uint64_t have; /* of that one's part of the registry */
-	bool joined, draining, drained;
+	uint64_t have;	/* of that one's part of the registry */
+	uint32_t flags; /* enum ph_echo_flag */
+	bool brief;	/* told in brief: `have` is not known */
+};
+
+#define PH_ROLLS 16	     /* lists of members that are remembered: those named last */
+#define PH_NO_PLACE SIZE_MAX /* it is not in that list */
+
+struct ph_roll {	 /* such a list; roll.c */
+	uint64_t digest; /* 0: none */
+	uint64_t named;	 /* number of our newest heartbeat that named it */
+	size_t n, cap;
+	uint64_t *ids; /* sorted; owned */
 };
 
 struct ph_member {
@@ -68,11 +79,13 @@ struct ph_member {
 	uint32_t no; /* from 1 on, this node's own one is 0; while claims run no other has had it */
 	enum ph_member_state state;
 	bool linked;
-	bool proven;	    /* this incarnation has answered something fresh of ours */
-	uint64_t since_ms;  /* in this state */
-	uint64_t first_ms;  /* this incarnation first heard of */
-	uint64_t heard_seq; /* newest heartbeat heard */
+	bool proven;		/* this incarnation has answered something fresh of ours */
+	uint64_t since_ms;	/* in this state */
+	uint64_t first_ms;	/* this incarnation first heard of */
+	uint64_t heard_seq;	/* newest heartbeat heard */
+	uint64_t heard_version; /* of its part, as that one said */
 	uint64_t heard_at_ms;
+	uint64_t back_ms;	/* when it was heard again after a silence */
 	uint64_t echo_at_ms;	/* when the newest heartbeat of ours that it echoed was sent */
 	bool echoed;		/* this incarnation has echoed us at least once */
 	uint64_t answered_ms;	/* when the newest probe that it answered was sent; 0: none */
@@ -106,7 +119,16 @@ struct ph_member {
 	size_t n_reports;
 	size_t reports_cap;
 	struct ph_report *reports; /* on those only of whom it is wanted: heartbeat.c */
-	bool watched;		   /* what others have of its part is wanted: tombstone.c */
+	uint64_t roll_id;	   /* its place in lists: name and incarnation */
+	uint64_t list, base;	   /* digests that it named last; 0: none */
+	bool hearer; /* it has no echo for us, another one hears it, and says which lists it named:
+		      */
+	uint64_t said_list, said_base; /* 0: others */
+	uint64_t echo_seq;	       /* number of ours that it echoed last; 0: none is known */
+	uint64_t sure_seq;	       /* it knows that we have heard this number of it; 0: none */
+	uint64_t mark_seq, mark_heard; /* it will, once it echoes our number `mark_seq`; 0: none */
+	uint64_t asked_ms;	       /* somebody wants lines about it, last; 0: nobody ever */
+	bool watched;		       /* what others have of its part is wanted: tombstone.c */
 	UT_hash_handle hh;
 };
 

@@ -50,8 +50,12 @@ struct ph_hub {
 	size_t n_free_nos;
 	struct ph_known *by_name; /* the same, sorted; `n_by_name` 0: to be made anew */
 	size_t n_by_name, by_name_cap;
+	struct ph_member **wanted; /* of these, those of whom others' word is wanted */
+	size_t n_wanted;
+	struct ph_roll rolls[PH_ROLLS], *list, *base; /* roll.c; list: now; base: NULL: none */
+	uint64_t misfit_told_ms;		      /* a heartbeat that cannot be; 0: none */
 	uint64_t sequence;
-	uint64_t sent_ms[PH_SENT_RING];
+	uint64_t sent_ms[PH_SENT_RING], sent_version[PH_SENT_RING]; /* what it said of our part */
 	uint64_t last_beat_ms, beat_ms; /* beat: from there to the next one */
 	struct ph_timer beat, hello, plan, flush, moves_timer, exchange;
 	uint64_t hello_wait_ms, hello_at_ms; /* at: the last one */
@@ -224,6 +228,8 @@ void ph_registry_tell_of(
 	struct ph_hub *hub, const struct ph_entry *entry, const struct ph_name *to);
 /* Fetch what is missing of its part, from itself or from who has it. */
 void ph_registry_step(struct ph_hub *hub, struct ph_member *member);
+/* Does this node hear it, and is it heard? Then it answers for its part itself. */
+bool ph_registry_near(const struct ph_hub *hub, const struct ph_member *m);
 /* Is all here that it, or who hears it, is known to have of its part? */
 bool ph_registry_in_step(const struct ph_hub *hub, const struct ph_member *member);
 void ph_exchange_message(struct ph_hub *hub, const struct ph_bmsg *msg);

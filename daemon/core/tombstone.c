@@ -31,7 +31,8 @@ static bool heard_by_all(const struct ph_hub *hub, const struct ph_slot *slot)
 		if (m == author || m->state == PH_MEMBER_LEFT || m->state == PH_MEMBER_UNKNOWN)
 			continue;
 		const struct ph_report *report = author ? ph_exchange_report(m, author) : NULL;
-		uint64_t have = author ? report ? report->have : 0 : m->hears_me_have;
+		uint64_t have =
+			author ? report && !report->brief ? report->have : 0 : m->hears_me_have;
 		if (!ph_member_live(m) || have < e->version)
 			return false;
 	}

@@ -343,7 +343,7 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
            Edit(GRANT, "\tif (line->rests_on.s[0] && !ph_fenced(hub, &line->rests_on))\n",
                 "\tif (line->rests_on.s[0] && !line->epoch)\n"), unit="test_core_quorum"),
     Defect("echo renews the lease of one that was passed over", ":echoes_are_withheld:",
-           Edit("daemon/core/heartbeat.c", "!echo->withheld && ", ""),
+           Edit("daemon/core/echo.c", "!(echo->flags & PH_ECHO_WITHHELD) && ", ""),
            unit="test_core_quorum"),
     Defect("vote not synced", ":votes_are_synced_first:",
            Edit("daemon/core/ballot.c", """\

@@ -84,6 +84,8 @@ struct sim_letter *sim_letter_new(struct sim *sim, const struct ph_bmsg *msg)
 	copy_entries(letter, msg);
 	copy_specs(sim, letter, msg);
 	letter->msg.echoes = copy(letter, msg->echoes, msg->n_echoes * sizeof *msg->echoes);
+	letter->msg.ages = copy(letter, msg->ages, msg->n_ages * sizeof *msg->ages);
+	letter->msg.places = text(letter, msg->places);
 	letter->msg.migrations =
 		copy(letter, msg->migrations, msg->n_migrations * sizeof *msg->migrations);
 	letter->msg.claims = copy(letter, msg->claims, msg->n_claims * sizeof *msg->claims);

@@ -243,6 +243,8 @@ static inline const struct ph_bmsg *w_kept_letter(struct world *w, const struct 
 	msg->entries = entries;
 	msg->specs = specs;
 	msg->echoes = w_copy(w, from->echoes, from->n_echoes * sizeof *from->echoes);
+	msg->ages = w_copy(w, from->ages, from->n_ages * sizeof *from->ages);
+	msg->places = w_text(w, from->places);
 	msg->migrations =
 		w_copy(w, from->migrations, from->n_migrations * sizeof *from->migrations);
 	msg->claims = w_copy(w, from->claims, from->n_claims * sizeof *from->claims);

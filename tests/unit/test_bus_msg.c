@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/places.h"
 #include "proto/bus.h"
 
 static const struct ph_key key = {.child = {"room"}, .instance = 17, .replica = 2};
@@ -33,13 +34,11 @@ static const struct ph_echo echoes[] = {
 		.sequence = 77,
 		.age_ms = UINT64_MAX,
 		.have = UINT64_MAX - 1,
-		.suspect = true,
-		.withheld = true,
-		.joined = true,
-		.draining = true,
-		.drained = true},
+		.flags = PH_ECHO_SUSPECT | PH_ECHO_DRAINED},
 	{.name = {"b"}},
 };
+
+static const struct ph_age ages[] = {{250}, {1}};
 
 static const struct ph_part parts[] = {
 	{.name = {"a"},
@@ -130,6 +129,11 @@ static struct ph_bmsg full(enum ph_bkind kind)
 		.children = 12,
 		.n_echoes = 2,
 		.echoes = echoes,
+		.list = 19,
+		.base = UINT64_MAX,
+		.n_ages = 2,
+		.ages = ages,
+		.places = "AAE_",
 		.node = {"c"},
 		.fetched = true,
 		.hops = PH_HOPS_MAX,
@@ -258,9 +262,11 @@ START_TEST(test_membership)
 	m = through(PH_B_HEARTBEAT, &doc);
 	ck_assert_uint_eq(m.n_echoes, 2);
 	ck_assert(m.echoes[0].age_ms == UINT64_MAX && m.echoes[0].have == UINT64_MAX - 1);
-	ck_assert(m.echoes[0].suspect && !m.echoes[1].suspect);
-	ck_assert(m.echoes[0].joined && m.echoes[0].draining && m.echoes[0].drained);
-	ck_assert(!m.echoes[1].joined && !m.echoes[1].draining && !m.echoes[1].drained);
+	ck_assert_uint_eq(m.echoes[0].flags, PH_ECHO_SUSPECT | PH_ECHO_DRAINED);
+	ck_assert_uint_eq(m.echoes[1].flags, 0);
+	ck_assert(m.list == 19 && m.base == UINT64_MAX);
+	ck_assert(m.n_ages == 2 && m.ages[0].ms == 250 && m.ages[1].ms == 1);
+	ck_assert_str_eq(m.places, "AAE_");
 	ck_assert(m.registry_digest == 0x8000000000000001u && m.registry_version == UINT64_MAX);
 	ck_assert(m.drained && m.children == 12 && m.sequence == 1234567);
 	ph_doc_free(doc);
@@ -357,6 +363,8 @@ START_TEST(test_cut_text)
 END_TEST
 
 #define SELF "\"self\":{\"name\":\"a\"}"
+#define BEAT "{\"op\":\"heartbeat\"," SELF ",\"seq\":1,"
+#define BASE "\"base\":\"0000000000000001\""
 #define PREPARE_HEAD \
 	"{\"op\":\"prepare\",\"id\":\"000102030405060708090a0b0c0d0e0f\",\"c\":\"web\",\"e\":1," \
 	"\"ticket\":\"000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f\""
@@ -383,6 +391,18 @@ static const struct {
 	{"{\"op\":\"hello\",\"self\":{\"name\":\"a\",\"state\":\"undead\"}}", "self.state"},
 	{"{\"op\":\"heartbeat\"," SELF "}", "heartbeat: seq: missing"},
 	{"{\"op\":\"heartbeat\"," SELF ",\"seq\":1,\"echo\":[[\"a\"]]}", "echo[0]"},
+	{BEAT "\"echo\":[[\"a\",1,2,\"00000000000000ff\",\"0000000000000001\",-1]]}",
+		"echo[0].flags"},
+	{BEAT "\"ages\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}", "ages: expected a list of at most 15"},
+	{BEAT "\"ages\":[\"1\"]}", "ages[0]"},
+	{BEAT BASE ",\"ages\":[1],\"places\":\"AAA\"}",
+		"expected 2 characters for each member, found 3"},
+	{BEAT BASE ",\"ages\":[1],\"places\":\"AAA+\"}", "expected characters of A-Z"},
+	{BEAT BASE ",\"ages\":[1],\"places\":\"AA\\u00e9\"}", "found others at 2"},
+	{BEAT BASE ",\"ages\":[1],\"places\":\"AAIA\"}",
+		"expected one of 1 ages, found number 2 at 2"},
+	{BEAT BASE ",\"places\":\"EA\"}", "expected one of 0 ages"},
+	{BEAT "\"ages\":[1],\"places\":\"EA\"}", "base: expected whose places"},
 	{"{\"op\":\"heartbeat\"," SELF ",\"seq\":1,\"digest\":17}", "digest"},
 	{"{\"op\":\"heartbeat\"," SELF ",\"seq\":9007199254740992}", "seq"},
 	{"{\"op\":\"registry\",\"entries\":[{}]}", "entries[0].c: missing"},
@@ -410,6 +430,44 @@ START_TEST(test_refused)
 	ck_assert_msg(strstr(err.text, refused[_i].says), "%s: %s", body, err.text);
 	ck_assert_int_eq(m.kind, PH_B_ABORT);
 	ck_assert_ptr_null(doc);
+}
+END_TEST
+
+/* As many places as a cluster may have members, and all that a place can say. */
+START_TEST(test_places)
+{
+	static char places[PH_PLACE_CHARS * PH_BMSG_MEMBERS_MAX + PH_PLACE_CHARS + 1];
+	struct ph_bmsg m = full(PH_B_HEARTBEAT);
+	struct ph_age many[PH_PLACE_AGES] = {{0}};
+	struct ph_doc *doc = NULL;
+	struct ph_place place;
+	size_t n;
+	m.ages = many;
+	m.n_ages = PH_PLACE_AGES;
+	m.places = places;
+	for (unsigned i = 0; i < PH_BMSG_MEMBERS_MAX; i++) {
+		place = (struct ph_place){.number = (uint8_t)i, .age = (uint8_t)(i / 61 % 16)};
+		ph_place_put(places + (size_t)PH_PLACE_CHARS * i, &place);
+	}
+	char *body = ph_bmsg_encode(&m, &n);
+	ck_assert_ptr_nonnull(body);
+	const char *got = parse(body, n, &doc).places;
+	ck_assert_str_eq(got, places);
+	for (unsigned i = 0; i < PH_BMSG_MEMBERS_MAX; i++) {
+		ck_assert(ph_place_get(got + (size_t)PH_PLACE_CHARS * i, &place));
+		ck_assert(place.number == (uint8_t)i && place.age == i / 61 % 16);
+	}
+	ph_doc_free(doc);
+	free(body);
+	m.n_ages--; /* one fewer than is named */
+	ck_assert_ptr_null(ph_bmsg_encode(&m, &n));
+	for (unsigned c = 0; c < 256; c++) {
+		char text[] = {'A', (char)c, '\0'};
+		ck_assert(ph_place_get(text, &place) ==
+			  (c && strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				       "0123456789-_",
+					(int)c)));
+	}
 }
 END_TEST
 
@@ -510,6 +568,7 @@ int main(void)
 	tcase_add_test(t, test_cut_text);
 	tcase_add_loop_test(t, test_refused, 0, sizeof refused / sizeof *refused);
 	tcase_add_test(t, test_long_lists);
+	tcase_add_test(t, test_places);
 	tcase_add_test(t, test_encode_refuses);
 	tcase_add_loop_test(t, test_mutations, 0, PH_BKIND_COUNT - 1);
 	tcase_set_timeout(t, 60);

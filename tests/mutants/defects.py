@@ -40,6 +40,8 @@ GRANT = "daemon/core/grant.c"
 QUORUM = "daemon/core/quorum.c"
 REGISTRY = "daemon/core/registry.c"
 MEMBER = "daemon/core/member.c"
+ECHO = "daemon/core/echo.c"
+ROLL = "daemon/core/roll.c"
 
 DEFECTS = [
     # ---- the journal
@@ -343,8 +345,17 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
            Edit(GRANT, "\tif (line->rests_on.s[0] && !ph_fenced(hub, &line->rests_on))\n",
                 "\tif (line->rests_on.s[0] && !line->epoch)\n"), unit="test_core_quorum"),
     Defect("echo renews the lease of one that was passed over", ":echoes_are_withheld:",
-           Edit("daemon/core/echo.c", "!(echo->flags & PH_ECHO_WITHHELD) && ", ""),
+           Edit(ECHO, "!(echo->flags & PH_ECHO_WITHHELD) && ", ""),
            unit="test_core_quorum"),
+    Defect("cut number read by what is newest", ":a_number_is_never_guessed:",
+           Edit(ECHO, "\tuint64_t least = member->echo_seq;\n",
+                "\tuint64_t least = member->echo_seq ? hub->sequence - 255 : 0;\n"),
+           unit="test_core_echo"),
+    Defect("in brief to one that knows another list", "is told by",
+           Edit(ROLL, "\tif (m->state != PH_MEMBER_DEAD)\n\t\treturn ph_member_live(m);\n",
+                "\tif (m->state != PH_MEMBER_DEAD)\n\t\treturn m->state == PH_MEMBER_ALIVE;\n")),
+    Defect("in brief beyond what the other end has read", "reads that",
+           Edit(ECHO, "echo->sequence >= member->mark_seq", "echo->sequence")),
     Defect("vote not synced", ":votes_are_synced_first:",
            Edit("daemon/core/ballot.c", """\
 	wait->number = hub->promised;

@@ -34,6 +34,7 @@ struct calm {
 	unsigned n, loss; /* loss: in 1/1000 */
 	struct spot spots[NODES_MAX];
 	uint64_t suspects, deaths, messages;
+	bool failed;
 	uint64_t *samples_us; /* from a death to its verdict */
 	size_t n_samples;
 };
@@ -103,6 +104,7 @@ static void act_cast(struct spot *spot, const struct ph_action *action)
 {
 	struct calm *calm = spot->calm;
 	struct sim_letter *letter = sim_letter_new(calm->sim, action->message);
+	sim_letter_means(letter, spot->hub);
 	for (unsigned i = 0; i < calm->n; i++)
 		if (i != spot->no && (spot->linked[i] || i == 0))
 			launch(spot, &calm->spots[i], letter, 1);
@@ -170,7 +172,9 @@ static void step(struct spot *spot, const struct ph_event *event)
 	struct sim *sim = spot->calm->sim;
 	struct ph_actions actions;
 	uint64_t now_ms = clock_ms(spot);
-	ph_step(spot->hub, event, now_ms, &actions);
+	char why[256];
+	if (!sim_letter_step(spot->hub, event, now_ms, &actions, why, sizeof why))
+		sim_fail(sim, "%s", why);
 	for (size_t i = 0; i < actions.n; i++)
 		act(spot, &actions.items[i]);
 	uint64_t next_ms = ph_next_deadline(spot->hub);
@@ -243,6 +247,9 @@ static void run(struct calm *calm, uint64_t seed, uint64_t for_us, bool victim)
 		sim_after(sim, WARM_US + sim_between(sim, 0, 2 * SEC), go,
 			&calm->spots[sim_random(sim) % calm->n], NULL);
 	sim_loop(sim);
+	if (sim->failed)
+		printf("%s\n", sim->why);
+	calm->failed |= sim->failed;
 	sim_fini(sim);
 	for (unsigned i = 0; i < calm->n; i++)
 		ph_hub_free(calm->spots[i].hub);
@@ -270,7 +277,7 @@ static int detect(struct calm *calm, unsigned runs, uint64_t seed)
 	       "max %.2f s (%zu of %zu verdicts, %" PRIu64 " false)\n",
 		calm->n, runs, calm->loss / 10.0, (double)calm->samples_us[0] / 1e6,
 		(double)calm->samples_us[n / 2] / 1e6, (double)most / 1e6, n, want, calm->deaths);
-	return n == want && !calm->deaths && most <= FAILURE_MS * MS + SEC ? 0 : 1;
+	return !calm->failed && n == want && !calm->deaths && most <= FAILURE_MS * MS + SEC ? 0 : 1;
 }
 
 static int idle(struct calm *calm, unsigned hours, uint64_t seed)
@@ -280,7 +287,7 @@ static int idle(struct calm *calm, unsigned hours, uint64_t seed)
 	       " false suspicions, %" PRIu64 " false deaths\n",
 		calm->n, hours, calm->n * hours, calm->loss / 10.0, calm->messages, calm->suspects,
 		calm->deaths);
-	return calm->deaths ? 1 : 0;
+	return calm->failed || calm->deaths ? 1 : 0;
 }
 
 static const char usage[] =

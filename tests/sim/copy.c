@@ -13,6 +13,8 @@ struct sim_letter {
 	unsigned refs;
 	struct block *blocks;
 	struct ph_bmsg msg;
+	struct ph_echo *lines; /* of a heartbeat: what it means; check_echo.c */
+	size_t n_lines;
 };
 
 static void *take(struct sim_letter *letter, size_t n)
@@ -95,6 +97,25 @@ struct sim_letter *sim_letter_new(struct sim *sim, const struct ph_bmsg *msg)
 	return letter;
 }
 
+void sim_letter_means(struct sim_letter *letter, const struct ph_hub *hub)
+{
+	if (letter->msg.kind == PH_B_HEARTBEAT)
+		letter->lines = sim_echo_lines(hub, &letter->n_lines);
+}
+
+bool sim_letter_step(struct ph_hub *hub, const struct ph_event *event, uint64_t now_ms,
+	struct ph_actions *ret, char *why, size_t size)
+{
+	const struct ph_bmsg *msg = event->kind == PH_EV_MESSAGE ? event->message : NULL;
+	bool echoes = msg && sim_echo_news(hub, msg);
+	ph_step(hub, event, now_ms, ret);
+	if (!echoes)
+		return true;
+	const struct sim_letter *letter =
+		(const void *)((const char *)msg - offsetof(struct sim_letter, msg));
+	return sim_check_echo(hub, msg, letter->lines, letter->n_lines, why, size);
+}
+
 struct sim_letter *sim_letter_keep(struct sim_letter *letter)
 {
 	letter->refs++;
@@ -116,5 +137,6 @@ void sim_letter_drop(void *arg)
 		free(letter->blocks);
 		letter->blocks = next;
 	}
+	free(letter->lines);
 	free(letter);
 }

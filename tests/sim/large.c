@@ -10,6 +10,7 @@
 
 #define NONCE_BYTES 24u /* of the seal, beside the envelope's header and tag */
 #define ENCODE_EACH 16u /* heartbeats: one of so many is encoded for its length */
+#define CHECKED 100	/* up to so many nodes what heartbeats mean is checked */
 
 void large_fail(struct large *large, const char *format, ...)
 {
@@ -193,6 +194,8 @@ static void act_cast(struct large_node *node, const struct ph_action *action)
 	struct large *large = node->large;
 	unsigned copies = 0;
 	struct sim_letter *letter = sim_letter_new(&large->sim, action->message);
+	if (large->n_nodes <= CHECKED)
+		sim_letter_means(letter, node->hub);
 	for (unsigned i = 0; i <= large->n_nodes; i++) {
 		bool seed = node->seeds_on && i < LARGE_SEEDS;
 		if (i == node->no || !(node->linked[i] || seed))
@@ -298,7 +301,10 @@ void large_step(struct large_node *node, const struct ph_event *event)
 	uint32_t gen = node->gen;
 	if (!node->hub || node->large->why[0])
 		return;
-	ph_step(node->hub, event, node->base_ms + node->large->now_us / MS, &actions);
+	char why[256];
+	uint64_t now_ms = node->base_ms + node->large->now_us / MS;
+	if (!sim_letter_step(node->hub, event, now_ms, &actions, why, sizeof why))
+		large_fail(node->large, "%s", why);
 	for (size_t i = 0; i < actions.n && node->gen == gen; i++)
 		act(node, &actions.items[i]);
 	forget_post(node->large);

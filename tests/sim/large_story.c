@@ -11,6 +11,8 @@
 #define START_US (2 * SEC) /* within this all nodes are started */
 #define PATIENCE_US (300 * SEC)
 #define FAILURE_TIMEOUT_S 5.0
+#define REST_BYTES 800	  /* of a message, on average ... */
+#define REST_BYTES_EACH 3 /* ... and so many for each node */
 
 static double seconds(uint64_t us)
 {
@@ -175,6 +177,11 @@ static void rest(struct large *large)
 		r->kib += kib / large->n_nodes;
 		r->kib_max = kib > r->kib_max ? kib : r->kib_max;
 	}
+	/* At rest heartbeats name nobody: they are all that is sent, but for a DIGEST now and then.
+	 */
+	double each = r->messages > 0 ? r->kib_max * 1024 / r->messages : 0;
+	if (each > REST_BYTES + REST_BYTES_EACH * large->n_nodes)
+		large_fail(large, "at rest a message has %.0f bytes", each);
 	r->beat_ms = large->why[0] ? 0 : large_beat_ms(&large->nodes[0]);
 }
 

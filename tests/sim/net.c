@@ -134,6 +134,8 @@ void sim_net_cast(struct sim_node *from, const struct ph_bmsg *msg)
 {
 	struct sim *sim = from->sim;
 	struct sim_letter *letter = sim_letter_new(sim, msg);
+	if (!from->hearing) /* else that message may have changed it since */
+		sim_letter_means(letter, from->hub);
 	for (unsigned i = 0; i < sim->n_nodes; i++) {
 		struct sim_node *to = &sim->nodes[i];
 		bool linked = from->linked[i] && from->link_us[i] <= sim->now_us;

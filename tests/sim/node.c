@@ -151,6 +151,7 @@ void sim_node_step(struct sim_node *node, const struct ph_event *event)
 {
 	struct sim *sim = node->sim;
 	struct ph_actions actions = {0, NULL};
+	char why[256];
 	if (!node->hub || sim->failed)
 		return;
 	if (node->fenced) { /* before anything that is queued */
@@ -164,7 +165,9 @@ void sim_node_step(struct sim_node *node, const struct ph_event *event)
 	sim_mix(sim, node->no * 64u + (unsigned)event->kind, event->wid ^ event->ticket);
 	if (event->kind == PH_EV_MESSAGE)
 		sim_rules_heard(node, event->message);
-	ph_step(node->hub, event, sim_node_ms(node), &actions);
+	node->hearing = event->kind == PH_EV_MESSAGE;
+	if (!sim_letter_step(node->hub, event, sim_node_ms(node), &actions, why, sizeof why))
+		sim_fail(sim, "%s", why);
 	bool touched = false;
 	for (size_t i = 0; i < actions.n && !sim->failed; i++) {
 		if (node->crash_in == 0) {

@@ -235,6 +235,7 @@ struct sim_node {
 	uint64_t incarnation;
 	uint64_t suspended_us;
 	bool starting, shutting, gone; /* gone: not to come back */
+	bool hearing;		       /* this step is that of a message */
 	uint64_t back_ms;
 
 	int crash_in; /* actions until it crashes; -1: not armed */
@@ -359,6 +360,11 @@ struct sim_letter;
 struct sim_letter *sim_letter_new(struct sim *sim, const struct ph_bmsg *msg);
 struct sim_letter *sim_letter_keep(struct sim_letter *letter);
 const struct ph_bmsg *sim_letter_of(const struct sim_letter *letter);
+/* A heartbeat that this hub has just cast: what its echoes are is kept beside it. */
+void sim_letter_means(struct sim_letter *letter, const struct ph_hub *hub);
+/* ph_step() with messages out of letters; false: it did not read from one what that means. */
+bool sim_letter_step(struct ph_hub *hub, const struct ph_event *event, uint64_t now_ms,
+	struct ph_actions *ret, char *why, size_t size);
 void sim_letter_drop(void *letter);
 struct sim_def *sim_def_of_text(struct sim *sim, const char *text);
 
@@ -462,6 +468,13 @@ bool sim_check_votes(const struct sim *sim);
 bool sim_check_forgotten(const struct sim_node *node, const struct sim_node *gone);
 /* Do all hubs have the same registry? `ret_sum` changes whenever a node changes its own part. */
 bool sim_check_registry(struct sim *sim, uint64_t *ret_sum, char *why, size_t size);
+
+/* ---- check_echo.c ---- */
+/* What that hub knows of each member, as a heartbeat would tell it in full; the caller's. */
+struct ph_echo *sim_echo_lines(const struct ph_hub *hub, size_t *ret_n);
+bool sim_echo_news(const struct ph_hub *hub, const struct ph_bmsg *msg); /* it will be read */
+bool sim_check_echo(const struct ph_hub *hub, const struct ph_bmsg *msg,
+	const struct ph_echo *lines, size_t n, char *why, size_t size);
 
 /* ---- calm.c: membership alone; the arguments of main, the exit status ---- */
 int sim_calm(int argc, char **argv);

@@ -28,7 +28,7 @@ LINK := $(or $(LINK_$(VARIANT)),$(LINK_release))
 
 # pkg-config is asked when the first recipe needs it, so `make setup demo` works where it is missing
 once = $(eval $(1) := $$(shell $(2)))$($(1))
-PKGS := libevent_core jansson yaml-0.1 libsodium libxxhash smartcols nanomsg check
+PKGS := libevent_core libevent_extra jansson yaml-0.1 libsodium libxxhash smartcols nanomsg check
 PKG_CFLAGS = $(call once,PKG_CFLAGS,pkg-config --cflags $(PKGS) 2>/dev/null)
 INC = -D_GNU_SOURCE '-Duthash_fatal(msg)=abort()' -DPH_VERSION='"$(VERSION)"' -I. -Idaemon -Ilib $(PKG_CFLAGS)
 libs = $(shell pkg-config --libs $(1))
@@ -79,7 +79,7 @@ $(B)/libprochub.a: $(call obj,$(LIB_SRC) $(PROTO_SRC) $(BASE_SRC))
 	$(archive)
 
 link = $(if $(V),,@echo "link $@";) $(CC) $(LINK) $(LDFLAGS) -o $@ $(filter %.o %.a,$^)
-HUB_PKGS = $(call once,HUB_PKGS,pkg-config --libs libevent_core jansson yaml-0.1 libsodium libxxhash)
+HUB_PKGS = $(call once,HUB_PKGS,pkg-config --libs libevent_core libevent_extra jansson yaml-0.1 libsodium libxxhash)
 HUB_LIBS = $(HUB_PKGS) -lpthread -lm
 $(B)/prochubd: $(call obj,daemon/main.c) $(B)/libhub.a
 	$(link) $(HUB_LIBS)

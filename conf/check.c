@@ -410,6 +410,16 @@ static void check_backoff(struct ph_conf_loader *ld, const struct ph_conf_child 
 		complain_child(ld, child, "restart.backoff", "more than restart.backoff_max");
 }
 
+static void check_health(struct ph_conf_loader *ld, const struct ph_conf_child *child)
+{
+	if ((child->health.tcp != NULL) + (child->health.http != NULL) +
+			(child->health.exec != NULL) >
+		1)
+		ph_conf_errors_add(ld->errors, ph_conf_place_of(&child->at),
+			"children.%s: health has more than one of tcp, http and exec",
+			child->name.s);
+}
+
 int ph_conf_check_child(struct ph_conf_loader *ld, const struct ph_conf_child *child)
 {
 	size_t command = ph_conf_option_index(&ph_conf_child_table, "command");
@@ -417,6 +427,7 @@ int ph_conf_check_child(struct ph_conf_loader *ld, const struct ph_conf_child *c
 		ph_conf_errors_add(ld->errors, ph_conf_place_of(&child->at),
 			"children.%s: 'command' is missing", child->name.s);
 	check_backoff(ld, child);
+	check_health(ld, child);
 	check_accounts(ld, child);
 	return check_size(ld, child);
 }

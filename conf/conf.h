@@ -57,7 +57,8 @@ enum ph_conf_level {
 enum ph_conf_ready {
 	PH_CONF_READY_NONE,
 	PH_CONF_READY_PROTOCOL,
-	PH_CONF_READY_NOTIFY
+	PH_CONF_READY_NOTIFY,
+	PH_CONF_READY_PROBE /* tcp:, http:, exec: */
 };
 enum ph_conf_orphans {
 	PH_CONF_ORPHANS_STOP,
@@ -130,7 +131,12 @@ struct ph_conf_child {
 	char *user, *group;
 	uint32_t umask;
 	uint32_t instances; /* 1 ... PH_CONF_INSTANCES_MAX */
-	enum ph_conf_ready ready;
+	char *ready;	    /* probe.h; never NULL */
+	struct {
+		char *tcp, *http, *exec; /* at most one of them; all NULL: no health checks */
+		uint64_t interval_ms, timeout_ms;
+		uint32_t failures;
+	} health;
 	uint64_t start_timeout_ms;
 	int stop_signal;
 	uint64_t stop_timeout_ms;

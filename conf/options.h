@@ -118,8 +118,9 @@
 	OPT("instances", COUNT, instances, "1", 1, PH_CONF_INSTANCES_MAX, NULL, LIVE,              \
 	    "how many in the cluster; %i is the number, from 0")                                   \
 	NOT("listen", ENV, NO, NULL, NULL, "listeners that are opened by the daemon")              \
-	OPT("ready", ENUM, ready, "none", 0, 0, "none|protocol|notify|!tcp:|!http:|!exec:",        \
-	    PLAIN, "what tells that it can serve")                                                 \
+	OPT("ready", READY, ready, "none", 0, 0, "none|protocol|notify|tcp:|http:|exec:",          \
+	    TEMPLATE, "what tells that it can serve: that it runs, its own word, or a probe that " \
+	    "is repeated until it succeeds")                                                       \
 	OPT("start_timeout", DURATION, start_timeout_ms, "10s", 1, PH_CONF_DAY, NULL, LIVE,        \
 	    "it is ready within it, or the start has failed")                                      \
 	OPT("stop_signal", SIGNAL, stop_signal, "TERM", 0, 0, NULL, LIVE, "asks it to stop")       \
@@ -147,10 +148,18 @@
 	    LIVE, "given up, or tried again after retry_after")                                    \
 	OPT("restart.retry_after", DURATION, restart.retry_after_ms, "5m", 1, PH_CONF_DAY, NULL,   \
 	    LIVE, "pause after too many restarts")                                                 \
-	NOT("health.http", TEXT, NO, NULL, NULL, "address that must answer")                       \
-	NOT("health.interval", DURATION, NO, "5s", NULL, "between two checks")                     \
-	NOT("health.timeout", DURATION, NO, "1s", NULL, "for one check")                           \
-	NOT("health.failures", COUNT, NO, "3", NULL, "failed checks before a restart")             \
+	OPT("health.tcp", PROBE, health.tcp, NULL, 0, 0, NULL, LIVE_TEMPLATE,                           \
+	    "PORT or ADDRESS:PORT that must accept connections while it runs")                     \
+	OPT("health.http", PROBE, health.http, NULL, 0, 0, NULL, LIVE_TEMPLATE,                         \
+	    "http://ADDRESS:PORT/PATH that must answer with 200 to 399 while it runs")             \
+	OPT("health.exec", PROBE, health.exec, NULL, 0, 0, NULL, LIVE_TEMPLATE,                         \
+	    "command that must end with 0 while it runs")                                          \
+	OPT("health.interval", DURATION, health.interval_ms, "5s", 10, PH_CONF_DAY, NULL, LIVE,    \
+	    "between two checks")                                                                  \
+	OPT("health.timeout", DURATION, health.timeout_ms, "1s", 10, PH_CONF_HOUR, NULL, LIVE,     \
+	    "for one check")                                                                       \
+	OPT("health.failures", COUNT, health.failures, "3", 1, 1000, NULL, LIVE,                   \
+	    "failed checks in a row before it is restarted")                                       \
 	NOT("limits.nofile", COUNT, NO, NULL, NULL, "open files")                                  \
 	NOT("limits.core", SIZE, NO, NULL, NULL, "size of a core file")                            \
 	NOT("limits.memory", SIZE, NO, NULL, NULL, "memory, by cgroup")                            \
@@ -212,6 +221,8 @@
 	X(MODE, U32, "an octal mode (0000-0777)") \
 	X(SIGNAL, U32, "a signal (TERM, INT, HUP, ...)") \
 	X(ENUM, U32, "one of") \
+	X(READY, TEXT, "one of") \
+	X(PROBE, TEXT, "what can be probed") \
 	X(LIST, LIST, "a list of texts") \
 	X(COMMAND, LIST, "a list of a program and its arguments") \
 	X(LABELS, LIST, "a list of labels (1-63 characters, no space or comma)") \
@@ -236,7 +247,8 @@ enum ph_conf_here {
 enum ph_conf_flags {
 	PH_CONF_PLAIN = 0,
 	PH_CONF_LIVE = 1,
-	PH_CONF_TEMPLATE = 2
+	PH_CONF_TEMPLATE = 2,
+	PH_CONF_LIVE_TEMPLATE = PH_CONF_LIVE | PH_CONF_TEMPLATE
 };
 
 struct ph_conf_option {

@@ -3,6 +3,7 @@
 #include "conf/address.h"
 #include "conf/errors.h"
 #include "conf/expand.h"
+#include "conf/probe.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -284,6 +285,23 @@ static int event_check(const char *text, struct ph_err *err)
 		near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
+/* "tcp:8080" of `ready`; "8080" of health.tcp. */
+static int probe_check(const struct ph_conf_option *o, const char *text, struct ph_err *err)
+{
+	uint64_t choice;
+	const char *dot = strrchr(o->path, '.');
+	char *whole = NULL;
+	if (o->type == PH_CONF_READY) {
+		int rc = parse_enum(o, text, &choice, err);
+		return rc < 0 || !strchr(text, ':') ? rc : ph_conf_probe_check(text, err);
+	}
+	if (asprintf(&whole, "%s:%s", dot ? dot + 1 : o->path, text) < 0)
+		return -ENOMEM;
+	int rc = ph_conf_probe_check(whole, err);
+	free(whole);
+	return rc;
+}
+
 static bool is_address(enum ph_conf_type type)
 {
 	return type == PH_CONF_LISTEN || type == PH_CONF_PEERS || type == PH_CONF_HOST;
@@ -326,6 +344,8 @@ int ph_conf_string_parse(const struct ph_conf_option *o, const char *text, bool 
 		rc = event_check(text, err);
 	if (rc == 0 && (o->flags & PH_CONF_TEMPLATE))
 		rc = ph_conf_template_check(text, err);
+	if (rc == 0 && (o->type == PH_CONF_READY || o->type == PH_CONF_PROBE))
+		rc = probe_check(o, text, err);
 	if (rc < 0)
 		return rc;
 	char *copy = strdup(text);

@@ -14,6 +14,7 @@
  *
  * Who carries out what (shell_act.c is the table):
  *	SPAWN SIGNAL REAP			shell_spawn.c, shell_exit.c
+ *	PROBE					shell_probe.c
  *	TELL COMPLAIN				shell_worker.c
  *	SEND CAST LINK UNLINK SEEDS		shell_bus.c	ph_shell_bus_act
  *	JOURNAL					shell_journal.c
@@ -66,6 +67,7 @@ struct ph_shell_hooks;	 /* shell_hook.c: programs that are run when something ha
 struct ph_shell_fence;	 /* shell_fence.c: what stops workers when this daemon does not */
 struct ph_shell_item;	 /* shell.c: a queued event */
 struct ph_shell_changed; /* shell_lookup.c: a name */
+struct ph_shell_probe;	 /* shell_probe.c: one that is under way */
 struct ph_shell_leaving; /* shell_exit.c: a group that is to be gone */
 
 struct ph_shell {
@@ -95,6 +97,7 @@ struct ph_shell {
 	struct ph_shell_changed *changed; /* in this turn: for watchers on the worker socket */
 	struct ph_shell_spawner *spawner;
 	struct ph_shell_leaving *leaving_groups;
+	struct ph_shell_probe *probes;
 	struct ph_shell_records *records;
 	struct ph_shell_flows *flows;
 	struct ph_shell_notices *notices;

@@ -83,6 +83,7 @@ typedef void act_fn(struct ph_shell *shell, const struct ph_action *action);
 static act_fn *const acts[PH_ACTION_COUNT] = {
 	[PH_ACT_SPAWN] = act_spawn,
 	[PH_ACT_SIGNAL] = ph_shell_exit_act,
+	[PH_ACT_PROBE] = ph_shell_probe_act,
 	[PH_ACT_REAP] = act_exit_of,
 	[PH_ACT_TELL] = act_worker,
 	[PH_ACT_COMPLAIN] = act_worker,

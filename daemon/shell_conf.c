@@ -4,6 +4,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "conf/probe.h"
 #include "io/user.h"
 #include "shell_hook.h"
 #include "shell_parts.h"
@@ -53,6 +54,7 @@ static const enum ph_ready_kind readies[] = {
 	[PH_CONF_READY_NONE] = PH_READY_NONE,
 	[PH_CONF_READY_PROTOCOL] = PH_READY_PROTOCOL,
 	[PH_CONF_READY_NOTIFY] = PH_READY_NOTIFY,
+	[PH_CONF_READY_PROBE] = PH_READY_PROBE,
 };
 static const enum ph_restart_policy policies[] = {
 	[PH_CONF_RESTART_PERMANENT] = PH_RESTART_PERMANENT,
@@ -97,6 +99,16 @@ static void fill_restart(struct ph_restart *ret, const struct ph_conf_child *chi
 	};
 }
 
+static void fill_health(struct ph_health *ret, const struct ph_conf_child *child)
+{
+	bool any = child->health.tcp || child->health.http || child->health.exec;
+	*ret = (struct ph_health){
+		.interval_ms = any ? child->health.interval_ms : 0,
+		.timeout_ms = child->health.timeout_ms,
+		.failures = child->health.failures,
+	};
+}
+
 static void fill_migration(struct ph_spec *ret, const struct ph_conf_child *child)
 {
 	ret->swap = child->migration.strategy == PH_CONF_MIGRATION_HOT_SWAP;
@@ -131,9 +143,10 @@ static uint64_t process_hash(const struct ph_conf_child *child)
 	hash_text(&hash, child->env_file);
 	hash_text(&hash, child->user);
 	hash_text(&hash, child->group);
-	(void)snprintf(numbers, sizeof numbers, "%u %d %d %llu", child->umask, (int)child->ready,
-		(int)child->log.to, (unsigned long long)child->watchdog_ms);
+	(void)snprintf(numbers, sizeof numbers, "%u %d %llu", child->umask, (int)child->log.to,
+		(unsigned long long)child->watchdog_ms);
 	hash_text(&hash, numbers);
+	hash_text(&hash, child->ready);
 	return hash;
 }
 
@@ -152,13 +165,14 @@ static struct ph_spec *spec_of(
 		.local = child->placement.strategy == PH_CONF_PLACEMENT_LOCAL,
 		.nodes = nodes,
 		.labels = labels,
-		.ready = readies[child->ready],
+		.ready = readies[ph_conf_ready_of(child->ready)],
 		.start_timeout_ms = child->start_timeout_ms,
 		.stop_signal = child->stop_signal,
 		.stop_timeout_ms = child->stop_timeout_ms,
 		.watchdog_ms = child->watchdog_ms,
 	};
 	fill_restart(&spec.restart, child);
+	fill_health(&spec.health, child);
 	fill_migration(&spec, child);
 	struct ph_spec *ret = ph_spec_clone(&spec);
 	free(nodes);

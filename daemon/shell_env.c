@@ -230,12 +230,14 @@ static int add_configured(
 static void add_prochub(struct ph_shell_env *env, const struct ph_shell_env_want *want)
 {
 	const struct ph_conf_vars *vars = want->vars;
-	ph_shell_env_set(env, "PROCHUB_SOCKET", want->worker_path);
-	ph_shell_env_set(env, "PROCHUB_TOKEN", want->token);
 	ph_shell_env_set(env, "PROCHUB_CHILD", vars->child);
 	ph_shell_env_number(env, "PROCHUB_INSTANCE", vars->instance);
 	ph_shell_env_number(env, "PROCHUB_REPLICA", vars->replica);
 	ph_shell_env_set(env, "PROCHUB_NODE", vars->node);
+	if (!want->token)
+		return;
+	ph_shell_env_set(env, "PROCHUB_SOCKET", want->worker_path);
+	ph_shell_env_set(env, "PROCHUB_TOKEN", want->token);
 	ph_shell_env_number(env, "PROCHUB_EPOCH", want->epoch);
 	ph_shell_env_set(env, "PROCHUB_ROLE", want->role == PH_ROLE_STANDBY ? "standby" : "active");
 	ph_shell_env_set(env, "NOTIFY_SOCKET", want->notify_path);

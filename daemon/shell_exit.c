@@ -143,6 +143,7 @@ static void on_poll(evutil_socket_t fd, short what, void *arg)
 static void reap(struct ph_shell *shell, struct ph_shell_worker *worker)
 {
 	struct ph_shell_leaving *l = ph_shell_alloc(sizeof *l);
+	ph_shell_probe_drop(shell, worker->wid);
 	ph_shell_workers_take(shell, worker);
 	l->shell = shell;
 	l->worker = worker;

@@ -172,7 +172,8 @@ struct ph_shell_env_want {
 	const struct ph_conf_vars *vars;
 	const char *const *inherited;
 	const struct ph_user *user;
-	const char *token, *worker_path, *notify_path;
+	const char *token; /* NULL: it is no worker, and gets nothing that only a worker needs */
+	const char *worker_path, *notify_path;
 	uint64_t epoch;
 	enum ph_role role;
 };
@@ -189,6 +190,15 @@ int ph_shell_spawner_new(struct ph_shell *shell);
 void ph_shell_spawner_free(struct ph_shell *shell);
 void ph_shell_spawn_act(struct ph_shell *shell, const struct ph_action *action);
 void ph_shell_spawn_turn_end(struct ph_shell *shell);
+struct ph_hook;
+struct ph_hook_ops;
+/*
+ * Starts another command as that child's user, in its folder and environment (without the token),
+ * with nothing to read. Errors as ph_hook_start(), and what the child's options have wrong.
+ */
+PH_MUST_CHECK int ph_shell_spawn_beside(struct ph_shell *shell, const struct ph_key *key,
+	const struct ph_spec *spec, const struct ph_conf_list *command,
+	const struct ph_hook_ops *ops, void *arg, struct ph_hook **ret, struct ph_err *err);
 /* The soft limit of descriptors that children get back. */
 int ph_shell_raise_nofile(struct ph_shell *shell);
 /* That limit, for a process that is started: how many limits there are (0 or 1). */
@@ -208,6 +218,13 @@ void ph_shell_exit_free(struct ph_shell *shell);
 /* SIGKILL to every process of a session whose leader is gone and that carries this token. Returns
  * how many there were. */
 size_t ph_shell_kill_session(pid_t session, const char *token);
+
+/* ---- shell_probe.c: asking from outside whether a worker serves */
+
+void ph_shell_probe_act(struct ph_shell *shell, const struct ph_action *action);
+/* The worker is no more: its probe ends, and nobody hears of it. */
+void ph_shell_probe_drop(struct ph_shell *shell, uint64_t wid);
+void ph_shell_probes_free(struct ph_shell *shell);
 
 /* ---- shell_stream.c */
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "io/child.h"
+#include "io/hook.h"
 #include "io/spawn.h"
 #include "io/user.h"
 #include "proto/seal.h"
@@ -81,6 +82,7 @@ size_t ph_shell_nofile(const struct ph_shell *shell, struct ph_spawn_limit *ret)
 /* What a start needs and what must be freed after it. */
 struct start {
 	const struct ph_conf_child *child;
+	const struct ph_conf_list *command; /* NULL: the child's own */
 	const struct ph_user *user;
 	struct ph_conf_vars vars;
 	struct ph_shell_env env;
@@ -109,10 +111,15 @@ static void start_fini(struct start *start)
 
 static int expand_command(struct start *start, struct ph_err *err)
 {
-	const struct ph_conf_list *command = &start->child->command;
+	bool own = !start->command; /* another one is expanded already */
+	const struct ph_conf_list *command = own ? &start->child->command : start->command;
 	start->argv = ph_shell_alloc((command->n + 1) * sizeof *start->argv);
 	for (size_t i = 0; i < command->n; i++) {
-		int error = ph_conf_expand(command->v[i], &start->vars, &start->argv[i]);
+		int error = 0;
+		if (own)
+			error = ph_conf_expand(command->v[i], &start->vars, &start->argv[i]);
+		else
+			start->argv[i] = ph_shell_strdup(command->v[i]);
 		if (error)
 			return ph_err_set(
 				err, -error, "command: bad template '%.200s'", command->v[i]);
@@ -128,13 +135,14 @@ static int expand_command(struct start *start, struct ph_err *err)
 static int build_env(struct ph_shell *shell, const struct wanted *wanted, struct start *start,
 	struct ph_err *err)
 {
-	make_token(start->token);
+	if (!start->command)
+		make_token(start->token);
 	struct ph_shell_env_want want = {
 		.child = start->child,
 		.vars = &start->vars,
 		.inherited = (const char *const *)environ,
 		.user = start->user,
-		.token = start->token,
+		.token = start->command ? NULL : start->token,
 		.worker_path = shell->worker_path,
 		.notify_path = shell->notify_path,
 		.epoch = wanted->epoch,
@@ -185,26 +193,34 @@ static int want_user(const struct start *start, struct ph_spawn_spec *spec, stru
 	return 0;
 }
 
-static int run(
-	struct ph_shell *shell, struct start *start, struct ph_spawned *ret, struct ph_err *err)
+/* All but the descriptors; what it points to lives as long as `start`. */
+static int fill_spec(
+	struct ph_shell *shell, struct start *start, struct ph_spawn_spec *ret, struct ph_err *err)
 {
-	bool inherit = start->child->log.to == PH_CONF_LOG_INHERIT;
-	start->fds[0] = -1;
-	start->fds[1] = inherit ? STDOUT_FILENO : -1;
-	start->fds[2] = inherit ? STDERR_FILENO : -1;
-	struct ph_spawn_spec spec = {
+	*ret = (struct ph_spawn_spec){
 		.path = start->path,
 		.argv = (const char *const *)start->argv,
 		.env = (const char *const *)start->env.v,
 		.dir = start->dir,
 		.set_umask = true,
 		.umask = start->child->umask,
-		.fds = start->fds,
-		.n_fds = 3,
 		.limits = &start->limit,
 		.n_limits = ph_shell_nofile(shell, &start->limit),
 	};
-	int error = want_user(start, &spec, err);
+	return want_user(start, ret, err);
+}
+
+static int run(
+	struct ph_shell *shell, struct start *start, struct ph_spawned *ret, struct ph_err *err)
+{
+	bool inherit = start->child->log.to == PH_CONF_LOG_INHERIT;
+	struct ph_spawn_spec spec;
+	start->fds[0] = -1;
+	start->fds[1] = inherit ? STDOUT_FILENO : -1;
+	start->fds[2] = inherit ? STDERR_FILENO : -1;
+	int error = fill_spec(shell, start, &spec, err);
+	spec.fds = start->fds;
+	spec.n_fds = 3;
 	return error ? error : ph_spawn_start(&spec, ret, err);
 }
 
@@ -262,6 +278,26 @@ static void start_one(struct ph_shell *shell, const struct wanted *wanted)
 	}
 	start_fini(start);
 	free(start);
+}
+
+int ph_shell_spawn_beside(struct ph_shell *shell, const struct ph_key *key,
+	const struct ph_spec *spec, const struct ph_conf_list *command,
+	const struct ph_hook_ops *ops, void *arg, struct ph_hook **ret, struct ph_err *err)
+{
+	struct ph_spawn_spec how;
+	struct start *start = ph_shell_alloc(sizeof *start);
+	/* prepare() only reads it */
+	const struct wanted wanted = {.key = *key, .spec = (struct ph_spec *)(uintptr_t)spec};
+	ph_shell_env_init(&start->env);
+	start->command = command;
+	int error = prepare(shell, &wanted, start, err);
+	if (!error)
+		error = fill_spec(shell, start, &how, err);
+	if (!error)
+		error = ph_hook_start(shell->base, &how, "", 0, ops, arg, ret, err);
+	start_fini(start);
+	free(start);
+	return error;
 }
 
 /* ---- the queue */

@@ -325,6 +325,7 @@ static void stop(struct ph_shell *shell, bool orderly)
 	ph_shell_conns_free(shell);
 	ph_shell_notices_free(shell);
 	ph_shell_flows_free(shell);
+	ph_shell_probes_free(shell);
 	ph_shell_exit_free(shell);
 	ph_shell_workers_free(shell);
 	ph_shell_records_free(shell);

@@ -44,7 +44,7 @@ static void value(const struct ph_conf_option *o)
 	char low[128], high[128];
 	struct ph_name word;
 	bool available, open;
-	if (o->type != PH_CONF_ENUM) {
+	if (o->type != PH_CONF_ENUM && o->type != PH_CONF_READY) {
 		char words[512];
 		(void)snprintf(words, sizeof words, "%s", ph_conf_type_words(o->type));
 		if (is_number(o)) {

@@ -16,6 +16,7 @@
 #define PH_ACTIONS(X) \
 	X(SPAWN)    /* `spawn`: start a process -> SPAWNED or SPAWN_FAILED */ \
 	X(SIGNAL)   /* `wid`, `signal`: to the main process; KILL: to the whole group */ \
+	X(PROBE)    /* `wid`, `probe`: ask from outside whether it serves -> PROBED */ \
 	X(REAP)	    /* `wid`: it has exited: kill what is left of its group, forget its \
 		       pid, token and connection -> GONE when nothing is left */ \
 	X(TELL)	    /* `wid`, `worker`: on its control connection; dropped without one */ \
@@ -57,6 +58,14 @@ struct ph_spawn {
 	struct ph_id migration; /* none unless it is the new worker of a handover */
 	uint32_t restarts;
 	bool claimable; /* others may take it over: the fence is to know it */
+};
+
+struct ph_probe_order {
+	struct ph_key key;
+	const struct ph_spec *spec;
+	bool health;	 /* by the spec's health; else by its ready */
+	uint64_t number; /* `ticket` of the answer */
+	uint64_t timeout_ms;
 };
 
 struct ph_stream_order {
@@ -149,6 +158,7 @@ struct ph_action {
 	struct ph_key key;
 	union {
 		const struct ph_spawn *spawn;
+		const struct ph_probe_order *probe;
 		const struct ph_wmsg *worker;
 		const struct ph_bmsg *message;
 		const struct ph_record *record;

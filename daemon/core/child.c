@@ -6,7 +6,7 @@
  * that child changed on the node that owns it. Other nodes fetch the text when they see a revision
  * in the registry that they do not know.
  */
-#include "core/state.h"
+#include "core/instance.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -111,6 +111,10 @@ static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot 
 	} else if (instance->spec->process == child->spec->process) {
 		ph_out_bury_spec(hub, instance->spec);
 		instance->spec = ph_must(ph_spec_clone(child->spec));
+		if (instance->state == PH_INSTANCE_RUNNING) { /* health may be another one */
+			ph_health_enter(hub, instance);
+			ph_instance_arm(hub, instance);
+		}
 		ph_slot_publish(hub, slot);
 	} else if (!slot->wish_stopped) {
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_RESTART);

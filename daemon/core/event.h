@@ -30,6 +30,7 @@
 	X(WORKER)	   /* `wid`, `worker`: a message on its control connection */ \
 	X(WORKER_CLOSED)   /* `wid`: its control connection ended */ \
 	X(NOTIFIED)	   /* `wid`, `notify` */ \
+	X(PROBED)	   /* `wid`, `ticket` of the order; `error` 0: it serves, else `text` */ \
 	X(STREAM_ROUND)	   /* `stream`: a round is complete (A: confirmed; B: written to N) */ \
 	X(STREAM_READ)	   /* A: `stream`: O's end of file, bytes of that round; \
 			      KEEP: `text`: the file, which has them */ \

@@ -483,6 +483,7 @@ static void dispatch(struct ph_hub *hub, const struct ph_event *event)
 	case PH_EV_WORKER:
 	case PH_EV_WORKER_CLOSED:
 	case PH_EV_NOTIFIED:
+	case PH_EV_PROBED:
 	case PH_EV_FENCED:
 		ph_instance_event(hub, event);
 		break;

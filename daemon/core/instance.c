@@ -52,6 +52,7 @@ void ph_instance_arm(struct ph_hub *hub, struct ph_instance *instance)
 	switch (instance->state) {
 	case PH_INSTANCE_STARTING:
 		at = instance->since_ms + instance->spec->start_timeout_ms;
+		at = min_ms(at, ph_health_at(instance));
 		break;
 	case PH_INSTANCE_STANDING: /* a migration has its own deadlines */
 		if (!instance->target)
@@ -62,6 +63,7 @@ void ph_instance_arm(struct ph_hub *hub, struct ph_instance *instance)
 			at = instance->watchdog_ms + instance->spec->watchdog_ms;
 		if (instance->resumed_by_ms)
 			at = min_ms(at, instance->resumed_by_ms);
+		at = min_ms(at, ph_health_at(instance));
 		break;
 	case PH_INSTANCE_STOPPING:
 		at = instance->kill_ms;
@@ -147,6 +149,7 @@ static enum ph_instance_state became_ready(struct ph_hub *hub, struct ph_instanc
 		return PH_INSTANCE_STANDING;
 	instance->ready_ms = instance->watchdog_ms = hub->now_ms;
 	instance->activated = false;
+	instance->why[0] = '\0';
 	if (instance->lineage == PH_LINEAGE_COLD) /* it serves: from here on there is a state */
 		instance->lineage = PH_LINEAGE_CONTINUED;
 	struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_READY, PH_SLOT_KEY(instance->slot));
@@ -412,12 +415,17 @@ static enum ph_instance_state restart_later(struct ph_hub *hub, struct ph_instan
 
 static enum ph_instance_state too_slow(struct ph_hub *hub, struct ph_instance *instance)
 {
+	if (hub->now_ms < instance->since_ms + instance->spec->start_timeout_ms) {
+		ph_health_due(hub, instance);
+		return instance->state;
+	}
 	/* Its READY=1 may have come while no daemon listened; nothing else would ever tell. */
 	if (instance->adopted && instance->spec->ready == PH_READY_NOTIFY)
 		return became_ready(hub, instance);
-	ph_log(hub, PH_LOG_WARNING, "%s/%u was not ready within its start_timeout of %llu ms",
+	ph_log(hub, PH_LOG_WARNING, "%s/%u was not ready within its start_timeout of %llu ms%s%s",
 		instance->slot->child->name.s, instance->slot->number,
-		(unsigned long long)instance->spec->start_timeout_ms);
+		(unsigned long long)instance->spec->start_timeout_ms, instance->why[0] ? ": " : "",
+		instance->why);
 	instance->failed_start = true;
 	return kill_now(hub, instance);
 }
@@ -435,6 +443,7 @@ static enum ph_instance_state watchdog(struct ph_hub *hub, struct ph_instance *i
 {
 	bool hung = instance->resumed_by_ms && hub->now_ms >= instance->resumed_by_ms;
 	instance->resumed_by_ms = hung ? 0 : instance->resumed_by_ms;
+	ph_health_due(hub, instance);
 	bool silent = instance->spec->watchdog_ms &&
 		      instance->watchdog_ms + instance->spec->watchdog_ms <= hub->now_ms;
 	if (hung)
@@ -445,6 +454,13 @@ static enum ph_instance_state watchdog(struct ph_hub *hub, struct ph_instance *i
 	ph_log(hub, PH_LOG_WARNING, "%s/%u gave no sign of life within its watchdog time",
 		instance->slot->child->name.s, instance->slot->number);
 	return kill_now(hub, instance);
+}
+
+/* Asked to stop in good order; what follows is as after a failure. */
+static enum ph_instance_state unwell(struct ph_hub *hub, struct ph_instance *instance)
+{
+	instance->failed_start = true;
+	return begin_stop(hub, instance);
 }
 
 static enum ph_instance_state grace(struct ph_hub *hub, struct ph_instance *instance)
@@ -463,7 +479,7 @@ static enum ph_instance_state grace(struct ph_hub *hub, struct ph_instance *inst
 #define NO_PROCESS \
 	IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug, IN(HELLO) = ignore, IN(READY) = ignore, \
 	IN(ACTIVATE) = bug, IN(FREEZE) = bug, IN(THAW) = ignore, IN(RETIRE) = ignore, \
-	IN(KILL) = ignore, IN(EXITED) = bug, IN(GONE) = bug
+	IN(KILL) = ignore, IN(EXITED) = bug, IN(GONE) = bug, IN(UNWELL) = ignore
 
 static cell *const machine[PH_INSTANCE_STATE_COUNT][PH_INSTANCE_INPUT_COUNT] = {
 	[PH_INSTANCE_WAITING] = {NO_PROCESS, IN(START) = spawn, IN(STOP) = stop_idle,
@@ -472,43 +488,47 @@ static cell *const machine[PH_INSTANCE_STATE_COUNT][PH_INSTANCE_INPUT_COUNT] = {
 		IN(SPAWN_FAILED) = spawn_failed, IN(HELLO) = ignore, IN(READY) = ignore,
 		IN(ACTIVATE) = bug, IN(FREEZE) = bug, IN(THAW) = ignore, IN(RETIRE) = ignore,
 		IN(STOP) = stop_spawning, IN(RESTART) = ignore, IN(KILL) = kill_now,
-		IN(EXITED) = bug, IN(GONE) = bug, IN(DEADLINE) = ignore},
+		IN(EXITED) = bug, IN(GONE) = bug, IN(UNWELL) = ignore, IN(DEADLINE) = ignore},
 	[PH_INSTANCE_STARTING] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
 		IN(HELLO) = hello, IN(READY) = became_ready, IN(ACTIVATE) = activate,
 		IN(FREEZE) = bug, IN(THAW) = ignore, IN(RETIRE) = retire, IN(STOP) = stop,
 		IN(RESTART) = restart, IN(KILL) = kill_now, IN(EXITED) = exited_starting,
-		IN(GONE) = bug, IN(DEADLINE) = too_slow},
+		IN(GONE) = bug, IN(UNWELL) = ignore, IN(DEADLINE) = too_slow},
 	[PH_INSTANCE_STANDING] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
 		IN(HELLO) = ignore, IN(READY) = ignore, IN(ACTIVATE) = activate, IN(FREEZE) = bug,
 		IN(THAW) = ignore, IN(RETIRE) = bug, IN(STOP) = stop, IN(RESTART) = ignore,
-		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(DEADLINE) = stray},
+		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(UNWELL) = ignore,
+		IN(DEADLINE) = stray},
 	[PH_INSTANCE_RUNNING] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
 		IN(HELLO) = ignore, IN(READY) = ignore, IN(ACTIVATE) = ignore, IN(FREEZE) = freeze,
 		IN(THAW) = ignore, IN(RETIRE) = retire, IN(STOP) = stop, IN(RESTART) = restart,
-		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(DEADLINE) = watchdog},
+		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(UNWELL) = unwell,
+		IN(DEADLINE) = watchdog},
 	[PH_INSTANCE_FROZEN] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
 		IN(HELLO) = ignore, IN(READY) = ignore, IN(ACTIVATE) = ignore, IN(FREEZE) = ignore,
 		IN(THAW) = thaw, IN(RETIRE) = retire, IN(STOP) = stop, IN(RESTART) = restart,
-		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(DEADLINE) = ignore},
+		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(UNWELL) = ignore,
+		IN(DEADLINE) = ignore},
 	[PH_INSTANCE_RETIRED] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
 		IN(HELLO) = ignore, IN(READY) = ignore, IN(ACTIVATE) = bug, IN(FREEZE) = ignore,
 		IN(THAW) = thaw, IN(RETIRE) = ignore, IN(STOP) = stop, IN(RESTART) = ignore,
-		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(DEADLINE) = ignore},
+		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(UNWELL) = ignore,
+		IN(DEADLINE) = ignore},
 	[PH_INSTANCE_STOPPING] = {IN(START) = restart_later, IN(SPAWNED) = bug,
 		IN(SPAWN_FAILED) = bug, IN(HELLO) = ignore, IN(READY) = ignore,
 		IN(ACTIVATE) = ignore, IN(FREEZE) = ignore, IN(THAW) = ignore, IN(RETIRE) = ignore,
 		IN(STOP) = stop_later, IN(RESTART) = restart_later, IN(KILL) = kill_now,
-		IN(EXITED) = exited, IN(GONE) = bug, IN(DEADLINE) = grace},
+		IN(EXITED) = exited, IN(GONE) = bug, IN(UNWELL) = ignore, IN(DEADLINE) = grace},
 	[PH_INSTANCE_KILLING] = {IN(START) = restart_later, IN(SPAWNED) = kill_now,
 		IN(SPAWN_FAILED) = spawn_failed, IN(HELLO) = ignore, IN(READY) = ignore,
 		IN(ACTIVATE) = ignore, IN(FREEZE) = ignore, IN(THAW) = ignore, IN(RETIRE) = ignore,
 		IN(STOP) = stop_later, IN(RESTART) = restart_later, IN(KILL) = ignore,
-		IN(EXITED) = exited, IN(GONE) = bug, IN(DEADLINE) = kill_now},
+		IN(EXITED) = exited, IN(GONE) = bug, IN(UNWELL) = ignore, IN(DEADLINE) = kill_now},
 	[PH_INSTANCE_REAPING] = {IN(START) = restart_later, IN(SPAWNED) = ignore,
 		IN(SPAWN_FAILED) = bug, IN(HELLO) = ignore, IN(READY) = ignore,
 		IN(ACTIVATE) = ignore, IN(FREEZE) = ignore, IN(THAW) = ignore, IN(RETIRE) = ignore,
 		IN(STOP) = stop_later, IN(RESTART) = restart_later, IN(KILL) = ignore,
-		IN(EXITED) = ignore, IN(GONE) = end, IN(DEADLINE) = ignore},
+		IN(EXITED) = ignore, IN(GONE) = end, IN(UNWELL) = ignore, IN(DEADLINE) = ignore},
 	[PH_INSTANCE_BACKOFF] = {NO_PROCESS, IN(START) = again, IN(STOP) = stop_idle,
 		IN(RESTART) = again, IN(DEADLINE) = due},
 	[PH_INSTANCE_STOPPED] = {NO_PROCESS, IN(START) = again, IN(STOP) = stop_idle,
@@ -531,6 +551,7 @@ void ph_instance_step(struct ph_hub *hub, struct ph_instance *instance, enum ph_
 	if (next != before) {
 		instance->since_ms = hub->now_ms;
 		instance->changes++;
+		ph_health_enter(hub, instance);
 	}
 	ph_instance_arm(hub, instance);
 	if (next != before || in == PH_INSTANCE_IN_SPAWNED)

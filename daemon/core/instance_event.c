@@ -82,6 +82,7 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 		instance->state = PH_INSTANCE_STANDING;
 	else
 		instance->state = adopted->ready ? PH_INSTANCE_RUNNING : PH_INSTANCE_STARTING;
+	ph_health_enter(hub, instance);
 	/* Which migration it belongs to was restored from the journal, if it got that far. */
 	HASH_FIND(hh, hub->sources, adopted->migration.b, sizeof adopted->migration.b,
 		instance->source);
@@ -313,7 +314,9 @@ static void on_ready(struct ph_hub *hub, struct ph_instance *instance, const str
 		return;
 	}
 	set_meta(hub, instance, msg->meta);
-	if (instance->spec->ready != PH_READY_NOTIFY || instance->activated)
+	bool by_word =
+		instance->spec->ready != PH_READY_NOTIFY && instance->spec->ready != PH_READY_PROBE;
+	if (by_word || instance->activated)
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_READY);
 }
 
@@ -452,6 +455,8 @@ void ph_instance_event(struct ph_hub *hub, const struct ph_event *event)
 			ph_instance_await_resumed(hub, instance);
 			ph_instance_arm(hub, instance);
 		}
+	} else if (event->kind == PH_EV_PROBED) {
+		ph_health_probed(hub, instance, event);
 	} else if (event->kind == PH_EV_NOTIFIED) {
 		on_notify(hub, instance, event->notify);
 	}

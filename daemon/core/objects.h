@@ -212,6 +212,7 @@ enum ph_instance_state {
 	X(KILL) \
 	X(EXITED) \
 	X(GONE) \
+	X(UNWELL) /* its health checks have failed too often */ \
 	X(DEADLINE)
 
 enum ph_instance_input {
@@ -260,6 +261,11 @@ struct ph_instance {
 	uint64_t half_grace_ms; /* STOPPING: stop_signal is due; 0: sent */
 	uint64_t kill_ms;	/* STOPPING: SIGKILL is due */
 	uint64_t resumed_by_ms; /* `resumed` is due, else it counts as hung; 0: not waited for */
+
+	/* health.c */
+	uint64_t probe_at_ms;	 /* the next probe; 0: none is due */
+	uint64_t probe_number;	 /* of the one that is under way; 0: none is */
+	uint32_t probe_failures; /* in a row */
 
 	/* policy */
 	char why[PH_REASON_SIZE];	/* the last start failed; empty: it did not */

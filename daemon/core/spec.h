@@ -12,7 +12,8 @@
 enum ph_ready_kind {
 	PH_READY_NONE,
 	PH_READY_PROTOCOL,
-	PH_READY_NOTIFY
+	PH_READY_NOTIFY,
+	PH_READY_PROBE /* the shell asks from outside: PH_ACT_PROBE */
 };
 enum ph_restart_policy {
 	PH_RESTART_PERMANENT,
@@ -39,6 +40,12 @@ struct ph_restart {
 	uint64_t retry_after_ms;
 };
 
+struct ph_health {	      /* asked from outside while it runs */
+	uint64_t interval_ms; /* 0: never */
+	uint64_t timeout_ms;
+	uint32_t failures; /* in a row, before it is restarted */
+};
+
 struct ph_spec {
 	struct ph_name child;
 	uint64_t revision; /* made like an epoch; 0: not in force yet */
@@ -57,6 +64,7 @@ struct ph_spec {
 	uint64_t stop_timeout_ms;
 	uint64_t watchdog_ms; /* 0: none */
 	struct ph_restart restart;
+	struct ph_health health;
 
 	bool swap; /* migration.strategy hot-swap; false: none */
 	enum ph_handover_want handover;

@@ -313,6 +313,13 @@ void ph_instance_named(struct ph_hub *hub, struct ph_slot *slot);
 void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted);
 enum ph_child_state ph_instance_shown(const struct ph_instance *instance);
 
+/* ---- health.c: probes, for readiness and while it runs ---- */
+void ph_health_enter(struct ph_hub *hub, struct ph_instance *instance); /* it has a new state */
+uint64_t ph_health_at(const struct ph_instance *instance); /* the next probe, or PH_NEVER_MS */
+void ph_health_due(struct ph_hub *hub, struct ph_instance *instance); /* probe, if it is time */
+void ph_health_probed(
+	struct ph_hub *hub, struct ph_instance *instance, const struct ph_event *event);
+
 /* ---- policy.c ---- */
 /* Wait before the next start, in ms; PH_NEVER_MS: not again (`*failed` tells why). */
 uint64_t ph_policy_next(struct ph_hub *hub, struct ph_instance *instance, bool *failed);

@@ -21,7 +21,7 @@ only() {
 	done
 }
 
-only prochubd libevent_core-2.1 libjansson libyaml-0 libsodium libxxhash
+only prochubd libevent_core-2.1 libevent_extra-2.1 libjansson libyaml-0 libsodium libxxhash
 only prochub-bus libnanomsg libanl
 only prochub-fence
 only prochubctl libjansson libsmartcols

@@ -409,6 +409,9 @@ static inline void w_worker_act(struct world *w, unsigned node, const struct ph_
 		p->terms += a->signal != 9;
 		if (a->signal == 9 || !p->def->traits.deaf)
 			w_exit(w, p, PH_EXIT_SIGNAL, (uint32_t)a->signal);
+	} else if (a->kind == PH_ACT_PROBE) {
+		p->probes++;
+		p->probe = *a->probe;
 	} else if (a->kind == PH_ACT_REAP) {
 		ck_assert_msg(p->exited, "a process is reaped that lives");
 		p->reaped = true;

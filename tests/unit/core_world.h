@@ -65,7 +65,8 @@ struct w_proc {
 	uint32_t round;
 	uint64_t resumed_epoch;
 	unsigned stops, terms, kills, freezes, resumes, commits, activates, aborts, welcomes,
-		complaints, conflicts;
+		complaints, conflicts, probes;
+	struct ph_probe_order probe; /* the newest; its pointers are of no use later */
 	struct ph_id resumed_id, committed_id;
 };
 

@@ -75,7 +75,7 @@ START_TEST(test_all_of_a_child)
 	ck_assert_str_eq(c->env.v[0].name, "A");
 	ck_assert_str_eq(c->env.v[1].value, "%i");
 	ck_assert_uint_eq(c->umask, 077);
-	ck_assert_int_eq(c->ready, PH_CONF_READY_NOTIFY);
+	ck_assert_str_eq(c->ready, "notify");
 	ck_assert_int_eq(c->log.to, PH_CONF_LOG_NULL);
 	ck_assert_int_eq(c->stop_signal, 3);
 	ck_assert_int_eq(c->restart.policy, PH_CONF_RESTART_TEMPORARY);
@@ -180,8 +180,15 @@ START_TEST(test_sentences)
 			"1:42: children.web.log.to: 'journal' is not available in this version"},
 		{"children: {web: {command: [a], log: {to: {file: {path: /x}}}}}",
 			"1:42: children.web.log.to: 'file' is not available in this version"},
-		{"children: {web: {command: [a], ready: 'tcp:80'}}",
-			"1:39: children.web.ready: 'tcp:80' is not available in this version"},
+		{"children: {web: {command: [a], ready: 'tcp:x'}}",
+			"1:39: children.web.ready: 'x' is not PORT or ADDRESS:PORT (IPv4, [IPv6] "
+			"or "
+			"localhost, port 1-65535)"},
+		{"children: {web: {command: [a], ready: notifi}}",
+			"1:39: children.web.ready: 'notifi' is not one of none, protocol, notify, "
+			"tcp:, http:, exec:, did you mean 'notify'?"},
+		{"children: {web: {command: [a], health: {tcp: 1, exec: b}}}",
+			"1:12: children.web: health has more than one of tcp, http and exec"},
 		{"children: {web: {command: [a], restart: {policy: permanant}}}",
 			"1:50: children.web.restart.policy: 'permanant' is not one of permanent, "
 			"transient, temporary, did you mean 'permanent'?"},

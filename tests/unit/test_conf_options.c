@@ -66,7 +66,8 @@ START_TEST(test_rows_are_complete)
 		ck_assert_ptr_eq(ph_conf_option_find(tables[t], o->path), o);
 		ck_assert_str_ne(o->help, "");
 		ck_assert_uint_le(strlen(o->path), 48);
-		ck_assert_msg((o->type == PH_CONF_ENUM) == (o->choices != NULL), "%s", o->path);
+		bool chosen = o->type == PH_CONF_ENUM || o->type == PH_CONF_READY;
+		ck_assert_msg(chosen == (o->choices != NULL), "%s", o->path);
 		ck_assert_msg(o->here != PH_CONF_ONLY_DEFAULT || o->fallback, "%s", o->path);
 		if (o->here == PH_CONF_YES)
 			continue;
@@ -146,7 +147,8 @@ START_TEST(test_choices)
 		bool here, open;
 		for (unsigned i = 0; ph_conf_choice(o, i, &word, &here, &open); i++) {
 			char value[160];
-			(void)snprintf(value, sizeof value, "\"%s%s\"", word.s, open ? "80" : "");
+			const char *more = strcmp(word.s, "http:") == 0 ? "http://[::1]:80/" : "80";
+			(void)snprintf(value, sizeof value, "\"%s%s\"", word.s, open ? more : "");
 			bool fits = here && o->here == PH_CONF_YES;
 			if (o->here == PH_CONF_ONLY_DEFAULT)
 				fits = strcmp(word.s, o->fallback) == 0;
@@ -215,7 +217,8 @@ START_TEST(test_wrong_values)
 		if (o->here == PH_CONF_NO)
 			continue;
 		for (size_t i = 0; i < LENGTH(never); i++) {
-			bool text = o->type == PH_CONF_TEXT && i < 2;
+			bool command = strcmp(o->path, "health.exec") == 0;
+			bool text = (o->type == PH_CONF_TEXT || command) && i < 2;
 			bool fits = text || (o->type == PH_CONF_ENV && i == 2) ||
 				    (strcmp(o->path, "log.to") == 0 && i == 5) ||
 				    (o->type == PH_CONF_NAME && i == 1) ||

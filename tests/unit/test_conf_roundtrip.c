@@ -197,7 +197,8 @@ START_TEST(test_child_text_is_canonical)
 		"\"policy\":\"permanent\",\"delay\":\"0s\",\"backoff\":\"100ms\",\"backoff_max\":"
 		"\"30s\",\"jitter\":\"20%\",\"intensity\":5,\"within\":\"1m\",\"on_limit\":"
 		"\"retry\","
-		"\"retry_after\":\"5m\"},\"log\":{\"to\":\"inherit\"},\"placement\":{\"strategy\":"
+		"\"retry_after\":\"5m\"},\"health\":{\"interval\":\"5s\",\"timeout\":\"1s\","
+		"\"failures\":3},\"log\":{\"to\":\"inherit\"},\"placement\":{\"strategy\":"
 		"\"hash\",\"nodes\":[],\"labels\":[]},\"migration\":{\"strategy\":\"hot-swap\","
 		"\"handover\":\"auto\",\"retention\":\"5s\",\"timeout\":\"30s\",\"downtime\":"
 		"\"500ms\",\"rounds_max\":8,\"max_state\":\"16G\",\"defer_max\":\"10m\"}}";

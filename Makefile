@@ -182,7 +182,7 @@ run-sim-unit:
 valgrind: ## unit tests under valgrind, minutes
 	$(SUB) tested
 	@CK_FORK=no tests/check/unit.sh --valgrind $(filter-out $(patsubst %,$(B)/unit/test_%,buslink \
-		shell_bus fence spawn io_child io_unixsock conf_hostile stream stream_faults),$(UNIT))
+		shell_bus fence spawn io_child io_hook io_unixsock conf_hostile stream stream_faults),$(UNIT))
 coverage: ## lines that unit tests and simulation reach, a line a file
 	$(SUB) VARIANT=coverage CK_FORK=no tested
 	@$(MAKE) --no-print-directory VARIANT=coverage SEEDS=1..200 CK_FORK=no run-sim-unit

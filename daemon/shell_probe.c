@@ -16,7 +16,7 @@ struct ph_shell_probe {
 	struct ph_probe *net;	 /* or ... */
 	struct ph_hook *command; /* ... a command, with ... */
 	struct event *deadline;	 /* ... its deadline */
-	char said[72]; /* ": " and the end of what it wrote */
+	char said[72];		 /* ": " and the end of what it wrote */
 	UT_hash_handle hh;
 };
 

@@ -377,6 +377,10 @@ static void on_welcome(struct ph_hub *hub, const struct ph_bmsg *msg)
 	member->welcomed = true;
 	for (size_t i = 0; i < msg->n_members; i++) {
 		const struct ph_member_info *info = &msg->members[i];
+		const struct ph_member *known = ph_member_find(hub, &info->name);
+		if (known && known->info.incarnation == info->incarnation && known->linked &&
+			known->state != PH_MEMBER_UNKNOWN)
+			continue; /* most of them, and a cluster that starts hears them a lot */
 		struct ph_member *other =
 			ph_join_replaces(hub, info) ? ph_member_learn(hub, info, false) : NULL;
 		if (!other)

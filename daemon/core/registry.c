@@ -405,27 +405,29 @@ void ph_registry_sweep(struct ph_hub *hub, const struct ph_member *member)
 
 /* ---- the history of migrations ---- */
 
+bool ph_history_waited(const struct ph_migration_info *info)
+{
+	return info->result == PH_RESULT_ABORTED && strcmp(info->reason, PH_NO_SLOT) == 0;
+}
+
 static void history_drop(struct ph_hub *hub, struct ph_history *h)
 {
+	hub->n_waited -= ph_history_waited(&h->info);
 	DL_DELETE(hub->history, h);
 	HASH_DEL(hub->history_by_id, h);
 	free(h);
 	hub->n_history--;
 }
 
-bool ph_history_waited(const struct ph_migration_info *info)
-{
-	return info->result == PH_RESULT_ABORTED && strcmp(info->reason, PH_NO_SLOT) == 0;
-}
-
 /* They are kept only until everybody has heard that they run no more. */
 static void drop_waited(struct ph_hub *hub)
 {
-	size_t n = 0;
-	struct ph_history *h, *next;
-	DL_FOREACH_SAFE(hub->history, h, next)
-	if (ph_history_waited(&h->info) && ++n > WAITED_MAX)
-		history_drop(hub, h);
+	for (struct ph_history *h = hub->history->prev; hub->n_waited > WAITED_MAX;) {
+		struct ph_history *before = h->prev; /* of the newest one: the oldest */
+		if (ph_history_waited(&h->info))
+			history_drop(hub, h);
+		h = before;
+	}
 }
 
 const struct ph_history *ph_history_of(const struct ph_hub *hub, const struct ph_id *id)
@@ -446,11 +448,13 @@ void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info)
 		return;
 	if (!h) {
 		h = ph_must(calloc(1, sizeof *h));
-		h->info = *info;
+		h->info.id = info->id;
 		HASH_ADD_KEYPTR(hh, hub->history_by_id, h->info.id.b, sizeof h->info.id.b, h);
 		DL_PREPEND(hub->history, h);
 		hub->n_history++;
 	}
+	hub->n_waited -= ph_history_waited(&h->info);
+	hub->n_waited += ph_history_waited(info);
 	h->info = *info;
 	h->presumed = false;
 	h->at_ms = hub->now_ms;

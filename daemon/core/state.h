@@ -112,9 +112,9 @@ struct ph_hub {
 	size_t next_done_order;
 	struct ph_wait *waits;
 	struct ph_history *history, *history_by_id; /* newest first */
-	bool sources_died; /* some of it is presumed, as its source is dead */
-	size_t n_history;
-	uint64_t dropped; /* messages that named too much, since that was told ... */
+	bool sources_died;	    /* some of it is presumed, as its source is dead */
+	size_t n_history, n_waited; /* waited: attempts that found no slot free */
+	uint64_t dropped;	    /* messages that named too much, since that was told ... */
 	uint64_t dropped_told_ms, forgot_ms; /* ... and when; when members were last forgotten */
 };
 

@@ -146,17 +146,22 @@ static void count(struct large_node *node, const struct ph_bmsg *msg, unsigned c
 	node->bytes += copies * length_of(node->large, msg);
 }
 
-static void launch(struct large_node *to, struct sim_letter *letter)
+/* As on a connection: what one sends to another arrives in the order in which it was sent. */
+static void launch(struct large_node *from, struct large_node *to, struct sim_letter *letter)
 {
 	struct large *large = to->large;
+	uint64_t at_us = large->now_us + sim_between(&large->sim, 100, 3 * MS);
 	struct large_item item = {.node = to, .gen = to->gen, .kind = LARGE_MESSAGE};
 	if (!to->hub)
 		return;
 	item.letter = sim_letter_keep(letter);
-	large_push(large, sim_between(&large->sim, 100, 3 * MS), &item);
+	if (at_us < from->last_us[to->no])
+		at_us = from->last_us[to->no];
+	from->last_us[to->no] = at_us;
+	large_push(large, at_us - large->now_us, &item);
 }
 
-static struct large_node *node_named(struct large *large, const struct ph_name *name)
+struct large_node *large_node_named(const struct large *large, const struct ph_name *name)
 {
 	unsigned long no = strtoul(name->s + 1, NULL, 10);
 	return no <= large->n_nodes ? &large->nodes[no] : NULL;
@@ -182,10 +187,10 @@ static void forget_post(struct large *large)
 
 static void act_send(struct large_node *node, const struct ph_action *action)
 {
-	struct large_node *to = node_named(node->large, &action->to);
+	struct large_node *to = large_node_named(node->large, &action->to);
 	if (!to || !(node->linked[to->no] || action->address))
 		return;
-	launch(to, letter_of(node->large, action->message));
+	launch(node, to, letter_of(node->large, action->message));
 	count(node, action->message, 1);
 }
 
@@ -200,7 +205,7 @@ static void act_cast(struct large_node *node, const struct ph_action *action)
 		bool seed = node->seeds_on && i < LARGE_SEEDS;
 		if (i == node->no || !(node->linked[i] || seed))
 			continue;
-		launch(&large->nodes[i], letter);
+		launch(node, &large->nodes[i], letter);
 		copies++;
 	}
 	sim_letter_drop(letter);
@@ -250,7 +255,7 @@ static void act(struct large_node *node, const struct ph_action *action)
 		break;
 	case PH_ACT_LINK:
 	case PH_ACT_UNLINK:
-		peer = node_named(node->large, &action->to);
+		peer = large_node_named(node->large, &action->to);
 		if (peer)
 			node->linked[peer->no] = action->kind == PH_ACT_LINK;
 		break;

@@ -36,7 +36,8 @@ struct large_node {
 	uint32_t gen;
 	uint64_t tick_us, base_ms;
 	bool seeds_on, shutting, joined;
-	bool *linked;
+	bool *linked;	   /* to each other one */
+	uint64_t *last_us; /* when what was sent to it last arrives */
 	uint64_t joined_us, changes;
 	struct large_sight sight;
 	uint64_t messages, bytes; /* sent while measured */
@@ -117,16 +118,20 @@ void large_run(struct large *large, uint64_t until_us);
 void large_start(struct large_node *node);
 void large_stop(struct large_node *node); /* it is not there any more, nor what runs on it */
 void large_step(struct large_node *node, const struct ph_event *event);
+struct large_node *large_node_named(const struct large *large, const struct ph_name *name);
 void large_fail(struct large *large, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- large_look.c: the one that looks into core ---- */
-uint64_t large_truth(struct large *large); /* a digest of what each hub says that it owns */
-/* Does each hub that has joined know exactly that? The first that does not, or NULL. */
-struct large_node *large_differs(struct large *large);
+uint64_t large_truth(struct large *large); /* a digest of what each hub says of its own */
+/* Does each hub that has joined know that, by its digests? The first that does not, or NULL. */
+struct large_node *large_lags(struct large *large);
 unsigned large_owned(struct large_node *node);
 unsigned large_busy(struct large *large); /* migrations and claims that are not over */
 uint64_t large_beat_ms(const struct large_node *node);
-/* Is every child owned by one node that is there, and run by exactly one process? */
+/*
+ * Is every child owned by one node that is there, as all of them know, and run by exactly one
+ * process?
+ */
 bool large_complete(struct large *large);
 
 /* ---- large_story.c ---- */

@@ -2,16 +2,51 @@
 #include "core/state.h"
 #include "large.h"
 
+/* ---- by digests, which core keeps: at each look ---- */
+
+uint64_t large_truth(struct large *large)
+{
+	uint64_t sum = 0;
+	for (unsigned i = 0; i <= large->n_nodes; i++)
+		if (large->nodes[i].hub)
+			sum ^= ph_mix64(large->nodes[i].hub->digest + i);
+	if (sum != large->truth)
+		large->changed_us = large->now_us;
+	return large->truth = sum;
+}
+
+/* Has it of each one that lives what that one says? */
+static bool agrees(const struct large *large, const struct large_node *node, unsigned living)
+{
+	unsigned n = 1;
+	for (const struct ph_member *m = node->hub->members; m; m = m->hh.next) {
+		const struct large_node *other = large_node_named(large, &m->info.name);
+		if (!other || !other->hub)
+			continue;
+		if (m->digest != other->hub->digest)
+			return false;
+		n++;
+	}
+	return n == living;
+}
+
+struct large_node *large_lags(struct large *large)
+{
+	unsigned living = 0;
+	for (unsigned i = 0; i <= large->n_nodes; i++)
+		living += large->nodes[i].hub != NULL;
+	for (unsigned i = 0; i <= large->n_nodes; i++)
+		if (large->nodes[i].joined && !agrees(large, &large->nodes[i], living))
+			return &large->nodes[i];
+	return NULL;
+}
+
+/* ---- entry by entry: where the digests agree ---- */
+
 static uint64_t mix(const struct ph_slot *slot)
 {
 	const struct ph_held *e = &slot->entry;
 	return ph_mix64(ph_slot_hash(slot) ^ ph_mix64(e->epoch) ^ e->node->hash);
-}
-
-static bool owned(const struct ph_slot *slot)
-{
-	return slot->entered && slot->entry.state != PH_CHILD_RELEASED &&
-	       slot->entry.state != PH_CHILD_REMOVED;
 }
 
 /* Looked at anew only where something has changed since the last look. */
@@ -24,43 +59,44 @@ static const struct large_sight *look(struct large_node *node)
 	*sight = (struct large_sight){.gen = node->gen, .changes = node->changes};
 	for (const struct ph_slot *slot = ph_slot_first(hub); slot;
 		slot = ph_slot_next(hub, slot)) {
-		if (!owned(slot))
+		if (!ph_slot_owned(slot))
 			continue;
 		uint64_t digest = mix(slot);
 		sight->all ^= digest;
 		if (!ph_slot_mine(hub, slot))
 			continue;
+		const struct ph_instance *instance = slot->work->instance;
 		sight->own ^= digest;
 		sight->owned++;
-		sight->running +=
-			slot->work->instance && slot->work->instance->state == PH_INSTANCE_RUNNING;
+		sight->running += instance && instance->state == PH_INSTANCE_RUNNING;
 	}
 	return sight;
-}
-
-uint64_t large_truth(struct large *large)
-{
-	uint64_t sum = 0;
-	for (unsigned i = 0; i <= large->n_nodes; i++)
-		if (large->nodes[i].hub)
-			sum ^= look(&large->nodes[i])->own;
-	if (sum != large->truth)
-		large->changed_us = large->now_us;
-	return large->truth = sum;
-}
-
-struct large_node *large_differs(struct large *large)
-{
-	for (unsigned i = 0; i <= large->n_nodes; i++)
-		if (large->nodes[i].joined && look(&large->nodes[i])->all != large->truth)
-			return &large->nodes[i];
-	return NULL;
 }
 
 unsigned large_owned(struct large_node *node)
 {
 	return look(node)->owned;
 }
+
+bool large_complete(struct large *large)
+{
+	unsigned n = 0, running = 0;
+	uint64_t all = 0;
+	for (unsigned i = 0; i <= large->n_nodes; i++) {
+		if (!large->nodes[i].hub)
+			continue;
+		const struct large_sight *sight = look(&large->nodes[i]);
+		n += sight->owned;
+		running += sight->running;
+		all ^= sight->own;
+	}
+	for (unsigned i = 0; i <= large->n_nodes; i++)
+		if (large->nodes[i].hub && look(&large->nodes[i])->all != all)
+			return false;
+	return n == large->children && running == n && HASH_COUNT(large->procs) == n;
+}
+
+/* ---- others ---- */
 
 unsigned large_busy(struct large *large)
 {
@@ -80,17 +116,4 @@ unsigned large_busy(struct large *large)
 uint64_t large_beat_ms(const struct large_node *node)
 {
 	return node->hub->beat_ms;
-}
-
-bool large_complete(struct large *large)
-{
-	unsigned n = 0, running = 0;
-	for (unsigned i = 0; i <= large->n_nodes; i++) {
-		if (!large->nodes[i].hub)
-			continue;
-		const struct large_sight *sight = look(&large->nodes[i]);
-		n += sight->owned;
-		running += sight->running;
-	}
-	return n == large->children && running == n && HASH_COUNT(large->procs) == n;
 }

@@ -63,6 +63,7 @@ static void make(struct large *large, unsigned nodes, unsigned children, uint64_
 		node->no = i;
 		node->base_ms = 1000 + sim_random(&large->sim) % 100000000;
 		node->linked = sim_alloc((nodes + 1) * sizeof *node->linked);
+		node->last_us = sim_alloc((nodes + 1) * sizeof *node->last_us);
 		(void)snprintf(node->name.s, sizeof node->name.s, "n%04u", i);
 		(void)snprintf(node->address, sizeof node->address, "tcp://10.0.%u.%u:7400",
 			i / 256, i % 256);
@@ -79,6 +80,7 @@ static void clean(struct large *large)
 		if (large->nodes[i].hub)
 			large_stop(&large->nodes[i]);
 		free(large->nodes[i].linked);
+		free(large->nodes[i].last_us);
 	}
 	free(large->nodes);
 }
@@ -107,7 +109,7 @@ static void settle(struct large *large, unsigned nodes, const char *what)
 		if (large->why[0])
 			return;
 		(void)large_truth(large);
-		bool agree = !large_differs(large);
+		bool agree = !large_lags(large);
 		if (agree && !agreed)
 			agreed_us = large->now_us;
 		agreed = agree;
@@ -115,7 +117,7 @@ static void settle(struct large *large, unsigned nodes, const char *what)
 			large_complete(large))
 			break;
 		if (large->now_us >= began_us + PATIENCE_US) {
-			const struct large_node *late = large_differs(large);
+			const struct large_node *late = large_lags(large);
 			large_fail(large,
 				"%s: no rest after %.0f s: %u of %u have joined, %u are busy, %s",
 				what, seconds(PATIENCE_US), n_joined(large), nodes,

@@ -438,8 +438,8 @@ static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of
 	uint64_t placed_ms =
 		slot->work->placed_ms ? slot->work->placed_ms : ph_slot_unowned_ms(slot);
 	/* ... or waits for this, or what lost to an owner who is gone since lives here */
-	bool mine = ph_is_self(hub, ph_slot_place(hub, slot)) || slot->work->instance ||
-		    ph_conflict_holds(hub, PH_SLOT_KEY(slot));
+	bool mine = ph_slot_place(hub, slot) == &hub->slots.self->name || slot->work->instance ||
+		    (hub->conflicts && ph_conflict_holds(hub, PH_SLOT_KEY(slot)));
 	/* Whoever placement names has had time: another one that may have it takes it. */
 	bool stray = child->own && slot->place && hub->now_ms >= placed_ms + ADOPT_STRAY_MS &&
 		     ph_place_allows(hub, ph_child_spec(child), &hub->set.node);

@@ -396,11 +396,16 @@ static enum ph_source_state released_early(struct ph_hub *hub, struct ph_source 
 	return active(hub, s);
 }
 
-/* B has died with an N that nobody has seen ready: what O has is the newest there is. */
+/*
+ * B has died with an N that nobody has seen ready: what O has is the newest there is. Else O is
+ * stale, and there is nobody to send its clients to: the child is claimed as after any death.
+ */
 static enum ph_source_state peer_died_late(struct ph_hub *hub, struct ph_source *s)
 {
-	if (!may_go_on(s))
-		return s->state;
+	if (!may_go_on(s)) {
+		s->handled = s->served = true;
+		return ph_source_stop_if(hub, s);
+	}
 	s->peer_dead = true;
 	return released(hub, s);
 }
@@ -429,7 +434,7 @@ static enum ph_source_state retain(struct ph_hub *hub, struct ph_source *s)
 		s->handled = true; /* the retention was B's test of the new worker */
 	const struct ph_member *peer = ph_member_find(hub, &s->peer);
 	s->served |= slot->entered && slot->entry.ready && slot->entry.epoch >= s->new_epoch;
-	if (peer && !ph_member_live(peer) && s->peer_active && may_go_on(s)) /* since `active` */
+	if (peer && !ph_member_live(peer) && s->peer_active) /* since `active` */
 		return peer_died_late(hub, s);
 	return ph_source_stop_if(hub, s);
 }

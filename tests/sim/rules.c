@@ -317,6 +317,13 @@ static bool names_it(void *arg, const struct ph_entry_view *view)
 	return true;
 }
 
+/* There is nobody (any more) to whom it could send its clients. */
+static bool heir_is_gone(const struct sim_proc *proc)
+{
+	return !proc->heir ||
+	       (proc->node->hub && !(live_members(proc->node) & bit(proc->heir->no)));
+}
+
 /* O has been told `committed`, and is stopped now. */
 void sim_rules_stop(struct sim_proc *proc)
 {
@@ -331,7 +338,7 @@ void sim_rules_stop(struct sim_proc *proc)
 		return;
 	/* Without readiness the retention was the new one's test, before the commit. */
 	bool tested = proc->key->def->spec.ready == PH_READY_NONE;
-	if (!proc->handled && !tested &&
+	if (!proc->handled && !tested && !heir_is_gone(proc) &&
 		sim->now_us + MS < proc->committed_us + proc->retention_ms * MS)
 		sim_fail(sim, "%s stops pid %u of %s/%u before its retention is over", node->name.s,
 			proc->pid, proc->key->key.child.s, proc->key->key.instance);
@@ -361,6 +368,7 @@ void sim_rules_tell(struct sim_proc *proc, const struct ph_wmsg *msg)
 		sim_rules_stop(proc);
 	if (msg->op == PH_W_COMMITTED && !proc->committed_us) {
 		proc->committed_us = sim->now_us;
+		proc->heir = mig ? mig->b : NULL;
 		proc->retention_ms = msg->retention_ms;
 	}
 	if (!mig || !mig->key || sim->lax)

@@ -198,7 +198,8 @@ struct sim_proc {
 	uint32_t *got; /* the round that was read */
 	size_t n_got;
 	char meta[32];
-	uint64_t committed_us, retention_ms; /* told so first */
+	uint64_t committed_us, retention_ms; /* told so first ... */
+	struct sim_node *heir;		     /* ... and whose worker is the new one */
 	bool handled, stop_seen;
 	struct sim_proc *next; /* all of the run, newest first */
 };

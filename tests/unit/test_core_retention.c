@@ -85,10 +85,60 @@ START_TEST(all_who_have_not_confirmed_are_named)
 }
 END_TEST
 
+/* Nobody who is in step may name the old one, whatever becomes of the new one. */
+static void old_is_not_named(const struct h_run *run)
+{
+	for (unsigned i = 0; i < run->w->n_nodes; i++) {
+		const struct ph_slot *slot =
+			run->w->nodes[i].hub ? w_slot(run->w, i, "room", 0) : NULL;
+		ck_assert_msg(!slot || slot->entry.pid != run->old->pid, "%c names the old one",
+			(int)('a' + i));
+	}
+}
+
+/*
+ * The target's machine dies in the retention, after its worker has served: what the old one has is
+ * stale. It has nobody to send its clients to, and nobody waits for the end of a long retention.
+ */
+START_TEST(the_target_dies_in_the_retention)
+{
+	struct world *w = w_new(2 + (unsigned)_i % 2);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.retention_ms = 120000;
+	def->traits.caps |= _i < 2 ? 0 : PH_CAP_ROUNDS;
+	w_declare_all(w, def);
+	w_start_all(w);
+	struct h_run run = {.w = w, .old = w_only(w, "room", 0)};
+	run.from = run.old->node;
+	run.to = (run.from + 1) % w->n_nodes;
+	w->mute = note_times;
+	committed_ms = stop_ms = 0;
+	h_go(&run, 2000);
+	ck_assert_uint_ne(committed_ms, 0);
+	w_power_off(w, run.to);
+	struct w_proc *p = NULL;
+	uint64_t died_ms = w->now_ms;
+	for (int i = 0; i < 400 && !p; i++) {
+		w_run(w, 50);
+		old_is_not_named(&run);
+		p = w_serving(w, "room", 0);
+	}
+	ck_assert_ptr_nonnull(p);
+	ck_assert_uint_le(w->now_ms - died_ms, 5000 + 2500); /* failure_timeout, a claim */
+	w_run(w, 20000);
+	p = w_only(w, "room", 0);
+	ck_assert_ptr_ne(p, run.old);
+	w_agree(w, "room", 0, p->node);
+	ck_assert_int_eq(outcome(&run)->result, PH_RESULT_DONE);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_retention");
 	W_TEST(suite, stopped_in_time_though_a_link_is_cut, H_MOMENTS - 2);
 	W_TEST(suite, all_who_have_not_confirmed_are_named, 1);
+	W_TEST(suite, the_target_dies_in_the_retention, 4);
 	return w_main(suite);
 }

@@ -27,6 +27,9 @@ def CHILDREN(cluster):
         "watcher": raw(cluster, "watcher", "--watch", "watched"),
         "freezes-late": raw(cluster, "freezes-late", migration={"downtime": "300ms"},
                             stop_timeout="5s"),
+        "trickles": raw(cluster, "trickles", "--ballast", str(MB), migration={"timeout": "1500ms"}),
+        "trickles-frozen": raw(cluster, "trickles-frozen", "--ballast", str(MB), "--caps",
+                               "handover,ask", migration={"timeout": "1500ms"}),
         "hangs": raw(cluster, "hangs", migration={"downtime": "300ms"}, stop_timeout="700ms"),
         "overlap": raw(cluster, "overlap", "--caps", ""),
         "plain": sleeper(),
@@ -126,6 +129,27 @@ def test_frozen_too_long_is_resumed(pair):
     client.acks(20)
     # (it may be tried again with a longer budget, or not: this worker never stops for long)
     pair.wait_calm()
+    client.finish()
+
+
+@pytest.mark.parametrize("child", ["trickles", "trickles-frozen"])
+def test_state_that_comes_too_slowly(pair, child):
+    """There is always some progress; the whole of it has `timeout`, whether it serves or not."""
+    client = Client(pair, child)
+    client.acks(10)
+    faults(pair, child).set("trickle")
+    began = time.monotonic()
+    result, source, target, before = move(pair, child)
+    took = time.monotonic() - began
+    faults(pair, child).clear()
+    assert result.returncode == 1 and took >= 1.4, (took, result)
+    text = "the downtime budget of 1500 ms was used up" if "frozen" in child else \
+        "the copy took too long"
+    assert text in result.stderr, result
+    assert_untouched(pair, child, before)
+    client.acks(20)
+    result, *_ = move(pair, child)
+    assert result.returncode == 0, result
     client.finish()
 
 

@@ -330,6 +330,11 @@ class Worker:
                     sent += len(part)
                     part = part[:len(part) // 2]
                     sent -= len(part)
+                while "trickle" in faults and part:
+                    data.sendall(part[:100])
+                    sent += len(part[:100])
+                    part, faults = part[100:], self.faults()
+                    time.sleep(0.05)
                 data.sendall(part)
                 sent += len(part)
         except OSError:

@@ -75,6 +75,10 @@ static void tell_moved(const struct ph_view *view, const json_t *entry)
 		ph_text_addf(&cell.text, ", down for ");
 		ph_cell_duration(view, entry, "downtime_ms", &cell);
 	}
+	if (!is_unmoved(entry) && json_object_get(entry, "text")) { /* what was not as it should */
+		ph_text_addf(&cell.text, "; ");
+		ph_text_add_value(&cell.text, json_object_get(entry, "text"));
+	}
 	puts(cell.text.s);
 	ph_text_fini(&cell.text);
 }

@@ -708,6 +708,10 @@ def test_move_piped(daemon):
     ]
     done = ask(daemon, "move", "room/3", "b", "--json")
     assert json.loads(done.stdout) == final
+    late = {**MOVED, "text": "1 node has not confirmed the new owner: c"}
+    done = ask(daemon, "move", "room/3", "b", answer={**final, "moved": [late]})
+    assert done.stdout == "room/3: a -> b, 64.0M in 2.1s, down for 3ms; 1 node has not " \
+                          "confirmed the new owner: c\n"
 
 
 def test_drain_partly_and_aborted(daemon):

@@ -339,8 +339,8 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
 	const struct ph_name *last = last_of(slot);
 	if (last || !last ||"""), unit="test_core_quorum"),
     Defect("grant before the fence has passed", ":a_death_must_be_ones_own_verdict:",
-           Edit(QUORUM, "\treturn hub->now_ms >= last + (bound > wait ? bound : wait);\n",
-                "\treturn last + wait + bound > 0;\n"), unit="test_core_quorum"),
+           Edit(QUORUM, "\treturn last + (bound > wait_ms ? bound : wait_ms);\n",
+                "\treturn last + bound + wait_ms > 0 ? 1 : 0;\n"), unit="test_core_quorum"),
     Defect("grant on another's verdict of death", ":a_death_must_be_ones_own_verdict:",
            Edit(GRANT, "\tif (line->rests_on.s[0] && !ph_fenced(hub, &line->rests_on))\n",
                 "\tif (line->rests_on.s[0] && !line->epoch)\n"), unit="test_core_quorum"),

@@ -361,6 +361,7 @@ START_TEST(a_dead_owner_comes_back)
 	slot->entry.epoch = slot->seen = E(4);
 	slot->entry.state = PH_CHILD_RUNNING;
 	member(w, 2)->state = PH_MEMBER_DEAD;
+	member(w, 2)->told_at_ms = 1; /* its fence has done its work long ago */
 	(void)claim(w, PH_CLAIM_COLD);
 	member(w, 2)->state = PH_MEMBER_ALIVE;
 	answer(w, 1, PH_VERDICT_FREE, 0);

@@ -85,12 +85,15 @@ static size_t put_entries(
 	return k;
 }
 
-/* What is presumed of another one's migrations is no word of that one. */
+/*
+ * What is presumed of another one's migrations is no word of that one; that an attempt ended was,
+ * and only that there is a next one is presumed not to be so any more.
+ */
 static bool told(const struct ph_hub *hub, const struct ph_history *h, const struct ph_name *source,
 	uint64_t since)
 {
 	return ph_name_equal(&h->info.from, source) && h->info.version > since &&
-	       (!h->presumed || ph_is_self(hub, source));
+	       (!h->presumed || ph_is_self(hub, source) || ph_plan_tried_again(h->info.reason));
 }
 
 static void put_migrations(struct ph_hub *hub, struct ph_bmsg *msg, const struct part *part)

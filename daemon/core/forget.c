@@ -66,7 +66,7 @@ int ph_forget_carry_out(struct ph_hub *hub, const struct ph_name *name, uint64_t
 		ph_emit(hub, PH_EMIT_NODE_LEFT, NULL)->peer = *name;
 	if (m) {
 		ph_member_step(hub, m, PH_MEMBER_IN_LEAVE);
-		ph_member_forget(hub, m);
+		ph_member_remove(hub, m);
 	}
 	ph_tomb_order(hub, name, incarnation);
 	ph_migration_left(hub, name);

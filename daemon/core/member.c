@@ -291,7 +291,7 @@ struct ph_member *ph_member_learn(
 	return member;
 }
 
-void ph_member_forget(struct ph_hub *hub, struct ph_member *member)
+void ph_member_remove(struct ph_hub *hub, struct ph_member *member)
 {
 	if (member->linked)
 		ph_out(hub, PH_ACT_UNLINK)->to = member->info.name;
@@ -300,10 +300,15 @@ void ph_member_forget(struct ph_hub *hub, struct ph_member *member)
 	member->node->member = NULL;
 	free_no(hub, member->no);
 	hub->n_by_name = hub->n_wanted = 0;
-	ph_roll_drop(hub, member->roll_id); /* if others hear it, it is to be named */
 	free((void *)(uintptr_t)member->info.labels);
 	free(member->reports);
 	ph_out_bury(hub, member);
+}
+
+void ph_member_forget(struct ph_hub *hub, struct ph_member *member)
+{
+	ph_roll_drop(hub, member->roll_id); /* if others hear it, it is to be named */
+	ph_member_remove(hub, member);
 }
 
 struct ph_member_info ph_member_self(const struct ph_hub *hub)

@@ -23,6 +23,11 @@ enum ph_member_input {
 
 void ph_member_step(struct ph_hub *hub, struct ph_member *member, enum ph_member_input in);
 struct ph_member_info ph_member_self(const struct ph_hub *hub);
+/*
+ * Frees it, as ph_member_forget; but lists that name it are still read: it is nobody of whom others
+ * would have to speak.
+ */
+void ph_member_remove(struct ph_hub *hub, struct ph_member *member);
 /* Which input a member's own word about its state is. */
 enum ph_member_input ph_member_says(const struct ph_member_info *info);
 /*

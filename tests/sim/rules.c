@@ -333,7 +333,8 @@ void sim_rules_stop(struct sim_proc *proc)
 	if (!proc->committed_us || proc->stop_seen)
 		return;
 	proc->stop_seen = true;
-	/* All of it is stopped; what the fence has begun it ends, though there is a quorum again. */
+	/* All of it is stopped; what the fence has begun it ends, though there is a quorum again.
+	 */
 	bool fenced = proc->fenced || (node->hub && ph_hub_quorum(node->hub) == 0);
 	if (ordered || fenced || sim->false_verdict || sim->lax)
 		return;

@@ -400,6 +400,21 @@ static void advance(struct ph_hub *hub, struct ph_order *order)
 	}
 }
 
+/* What every node can see of it. */
+static const char *seen_why_left(struct ph_hub *hub, const struct ph_slot *slot)
+{
+	const struct ph_spec *spec = slot->child ? ph_child_spec(slot->child) : NULL;
+	bool here = spec && !ph_is_self(hub, &slot->entry.node->name) && !hub->draining &&
+		    ph_place_allows(hub, spec, &hub->set.node);
+	if (spec && !spec->swap)
+		return "its migration.strategy is none";
+	if (spec && !here && !ph_place_reached(hub, slot))
+		return "no other node may have it";
+	return slot->entry.state == PH_CHILD_STOPPED || slot->entry.state == PH_CHILD_FAILED
+		       ? "it is not running"
+		       : "it cannot be moved";
+}
+
 /* Why it is where it is: as its node knows, or as its last migration tells everybody. */
 static const char *why_left(
 	struct ph_hub *hub, const struct ph_order *order, const struct ph_slot *slot)
@@ -411,7 +426,7 @@ static const char *why_left(
 	bool since = h && h->at_ms >= order->started_ms;
 	return since && h->info.result == PH_RESULT_ABORTED && h->info.reason[0]
 		       ? h->info.reason
-		       : "it cannot be moved";
+		       : seen_why_left(hub, slot);
 }
 
 /* What a drained node still has, as lines of the answer. */

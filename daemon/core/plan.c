@@ -70,6 +70,12 @@ static bool at_rest(const struct ph_hub *hub, const struct ph_move *move)
 	       (soon && hub->now_ms >= move->added_ms + limit);
 }
 
+/* Nothing can be moved without a journal: for too long to wait for it, a full disk, say. */
+static bool unwritten(const struct ph_hub *hub, const struct ph_move *move)
+{
+	return !hub->set.journal_writable && hub->now_ms >= move->added_ms + PH_RECONNECT_MS;
+}
+
 /* Why an order is given up before it begins, or NULL; what placement wants waits. */
 static const char *hopeless(const struct ph_hub *hub, const struct ph_move *move)
 {
@@ -596,7 +602,7 @@ void ph_plan_drained(struct ph_hub *hub)
 		if (t->state < PH_TARGET_ACTIVE || t->state == PH_TARGET_RELEASING)
 			return; /* what comes in yet goes on from here */
 	DL_FOREACH (hub->moves, move)
-		if (!move->pinned && !out_of_reach(hub, move) &&
+		if (!move->pinned && !out_of_reach(hub, move) && !unwritten(hub, move) &&
 			!(cut_off(hub, &move->to) && !ph_place_reached(hub, move->slot)))
 			return;
 	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))

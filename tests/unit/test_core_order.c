@@ -301,6 +301,57 @@ START_TEST(a_drain_that_leaves_some)
 }
 END_TEST
 
+static bool says(struct world *w, unsigned node, const char *text)
+{
+	for (size_t i = 0; i < w->nodes[node].answer.n_outcomes; i++)
+		if (strcmp(w->nodes[node].outcomes[i].text, text) == 0)
+			return true;
+	return false;
+}
+
+/* On a full disk nothing can go; who drains is told so, and a stop that drains first comes to its
+ * end. */
+START_TEST(a_drain_without_a_journal)
+{
+	struct world *w = cluster(2);
+	struct w_proc *p = w_only(w, "room", 0);
+	unsigned node = p->node;
+	w->nodes[node].disk_broken = true;
+	w_order(w, node, PH_VERB_DRAIN, NULL, NULL, NULL);
+	w_run(w, 8000);
+	ck_assert_uint_eq(w->nodes[node].answers, 0); /* it may be over in a moment */
+	w_run(w, 4000);
+	ck_assert_int_eq(answer(w, node)->error, EINPROGRESS);
+	ck_assert(says(w, node, "the journal of this node cannot be written"));
+	ck_assert_ptr_eq(w_only(w, "room", 0), p);
+	w_journal_back(w, node);
+	w_run(w, 20000);
+	ck_assert_uint_eq(w_only(w, "room", 0)->node, !node);
+	w_free(w);
+}
+END_TEST
+
+/* Why something was left is said on whatever node one asks. */
+START_TEST(why_a_drain_leaves_something)
+{
+	static const char *const why[] = {
+		"its migration.strategy is none", "no other node may have it"};
+	struct world *w = w_new(2);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.swap = _i % 2 != 0;
+	def->spec.nodes = _i % 2 ? "a" : NULL;
+	w_declare_all(w, def);
+	w_start_all(w);
+	w_run(w, 8000);
+	unsigned node = w_only(w, "room", 0)->node, at = _i / 2 ? node : !node;
+	w_order(w, at, PH_VERB_DRAIN, NULL, w->nodes[node].name.s, NULL);
+	w_run(w, 20000);
+	ck_assert_int_eq(answer(w, at)->error, EINPROGRESS);
+	ck_assert_msg(says(w, at, why[_i % 2]), "%s", w->nodes[at].outcomes[0].text);
+	w_free(w);
+}
+END_TEST
+
 /* ---- a link that is cut, between two that a third one sees ---- */
 
 static void cut(struct world *w, unsigned a, unsigned b)
@@ -415,6 +466,8 @@ int main(void)
 	W_TEST(suite, what_a_dead_node_had, 1);
 	W_TEST(suite, a_client_goes_away, 1);
 	W_TEST(suite, a_drain_that_leaves_some, 1);
+	W_TEST(suite, a_drain_without_a_journal, 1);
+	W_TEST(suite, why_a_drain_leaves_something, 4);
 	W_TEST(suite, a_drain_past_a_cut_link, 2);
 	W_TEST(suite, an_order_across_a_link_that_is_cut, 1);
 	W_TEST(suite, a_drained_node_stays_so, 1);

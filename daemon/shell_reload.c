@@ -120,13 +120,43 @@ static void put_in_force(struct ph_shell *shell, struct ph_conf *conf)
 	ph_shell_tell_people(shell, PH_EMIT_CONFIG_RELOADED, NULL, NULL);
 }
 
-/* The new configuration, or all that is wrong with it. */
-static int load_again(struct ph_shell *shell, bool dry_run, struct ph_conf **ret, json_t **ret_json,
-	struct ph_err *err)
+static bool same_keys(const struct ph_keyring *a, const struct ph_keyring *b)
+{
+	size_t n = a ? ph_keyring_count(a) : 0;
+	if (n != (b ? ph_keyring_count(b) : 0))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (ph_keyring_id(a, i) != ph_keyring_id(b, i))
+			return false;
+	return true;
+}
+
+/* Other keys in the same file: no option has changed, and yet only a restart brings them. */
+static void add_keys(struct ph_conf_diff *diff)
+{
+	static const char key_file[] = "cluster.key_file";
+	for (size_t i = 0; i < diff->n_options; i++)
+		if (strcmp(diff->options[i].path, key_file) == 0)
+			return;
+	struct ph_conf_option_change *list = ph_shell_alloc((diff->n_options + 1) * sizeof *list);
+	if (diff->n_options)
+		memcpy(list, diff->options, diff->n_options * sizeof *list);
+	free(diff->options);
+	diff->options = list;
+	diff->options[diff->n_options++].path = key_file;
+}
+
+/*
+ * The new configuration, or all that is wrong with it. `ret_keys`: its key file holds other keys
+ * than those in force.
+ */
+static int load_again(struct ph_shell *shell, bool dry_run, struct ph_conf **ret, bool *ret_keys,
+	json_t **ret_json, struct ph_err *err)
 {
 	struct ph_conf_errors *errors = ph_shell_alloc(sizeof *errors);
 	struct ph_keyring *ring = NULL;
 	int error = ph_shell_load(shell->conf_file, ret, &ring, errors);
+	*ret_keys = !error && !same_keys(shell->ring, ring);
 	ph_keyring_free(ring); /* the one of the start stays; this one was to be good */
 	if (error) {
 		sum_up(errors, error, err);
@@ -143,10 +173,13 @@ int ph_shell_reload(struct ph_shell *shell, bool dry_run, json_t **ret_json, str
 {
 	struct ph_conf_diff *diff = NULL;
 	struct ph_conf *conf = NULL;
-	int error = load_again(shell, dry_run, &conf, ret_json, err);
+	bool keys = false;
+	int error = load_again(shell, dry_run, &conf, &keys, ret_json, err);
 	if (error)
 		return error;
 	error = ph_conf_diff(shell->conf, conf, &diff);
+	if (!error && keys)
+		add_keys(diff);
 	if (!error && !dry_run)
 		error = ph_conf_hold(conf, shell->conf);
 	if (error || dry_run) {

@@ -233,6 +233,26 @@ def test_reload_tells_what_only_a_restart_brings(solo):
     assert node.ctl("reload").stdout == "nothing changed\n"
 
 
+def test_reload_tells_of_other_keys(cluster):
+    """The keys of a file are those of the start: who changes them is not told that all is done."""
+    old, new = "11" * 32, "22" * 32
+    path = os.path.join(cluster.dir, "key")
+
+    def write(*keys):
+        with open(path, "w", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
+            file.write("\n".join(keys) + "\n")
+    write(old)
+    node = cluster.node("a", {"same": sleeper()}, cluster={"key_file": path, "peers": []}).start()
+    node.wait_running("same")
+    assert node.ctl("reload").stdout == "nothing changed\n"
+    restart = "not in force before a restart of the daemon: cluster.key_file\n"
+    for keys in ((old, new), (new, old), (new,)):
+        write(*keys)
+        assert node.ctl("reload", "--dry-run").stdout == node.ctl("reload").stdout == restart
+    write(old)
+    assert node.ctl("reload").stdout == "nothing changed\n"
+
+
 def test_bad_reload_changes_nothing(solo):
     node = solo({"same": sleeper()})
     pid = node.wait_running("same")["pid"]

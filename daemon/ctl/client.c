@@ -30,6 +30,7 @@ struct client {
 	char path[PH_CTL_PATH_SIZE];
 	int fd;
 	bool timed;
+	bool heard;		      /* the daemon has answered something */
 	uint64_t until_at_ms;	      /* CLOCK_MONOTONIC, where timed */
 	const sigset_t *waiting_mask; /* signals blocked while waiting, NULL: as ever */
 	struct ph_line lines;
@@ -157,9 +158,13 @@ static enum ph_exit client_fail(const struct client *client, int r)
 			verb);
 	case -ETIMEDOUT:
 		ph_text_add_duration(&text, client->ask->patience_ms);
-		status = ph_ctl_fail(PH_EXIT_FAILED, "%s: no answer from the daemon at %s in %s%s",
-			verb, client->path, text.s,
-			client->ask->detachable ? "; the work goes on" : "");
+		if (client->heard)
+			status = ph_ctl_fail(PH_EXIT_FAILED, "%s: not done in %s; the work goes on",
+				verb, text.s);
+		else
+			status = ph_ctl_fail(PH_EXIT_FAILED,
+				"%s: no answer from the daemon at %s in %s%s", verb, client->path,
+				text.s, client->ask->detachable ? "; the work goes on" : "");
 		ph_text_fini(&text);
 		return status;
 	case -ECONNRESET:
@@ -284,6 +289,7 @@ static enum ph_exit client_answers(struct client *client, json_t **ret)
 			client_end(client);
 			status = client_refused(client, &answer);
 		} else if (answer.more) {
+			client->heard = client->ask->detachable;
 			going_on = !client->ask->on_more || client->ask->on_more(client->ask->user,
 								    client_strip(answer.body));
 			if (!going_on)

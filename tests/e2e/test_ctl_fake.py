@@ -424,6 +424,10 @@ def test_timeout(daemon):
                           "in 200ms\n"
     done = ask(daemon, "drain", "--timeout=200ms")
     assert done.returncode == 1 and done.stderr.endswith("in 200ms; the work goes on\n")
+    daemon.answer = late({"more": True, "progress": [], "done": 0, "left": 2})
+    done = ask(daemon, "drain", "--timeout=200ms")
+    assert done.returncode == 1
+    assert done.stderr == "prochubctl: drain: not done in 200ms; the work goes on\n"
 
 
 # ---- tables

@@ -8,6 +8,7 @@
 
 #define LOOK_US (50 * MS)
 #define STEADY_US (4 * SEC)
+#define CALM_US (4 * SEC)  /* before that: what starts is told of for some heartbeats more */
 #define START_US (2 * SEC) /* within this all nodes are started */
 #define PATIENCE_US (300 * SEC)
 #define FAILURE_TIMEOUT_S 5.0
@@ -168,7 +169,7 @@ static void weigh(struct large *large)
 static void rest(struct large *large)
 {
 	struct large_result *r = &large->result;
-	large_run(large, large->now_us + SEC);
+	large_run(large, large->now_us + CALM_US);
 	large->measuring = true;
 	large_run(large, large->now_us + STEADY_US);
 	large->measuring = false;

@@ -451,68 +451,58 @@ void ph_shutdown_check(struct ph_hub *hub)
 
 /* ---- one step ---- */
 
-static void dispatch(struct ph_hub *hub, const struct ph_event *event)
-{
-	switch (event->kind) {
-	case PH_EV_RESTORED:
-		on_restored(hub, event);
-		break;
-	case PH_EV_ADOPTED:
-		ph_instance_adopt(hub, event->adopted);
-		break;
-	case PH_EV_START:
-		on_start(hub);
-		break;
-	case PH_EV_CONFIGURED:
-		ph_child_configure(hub, event->config);
-		break;
-	case PH_EV_MESSAGE:
-		ph_hub_message(hub, event->message);
-		break;
-	case PH_EV_INCARNATION:
-		ph_join_renumbered(hub, event->ticket, event->error);
-		break;
-	case PH_EV_BUS_UP:
-	case PH_EV_BUS_DOWN:
-		ph_member_bus(hub, event->kind == PH_EV_BUS_UP);
-		break;
-	case PH_EV_SPAWNED:
-	case PH_EV_SPAWN_FAILED:
-	case PH_EV_EXITED:
-	case PH_EV_GONE:
-	case PH_EV_WORKER:
-	case PH_EV_WORKER_CLOSED:
-	case PH_EV_NOTIFIED:
-	case PH_EV_PROBED:
-	case PH_EV_FENCED:
-		ph_instance_event(hub, event);
-		break;
-	case PH_EV_STREAM_READ:
-	case PH_EV_STREAM_ROUND:
-	case PH_EV_STREAM_PROGRESS:
-	case PH_EV_STREAM_FAILED:
-	case PH_EV_STREAM_NO_DIAL:
-	case PH_EV_HOOKED:
-		(event->kind == PH_EV_HOOKED ? ph_conflict_hooked : on_stream)(hub, event);
-		break;
-	case PH_EV_JOURNALLED:
-	case PH_EV_JOURNAL_BACK:
-		(event->kind == PH_EV_JOURNALLED ? on_journalled : on_journal_back)(hub, event);
-		break;
-	case PH_EV_COMMAND:
-		ph_order_command(hub, event->command);
-		break;
-	case PH_EV_DETACHED:
-		ph_order_detach(hub, event->ticket);
-		break;
-	case PH_EV_SHUTDOWN:
-		on_shutdown(hub);
-		break;
-	case PH_EV_TICK:
-	case PH_EVENT_COUNT:
-		break;
+typedef void event_fn(struct ph_hub *hub, const struct ph_event *event);
+
+/* Handlers that want a part of the event alone, or nothing of it. */
+#define ONLY(name, call) \
+	static void name(struct ph_hub *hub, const struct ph_event *event) \
+	{ \
+		(void)event; \
+		call; \
 	}
-}
+ONLY(adopted, ph_instance_adopt(hub, event->adopted))
+ONLY(started, on_start(hub))
+ONLY(configured, ph_child_configure(hub, event->config))
+ONLY(heard, ph_hub_message(hub, event->message))
+ONLY(renumbered, ph_join_renumbered(hub, event->ticket, event->error))
+ONLY(bus, ph_member_bus(hub, event->kind == PH_EV_BUS_UP))
+ONLY(commanded, ph_order_command(hub, event->command))
+ONLY(detached, ph_order_detach(hub, event->ticket))
+ONLY(shut_down, on_shutdown(hub))
+ONLY(ticked, (void)hub)
+#undef ONLY
+
+static event_fn *const handlers[PH_EVENT_COUNT] = {
+	[PH_EV_RESTORED] = on_restored,
+	[PH_EV_ADOPTED] = adopted,
+	[PH_EV_START] = started,
+	[PH_EV_CONFIGURED] = configured,
+	[PH_EV_TICK] = ticked, /* what is due is seen to after every event */
+	[PH_EV_MESSAGE] = heard,
+	[PH_EV_INCARNATION] = renumbered,
+	[PH_EV_BUS_UP] = bus,
+	[PH_EV_BUS_DOWN] = bus,
+	[PH_EV_SPAWNED] = ph_instance_event,
+	[PH_EV_SPAWN_FAILED] = ph_instance_event,
+	[PH_EV_EXITED] = ph_instance_event,
+	[PH_EV_GONE] = ph_instance_event,
+	[PH_EV_WORKER] = ph_instance_event,
+	[PH_EV_WORKER_CLOSED] = ph_instance_event,
+	[PH_EV_NOTIFIED] = ph_instance_event,
+	[PH_EV_PROBED] = ph_instance_event,
+	[PH_EV_FENCED] = ph_instance_event,
+	[PH_EV_STREAM_READ] = on_stream,
+	[PH_EV_STREAM_ROUND] = on_stream,
+	[PH_EV_STREAM_PROGRESS] = on_stream,
+	[PH_EV_STREAM_FAILED] = on_stream,
+	[PH_EV_STREAM_NO_DIAL] = on_stream,
+	[PH_EV_HOOKED] = ph_conflict_hooked,
+	[PH_EV_JOURNALLED] = on_journalled,
+	[PH_EV_JOURNAL_BACK] = on_journal_back,
+	[PH_EV_COMMAND] = commanded,
+	[PH_EV_DETACHED] = detached,
+	[PH_EV_SHUTDOWN] = shut_down,
+};
 
 /* Until its registry is in step again, a node that was away acts on no deadline of these. */
 static bool held_back(const struct ph_hub *hub, const struct ph_timer *timer)
@@ -580,7 +570,7 @@ void ph_step(
 	ph_nodes_forget(hub);
 	if (hub->started)
 		ph_member_woke(hub); /* before anything that was queued meanwhile */
-	dispatch(hub, event);
+	handlers[event->kind](hub, event);
 	struct ph_timer *timer;
 	/* What is left is due in the next step, at once. */
 	for (int i = 0; i < TIMERS_A_STEP && hub->started && (timer = ph_timer_due(hub)); i++)

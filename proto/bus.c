@@ -191,6 +191,12 @@ static const struct ph_field proof_rows[] = {
 
 static const struct ph_field leave_rows[] = {SELF(false), {0}};
 
+static const struct ph_field refused_rows[] = {
+	SELF(false),
+	{PH_FIELD("name", BOOL, wire, m.refused)},
+	{0},
+};
+
 static const struct ph_field probe_rows[] = {
 	{PH_FIELD("seq", U64, wire, m.sequence), .required = true},
 	{PH_FIELD("target", NAME, wire, m.target)},
@@ -332,7 +338,7 @@ static const struct ph_field *const tables[PH_BKIND_COUNT] = {
 	[PH_B_CHALLENGE] = challenge_rows,
 	[PH_B_PROOF] = proof_rows,
 	[PH_B_WELCOME] = hello_rows,
-	[PH_B_REFUSED] = leave_rows,
+	[PH_B_REFUSED] = refused_rows,
 	[PH_B_HEARTBEAT] = heartbeat_rows,
 	[PH_B_LEAVE] = leave_rows,
 	[PH_B_PROBE] = probe_rows,

@@ -360,7 +360,8 @@ struct ph_bmsg {
 	uint64_t known_incarnation; /* CHALLENGE, WELCOME, REFUSED: the receiver's, as known */
 	struct ph_id nonce;	    /* CHALLENGE, PROOF; none: only `known` matters */
 	uint64_t previous;	    /* PROOF: incarnation that this state_dir had before; 0: none */
-	bool refused;		    /* PROOF: somebody has refused the sender just now */
+	bool refused;		    /* PROOF: somebody has refused the sender just now;
+					 REFUSED: its name is another one's */
 	uint64_t sequence;	    /* HEARTBEAT, PROBE */
 	bool drained;		    /* HEARTBEAT: a drain has ended */
 	uint64_t registry_version, registry_digest, migrations_version;

@@ -12,7 +12,17 @@
 #include <string.h>
 
 #define FETCH_AGAIN_MS 500
-#define DROPPED_WAIT_MS 1000 /* for the others to say that they declare it */
+#define FETCH_AGAIN_MAX_MS 30000 /* an answer does not come: doubled up to this */
+#define FETCH_PATIENCE_MS 5000	 /* then a text of this node's own is put in force */
+#define FETCH_LINES 64		 /* of one message */
+#define DROPPED_WAIT_MS 1000	 /* for the others to say that they declare it */
+#define DROPPED_AGAIN_MS 5000	 /* ... and while neither they nor its owner have: asked again */
+
+static bool is_missing(const struct ph_child *child)
+{
+	uint64_t known = child->spec ? child->spec->revision : child->removed_revision;
+	return child->fetch_from.s[0] && child->wanted_revision > known;
+}
 
 static char *copy_text(const char *text)
 {
@@ -161,11 +171,23 @@ static uint64_t next_revision(const struct ph_hub *hub, const struct ph_child *c
 		known = child->wanted_revision;
 	if (child->declared_revision > known)
 		known = child->declared_revision;
-	return ph_epoch_make(ph_epoch_counter(known) + 1, hub->set.slot);
+	uint64_t counter = ph_epoch_counter(known) + 1;
+	if (hub->set.journal_lost) /* it may have made higher ones */
+		counter += PH_EPOCH_RAISE;
+	return ph_epoch_make(counter, hub->set.slot);
+}
+
+/* A text is in force elsewhere, and asked for: an own one would go above it, unheard. */
+static bool is_on_its_way(const struct ph_hub *hub, const struct ph_child *child)
+{
+	return is_missing(child) && hub->now_ms < child->fetch_first_ms + FETCH_PATIENCE_MS &&
+	       ph_member_up(hub, &child->fetch_from);
 }
 
 const struct ph_spec *ph_child_settle(struct ph_hub *hub, struct ph_child *child)
 {
+	if (is_on_its_way(hub, child))
+		return child->spec;
 	if (!child->spec && child->own) {
 		ph_child_in_force(hub, child, child->own, next_revision(hub, child), true);
 		journal_declared(hub, child);
@@ -288,6 +310,17 @@ static void remove_child(struct ph_hub *hub, struct ph_child *child)
 
 /* ---- texts between nodes ---- */
 
+static void put_text(struct ph_hub *hub, const struct ph_child *child, struct ph_bmsg *msg)
+{
+	struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
+	line->child = child->name;
+	line->revision = child->spec->revision;
+	line->text = ph_out_text(hub, child->spec->text);
+	line->spec = child->spec;
+	msg->specs = line;
+	msg->n_specs = 1;
+}
+
 void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
 	const struct ph_name *from)
 {
@@ -300,8 +333,13 @@ void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t 
 	}
 	if (child->wanted_revision >= revision && hub->now_ms < child->fetch_at_ms + FETCH_AGAIN_MS)
 		return;
+	if (child->wanted_revision < revision)
+		child->fetch_first_ms = hub->now_ms;
 	child->wanted_revision = revision;
 	child->fetch_at_ms = hub->now_ms;
+	child->fetch_from = *from;
+	hub->texts_wait_ms = FETCH_AGAIN_MS;
+	hub->texts_at_ms = hub->now_ms + FETCH_AGAIN_MS;
 	struct ph_bmsg *msg = ph_send(hub, from, PH_B_SPEC_FETCH);
 	struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
 	line->child = *name;
@@ -310,20 +348,52 @@ void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t 
 	msg->n_specs = 1;
 }
 
+/* Who named the text last, or whoever lives: some of all. */
+static const struct ph_name *text_source(struct ph_hub *hub, const struct ph_child *child)
+{
+	const struct ph_name *name = &child->fetch_from;
+	size_t n = 0;
+	if (ph_member_up(hub, name) && ph_random(hub) % 4)
+		return name;
+	for (const struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (m->state == PH_MEMBER_ALIVE && ph_random(hub) % ++n == 0)
+			name = &m->info.name;
+	return n ? name : NULL;
+}
+
+/* Question or answer may have been lost, or come from one that did not have it yet. */
+void ph_child_beat(struct ph_hub *hub)
+{
+	struct ph_bmsg *msg = NULL;
+	struct ph_spec_line *lines = NULL;
+	const struct ph_name *to = NULL;
+	bool more = false;
+	if (!hub->texts_at_ms || hub->now_ms < hub->texts_at_ms)
+		return;
+	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
+		if (!is_missing(child))
+			continue;
+		more = true;
+		if (!msg && (to = text_source(hub, child))) {
+			msg = ph_send(hub, to, PH_B_SPEC_FETCH);
+			msg->specs = lines = ph_out_alloc(hub, FETCH_LINES * sizeof *lines);
+		}
+		if (!msg || msg->n_specs == FETCH_LINES)
+			break;
+		lines[msg->n_specs].child = child->name;
+		lines[msg->n_specs++].revision = child->wanted_revision;
+	}
+	hub->texts_wait_ms = min_ms(2 * hub->texts_wait_ms, FETCH_AGAIN_MAX_MS);
+	hub->texts_at_ms = more ? hub->now_ms + hub->texts_wait_ms : 0;
+}
+
 static void answer_fetch(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	for (size_t i = 0; i < msg->n_specs; i++) {
 		struct ph_child *child = ph_child_find(hub, &msg->specs[i].child);
 		if (!child || !child->spec)
 			continue;
-		struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_SPEC);
-		struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
-		line->child = child->name;
-		line->revision = child->spec->revision;
-		line->text = ph_out_text(hub, child->spec->text);
-		line->spec = child->spec;
-		answer->specs = line;
-		answer->n_specs = 1;
+		put_text(hub, child, ph_send(hub, &msg->from, PH_B_SPEC));
 	}
 }
 
@@ -346,21 +416,33 @@ static void answer_dropped(struct ph_hub *hub, const struct ph_bmsg *msg)
 	}
 }
 
+/* The same text, above the tombstone. */
+static void live_on(struct ph_hub *hub, struct ph_child *child)
+{
+	struct ph_spec *same = ph_must(ph_spec_clone(child->spec));
+	ph_child_in_force(hub, child, same, next_revision(hub, child), true);
+	ph_spec_free(same);
+}
+
 /*
  * It was removed while this node was away, or cut off. Whoever owns a worker of it asks before it
  * ends a copy that may be the only one.
  */
-static void take_tombstone(struct ph_hub *hub, const struct ph_spec_line *line)
+static void take_tombstone(struct ph_hub *hub, struct ph_child *child, uint64_t revision)
 {
-	struct ph_child *child = ph_child_find(hub, &line->child);
-	if (!child || !child->spec || child->own || child->spec->revision > line->revision)
+	if (!child->spec || child->spec->revision > revision)
 		return;
 	if (!owns_any(hub, child)) {
-		ph_child_gone(hub, &child->name, line->revision);
+		if (!child->own)
+			ph_child_gone(hub, &child->name, revision);
 		return;
 	}
-	if (child->wanted_revision < line->revision)
-		child->wanted_revision = line->revision;
+	if (child->wanted_revision < revision)
+		child->wanted_revision = revision;
+	if (child->own) {
+		live_on(hub, child);
+		return;
+	}
 	child->disputed = true;
 	if (!child->dropped)
 		ask_who_declares(hub, child);
@@ -370,11 +452,8 @@ static void take_tombstone(struct ph_hub *hub, const struct ph_spec_line *line)
 static void take_declared(struct ph_hub *hub, struct ph_child *child)
 {
 	child->dropped = false;
-	if (child->disputed && child->spec && owns_any(hub, child)) {
-		struct ph_spec *same = ph_must(ph_spec_clone(child->spec));
-		ph_child_in_force(hub, child, same, next_revision(hub, child), true);
-		ph_spec_free(same);
-	}
+	if (child->disputed && child->spec && owns_any(hub, child))
+		live_on(hub, child);
 	child->disputed = false;
 }
 
@@ -382,7 +461,9 @@ static void take_spec(
 	struct ph_hub *hub, const struct ph_spec_line *line, const struct ph_name *from)
 {
 	if (!line->text) {
-		take_tombstone(hub, line);
+		struct ph_child *removed = ph_child_find(hub, &line->child);
+		if (removed)
+			take_tombstone(hub, removed, line->revision);
 		return;
 	}
 	struct ph_child *child = ph_child_get(hub, &line->child);
@@ -423,6 +504,15 @@ void ph_child_forget(struct ph_hub *hub, struct ph_child *child, uint64_t revisi
 	child->wanted_revision = child->removed_revision = revision;
 }
 
+void ph_child_removed(struct ph_hub *hub, const struct ph_name *name, uint64_t revision)
+{
+	struct ph_child *child = ph_child_find(hub, name);
+	if (child && child->own && !owns_any(hub, child)) /* it begins anew, above its tombstone */
+		ph_child_gone(hub, name, revision);
+	else if (child)
+		take_tombstone(hub, child, revision);
+}
+
 void ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t revision)
 {
 	struct ph_child *child = ph_child_find(hub, name);
@@ -456,8 +546,16 @@ void ph_child_tick(struct ph_hub *hub)
 			ph_plan_soon(hub, DROPPED_WAIT_MS);
 			continue;
 		}
-		if (owns_any(hub, child) || !owned_elsewhere(hub, child))
+		if (owns_any(hub, child) || !owned_elsewhere(hub, child)) {
 			remove_child(hub, child);
-		child->dropped = false;
+		} else if (!child->spec) {
+			child->dropped = false; /* it is gone, and its owner knows */
+		} else {
+			/* Its owner decides; it may not have heard, or be about to be held for
+			 * dead. */
+			if (hub->now_ms >= child->dropped_at_ms + DROPPED_AGAIN_MS)
+				ask_who_declares(hub, child);
+			ph_plan_soon(hub, DROPPED_AGAIN_MS);
+		}
 	}
 }

@@ -481,7 +481,10 @@ static enum ph_verdict judge(struct ph_hub *hub, struct ph_slot *slot,
 	if (others_first(hub, slot, line, from))
 		return PH_VERDICT_WAIT;
 	raise_for_lost(hub, slot, line);
-	if (slot->seen > line->epoch)
+	/* Somebody has had it: another node of the name, say, whose epochs are the same ones. */
+	bool used = line->basis == PH_CLAIM_COLD && slot->seen == line->epoch &&
+		    (slot->had || slot->restored);
+	if (slot->seen > line->epoch || used)
 		return PH_VERDICT_LOW;
 	return ph_grant_judge(hub, slot, line, from);
 }

@@ -36,10 +36,10 @@ _Static_assert(SURE_NUMBERS + PH_SENT_RING <= PH_PLACE_NUMBERS, "a cut number wo
 
 /* ---- members by name ---- */
 
-/* Is what others say of it wanted here? It is silent, or a tombstone of it waits for all. */
+/* Is what others say of it wanted here? It is silent or gone, or a tombstone of it waits for all. */
 static bool is_wanted(const struct ph_hub *hub, const struct ph_member *m)
 {
-	if (m->watched || m->state == PH_MEMBER_DEAD)
+	if (m->watched || m->state == PH_MEMBER_DEAD || m->state == PH_MEMBER_LEFT)
 		return true;
 	return ph_member_live(m) && hub->now_ms > m->first_ms + 2 * hub->beat_ms &&
 	       (!m->echoed || ph_member_echo_age(hub, m) > 2 * hub->beat_ms || m->fetch_tries ||

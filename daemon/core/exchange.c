@@ -517,7 +517,8 @@ static void page_ended(struct ph_hub *hub, struct ph_member *author, const struc
 	author->fetch_at_ms = 0;
 	if (moved)
 		author->fetch_tries = 0;
-	if (author->sweeping && author->sweep_at >= msg->registry_version) {
+	if (author->sweeping && msg->registry_version >= author->have &&
+		author->sweep_at >= msg->registry_version) {
 		if (!msg->node.s[0] || msg->registry_digest)
 			ph_registry_sweep(hub, author);
 		author->sweeping = false;
@@ -530,7 +531,8 @@ static void page_ended(struct ph_hub *hub, struct ph_member *author, const struc
 static bool take_part(struct ph_hub *hub, struct ph_member *author, const struct ph_bmsg *msg)
 {
 	bool news = false;
-	if (msg->fetched && msg->whole) {
+	/* One that comes late, with less than is here, says nothing of what is not in it. */
+	if (msg->fetched && msg->whole && msg->registry_version >= author->have) {
 		author->sweeping = true;
 		author->sweep = ++hub->sweeps;
 		author->sweep_at = 0;
@@ -553,7 +555,8 @@ static void on_registry(struct ph_hub *hub, const struct ph_bmsg *msg)
 		return;
 	bool news = take_part(hub, author, msg);
 	for (size_t i = 0; i < msg->n_migrations; i++)
-		if (ph_name_equal(&msg->migrations[i].from, &author->info.name))
+		if (ph_name_equal(&msg->migrations[i].from, &author->info.name) &&
+			msg->migrations[i].version > author->have_migrations)
 			ph_history_put(hub, &msg->migrations[i]);
 	if (msg->last && msg->sequence <= author->have_migrations &&
 		msg->migrations_version > author->have_migrations) {

@@ -139,6 +139,31 @@ static const struct ph_member *hearer_of(const struct ph_hub *hub, const struct 
 	return NULL;
 }
 
+bool ph_member_heard_elsewhere(
+	const struct ph_hub *hub, const struct ph_name *name, uint64_t not_incarnation)
+{
+	const uint64_t fresh = ph_member_silent_ms(hub);
+	for (const struct ph_member *by = hub->members; by; by = by->hh.next) {
+		if (by->state != PH_MEMBER_ALIVE || ph_member_echo_age(hub, by) > fresh)
+			continue;
+		for (size_t i = 0; i < by->n_reports; i++)
+			if (ph_name_equal(&by->reports[i].name, name) &&
+				by->reports[i].incarnation != not_incarnation &&
+				by->reports[i].age_ms + (hub->now_ms - by->heard_at_ms) <= fresh)
+				return true;
+	}
+	return false;
+}
+
+bool ph_member_superseded(const struct ph_hub *hub, const struct ph_member *first)
+{
+	if (has_echo(hub, first))
+		return false;
+	const struct ph_member *by = hearer_of(hub, first);
+	const struct ph_report *report = by ? ph_member_report(by, first) : NULL;
+	return report && report->incarnation > first->info.incarnation;
+}
+
 const struct ph_member *ph_member_relay(const struct ph_hub *hub, const struct ph_name *to)
 {
 	const struct ph_member *m = ph_member_find(hub, to);
@@ -180,6 +205,9 @@ static void vouch(struct ph_hub *hub, struct ph_member *m)
 	const struct ph_report *report = by ? ph_member_report(by, m) : NULL;
 	m->hearer = report != NULL;
 	if (!report)
+		return;
+	/* A later life, of another node of its name perhaps, says nothing of the dead one. */
+	if (m->state == PH_MEMBER_DEAD && report->incarnation > m->info.incarnation)
 		return;
 	m->said_list = report->flags & PH_ECHO_LIST ? by->list : 0;
 	m->said_base = report->flags & PH_ECHO_BASE ? by->base : 0;
@@ -256,6 +284,8 @@ void ph_member_beat(struct ph_hub *hub)
 	judge(hub);
 	ph_probe_beat(hub);
 	ph_join_beat(hub);
+	ph_yield_beat(hub);
+	ph_child_beat(hub);
 	ph_tomb_beat(hub);
 	if (hub->away && back_in_step(hub)) {
 		hub->away = false;

@@ -386,11 +386,24 @@ static void stop_all(struct ph_hub *hub)
 			ph_target_step(hub, t, PH_TARGET_IN_ABORT);
 }
 
+void ph_shutdown_now(struct ph_hub *hub)
+{
+	hub->shutting = true;
+	hub->drain_deadline_ms = 0;
+	if (!hub->stopping)
+		hub->stopping_ms = hub->now_ms;
+	hub->stopping = true;
+	stop_all(hub);
+}
+
 static void on_shutdown(struct ph_hub *hub)
 {
 	bool again = hub->shutting;
+	/* Who is not let in, or has nothing yet, has nobody or nothing to drain to or from. */
+	bool idle =
+		hub->self_state != PH_MEMBER_ALIVE && (ph_member_refused(hub) || !hub->instances);
 	hub->shutting = true;
-	if (!again && hub->set.drain_on_stop && hub->set.address[0]) {
+	if (!again && !idle && hub->set.drain_on_stop && hub->set.address[0]) {
 		hub->draining = true;
 		hub->drained = hub->drain_planned = false;
 		hub->drain_deadline_ms = hub->now_ms + DRAIN_ON_STOP_MS;
@@ -400,11 +413,7 @@ static void on_shutdown(struct ph_hub *hub)
 		ph_member_heartbeat_now(hub);
 		return;
 	}
-	hub->drain_deadline_ms = 0;
-	if (!hub->stopping)
-		hub->stopping_ms = hub->now_ms;
-	hub->stopping = true;
-	stop_all(hub);
+	ph_shutdown_now(hub);
 }
 
 static void tell_of_the_left(struct ph_hub *hub)

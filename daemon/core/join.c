@@ -112,10 +112,30 @@ static struct ph_member_info info_of(const struct ph_challenge *c)
  * word of an earlier life, and so it has not joined, however long its disk takes.
  */
 
+/*
+ * The cluster knows a life of this node that its state directory does not: another node of its name
+ * had it, or the directory was lost. What was promised then cannot be read here.
+ */
+static void unknown_life(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	uint64_t known = msg->known_incarnation;
+	if (known <= hub->set.previous || known == hub->set.incarnation || hub->set.journal_lost ||
+		hub->self_state != PH_MEMBER_JOINING)
+		return;
+	ph_log(hub, PH_LOG_WARNING,
+		"node %s knows incarnation %llu of this node, of which nothing is stored here: "
+		"what it promised is held for lost",
+		msg->from.s, (unsigned long long)known);
+	hub->set.journal_lost = true;
+	hub->forgetful = ph_quorate(hub);
+	ph_lost_write(hub, true);
+}
+
 /* The cluster knows a later life of this node than this one: its number was lost, or its clock. */
 static void raise_to(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	uint64_t known = msg->known_incarnation;
+	unknown_life(hub, msg);
 	if (known <= hub->set.incarnation || hub->raising)
 		return;
 	if (known >= PH_EPOCH_LIMIT - 1) {
@@ -266,12 +286,14 @@ static bool slot_taken(const struct ph_hub *hub, const struct ph_member_info *in
 	return false;
 }
 
-static void refuse(struct ph_hub *hub, const struct ph_member_info *info, const char *text)
+static void refuse(
+	struct ph_hub *hub, const struct ph_member_info *info, bool name, const char *text)
 {
 	struct ph_bmsg *answer = ph_send_there(hub, info, PH_B_REFUSED);
 	ph_reason(answer->reason, "%s", text);
 	answer->self = ph_member_self(hub);
 	answer->known_incarnation = known_of(hub, &info->name);
+	answer->refused = name;
 	if (hub->refuse_said_ms && hub->now_ms < hub->refuse_said_ms + REFUSED_SAY_MS)
 		return;
 	hub->refuse_said_ms = hub->now_ms;
@@ -290,7 +312,7 @@ static void refuse_second(
 		"another node of the name %s lives at %s: give one of the two another node.name, "
 		"or stop one",
 		info->name.s, first->info.address);
-	refuse(hub, info, text);
+	refuse(hub, info, true, text);
 }
 
 bool ph_join_replaces(const struct ph_hub *hub, const struct ph_member_info *info)
@@ -315,7 +337,7 @@ static uint64_t probe_time(const struct ph_hub *hub)
 static bool may_replace(struct ph_hub *hub, struct ph_challenge *c, const struct ph_bmsg *msg)
 {
 	struct ph_member *first = ph_member_find(hub, &msg->self.name);
-	if (ph_join_replaces(hub, &msg->self))
+	if (ph_join_replaces(hub, &msg->self) || ph_member_superseded(hub, first))
 		return true;
 	/* With a quorum strategy the first may hold a lease for longer than a probe takes. */
 	bool heir = !ph_quorate(hub) && msg->previous == first->info.incarnation;
@@ -340,10 +362,14 @@ static void on_proof(struct ph_hub *hub, const struct ph_bmsg *msg)
 	if (!right || known_of(hub, &info->name) > info->incarnation)
 		return;
 	/* Others may know a first one of its name. */
-	bool doubtful = msg->refused && !ph_member_find(hub, &info->name);
+	const struct ph_member *known = ph_member_find(hub, &info->name);
+	bool lives = known && ph_member_live(known);
+	bool elsewhere = !lives && ph_member_heard_elsewhere(hub, &info->name, info->incarnation);
+	bool left = known && known->state == PH_MEMBER_LEFT;
+	bool doubtful = ((!known || left) && msg->refused) || elsewhere;
 	bool fits = !slot_taken(hub, info);
 	if (!fits)
-		refuse(hub, info,
+		refuse(hub, info, false,
 			"this node's slot is taken by another name: set node.slot to a number that "
 			"no other node uses");
 	bool in = fits && may_replace(hub, c, msg) && !doubtful;
@@ -404,6 +430,8 @@ static void on_refused(struct ph_hub *hub, const struct ph_bmsg *msg)
 	}
 	hub->refused_ms = hub->now_ms;
 	hub->refused_by = msg->from;
+	if (msg->refused)
+		ph_yield_refused(hub);
 }
 
 void ph_join_message(struct ph_hub *hub, const struct ph_bmsg *msg)

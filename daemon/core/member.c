@@ -388,6 +388,7 @@ static bool in_step(const struct ph_hub *hub)
 static void become_alive(struct ph_hub *hub)
 {
 	hub->self_state = PH_MEMBER_ALIVE;
+	hub->yield_at_ms = 0;
 	ph_emit(hub, PH_EMIT_NODE_JOINED, NULL)->peer = hub->set.node;
 	if (hub->set.address[0])
 		ph_plan_soon(hub, hub->set.settle_ms);

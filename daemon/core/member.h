@@ -37,9 +37,12 @@ enum ph_member_input ph_member_says(const struct ph_member_info *info);
 struct ph_member *ph_member_learn(
 	struct ph_hub *hub, const struct ph_member_info *info, bool proven);
 void ph_member_link(struct ph_hub *hub, struct ph_member *member);
-/* This node wants to join, and somebody does not let it in. */
-bool ph_member_refused(const struct ph_hub *hub);
 void ph_member_hello_soon(struct ph_hub *hub);
+/* Some member hears a life of that name that is another one. */
+bool ph_member_heard_elsewhere(
+	const struct ph_hub *hub, const struct ph_name *name, uint64_t not_incarnation);
+/* It is silent here, and others hear a later life of it: they have let that one in. */
+bool ph_member_superseded(const struct ph_hub *hub, const struct ph_member *first);
 void ph_member_heartbeat(struct ph_hub *hub, const struct ph_bmsg *msg);
 /* Alive as soon as all peers have answered and it is in step, or the time is over. */
 void ph_member_try_join(struct ph_hub *hub);

@@ -537,6 +537,21 @@ static void plan_local(struct ph_hub *hub, struct ph_child *child)
 	}
 }
 
+/* It was removed while it was on its way, or while its owner was away: it is no child's. */
+static void bury(struct ph_hub *hub, struct ph_slot *slot)
+{
+	const struct ph_work *work = slot->work;
+	if (slot->local || !ph_tombstone(slot->child) || !ph_slot_owned(slot) || work->instance ||
+		work->source || work->target || work->claim || slot->starting)
+		return;
+	if (ph_slot_mine(hub, slot)) {
+		ph_slot_remove(hub, slot, slot->child->removed_revision);
+	} else if (!ph_member_up(hub, &slot->entry.node->name)) {
+		ph_slot_forget(hub, slot); /* who had it says so if it comes back */
+		ph_out(hub, PH_ACT_CHANGED)->key = ph_slot_key(slot);
+	}
+}
+
 /* Somebody is joining right now: what is unowned waits for its verdict too. */
 static bool joiners(const struct ph_hub *hub)
 {
@@ -564,8 +579,10 @@ void ph_plan_run(struct ph_hub *hub)
 	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
 		if (slot->work->instance && ph_slot_mine(hub, slot))
 			ph_child_catch_up(hub, slot);
-		if (slot->local || !wanted(slot))
+		if (slot->local || !wanted(slot)) {
+			bury(hub, slot);
 			continue;
+		}
 		if (!unowned(hub, slot)) {
 			plan_owned(hub, slot, wait);
 			continue;

@@ -31,6 +31,7 @@ void ph_slot_seen(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch)
 		return;
 	slot->seen = epoch;
 	slot->restored = !hub->started;
+	slot->had = false;
 	seen_changed(hub, slot);
 }
 
@@ -76,9 +77,10 @@ uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot)
 {
 	uint64_t counter = ph_epoch_counter(slot->seen);
 	/* What this node promised before cannot be read any more; or those who would know what was
-	 * promised while it was away did not answer. */
-	if (hub->set.journal_lost || (hub->blind && slot->restored))
-		counter += PH_EPOCH_RAISE;
+	 * promised while it was away, or by an earlier one of its name, did not answer. Another one
+	 * of its name that raises as well must not come to the same. */
+	if (hub->set.journal_lost || (hub->blind && (slot->restored || !slot->seen)))
+		counter += PH_EPOCH_RAISE + hub->set.incarnation % PH_EPOCH_RAISE;
 	return ph_epoch_make(counter + 1, hub->set.slot);
 }
 
@@ -198,6 +200,7 @@ void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum 
 	slot->entry.version = ++hub->version;
 	digest_toggle(hub, slot);
 	ph_slot_seen(hub, slot, epoch);
+	slot->had = true;
 	ph_history_owned(hub, slot);
 	/* A cold start is no news that somebody waits for: thousands of them are gathered. */
 	touch(hub, slot, lineage != PH_LINEAGE_COLD);
@@ -218,6 +221,7 @@ void ph_slot_give(
 	slot->since_ms = hub->now_ms;
 	digest_toggle(hub, slot);
 	ph_slot_seen(hub, slot, epoch);
+	slot->had = true;
 	ph_slot_work(hub, slot)->given_version = ++hub->version;
 	touch(hub, slot, true);
 }
@@ -342,6 +346,7 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 {
 	struct ph_slot *slot = ph_slot_get(hub, &e->key, e->local ? &e->node : NULL);
 	ph_slot_seen(hub, slot, e->epoch);
+	slot->had |= e->epoch == slot->seen;
 	ph_slot_born(hub, slot, e->born_ms);
 	struct ph_member *speaker = ph_member_find(hub, author);
 	if (speaker && speaker->sweeping)
@@ -373,7 +378,7 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 	if (e->revision && e->state != PH_CHILD_REMOVED)
 		ph_child_revision(hub, &e->key.child, e->revision, from);
 	if (e->state == PH_CHILD_REMOVED)
-		ph_child_gone(hub, &e->key.child, e->revision);
+		ph_child_removed(hub, &e->key.child, e->revision);
 	struct ph_child *child = e->unfit ? ph_child_find(hub, &e->key.child) : NULL;
 	if (child && !e->local)
 		ph_unfit_mark(hub, child, &e->node);

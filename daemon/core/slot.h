@@ -93,6 +93,7 @@ struct ph_slot {
 		favourite; /* seat of the node that comes first in its order of nodes; 0: unknown */
 	bool local : 1;	   /* one a node: that of work->local_of */
 	bool restored : 1; /* `seen` is what an earlier daemon knew; nothing was heard since */
+	bool had : 1;	   /* somebody was named as its owner at that epoch */
 	bool wish_stopped : 1;
 	bool seen_dirty : 1, dirty : 1; /* to be journalled with the next batch, cast with the
 					   next flush */

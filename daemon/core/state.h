@@ -63,8 +63,9 @@ struct ph_hub {
 	uint64_t arrivals;		     /* how often a member became live */
 	uint64_t refused_ms, refused_said_ms; /* by another node; 0: never */
 	struct ph_name refused_by;
-	uint64_t refuse_said_ms;	 /* of another node by this one */
-	uint64_t raising;		 /* incarnation that is being synced; 0: none ... */
+	uint64_t name_refused_ms, yield_at_ms; /* yield.c; at: 0: nobody refuses its name */
+	uint64_t refuse_said_ms;	       /* of another node by this one */
+	uint64_t raising;		       /* incarnation that is being synced; 0: none ... */
 	uint64_t raise_again_ms;	 /* ... or is to be again, as it failed; 0: it is not */
 	struct ph_challenge *challenges; /* oldest first */
 	struct ph_tomb *tombs;		 /* oldest first */
@@ -87,6 +88,7 @@ struct ph_hub {
 	uint64_t reminded_ms;	    /* owners that were held for dead were last told of them */
 	uint64_t leaving_ms;	    /* since when an orderly end waits to be out of the view */
 
+	uint64_t texts_at_ms, texts_wait_ms; /* child.c: texts are asked for again; at 0: none */
 	uint64_t placed; /* place.c: digest of what the places were computed from; 0: anew */
 	struct ph_places places;
 	uint64_t planned_ms; /* plan.c: when it was last looked where all that is owned belongs */
@@ -253,6 +255,7 @@ bool ph_member_live(const struct ph_member *member); /* joining, alive or suspec
 /* Of one that is suspect here: a member that hears it, and is heard; NULL: none, or no need. */
 const struct ph_member *ph_member_relay(const struct ph_hub *hub, const struct ph_name *to);
 void ph_member_forget(struct ph_hub *hub, struct ph_member *member); /* frees it */
+bool ph_member_refused(const struct ph_hub *hub);		     /* not let in, a moment ago */
 void ph_member_start(struct ph_hub *hub);
 void ph_member_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_member_beat(struct ph_hub *hub);
@@ -278,6 +281,10 @@ void ph_join_free(struct ph_hub *hub);
 void ph_probe_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_tomb_free(struct ph_hub *hub);
 
+/* ---- yield.c ---- */
+void ph_yield_refused(struct ph_hub *hub); /* for its name */
+void ph_yield_beat(struct ph_hub *hub);
+
 /* ---- child.c: specs ---- */
 struct ph_child *ph_child_find(const struct ph_hub *hub, const struct ph_name *name);
 struct ph_child *ph_child_get(struct ph_hub *hub, const struct ph_name *name);
@@ -290,11 +297,14 @@ void ph_child_catch_up(struct ph_hub *hub, struct ph_slot *slot);
 /* Its own text, made the one in force if nothing is. NULL: this node knows no text of it. */
 const struct ph_spec *ph_child_settle(struct ph_hub *hub, struct ph_child *child);
 void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg);
+void ph_child_beat(struct ph_hub *hub);	   /* texts that were asked for and have not come */
 void ph_child_redeclare(struct ph_hub *hub); /* START: files that changed meanwhile */
 void ph_child_tick(struct ph_hub *hub);	     /* children that nobody declares any more go */
 void ph_child_forget(struct ph_hub *hub, struct ph_child *child,
 	uint64_t revision); /* restored: it was removed */
-/* A tombstone was seen: the text of that revision, or an older one, is in force no more. */
+/* Its entry says that it was removed: whoever owns some of it asks who still declares it. */
+void ph_child_removed(struct ph_hub *hub, const struct ph_name *name, uint64_t revision);
+/* The text of that revision, or an older one, is in force no more. */
 void ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t revision);
 void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
 	const struct ph_name *from);
@@ -483,5 +493,6 @@ void ph_own_start(
 /* Remember that something waits for this journal ticket. */
 struct ph_wait *ph_wait_add(struct ph_hub *hub, uint64_t ticket, enum ph_wait_kind kind);
 void ph_shutdown_check(struct ph_hub *hub);
+void ph_shutdown_now(struct ph_hub *hub); /* without a drain */
 
 #endif

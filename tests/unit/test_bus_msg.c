@@ -250,6 +250,10 @@ START_TEST(test_membership)
 	ck_assert_str_eq(m.self.address, "tcp://[::1]:7400");
 	ph_doc_free(doc);
 
+	m = through(PH_B_REFUSED, &doc);
+	ck_assert(m.refused && m.known_incarnation == 17);
+	ph_doc_free(doc);
+
 	m = through(PH_B_PROOF, &doc);
 	ck_assert(ph_id_equal(&m.nonce, &id) && m.previous == 16 && m.refused);
 	ck_assert_str_eq(m.self.labels, "zone=a,ssd");

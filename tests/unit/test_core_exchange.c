@@ -169,6 +169,24 @@ START_TEST(only_the_authors_own_words)
 }
 END_TEST
 
+/* It waited behind a cut, and has less than what has come since: nothing is forgotten for it. */
+START_TEST(a_whole_answer_that_comes_late)
+{
+	struct world *w = p_world(make, true);
+	struct ph_entry first = entry_of(2, 0, E(5), 5);
+	(void)registry(w, 2, 2, &first, 1, 5);
+	w_drain(w);
+	ck_assert_uint_eq(member(w, 2)->have, 5);
+	struct ph_bmsg *late = registry(w, 2, 2, NULL, 0, _i ? 5 : 3);
+	late->whole = late->fetched = true;
+	w_drain(w);
+	const struct ph_slot *slot = ph_slot_find(w->nodes[0].hub, &first.key, NULL);
+	ck_assert_int_eq(slot->entered, _i == 0);
+	ck_assert(!member(w, 2)->sweeping);
+	w_free(w);
+}
+END_TEST
+
 /* What a third one has of a part sweeps only where it has what the author has. */
 START_TEST(a_third_ones_sweep)
 {
@@ -458,6 +476,7 @@ int main(void)
 	W_TEST(suite, two_that_never_meet, 1);
 	W_TEST(suite, orders_pass_a_cut_link, 3);
 	W_TEST(suite, only_the_authors_own_words, (int)(sizeof believed / sizeof believed[0]));
+	W_TEST(suite, a_whole_answer_that_comes_late, 2);
 	W_TEST(suite, a_third_ones_sweep, 2);
 	W_TEST(suite, page_by_page, 4);
 	W_TEST(suite, pieces_have_a_size, 1);

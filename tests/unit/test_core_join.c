@@ -306,6 +306,33 @@ START_TEST(the_second_takes_over)
 }
 END_TEST
 
+/* What it may have been told to drain is nobody's: it was never let in. */
+START_TEST(who_is_refused_ends_at_once)
+{
+	struct world *w = twins(false, PH_PARTITION_DIVERGENCE);
+	w_start(w, 2);
+	w_run(w, 3000);
+	ck_assert(is_refused(w));
+	(void)w_push(w, 2, PH_EV_SHUTDOWN);
+	w_run(w, 1000);
+	ck_assert(w->nodes[2].exited);
+	w_free(w);
+}
+END_TEST
+
+/* A member that others refuse for its name, again and again, ends; for its slot, it does not. */
+START_TEST(who_is_refused_for_its_name_gives_way)
+{
+	struct world *w = p_world(make, true);
+	for (int s = 0; s < 20 && !w->nodes[0].exited; s++) {
+		say(w, PH_B_REFUSED, "b", 1, "tcp://b:1")->refused = _i == 0;
+		w_run(w, 1000);
+	}
+	ck_assert_int_eq(w->nodes[0].exited, _i == 0);
+	w_free(w);
+}
+END_TEST
+
 /* With a quorum the first may hold a lease for longer than a probe takes: nobody is probed. */
 START_TEST(no_probe_ends_a_lease)
 {
@@ -530,6 +557,8 @@ int main(void)
 	W_TEST(suite, no_probe_ends_a_lease, 2);
 	W_TEST(suite, no_list_replaces_who_lives, 1);
 	W_TEST(suite, who_is_refused_elsewhere_is_not_let_in, 1);
+	W_TEST(suite, who_is_refused_ends_at_once, 1);
+	W_TEST(suite, who_is_refused_for_its_name_gives_way, 2);
 	W_TEST(suite, a_higher_number_counts_once_it_is_kept, 2);
 	W_TEST(suite, a_number_that_is_too_low_is_raised, 2);
 	W_TEST(suite, what_others_know_of_this_node, 3);

@@ -36,7 +36,8 @@ _Static_assert(SURE_NUMBERS + PH_SENT_RING <= PH_PLACE_NUMBERS, "a cut number wo
 
 /* ---- members by name ---- */
 
-/* Is what others say of it wanted here? It is silent or gone, or a tombstone of it waits for all. */
+/* Is what others say of it wanted here? It is silent or gone, or a tombstone of it waits for all.
+ */
 static bool is_wanted(const struct ph_hub *hub, const struct ph_member *m)
 {
 	if (m->watched || m->state == PH_MEMBER_DEAD || m->state == PH_MEMBER_LEFT)

@@ -209,9 +209,9 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
     Defect("incarnation used again after a restart",
            "has not come to agree|holds .* for the owner of",
            Edit("tests/sim/node.c", """\
-	node->incarnation = node->incarnation + 1 > wall_ms ? node->incarnation + 1 : wall_ms;
+	node->incarnation = node->stored + 1 > wall_ms ? node->stored + 1 : wall_ms;
 """, """\
-	node->incarnation = node->incarnation ? node->incarnation : wall_ms;
+	node->incarnation = node->stored ? node->stored : wall_ms;
 """)),
     # ---- claims
     Defect("prepared copy does not go before a cold claim",

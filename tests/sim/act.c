@@ -13,7 +13,8 @@ static void act_spawn(struct sim_node *node, const struct ph_action *action)
 	struct sim_proc *proc = sim_proc_new(node, action->wid, action->spawn);
 	if (!proc) {
 		event.kind = PH_EV_SPAWN_FAILED;
-		event.text = "no such child in the simulation";
+		event.text = "no such file in the simulation";
+		event.error = ENOENT;
 	} else {
 		event.pid = proc->pid;
 	}
@@ -64,6 +65,30 @@ static void act_complain(struct sim_node *node, const struct ph_action *action)
 	sim_proc_hang_up(proc, true);
 }
 
+static void count_send(struct sim_node *node, const struct ph_action *action)
+{
+	struct sim *sim = node->sim;
+	const struct ph_bmsg *msg = action->message;
+	if (msg->kind == PH_B_REFUSED)
+		sim_count(
+			sim, strstr(msg->reason, "slot") ? COUNT_SLOT_REFUSED : COUNT_NAME_REFUSED);
+	else if (msg->kind == PH_B_PROOF)
+		sim_count(sim, COUNT_PROOF);
+	else if (msg->kind == PH_B_PROBE)
+		sim_count(sim, COUNT_PROBE);
+	else if (msg->kind == PH_B_SPEC && msg->n_specs && !msg->specs[0].text)
+		sim_count(sim, COUNT_TOMBSTONE);
+	else if (msg->kind == PH_B_FETCH && msg->node.s[0]) {
+		const struct sim_node *author = sim_node_named(sim, &msg->node);
+		if (author && !author->hub)
+			sim_count(sim, COUNT_LAST_WORDS);
+	} else if (msg->kind == PH_B_PREPARE) {
+		const struct sim_node *b = sim_node_named(sim, &action->to);
+		if (b && b->shutting)
+			sim_count(sim, COUNT_LEFT_TARGET);
+	}
+}
+
 static void act_send(struct sim_node *node, const struct ph_action *action)
 {
 	struct sim *sim = node->sim;
@@ -81,6 +106,7 @@ static void act_send(struct sim_node *node, const struct ph_action *action)
 	if (mig && msg->kind == PH_B_ABORT)
 		mig->abort_sent = true;
 	sim_rules_send(node, &action->to, msg);
+	count_send(node, action);
 	struct ph_bmsg sealed = *msg;
 	if (msg->kind == PH_B_PREPARE)
 		sim_stream_ticket(node, &msg->id, sealed.ticket);
@@ -110,9 +136,7 @@ static void act_seeds(struct sim_node *node, const struct ph_action *action)
 
 static void act_incarnation(struct sim_node *node, const struct ph_action *action)
 {
-	struct ph_event event = {.kind = PH_EV_INCARNATION, .ticket = action->incarnation};
-	node->incarnation = action->incarnation;
-	sim_node_push(node, 20, &event, NULL, NULL);
+	sim_node_raise(node, action->incarnation);
 }
 
 static bool was_cancel(const struct sim *sim, uint64_t ticket)
@@ -173,6 +197,26 @@ static const char *const emit_words[PH_EMIT_COUNT] = {
 #undef X
 };
 
+static void count_emit(struct sim_node *node, const struct ph_emit *emit)
+{
+	struct sim *sim = node->sim;
+	bool self = ph_name_equal(&emit->peer, &node->name);
+	if (emit->kind == PH_EMIT_CHILD_REMOVED)
+		sim_count(sim, COUNT_REMOVED);
+	else if (emit->kind == PH_EMIT_CONFLICT_RESOLVED)
+		sim_count(sim, COUNT_CONFLICT);
+	else if (emit->kind == PH_EMIT_NODE_DEAD)
+		sim_count(sim, COUNT_VERDICT);
+	if (emit->kind != PH_EMIT_NODE_JOINED || !self)
+		return;
+	if (node->no != node->who)
+		sim_count(sim, COUNT_SECOND_IN);
+	if ((sim->joined_us && sim->now_us < sim->joined_us + SEC && sim->now_us > 9 * SEC) ||
+		(sim->left_us && sim->now_us < sim->left_us + SEC))
+		sim_count(sim, COUNT_JOINS_TOGETHER);
+	sim->joined_us = sim->now_us;
+}
+
 static void act_emit(struct sim_node *node, const struct ph_action *action)
 {
 	const struct ph_emit *emit = action->emit;
@@ -187,6 +231,7 @@ static void act_emit(struct sim_node *node, const struct ph_action *action)
 			(unsigned long long)ph_epoch_counter(emit->epoch),
 			(unsigned)(emit->epoch & 0xffffff), ph_id_text(&emit->id, id),
 			emit->text ? emit->text : "");
+	count_emit(node, emit);
 	if (emit->kind == PH_EMIT_MIGRATION_ABORTED)
 		sim_check_aborted(node, emit);
 	else if (emit->kind == PH_EMIT_QUORUM_LOST)
@@ -200,6 +245,8 @@ static void act_emit(struct sim_node *node, const struct ph_action *action)
 static void act_log(struct sim_node *node, const struct ph_action *action)
 {
 	sim_trace(node->sim, "%s: log: %s", node->name.s, action->text);
+	if (strstr(action->text, "stood still"))
+		sim_count(node->sim, COUNT_STOOD_STILL);
 	if (strncmp(action->text, "bug:", 4) == 0)
 		sim_fail(node->sim, "%s logs %s", node->name.s, action->text);
 }
@@ -217,6 +264,11 @@ static void act_nothing(struct sim_node *node, const struct ph_action *action)
 static void act_exit(struct sim_node *node, const struct ph_action *action)
 {
 	(void)action;
+	if (!node->shutting && sim_node_twin(node)) { /* it has given way, and is started again */
+		sim_count(node->sim, COUNT_YIELDED);
+		node->shutting = true;
+		node->back_ms = 300;
+	}
 	if (!node->shutting)
 		sim_fail(node->sim, "%s exits without an order", node->name.s);
 	sim_node_exit(node);

@@ -48,6 +48,13 @@ static bool nobody_knows(const struct sim *sim)
 	return sim->journals_lost > 1 || (sim->journals_lost && gone);
 }
 
+/* Of two of one name, each of which goes on alone after a wrong verdict, neither knows better. */
+static bool same_maker(const struct sim_proc *proc, const struct sim_key *key)
+{
+	const struct sim *sim = proc->sim;
+	return proc->node->who == sim->nodes[key->max_epoch_node].who && !sure(sim);
+}
+
 void sim_check_epoch(struct sim_proc *proc)
 {
 	struct sim *sim = proc->sim;
@@ -59,7 +66,8 @@ void sim_check_epoch(struct sim_proc *proc)
 	if (proc->epoch > key->max_epoch) {
 		key->max_epoch = proc->epoch;
 		key->max_epoch_node = proc->node->no;
-	} else if (proc->epoch == key->max_epoch && proc->node->no != key->max_epoch_node) {
+	} else if (proc->epoch == key->max_epoch && proc->node->no != key->max_epoch_node &&
+		   !same_maker(proc, key)) {
 		sim_fail(sim, KEY_FORMAT " was active at epoch " EPOCH_FORMAT " on two nodes",
 			KEY_ARGS(key), EPOCH_ARGS(proc->epoch));
 	} else if (proc->epoch < key->max_epoch && sure(sim)) {
@@ -105,7 +113,8 @@ void sim_check_serving(struct sim_proc *proc)
 	for (struct sim_proc *other = sim->procs; other; other = other->next) {
 		if (other == proc || other->key != key || !other->serving)
 			continue;
-		if (other->epoch == proc->epoch)
+		if (other->epoch == proc->epoch &&
+			!(other->node->who == proc->node->who && !sure(sim)))
 			sim_fail(sim, "pids %u and %u of " KEY_FORMAT " serve at the same epoch",
 				other->pid, proc->pid, KEY_ARGS(key));
 		else if (sure(sim))
@@ -175,8 +184,9 @@ static bool excused(const struct sim_proc *proc)
 {
 	struct sim *sim = proc->sim;
 	struct sim_mig *mig = sim_mig_of(sim, &proc->id);
-	if (proc->node->shutting || proc->key->stopped_by_order || proc->misbehaves ||
-		sim->false_verdict || sim->fenced || sim->lax || proc->key->def->traits.deaf)
+	if (proc->node->shutting || sim_node_twin(proc->node) || proc->key->stopped_by_order ||
+		proc->misbehaves || sim->false_verdict || sim->fenced || sim->lax ||
+		proc->key->def->traits.deaf)
 		return true;
 	/* What N had before `prepared` was synced binds nobody. */
 	return proc->role == PH_ROLE_STANDBY && mig && mig->old && !mig->old->alive &&
@@ -214,6 +224,7 @@ void sim_check_verdict(struct sim_node *node, const struct ph_emit *emit)
 	sim_trace(sim, "%s: a false verdict of death about %s", node->name.s, emit->peer.s);
 	if (sim->faultless)
 		sim_fail(sim, "%s holds %s for dead without a fault", node->name.s, emit->peer.s);
+	sim_count(sim, COUNT_FALSE_VERDICT);
 	sim->false_verdict = true;
 }
 
@@ -239,16 +250,23 @@ void sim_check_joined(struct sim_node *node)
 	struct sim *sim = node->sim;
 	struct seen seen = {.sim = sim};
 	size_t living = 0;
+	bool twin = false; /* it takes the place of one that lives: that is a wrong verdict, too */
 	for (unsigned i = 0; i < sim->n_nodes; i++) {
-		bool lives = sim->nodes[i].hub != NULL;
+		bool lives = false;
+		for (unsigned j = i; j < sim->n_nodes && sim->nodes[i].who == i; j++)
+			lives |= sim->nodes[j].who == i && sim->nodes[j].hub;
 		for (struct sim_proc *p = sim->procs; p && !lives; p = p->next)
-			lives = p->node == &sim->nodes[i] && p->alive;
+			lives = p->node->who == i && p->alive;
 		living += lives;
 	}
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		twin |= i != node->no && sim->nodes[i].who == node->who && sim->nodes[i].hub;
+	for (struct sim_proc *p = sim->procs; p; p = p->next)
+		twin |= p->node != node && p->node->who == node->who && p->alive;
 	ph_hub_members(node->hub, sim_node_ms(node), see_live, &seen);
-	if (seen.live >= living || sim->faultless)
+	if ((seen.live >= living && !twin) || sim->faultless)
 		return;
-	sim_trace(sim, "%s: joins without %zu that live", node->name.s, living - seen.live);
+	sim_trace(sim, "%s: joins without some that live", node->name.s);
 	sim->false_verdict = true;
 }
 
@@ -356,7 +374,7 @@ void sim_check_replaced(struct sim_proc *proc)
 	if (mig && sim->lax) /* who was to have it may stand in a journal that is lost */
 		return;
 	if (!had || proc->fenced || !proc->n_items || !stateful(proc->key) || sim->skewed ||
-		proc->node->shutting || proc->misbehaves)
+		proc->node->shutting || proc->misbehaves || sim_node_twin(proc->node))
 		return;
 	for (struct sim_proc *p = sim->procs; p; p = p->next) {
 		if (p == proc || p->key != proc->key || !p->alive)

@@ -25,6 +25,11 @@ struct look {
 
 static char why[256];
 
+#define REVISION "%llu/%u"
+#define REVISION_ARGS(s) \
+	(unsigned long long)((s) ? ph_epoch_counter((s)->revision) : 0), \
+		(unsigned)((s) ? (s)->revision & 0xffffff : 0)
+
 static bool no(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static bool no(const char *format, ...)
 {
@@ -82,6 +87,76 @@ static bool all_drained(const struct sim *sim)
 	return ordered;
 }
 
+/* One of it serves on each node. */
+static bool local_rests(struct sim *sim, const struct sim_key *key)
+{
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		const struct sim_node *node = &sim->nodes[i];
+		unsigned serving = 0;
+		if (!node->hub || sim_node_outside(node))
+			continue;
+		for (const struct sim_proc *p = sim->procs; p; p = p->next)
+			serving += p->key == key && p->node == node && p->serving;
+		if (serving != 1)
+			return no("%u processes of %s serve on %s, where one is to be", serving,
+				key->key.child.s, node->name.s);
+	}
+	return true;
+}
+
+/* Does the file of any node have it? */
+static bool declared(const struct sim *sim, const struct sim_def *def)
+{
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		if (sim->nodes[i].hub && !sim_node_outside(&sim->nodes[i]) &&
+			sim->nodes[i].file[def - sim->defs])
+			return true;
+	return false;
+}
+
+static bool removal_rests(struct sim *sim, struct sim_key *key)
+{
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		struct sim_node *node = &sim->nodes[i];
+		struct look look = {.key = key};
+		if (!node->hub || sim_node_outside(node))
+			continue;
+		ph_hub_entries(node->hub, sim_node_ms(node), &key->key.child, see_entry, &look);
+		if (look.owned || look.wanted)
+			return no("%s still knows %s/%u, which is in no file, of %s", node->name.s,
+				key->key.child.s, key->key.instance,
+				look.owned ? look.owner.s : "nobody");
+	}
+	for (const struct sim_proc *p = sim->procs; p; p = p->next)
+		if (p->key == key && p->alive)
+			return no("pid %u of %s/%u, which is in no file, lives on %s", p->pid,
+				key->key.child.s, key->key.instance, p->node->name.s);
+	return true;
+}
+
+/* Whatever stands in the files: one text of a child is in force everywhere. */
+static bool specs_rest(const struct sim *sim)
+{
+	for (unsigned d = 0; d < sim->n_defs; d++) {
+		const struct ph_spec *first = NULL;
+		for (unsigned i = 0; i < sim->n_nodes; i++) {
+			const struct sim_node *node = &sim->nodes[i];
+			if (!node->hub || sim_node_outside(node) || !sim->defs[d].removable ||
+				sim->defs[d].spec.local || !declared(sim, &sim->defs[d]))
+				continue;
+			const struct ph_spec *spec =
+				ph_hub_spec(node->hub, &sim->defs[d].spec.child);
+			if (!spec || (first && spec->hash != first->hash))
+				return no("%s has revision " REVISION
+					  " of %s, another one " REVISION,
+					node->name.s, REVISION_ARGS(spec),
+					sim->defs[d].spec.child.s, REVISION_ARGS(first));
+			first = spec;
+		}
+	}
+	return true;
+}
+
 /* All hubs name the same owner, and its one process serves. */
 static bool key_rests(struct sim *sim, struct sim_key *key)
 {
@@ -89,13 +164,21 @@ static bool key_rests(struct sim *sim, struct sim_key *key)
 	bool any = false;
 	if (all_drained(sim) || !sim_check_quorate(sim))
 		return true;
+	if (key->def->spec.local)
+		return key->def->removable || key->ordered || local_rests(sim, key);
+	if (key->def->removable && !declared(sim, key->def))
+		return removal_rests(sim, key);
 	for (unsigned i = 0; i < sim->n_nodes; i++) {
 		struct sim_node *node = &sim->nodes[i];
 		struct look look = {.key = key};
-		if (!node->hub)
+		if (!node->hub || sim_node_outside(node))
 			continue;
 		ph_hub_entries(node->hub, sim_node_ms(node), &key->key.child, see_entry, &look);
-		if (look.owned != 1)
+		if (any && look.wanted != first.wanted)
+			return no("%s %s %s/%u, another one does not", node->name.s,
+				look.wanted ? "wants" : "does not want", key->key.child.s,
+				key->key.instance);
+		if (look.owned != 1 && (look.owned || look.wanted))
 			return no("%s knows %u owners of %s/%u", node->name.s, look.owned,
 				key->key.child.s, key->key.instance);
 		if (any && (!ph_name_equal(&look.owner, &first.owner) || look.epoch != first.epoch))
@@ -119,7 +202,7 @@ static bool key_rests(struct sim *sim, struct sim_key *key)
 			return no("pid %u of %s/%u serves at another epoch than the registry says",
 				p->pid, key->key.child.s, key->key.instance);
 	}
-	if (any && serving != 1)
+	if (any && serving != (first.wanted ? 1 : 0))
 		return no("%u processes of %s/%u serve", serving, key->key.child.s,
 			key->key.instance);
 	return true;
@@ -155,6 +238,8 @@ static bool node_rests(struct sim *sim, struct sim_node *node)
 	struct look look = {.sim = sim};
 	if (!node->hub)
 		return node->gone ? true : no("%s has no daemon yet", node->name.s);
+	if (sim_node_outside(node)) /* its name is another one's; what it has is looked at below */
+		return true;
 	if (!ph_hub_joined(node->hub))
 		return no("%s has not joined", node->name.s);
 	ph_hub_migrations(node->hub, sim_node_ms(node), see_migration, &look);
@@ -254,7 +339,7 @@ static bool rests(struct sim *sim)
 	for (unsigned i = 0; i < sim->n_keys; i++)
 		if (!key_rests(sim, &sim->keys[i]))
 			return false;
-	if (!procs_rest(sim) || (sim_check_quorate(sim) && !outcomes_rest(sim)))
+	if (!procs_rest(sim) || !specs_rest(sim) || (sim_check_quorate(sim) && !outcomes_rest(sim)))
 		return false;
 	for (unsigned i = 0; sim->faultless && i < sim->n_nodes; i++)
 		if (sim->nodes[i].hub && !sim_check_placed(&sim->nodes[i], why, sizeof why))
@@ -282,18 +367,41 @@ static bool ready_unheard(const struct sim *sim, const struct sim_key *key)
 	return false;
 }
 
+static void count_differing(struct sim *sim)
+{
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		for (unsigned d = 0; d < sim->n_defs; d++) {
+			const struct sim_node *node = &sim->nodes[i];
+			const struct ph_spec *spec = NULL;
+			if (node->hub && node->file[d])
+				spec = ph_hub_spec(node->hub, &sim->defs[d].spec.child);
+			if (spec &&
+				strcmp(spec->text, sim_def_text(&sim->defs[d], node->file[d])) != 0)
+				sim_count(sim, COUNT_DIFFERS);
+		}
+}
+
 static void last_look(struct sim *sim)
 {
+	count_differing(sim);
 	for (struct sim_proc *p = sim->procs; p && !sim->false_verdict; p = p->next)
 		if (p->serving && (p->key->def->traits.caps & PH_CAP_HANDOVER))
 			sim_check_state(p);
 	if (all_drained(sim) || nobody_left(sim) || !sim_check_quorate(sim))
 		return;
 	for (unsigned i = 0; i < sim->n_keys; i++)
-		if (!ready_unheard(sim, &sim->keys[i]) &&
+		if (!sim->keys[i].def->removable && !sim->keys[i].ordered &&
+			!ready_unheard(sim, &sim->keys[i]) &&
 			sim->now_us > sim->keys[i].acked_at_us + 5 * SEC)
 			sim_fail(sim, "no client of %s/%u has been served for 5 s",
 				sim->keys[i].key.child.s, sim->keys[i].key.instance);
+}
+
+/* Two of one name are members at a time, until one gives way. */
+static bool disputed(const struct sim_node *node)
+{
+	return node->hub && ph_hub_joined(node->hub) &&
+	       sim_node_named(node->sim, &node->name) != node;
 }
 
 /* However the changes travel: two intervals after the last one all have the same. */
@@ -305,7 +413,7 @@ static bool registry_rests(struct sim *sim)
 	/* Without one that comes back two others may not hear of each other. */
 	bool away = false;
 	for (unsigned i = 0; i < sim->n_nodes; i++)
-		away |= !sim->nodes[i].hub && !sim->nodes[i].gone;
+		away |= (!sim->nodes[i].hub && !sim->nodes[i].gone) || disputed(&sim->nodes[i]);
 	if (sum != sim->registry_sum || away)
 		sim->changed_us = sim->now_us;
 	sim->registry_sum = sum;
@@ -314,15 +422,34 @@ static bool registry_rests(struct sim *sim)
 	return same ? true : no("%s", text);
 }
 
+/* Two of one name, each alone: whoever could refuse one of them is gone. */
+static bool nobody_to_tell(const struct sim *sim)
+{
+	bool any = false;
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		const struct sim_node *node = &sim->nodes[i];
+		if (node->hub && ph_hub_joined(node->hub) && !sim_node_twin(node))
+			return false;
+		any |= disputed(node);
+	}
+	return any;
+}
+
 static void poll(struct sim *sim, void *arg)
 {
 	(void)arg;
+	if (nobody_to_tell(sim)) {
+		sim->over = true;
+		return;
+	}
 	bool same = registry_rests(sim);
+	uint64_t from_us = sim->late_us > sim->end_us ? sim->late_us : sim->end_us;
+	uint64_t limit_us = from_us + HEALING_US;
 	sim->calm_polls = same && rests(sim) ? sim->calm_polls + 1 : 0;
-	if (sim->calm_polls >= CALM_POLLS) {
+	if (sim->calm_polls >= CALM_POLLS && sim->now_us > sim->late_us) {
 		last_look(sim);
 		sim->over = true;
-	} else if (sim->now_us >= sim->end_us + HEALING_US) {
+	} else if (sim->calm_polls < CALM_POLLS && sim->now_us >= limit_us) {
 		sim_fail(sim, "no rest after 60 s: %s", why);
 	} else {
 		sim_after(sim, POLL_US, poll, NULL, NULL);

@@ -21,10 +21,10 @@ bool sim_check_quorate(const struct sim *sim)
 	for (unsigned i = 0; i < sim->n_nodes; i++) {
 		const struct ph_hub *hub = sim->nodes[i].hub;
 		uint32_t live = 0;
-		if (!hub || !ph_quorate(hub))
+		if (!hub || !ph_quorate(hub) || sim_node_outside(&sim->nodes[i]))
 			continue;
 		for (unsigned j = 0; j < sim->n_nodes; j++)
-			live += sim->nodes[j].hub &&
+			live += sim->nodes[j].hub && !sim_node_outside(&sim->nodes[j]) &&
 				ph_quorum_has(&hub->view, &sim->nodes[j].name) &&
 				!sim->nodes[j].hub->forgetful;
 		if (!hub->view.number || live < ph_quorum_of(hub, hub->view.size))
@@ -88,10 +88,8 @@ bool sim_check_placed(struct sim_node *node, char *why, size_t size)
 
 static bool lives(const struct sim *sim, const struct ph_name *name)
 {
-	for (unsigned i = 0; i < sim->n_nodes; i++)
-		if (ph_name_equal(&sim->nodes[i].name, name))
-			return sim->nodes[i].hub != NULL;
-	return false;
+	const struct sim_node *node = sim_node_named((struct sim *)(uintptr_t)sim, name);
+	return node && node->hub;
 }
 
 /* What the owner says of an entry, another one must have word for word. */
@@ -137,8 +135,39 @@ static bool same_part(const struct sim *sim, const struct sim_node *node, char *
 		}
 		for (unsigned i = 0; i < sim->n_nodes; i++)
 			if (sim->nodes[i].hub && &sim->nodes[i] != node &&
+				!sim_node_outside(&sim->nodes[i]) &&
 				!same_entry(slot, &sim->nodes[i], why, size))
 				return false;
+	}
+	return true;
+}
+
+/* What a node said last before it died, and told only some: all who survive have it, or newer. */
+static bool same_last_words(
+	const struct sim *sim, const struct sim_node *node, char *why, size_t size)
+{
+	for (struct ph_slot *slot = ph_slot_first(node->hub); slot;
+		slot = ph_slot_next(node->hub, slot)) {
+		const struct ph_held *e = &slot->entry;
+		const struct ph_key key = ph_slot_key(slot);
+		if (!slot->entered || !e->version || lives(sim, &e->node->name) || slot->local)
+			continue;
+		for (unsigned i = 0; i < sim->n_nodes; i++) {
+			const struct sim_node *other = &sim->nodes[i];
+			if (!other->hub || other == node || sim_node_outside(other))
+				continue;
+			const struct ph_slot *copy = ph_slot_find(other->hub, &key, NULL);
+			if (copy && copy->entered &&
+				(copy->entry.epoch > e->epoch ||
+					(copy->entry.epoch == e->epoch &&
+						copy->entry.version >= e->version)))
+				continue;
+			(void)snprintf(why, size,
+				"%s has not heard what %s, which is gone, said of %s/%u to %s",
+				other->name.s, e->node->name.s, key.child.s, key.instance,
+				node->name.s);
+			return false;
+		}
 	}
 	return true;
 }
@@ -149,10 +178,11 @@ bool sim_check_registry(struct sim *sim, uint64_t *ret_sum, char *why, size_t si
 	*ret_sum = 0;
 	for (unsigned i = 0; i < sim->n_nodes; i++) {
 		const struct sim_node *node = &sim->nodes[i];
-		if (!node->hub)
+		if (!node->hub || sim_node_outside(node))
 			continue;
 		*ret_sum = ph_mix64(*ret_sum ^ (node->hub->version + node->incarnation));
-		same = same && same_part(sim, node, why, size);
+		same = same && same_part(sim, node, why, size) &&
+		       same_last_words(sim, node, why, size);
 	}
 	return same;
 }

@@ -38,9 +38,30 @@ static char *text(struct sim_letter *letter, const char *from)
 struct sim_def *sim_def_of_text(struct sim *sim, const char *words)
 {
 	for (unsigned i = 0; words && i < sim->n_defs; i++)
-		if (strcmp(sim->defs[i].text, words) == 0)
+		if (strcmp(sim->defs[i].text, words) == 0 ||
+			strcmp(sim->defs[i].other_text, words) == 0)
 			return &sim->defs[i];
 	return NULL;
+}
+
+const char *sim_def_text(const struct sim_def *def, unsigned variant)
+{
+	return variant > 1 ? def->other_text : def->text;
+}
+
+/* The other text of every second child needs another process as well. */
+bool sim_spec_of_text(struct sim *sim, const char *words, struct ph_spec *ret)
+{
+	const struct sim_def *def = sim_def_of_text(sim, words);
+	if (!def)
+		return false;
+	*ret = def->spec;
+	if (strcmp(def->text, words) == 0)
+		return true;
+	ret->text = def->other_text;
+	ret->hash = ph_hash_bytes(PH_HASH_SEED, ret->text, strlen(ret->text));
+	ret->process = (uint64_t)(def - sim->defs) % 2;
+	return true;
 }
 
 static void copy_members(struct sim_letter *letter, const struct ph_bmsg *msg)
@@ -65,12 +86,13 @@ static void copy_specs(struct sim *sim, struct sim_letter *letter, const struct 
 {
 	struct ph_spec_line *list = copy(letter, msg->specs, msg->n_specs * sizeof *list);
 	for (size_t i = 0; i < msg->n_specs; i++) {
-		struct sim_def *def = sim_def_of_text(sim, list[i].text);
+		struct ph_spec read;
+		bool known = sim_spec_of_text(sim, list[i].text, &read);
 		list[i].text = text(letter, list[i].text);
 		list[i].spec = NULL;
-		if (!def)
+		if (!known)
 			continue;
-		struct ph_spec *spec = copy(letter, &def->spec, sizeof *spec);
+		struct ph_spec *spec = copy(letter, &read, sizeof *spec);
 		spec->revision = list[i].revision;
 		list[i].spec = spec;
 	}

@@ -5,13 +5,13 @@
 
 const char *const sim_deed_names[] = {
 #define X(name, fault) #name,
-	SIM_DEEDS(X)
+	SIM_DEEDS(X) SIM_MORE_DEEDS(X)
 #undef X
 };
 
 const bool sim_deed_is_fault[] = {
 #define X(name, fault) fault,
-	SIM_DEEDS(X)
+	SIM_DEEDS(X) SIM_MORE_DEEDS(X)
 #undef X
 };
 
@@ -48,7 +48,7 @@ static bool pick_migration(struct sim_node *node, struct sim_deed *deed)
 	return !ph_id_none(&pick.id);
 }
 
-static void command(struct sim *sim, struct sim_deed *deed, enum ph_verb verb)
+bool sim_deed_order(struct sim *sim, struct sim_deed *deed, enum ph_verb verb)
 {
 	struct sim_node *node = NULL;
 	for (unsigned i = 0; i < sim->n_nodes && !node; i++) {
@@ -58,16 +58,16 @@ static void command(struct sim *sim, struct sim_deed *deed, enum ph_verb verb)
 			node = n;
 	}
 	if (!node)
-		return;
+		return false;
 	struct ph_command order = {.ticket = ++sim->last_ticket, .verb = verb};
 	order.node = sim->nodes[deed->other].name;
-	if (verb == PH_VERB_MOVE) {
+	if (verb == PH_VERB_MOVE || verb == PH_VERB_STOP || verb == PH_VERB_START) {
 		order.child = sim->keys[deed->key].key.child;
 		order.instance = sim->keys[deed->key].key.instance;
 	}
 	if (verb == PH_VERB_CANCEL) {
 		if (!pick_migration(node, deed))
-			return;
+			return false;
 		order.id = deed->id;
 		order.id_digits = deed->x % 2 ? 32 : 12;
 	}
@@ -76,6 +76,7 @@ static void command(struct sim *sim, struct sim_deed *deed, enum ph_verb verb)
 	struct ph_event event = {.kind = PH_EV_COMMAND, .command = &order};
 	sim->open_answers++;
 	sim_node_step(node, &event);
+	return true;
 }
 
 static void do_start(struct sim *sim, struct sim_deed *deed)
@@ -88,22 +89,22 @@ static void do_start(struct sim *sim, struct sim_deed *deed)
 
 static void do_move(struct sim *sim, struct sim_deed *deed)
 {
-	command(sim, deed, PH_VERB_MOVE);
+	(void)sim_deed_order(sim, deed, PH_VERB_MOVE);
 }
 
 static void do_drain(struct sim *sim, struct sim_deed *deed)
 {
-	command(sim, deed, PH_VERB_DRAIN);
+	(void)sim_deed_order(sim, deed, PH_VERB_DRAIN);
 }
 
 static void do_undrain(struct sim *sim, struct sim_deed *deed)
 {
-	command(sim, deed, PH_VERB_UNDRAIN);
+	(void)sim_deed_order(sim, deed, PH_VERB_UNDRAIN);
 }
 
 static void do_cancel(struct sim *sim, struct sim_deed *deed)
 {
-	command(sim, deed, PH_VERB_CANCEL);
+	(void)sim_deed_order(sim, deed, PH_VERB_CANCEL);
 }
 
 #define FORGET_AGAIN (3 * SEC)
@@ -115,7 +116,7 @@ static void do_forget(struct sim *sim, struct sim_deed *deed)
 	if (sim->forgotten)
 		return;
 	if (sim->nodes[deed->other].gone)
-		command(sim, deed, PH_VERB_FORGET);
+		(void)sim_deed_order(sim, deed, PH_VERB_FORGET);
 	deed->k++; /* from another node */
 	sim_after(sim, FORGET_AGAIN, forget_again, deed, NULL);
 }
@@ -200,6 +201,9 @@ static void do_suspend(struct sim *sim, struct sim_deed *deed)
 	if (!node->hub || node->suspended_us > sim->now_us)
 		return;
 	sim->fired++;
+	sim_count(sim, deed->x < 3000	? COUNT_HANG_SHORT
+		       : deed->x < 5000 ? COUNT_HANG_FENCE
+					: COUNT_HANG_LONG);
 	node->suspended_us = sim->now_us + deed->x * MS;
 	node->calm_us = node->suspended_us;
 }
@@ -296,6 +300,13 @@ static void (*const deeds[DEED_COUNT])(struct sim *, struct sim_deed *) = {
 
 /* ---- when ---- */
 
+void sim_deed_count(struct sim *sim, const struct sim_deed *deed)
+{
+	sim->counts.deeds[deed->kind]++;
+	if (deed->when != PH_B_NONE)
+		sim->counts.at[deed->kind][deed->when]++;
+}
+
 static void carry_out(struct sim *sim, struct sim_deed *deed)
 {
 	if (sim->healing && sim_deed_is_fault[deed->kind])
@@ -304,7 +315,11 @@ static void carry_out(struct sim *sim, struct sim_deed *deed)
 		(unsigned)(deed - sim->plan), sim_deed_names[deed->kind], deed->node, deed->other,
 		deed->key, deed->k, (unsigned long long)deed->x);
 	sim_mix(sim, 9999, (uint64_t)deed->kind);
-	deeds[deed->kind](sim, deed);
+	unsigned fired = sim->fired;
+	sim_deed_fn *fn = deeds[deed->kind] ? deeds[deed->kind] : sim_more_deeds[deed->kind];
+	fn(sim, deed);
+	if (sim->fired > fired || !sim_deed_is_fault[deed->kind])
+		sim_deed_count(sim, deed);
 }
 
 static void now(struct sim *sim, void *arg)
@@ -382,8 +397,13 @@ void sim_deed_heal(struct sim *sim)
 		struct sim_node *node = &sim->nodes[i];
 		node->crash_in = -1;
 		node->disk.fail_next = false;
+		node->number_us = 0;
+		node->number_fails = node->number_crash = false;
 		if (node->suspended_us > sim->now_us)
 			node->suspended_us = sim->now_us;
 	}
+	for (unsigned i = 0; i < sim->n_defs; i++)
+		sim->defs[i].traits.unfit = 0;
+	memset(sim->hold_us, 0, sizeof sim->hold_us);
 	sim_trace(sim, "the faults are over");
 }

@@ -79,6 +79,7 @@ static void fail_all(struct sim_node *node)
 	struct sim_disk *disk = &node->disk;
 	disk->failed = true;
 	disk->fail_next = false;
+	sim_count(node->sim, COUNT_SYNC_FAILED);
 	sim_trace(node->sim, "%s: the journal cannot be written", node->name.s);
 	for (size_t i = disk->synced; i < disk->n; i++)
 		answer(node, disk->v[i].ticket, EIO);
@@ -175,12 +176,25 @@ void sim_disk_write(struct sim_node *node, const struct ph_action *action)
 
 /* ---- crash and restart ---- */
 
+/* A record that nobody can read any more; the shell says that one was passed over. */
+static void pass_over(struct sim_disk *disk, size_t at)
+{
+	free(disk->v[at].text);
+	memmove(disk->v + at, disk->v + at + 1, (disk->n - at - 1) * sizeof *disk->v);
+	disk->n--;
+}
+
 void sim_disk_crash(struct sim_node *node)
 {
 	struct sim_disk *disk = &node->disk;
 	/* What was written and not synced may be found, or a part of it. */
+	size_t written = disk->n;
 	if (disk->n > disk->synced)
 		forget_from(disk, sim_between(node->sim, disk->synced, disk->n));
+	if (disk->n < written)
+		sim_count(node->sim, COUNT_TORN);
+	if (node->damaged && disk->n)
+		pass_over(disk, sim_random(node->sim) % disk->n);
 	if (disk->lost)
 		forget_from(disk, 0);
 	/* The shell says that it knows the old one until LOST is in the new one. */
@@ -197,10 +211,8 @@ void sim_disk_restore(struct sim_node *node)
 	struct sim_disk *disk = &node->disk;
 	for (size_t i = 0; i < disk->n; i++) {
 		struct ph_record record = disk->v[i].record;
-		struct sim_def *def = sim_def_of_text(node->sim, record.text);
 		struct ph_spec spec;
-		if (def) {
-			spec = def->spec;
+		if (sim_spec_of_text(node->sim, record.text, &spec)) {
 			spec.revision = record.revision;
 			record.spec = &spec;
 		}

@@ -26,8 +26,10 @@ static void look(struct sim *sim, void *arg)
 		sim_fence_lease(node, node->lease_ms);
 		return;
 	}
+	node->spent = !node->hub;
+	sim_count(sim, node->hub ? COUNT_FENCED_ALIVE : COUNT_FENCED_DEAD);
 	for (struct sim_proc *proc = sim->procs; proc; proc = proc->next) {
-		if (proc->node != node || !proc->alive)
+		if (proc->node != node || !proc->alive || !proc->claimable)
 			continue;
 		node->fenced = node->hub != NULL;
 		sim->fenced = proc->fenced = true;
@@ -39,6 +41,8 @@ void sim_fence_lease(struct sim_node *node, uint64_t until_ms)
 {
 	uint64_t life_ms = sim_node_ms(node) + AFTER_MS;
 	node->lease_ms = until_ms < life_ms ? until_ms : life_ms;
+	if (node->sim->keep)
+		return;
 	if (node->fence_armed || node->lease_ms <= sim_node_ms(node))
 		return;
 	node->fence_armed = true;

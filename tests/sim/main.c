@@ -16,23 +16,27 @@ static const char usage[] =
 	"usage: sim [--seed N | --seeds FIRST..LAST | --list FILE] [--nodes 2..5] [--children N] "
 	"[--trace]\n"
 	"           [--partition divergence|static-quorum|dynamic-quorum|majority]\n"
-	"           [--story join|cold|drain|move|crash|mixed|heal|cancel|forget] [--faults MASK] "
-	"[--shrink] "
-	"[--twice]\n"
+	"           [--story join|cold|drain|move|crash|mixed|heal|cancel|forget|member|late|own]\n"
+	"           [--faults MASK] [--shrink] [--twice] [--count]\n"
 	"  --faults MASK  only those faults of the plan whose bit is set (hexadecimal)\n"
 	"  --shrink       looks for the fewest faults with which a failing seed still fails\n"
 	"  --twice        runs each seed twice and compares\n"
+	"  --count        how often each kind of deed and of consequence has happened\n"
 	"       sim --calm | --detect: membership alone, each with a usage of its own\n"
 	"usage: sim --steady NODES[,NODES...] [--each N] [--seed N]\n"
 	"  many hubs (4..1023) with N children each (10): all join, one dies, one leaves, one "
 	"joins\n";
+
+static const char *const partitions[] = {
+	"divergence", "static-quorum", "dynamic-quorum", "majority"};
 
 struct args {
 	struct sim_options opt;
 	uint64_t first, last, failed;
 	const char *list, *steady;
 	uint64_t each;
-	bool shrink, twice;
+	bool shrink, twice, count;
+	struct sim_counts counts;
 };
 
 struct result {
@@ -42,6 +46,7 @@ struct result {
 	enum sim_story story;
 	bool faultless;
 	unsigned n_faults;
+	struct sim_counts counts;
 };
 
 static void list_faults(const struct sim *sim)
@@ -80,6 +85,7 @@ static void run(const struct sim_options *opt, uint64_t seed, bool list, struct 
 	ret->aborted = sim->migrations_aborted;
 	ret->story = sim->story;
 	ret->faultless = sim->faultless;
+	ret->counts = sim->counts;
 	for (unsigned i = 0; i < sim->n_plan; i++)
 		ret->n_faults += sim_deed_is_fault[sim->plan[i].kind];
 	if (list)
@@ -137,6 +143,8 @@ static void report(const struct args *args, uint64_t seed, const struct result *
 		printf(" --children %u", args->opt.children);
 	if (args->opt.story >= 0)
 		printf(" --story %s", sim_story_names[args->opt.story]);
+	if (args->opt.partition)
+		printf(" --partition %s", partitions[args->opt.partition]);
 	printf("\n");
 }
 
@@ -181,6 +189,7 @@ static int run_all(struct args *args)
 		acks += result.acks;
 		done += result.done;
 		aborted += result.aborted;
+		sim_count_add(&args->counts, &result.counts);
 		passed += !result.failed;
 		failed += result.failed;
 		if (!result.failed)
@@ -190,6 +199,8 @@ static int run_all(struct args *args)
 			shrink(args, seed, result.n_faults, result.why);
 		fflush(stdout);
 	}
+	if (args->count)
+		sim_count_show(&args->counts);
 	printf("%" PRIu64 " steps, %" PRIu64 " updates acknowledged, %" PRIu64
 	       " migrations done, %" PRIu64 " aborted\n",
 		steps, acks, done, aborted);
@@ -294,10 +305,8 @@ static bool story(const char *text, struct args *args)
 
 static bool partition(const char *text, struct args *args)
 {
-	static const char *const words[] = {
-		"divergence", "static-quorum", "dynamic-quorum", "majority"};
-	for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++)
-		if (strcmp(text, words[i]) == 0) {
+	for (unsigned i = 0; i < sizeof partitions / sizeof partitions[0]; i++)
+		if (strcmp(text, partitions[i]) == 0) {
 			args->opt.partition = (enum ph_partition)i;
 			return true;
 		}
@@ -338,6 +347,8 @@ static bool take(struct args *args, int c)
 		return true;
 	case 'k':
 		return args->shrink = true;
+	case 'o':
+		return args->count = true;
 	case '2':
 		return args->twice = true;
 	case 'm':
@@ -356,7 +367,8 @@ int main(int argc, char **argv)
 		{"nodes", 1, NULL, 'n'}, {"children", 1, NULL, 'c'}, {"trace", 0, NULL, 't'},
 		{"story", 1, NULL, 'y'}, {"faults", 1, NULL, 'f'}, {"shrink", 0, NULL, 'k'},
 		{"list", 1, NULL, 'l'}, {"partition", 1, NULL, 'p'}, {"twice", 0, NULL, '2'},
-		{"steady", 1, NULL, 'm'}, {"each", 1, NULL, 'e'}, {NULL, 0, NULL, 0}};
+		{"count", 0, NULL, 'o'}, {"steady", 1, NULL, 'm'}, {"each", 1, NULL, 'e'},
+		{NULL, 0, NULL, 0}};
 	struct args args = {.opt = {.story = -1, .fault_mask = UINT64_MAX},
 		.first = 1,
 		.last = 100,

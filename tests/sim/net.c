@@ -45,7 +45,11 @@ static void arrive(struct sim *sim, void *arg)
 	if (fits) {
 		struct ph_event event = {.kind = PH_EV_MESSAGE, .message = msg};
 		sim_node_push(to, 0, &event, sim_letter_drop, sim_letter_keep(flight->letter));
+		if (flight->relayed)
+			sim_count(sim, COUNT_RELAYED);
 	}
+	sim_late_record(
+		flight->from, to, flight->letter, flight->to_incarnation, fits ? to->gen : 0);
 	flight_drop(flight);
 }
 
@@ -74,8 +78,19 @@ static void launch(
 {
 	struct sim *sim = from->sim;
 	unsigned copies = sim_chance(sim, sim->dup_percent) ? 2 : 1;
-	if (!from->bus_up || !sim_net_passes(sim, from, to) || sim_chance(sim, sim->loss_percent))
+	if (!from->bus_up)
 		return;
+	if (!sim_net_passes(sim, from, to)) {
+		if (!sim_late_hold(from, to, letter, incarnation))
+			sim_late_record(from, to, letter, incarnation, 0);
+		return;
+	}
+	if (sim_chance(sim, sim->loss_percent)) {
+		sim_late_record(from, to, letter, incarnation, 0);
+		return;
+	}
+	if (copies > 1)
+		sim_count(sim, COUNT_DUPLICATE);
 	while (copies--) {
 		struct flight *flight = sim_alloc(sizeof *flight);
 		uint64_t delay = leg_us(sim);
@@ -107,17 +122,30 @@ static void relay(struct sim_node *from, struct sim_node *via, struct sim_node *
 	sim_after(sim, leg_us(sim), pass_on, flight, flight_drop);
 }
 
+/* The one of that name at that address, or else the one to which there is a link; or NULL. */
+static struct sim_node *at(
+	const struct sim_node *from, const struct ph_name *to, const char *address)
+{
+	struct sim *sim = from->sim;
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		struct sim_node *node = &sim->nodes[i];
+		bool there = address && strcmp(address, node->address) == 0;
+		if ((there || (!address && from->linked[i])) && ph_name_equal(&node->name, to))
+			return node;
+	}
+	return address ? at(from, to, NULL) : NULL;
+}
+
 void sim_net_send(struct sim_node *from, const struct ph_action *action, const struct ph_bmsg *msg)
 {
 	const struct ph_name *via = &action->via;
-	struct sim_node *node = sim_node_named(from->sim, &action->to);
-	struct sim_node *by = via->s[0] ? sim_node_named(from->sim, via) : NULL;
-	bool there = node && action->address && strcmp(action->address, node->address) == 0;
-	if (!node || !(from->linked[node->no] || there))
+	struct sim_node *node = at(from, &action->to, action->address);
+	struct sim_node *by = via->s[0] ? at(from, via, NULL) : NULL;
+	if (!node)
 		return;
 	struct sim_letter *letter = sim_letter_new(from->sim, msg);
 	launch(from, node, letter, action->incarnation);
-	if (by && from->linked[by->no])
+	if (by)
 		relay(from, by, node, letter, action->incarnation);
 	sim_letter_drop(letter);
 }
@@ -148,16 +176,19 @@ void sim_net_cast(struct sim_node *from, const struct ph_bmsg *msg)
 void sim_net_link(struct sim_node *from, const struct ph_name *to, const char *address)
 {
 	struct sim *sim = from->sim;
-	struct sim_node *node = sim_node_named(sim, to);
-	if (!node || !address || strcmp(node->address, address) != 0)
-		return;
-	from->linked[node->no] = true;
-	from->link_us[node->no] = sim->now_us + sim_between(sim, MS, 30 * MS);
+	for (unsigned i = 0; address && i < sim->n_nodes; i++) {
+		struct sim_node *node = &sim->nodes[i];
+		if (!ph_name_equal(&node->name, to))
+			continue;
+		from->linked[i] = strcmp(node->address, address) == 0; /* instead of another one */
+		if (from->linked[i])
+			from->link_us[i] = sim->now_us + sim_between(sim, MS, 30 * MS);
+	}
 }
 
 void sim_net_unlink(struct sim_node *from, const struct ph_name *to)
 {
-	struct sim_node *node = sim_node_named(from->sim, to);
-	if (node)
-		from->linked[node->no] = false;
+	for (unsigned i = 0; i < from->sim->n_nodes; i++)
+		if (ph_name_equal(&from->sim->nodes[i].name, to))
+			from->linked[i] = false;
 }

@@ -14,10 +14,37 @@ struct mail {
 
 struct sim_node *sim_node_named(struct sim *sim, const struct ph_name *name)
 {
+	struct sim_node *best = NULL;
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		struct sim_node *node = &sim->nodes[i];
+		if (!ph_name_equal(&node->name, name))
+			continue;
+		bool in = node->hub && ph_hub_joined(node->hub);
+		bool other_in = best && best->hub && ph_hub_joined(best->hub);
+		if (!best || (in && (!other_in || node->incarnation > best->incarnation)))
+			best = node;
+	}
+	return best;
+}
+
+bool sim_node_twin(const struct sim_node *node)
+{
+	const struct sim *sim = node->sim;
 	for (unsigned i = 0; i < sim->n_nodes; i++)
-		if (ph_name_equal(&sim->nodes[i].name, name))
-			return &sim->nodes[i];
-	return NULL;
+		if (i != node->no && sim->nodes[i].who == node->who && sim->nodes[i].gen)
+			return true;
+	return false;
+}
+
+bool sim_node_outside(const struct sim_node *node)
+{
+	const struct sim *sim = node->sim;
+	if (!node->hub || ph_hub_joined(node->hub))
+		return false;
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		if (i != node->no && sim->nodes[i].who == node->who && sim->nodes[i].hub)
+			return true;
+	return false;
 }
 
 struct sim_key *sim_key_of(struct sim *sim, const struct ph_key *key)
@@ -130,6 +157,9 @@ static bool see(void *arg, const struct ph_worker_view *view)
 		.restarts = view->restarts};
 	(void)snprintf(seen->meta, sizeof seen->meta, "%s", view->meta ? view->meta : "");
 	seen->def = view->spec ? sim_def_of_text(node->sim, view->spec->text) : NULL;
+	if (seen->def) /* the spec itself lives no longer than its hub */
+		seen->text = strcmp(seen->def->text, view->spec->text) == 0 ? seen->def->text
+									    : seen->def->other_text;
 	return true;
 }
 
@@ -240,10 +270,16 @@ void sim_node_crash(struct sim_node *node)
 	sim_mix(sim, 7777, node->no);
 	sim->fired++;
 	end_daemon(node);
+	sim_deed_count(sim, &node->crash);
 	node->disk.lost = node->crash.kind == DEED_JOURNAL_LOST;
+	if (node->disk.lost)
+		sim_count(sim, COUNT_LOST);
+	if (node->damaged)
+		sim_count(sim, COUNT_DAMAGED);
 	node->sim->journals_lost += node->disk.lost;
 	/* What a new worker has, and no record any more: nobody is bound to make it active. */
-	for (struct sim_proc *p = node->sim->procs; p && node->disk.lost; p = p->next)
+	for (struct sim_proc *p = node->sim->procs; p && (node->disk.lost || node->damaged);
+		p = p->next)
 		if (p->node == node && p->alive && p->role == PH_ROLE_STANDBY)
 			sim_check_death(p, DEATH_FAULT);
 	if (machine)
@@ -269,6 +305,7 @@ static void leave(struct sim *sim, void *arg)
 				node->name.s, proc->pid, proc->key->key.child.s,
 				proc->key->key.instance);
 	sim_trace(sim, "%s: the daemon has stopped", node->name.s);
+	sim->left_us = sim->now_us;
 	end_daemon(node);
 	node->n_seen = 0;
 	sim_disk_crash(node);
@@ -286,9 +323,10 @@ void sim_node_exit(struct sim_node *node)
 
 /* ---- the start ---- */
 
-static void configure(struct sim_node *node)
+void sim_node_configure(struct sim_node *node)
 {
 	struct sim *sim = node->sim;
+	struct ph_spec own[SIM_DEFS];
 	const struct ph_spec *specs[SIM_DEFS];
 	struct ph_config config = {.specs = specs,
 		.migrations_max = 8,
@@ -296,19 +334,22 @@ static void configure(struct sim_node *node)
 		.drain_on_stop = sim->seed % 2,
 		.accept_any = true,
 		.merges = sim->seed % 3 != 0};
-	for (unsigned i = 0; i < sim->n_defs; i++)
-		specs[config.n_specs++] = &sim->defs[i].spec;
+	for (unsigned i = 0; i < sim->n_defs; i++) {
+		if (!node->file[i])
+			continue;
+		(void)sim_spec_of_text(sim, sim_def_text(&sim->defs[i], node->file[i]), &own[i]);
+		specs[config.n_specs++] = &own[i];
+	}
 	struct ph_event event = {.kind = PH_EV_CONFIGURED, .config = &config};
 	sim_node_step(node, &event);
 }
 
-static void adopt(struct sim_node *node, struct ph_adopted *adopted, struct sim_def *def,
-	struct sim_proc *proc)
+static void adopt(
+	struct sim_node *node, struct ph_adopted *adopted, const char *text, struct sim_proc *proc)
 {
 	struct ph_spec spec;
 	struct ph_event event = {.kind = PH_EV_ADOPTED, .wid = adopted->wid, .adopted = adopted};
-	if (def) {
-		spec = def->spec;
+	if (sim_spec_of_text(node->sim, text, &spec)) {
 		spec.revision = adopted->revision;
 		adopted->spec = &spec;
 	}
@@ -339,7 +380,7 @@ static void adopt_found(struct sim_node *node, uint64_t *wid)
 			.epoch = proc->env_epoch,
 			.role = proc->env_role,
 			.revision = spec->revision};
-		adopt(node, &adopted, proc->key->def, proc);
+		adopt(node, &adopted, spec->text, proc);
 	}
 }
 
@@ -351,15 +392,17 @@ static void adopt_all(struct sim_node *node)
 	for (size_t i = 0; i < node->n_seen; i++) {
 		struct sim_seen *seen = &node->seen[i];
 		struct sim_proc *proc = sim_proc_of_pid(sim, seen->adopted.pid);
-		if (!proc)
+		/* as after the death of this node: whoever is to have it claims it */
+		if (!proc || (node->spent && !proc->alive && proc->claimable))
 			continue;
 		seen->adopted.wid = ++wid;
 		seen->adopted.meta = seen->meta[0] ? seen->meta : NULL;
-		adopt(node, &seen->adopted, seen->def, proc);
+		adopt(node, &seen->adopted, seen->text, proc);
 		if (!proc->alive)
 			ended[n_ended++] = wid;
 	}
 	adopt_found(node, &wid);
+	node->spent = false;
 	struct ph_event event = {.kind = PH_EV_START};
 	sim_node_step(node, &event);
 	for (size_t i = 0; i < n_ended; i++) {
@@ -394,13 +437,83 @@ void sim_node_bus(struct sim_node *node, uint64_t delay_us)
 	sim_after(node->sim, delay_us, bus_up, start, free);
 }
 
+/* ---- its number ---- */
+
+static uint64_t wall(const struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	uint64_t skew_ms = sim->seed % 4 == 0 ? node->no * UINT64_C(5000) : 0;
+	return UINT64_C(1700000000000) + sim->now_us / MS + skew_ms + (uint64_t)node->clock_ms;
+}
+
+struct number {
+	struct sim_node *node;
+	uint32_t gen;
+	uint64_t incarnation;
+};
+
+static void number_kept(struct sim *sim, void *arg)
+{
+	struct number *number = arg;
+	struct sim_node *node = number->node;
+	struct ph_event event = {.kind = PH_EV_INCARNATION, .ticket = number->incarnation};
+	if (node->gen == number->gen && node->hub) {
+		event.error = node->number_fails ? 5 : 0;
+		sim_count(sim, event.error ? COUNT_RAISE_FAILED : COUNT_RAISED);
+		if (event.error)
+			sim_deed_count(sim, &(struct sim_deed){.kind = DEED_NUMBER_DISK});
+		else
+			node->stored = node->incarnation = number->incarnation;
+		node->number_fails = false;
+		sim_node_push(node, 0, &event, NULL, NULL);
+	}
+	free(number);
+}
+
+void sim_node_raise(struct sim_node *node, uint64_t incarnation)
+{
+	struct sim *sim = node->sim;
+	struct number *number = sim_alloc(sizeof *number);
+	uint64_t wall_ms = wall(node);
+	*number = (struct number){node, node->gen, incarnation > wall_ms ? incarnation : wall_ms};
+	if (node->number_crash) { /* made, and gone before it was synced */
+		node->number_crash = false;
+		node->crash = (struct sim_deed){.sim = sim, .kind = DEED_DAEMON_CRASH, .x = 1000};
+		node->crash_in = 0;
+		sim_deed_count(sim, &(struct sim_deed){.kind = DEED_NUMBER_CRASH});
+	}
+	sim_after(sim, node->number_us ? node->number_us : 20, number_kept, number, free);
+}
+
+/* The number of this start is made, and the daemon dies before it is synced. */
+static bool starts_in_vain(struct sim_node *node)
+{
+	if (!node->start_crash)
+		return false;
+	node->start_crash = false;
+	node->gen++;
+	sim_after(node->sim, 500 * MS, on_restart, node, NULL);
+	return true;
+}
+
+static void count_start(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	if (node->clock_ms)
+		sim_count(sim, node->clock_ms < 0 ? COUNT_BACK : COUNT_AHEAD);
+	if (node->gen > 1 && !node->stored)
+		sim_count(sim, COUNT_NUMBER_LOST);
+	/* Its fence has had its time, and has kept its hands off. */
+	if (sim->keep && node->gen > 1 && node->lease_ms && sim_node_ms(node) >= node->lease_ms)
+		sim_count(sim, COUNT_KEPT);
+}
+
 static void make_hub(struct sim_node *node)
 {
 	struct sim *sim = node->sim;
-	uint64_t skew_ms = sim->skewed ? node->no * UINT64_C(5000) : 0;
-	uint64_t wall_ms = UINT64_C(1700000000000) + sim->now_us / MS + skew_ms;
+	uint64_t wall_ms = wall(node);
 	struct ph_settings set = {.node = node->name,
-		.slot = 100 + node->no,
+		.slot = node->slot,
 		.weight = 1.0,
 		.version = "sim",
 		.n_peers = node->n_peers,
@@ -414,7 +527,7 @@ static void make_hub(struct sim_node *node)
 		.migrations_max = 8,
 		.drain_on_stop = sim->seed % 2,
 		.accept_any = true,
-		.journal_lost = node->disk.lost,
+		.journal_lost = node->disk.lost || node->damaged,
 		.partition = sim->opt.partition,
 		.quorum_size = sim->n_nodes / 2 + 1,
 		.quorum_percent = 51,
@@ -423,9 +536,9 @@ static void make_hub(struct sim_node *node)
 		.fence_grace_ms = 1000,
 		.lease_until_ms = node->lease_ms,
 		.journal_writable = true};
-	set.previous = node->incarnation;
-	node->incarnation = node->incarnation + 1 > wall_ms ? node->incarnation + 1 : wall_ms;
-	set.incarnation = node->incarnation;
+	set.previous = node->stored;
+	node->incarnation = node->stored + 1 > wall_ms ? node->stored + 1 : wall_ms;
+	set.incarnation = node->stored = node->incarnation;
 	set.seed = sim_random(sim);
 	memcpy(set.address, node->address, sizeof set.address);
 	for (size_t i = 0; i < sizeof node->secret; i++)
@@ -435,7 +548,7 @@ static void make_hub(struct sim_node *node)
 		memcpy(node->disk.id.b, words, sizeof words);
 	}
 	set.journal = node->disk.id;
-	node->disk.lost = false;
+	node->disk.lost = node->damaged = false;
 	node->hub = ph_hub_new(&set);
 	if (!node->hub)
 		abort();
@@ -444,6 +557,8 @@ static void make_hub(struct sim_node *node)
 void sim_node_start(struct sim_node *node)
 {
 	struct sim *sim = node->sim;
+	if (starts_in_vain(node))
+		return;
 	node->gen++;
 	node->up = true;
 	node->crash_in = -1;
@@ -451,9 +566,10 @@ void sim_node_start(struct sim_node *node)
 	node->tick_us = UINT64_MAX;
 	node->calm_us = sim->now_us;
 	node->starting = true;
+	count_start(node);
 	make_hub(node);
 	sim_trace(sim, "%s: a daemon starts", node->name.s);
-	configure(node);
+	sim_node_configure(node);
 	sim_disk_restore(node);
 	adopt_all(node);
 	node->starting = false;

@@ -213,6 +213,10 @@ struct sim_proc *sim_proc_new(struct sim_node *node, uint64_t wid, const struct 
 	for (unsigned i = 0; i < sim->n_keys; i++)
 		if (ph_key_equal(&sim->keys[i].key, &spawn->key))
 			key = &sim->keys[i];
+	if (key && key->def->traits.unfit >> node->no & 1) {
+		sim_count(sim, COUNT_UNFIT);
+		key = NULL;
+	}
 	if (!key)
 		return NULL;
 	struct sim_proc *proc = sim_alloc(sizeof *proc);
@@ -223,6 +227,7 @@ struct sim_proc *sim_proc_new(struct sim_node *node, uint64_t wid, const struct 
 	proc->wid = wid;
 	proc->gen = node->gen;
 	proc->alive = true;
+	proc->claimable = spawn->claimable;
 	proc->root = proc->pid;
 	proc->role = proc->env_role = spawn->role;
 	proc->epoch = proc->env_epoch = spawn->epoch;

@@ -54,7 +54,7 @@ static bool see_live(void *arg, const struct ph_member_view *view)
 	bool is = view->info.state == PH_MEMBER_JOINING || view->info.state == PH_MEMBER_ALIVE ||
 		  view->info.state == PH_MEMBER_SUSPECT;
 	if (node && is && !view->self)
-		live->mask |= bit(node->no);
+		live->mask |= bit(node->who);
 	return true;
 }
 
@@ -90,7 +90,7 @@ static void note_claims(struct sim_node *node, const struct sim_node *to, const 
 				.asked_us = node->sim->now_us};
 		}
 		if (claim)
-			claim->asked |= bit(to->no);
+			claim->asked |= bit(to->who);
 	}
 }
 
@@ -102,7 +102,7 @@ static void note_answers(
 		struct sim_key *key = sim_key_of(node->sim, &line->key);
 		struct sim_claim *claim = key ? claim_of(key, node, line->epoch) : NULL;
 		if (claim && line->verdict == PH_VERDICT_FREE)
-			claim->free |= bit(from->no);
+			claim->free |= bit(from->who);
 	}
 }
 
@@ -200,7 +200,7 @@ void sim_rules_send(struct sim_node *node, const struct ph_name *to, const struc
 	if (msg->kind == PH_B_COMMIT && mig->cancelled_gen == mig->a->gen)
 		sim_fail(node->sim, "%s commits a migration that was cancelled", mig->a->name.s);
 	mig->void_told |= msg->kind == PH_B_VOID;
-	if (node == mig->b && is_answer(msg->kind))
+	if (node->who == mig->b->who && is_answer(msg->kind))
 		mig->asked_us = 0;
 }
 
@@ -235,11 +235,11 @@ void sim_rules_heard(struct sim_node *node, const struct ph_bmsg *msg)
 	}
 	if (!mig)
 		return;
-	mig->heard[node == mig->b] |= bit((unsigned)msg->kind);
+	mig->heard[node->who == mig->b->who] |= bit((unsigned)msg->kind);
 	bool question = msg->kind == PH_B_COMMIT || msg->kind == PH_B_ABORT;
-	if (question && node == mig->b)
+	if (question && node->who == mig->b->who)
 		mig->asked_last_us = sim->now_us;
-	if (question && node == mig->b && mig->key && !mig->asked_us) {
+	if (question && node->who == mig->b->who && mig->key && !mig->asked_us) {
 		mig->asked = msg->kind;
 		mig->asked_us = sim->now_us;
 		mig->asked_gen = node->gen;
@@ -256,14 +256,14 @@ static bool heard(const struct sim_mig *mig, bool b, enum ph_bkind kind)
 
 static void forgets(struct sim_node *node, const struct sim_mig *mig)
 {
-	const struct sim_node *peer = node == mig->a ? mig->b : mig->a;
+	const struct sim_node *peer = node->who == mig->a->who ? mig->b : mig->a;
 	bool refused = heard(mig, false, PH_B_NACK) || heard(mig, false, PH_B_REJECT) ||
 		       heard(mig, false, PH_B_ABORTED);
-	bool confirmed = node == mig->a
+	bool confirmed = node->who == mig->a->who
 				 ? !mig->final_left || refused || heard(mig, false, PH_B_FORGOTTEN)
 				 : heard(mig, true, PH_B_FORGET);
 	/* One that has left, by this node's view, will never ask again. */
-	if (!confirmed && peer->hub && live_members(node) >> peer->no & 1)
+	if (!confirmed && peer->hub && live_members(node) >> peer->who & 1)
 		sim_fail(node->sim, "%s forgets the outcome of %s/%u, which %s has not confirmed",
 			node->name.s, mig->key->key.child.s, mig->key->key.instance, peer->name.s);
 }
@@ -276,9 +276,9 @@ void sim_rules_record(struct sim_node *node, const struct ph_record *record)
 		return;
 	if (record->kind == PH_RECORD_FORGET)
 		forgets(node, mig);
-	else if (record->kind == PH_RECORD_COMMIT && node == mig->a)
-		must_be_granted(node, mig->key, record->revision, bit(mig->b->no), "commit");
-	else if (record->kind == PH_RECORD_ACTIVE && node == mig->b &&
+	else if (record->kind == PH_RECORD_COMMIT && node->who == mig->a->who)
+		must_be_granted(node, mig->key, record->revision, bit(mig->b->who), "commit");
+	else if (record->kind == PH_RECORD_ACTIVE && node->who == mig->b->who &&
 		 !heard(mig, true, PH_B_COMMIT))
 		must_be_granted(node, mig->key, record->revision, 0, "a takeover");
 }
@@ -379,7 +379,7 @@ void sim_rules_tell(struct sim_proc *proc, const struct ph_wmsg *msg)
 	if (msg->op == PH_W_ACTIVATE && !synced(node, &msg->id, PH_RECORD_ACTIVE))
 		sim_fail(sim, "%s activates pid %u before active is synced", node->name.s,
 			proc->pid);
-	if (msg->op == PH_W_RESUME && node == mig->a && proc == mig->old)
+	if (msg->op == PH_W_RESUME && node->who == mig->a->who && proc == mig->old)
 		resumes(node, mig, msg);
 }
 
@@ -403,7 +403,7 @@ void sim_rules_changed(struct sim_node *node, const struct ph_key *name)
 {
 	struct sim_key *key = sim_key_of(node->sim, name);
 	struct epoch now = {.key = name};
-	if (!key || !node->hub)
+	if (!key || !node->hub || key->def->spec.local)
 		return;
 	if (key->known_gen[node->no] != node->gen)
 		key->known[node->no] = 0;

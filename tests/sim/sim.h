@@ -17,7 +17,7 @@
 #define SIM_NODES 5
 #define SIM_DEFS 16
 #define SIM_KEYS 48
-#define SIM_PLAN 64
+#define SIM_PLAN 96
 #define MS UINT64_C(1000) /* microseconds */
 #define SEC UINT64_C(1000000)
 
@@ -35,7 +35,10 @@ typedef void sim_fn(struct sim *sim, void *arg);
 	X(MIXED, "mixed") \
 	X(HEAL, "heal") /* from here on: only asked for by name, so that older seeds stay */ \
 	X(CANCEL, "cancel") \
-	X(FORGET, "forget")
+	X(FORGET, "forget") \
+	X(MEMBER, "member") \
+	X(LATE, "late") \
+	X(OWN, "own")
 enum sim_story {
 #define X(name, word) STORY_##name,
 	SIM_STORIES(X)
@@ -67,11 +70,86 @@ enum sim_story {
 	X(CANCEL, false) /* a migration: the last of a key, or the `other`th that runs */ \
 	X(FORGET, false) /* `other`, once it is gone for good; again until it is done */
 
+/* deed_more.c: those of the stories `member`, `late` and `own` */
+#define SIM_MORE_DEEDS(X) \
+	X(RESTART, false) /* orderly, back after `x` ms; odd `k`: then with a slot of its own */ \
+	X(CLOCK, true)	  /* the daemon dies, and the wall clock is `k` hours off when it is back; \
+			     odd `x`: its number is lost as well */ \
+	X(NUMBER_DISK, true) /* the next higher number takes `x` ms to sync; odd `k`: and fails */ \
+	X(NUMBER_CRASH, true) /* the daemon dies between making such a number and its sync, ... */ \
+	X(START_CRASH, true)  /* ... or between making that of its start and its sync */ \
+	X(LAG, true)	      /* for `x` ms the loop stands still now and then */ \
+	X(BUS_LOOP, true)     /* for `x` ms its bus process aborts as soon as it runs */ \
+	X(HOLD, true) /* a cut (odd `k`: one way) after which what was sent comes all the same */ \
+	X(REPLAY, true) /* recordings of the network are sent again, `x` of them */ \
+	X(DAMAGE, true) /* a daemon crash after which one record of the journal is unreadable */ \
+	X(FILE, false)	/* the file of `node` has variant `x` of the child of `key`; 0: none */ \
+	X(FILES, false) /* ... of all nodes, those that are down too */ \
+	X(STOP, false)	/* an order */ \
+	X(BEGIN, false) /* an order `start` */ \
+	X(UNFIT, true)	/* nodes of the mask `x` cannot start the child of `key` */
+
 enum sim_deed_kind {
 #define X(name, fault) DEED_##name,
 	SIM_DEEDS(X)
+	SIM_MORE_DEEDS(X)
 #undef X
-	DEED_COUNT
+		DEED_COUNT
+};
+
+/* What is counted beside the deeds; all of them in the course of `--count`. */
+#define SIM_COUNTS(X) \
+	X(PROOF, "joins proved after a challenge") \
+	X(SLOT_REFUSED, "refusals of a slot that is taken") \
+	X(NAME_REFUSED, "refusals of a second node of a name") \
+	X(YIELDED, "nodes that gave way to another one of their name") \
+	X(SECOND_IN, "second nodes that took the place of the first") \
+	X(JOINS_TOGETHER, "joins within settle of another join or leave") \
+	X(RAISED, "higher numbers taken and synced") \
+	X(RAISE_FAILED, "higher numbers that could not be synced") \
+	X(AHEAD, "starts with the clock far ahead") \
+	X(BACK, "starts with the clock set back") \
+	X(NUMBER_LOST, "starts without the stored number") \
+	X(HANG_SHORT, "hangs shorter than fence_after") \
+	X(HANG_FENCE, "hangs longer than that, shorter than failure_timeout") \
+	X(HANG_LONG, "hangs longer than failure_timeout") \
+	X(FENCED_ALIVE, "fences that fired beside a hung daemon") \
+	X(FENCED_DEAD, "fences that fired without a daemon") \
+	X(KEPT, "daemons away for longer than fence_after whose workers were kept") \
+	X(STOOD_STILL, "loops that noticed that they stood still") \
+	X(VERDICT, "verdicts of death") \
+	X(FALSE_VERDICT, "verdicts of death about one that lives") \
+	X(LATE, "messages that came late, after a cut") \
+	X(DUPLICATE, "messages that came twice") \
+	X(REPLAYED, "recordings that a restarted daemon took") \
+	X(PROBE, "indirect probes") \
+	X(RELAYED, "messages passed on by a third node") \
+	X(TORN, "journals with a torn end") \
+	X(SYNC_FAILED, "syncs that failed") \
+	X(LOST, "journals lost") \
+	X(DAMAGED, "journals damaged") \
+	X(REMOVED, "removals of a child, a node") \
+	X(TOMBSTONE, "tombstones of children told") \
+	X(DIFFERS, "files that differed from the text in force at the end") \
+	X(UNFIT, "starts on an unfit node") \
+	X(BUSY, "workers that said busy") \
+	X(NEVER, "workers that said never") \
+	X(INCOMPATIBLE, "workers that said incompatible") \
+	X(REJECT, "new workers that rejected the state") \
+	X(CONFLICT, "conflicts resolved") \
+	X(LAST_WORDS, "fetches of what a dead node had said") \
+	X(LEFT_TARGET, "targets that were leaving")
+
+enum sim_count {
+#define X(name, words) COUNT_##name,
+	SIM_COUNTS(X)
+#undef X
+	COUNT_COUNT
+};
+
+struct sim_counts {
+	uint64_t deeds[DEED_COUNT], of[COUNT_COUNT];
+	uint64_t at[DEED_COUNT][PH_BKIND_COUNT]; /* deeds that waited for such a message */
 };
 
 #define SIM_FORGETS (UINT64_C(1) << 32) /* in the ticket of a FORGET, which is repeated */
@@ -101,6 +179,8 @@ struct sim_options {
 
 struct sim_traits {	    /* how the workers of one child behave until the healing begins */
 	bool plain, notify; /* knows no protocol */
+	bool incompatible;
+	unsigned unfit; /* nodes on which it cannot be started, a bit a node */
 	uint32_t caps;
 	uint64_t boot_ms, think_ms;
 	unsigned busy, reject; /* so many times */
@@ -112,9 +192,11 @@ struct sim_traits {	    /* how the workers of one child behave until the healing
 	bool leaves;	   /* exits by itself on abort */
 };
 
+#define SIM_VARIANTS 2
 struct sim_def {
-	struct ph_spec spec;
-	char text[32];
+	struct ph_spec spec; /* as in `texts[0]` */
+	char text[32], other_text[32];
+	bool removable; /* files of nodes change */
 	struct sim_traits traits;
 };
 
@@ -140,6 +222,7 @@ struct sim_key { /* a key, its client and its history */
 	uint64_t max_epoch;
 	unsigned max_epoch_node;
 	bool stopped_by_order;
+	bool ordered; /* to stop, or to start again: the last order is in force everywhere */
 	/* rules.c: claims, and of each node the last `void` heard and the owner's epoch known */
 	struct sim_claim claims[SIM_CLAIMS];
 	unsigned next_claim;
@@ -171,6 +254,7 @@ struct sim_proc {
 	bool alive, exiting, forgotten; /* forgotten: reaped */
 	bool adopted;			/* not a child of the present daemon */
 	bool fenced;			/* its node's fence has sent it SIGTERM */
+	bool claimable;
 
 	/* control connection */
 	uint32_t conn; /* 0: none */
@@ -222,18 +306,26 @@ struct sim_seen { /* a line of the state file */
 	struct ph_adopted adopted;
 	char meta[32];
 	struct sim_def *def;
+	const char *text;
 };
 
 struct sim_node {
 	struct sim *sim;
-	unsigned no;
+	unsigned no, who; /* who: the first node of its name */
+	uint32_t slot;
+	uint8_t file[SIM_DEFS]; /* variant of each child that its file has; 0: none */
 	struct ph_name name;
 	char address[PH_ADDRESS_SIZE];
 	uint64_t base_ms;
 	bool up;	    /* the machine */
 	struct ph_hub *hub; /* NULL: no daemon */
 	uint32_t gen;
-	uint64_t incarnation;
+	uint64_t incarnation, stored; /* stored: synced */
+	int64_t clock_ms;	      /* its wall clock is off by so much */
+	uint64_t number_us;	      /* the next higher number takes so long to sync, ... */
+	bool number_fails, number_crash, start_crash; /* ... fails, or the daemon dies first */
+	bool damaged;
+	uint64_t lag_until_us, bus_loop_us;
 	uint64_t suspended_us;
 	bool starting, shutting, gone; /* gone: not to come back */
 	bool hearing;		       /* this step is that of a message */
@@ -252,10 +344,11 @@ struct sim_node {
 	bool linked[SIM_NODES];
 	uint64_t link_us[SIM_NODES];
 	unsigned n_peers;
-	const char *peers[SIM_NODES];
+	const char *peers[SIM_NODES + 2];
 	uint64_t tick_us;
 	uint64_t lease_ms; /* as its fence knows it */
 	bool fence_armed;
+	bool spent;	  /* the fence has fired while no daemon was there */
 	bool fenced;	  /* the fence has fired, and the daemon has not heard of it */
 	uint64_t calm_us; /* last moment at which something was wrong with it */
 };
@@ -327,6 +420,12 @@ struct sim {
 	unsigned n_plan;
 	uint64_t cut_us[SIM_NODES][SIM_NODES]; /* until then nothing passes; UINT64_MAX: for ever */
 	bool no_dial[SIM_NODES][SIM_NODES];
+	uint64_t hold_us[SIM_NODES][SIM_NODES]; /* until then what does not pass is held */
+	uint64_t late_us;			/* when the last of it comes */
+	struct sim_tape *tape;			/* late.c: recordings */
+	bool keep;				/* orphans: keep */
+	uint64_t joined_us, left_us;		/* when a node last did */
+	struct sim_counts counts;
 	uint32_t last_pid;
 	uint64_t last_ticket;
 	unsigned open_answers, bad_answers;
@@ -378,11 +477,28 @@ void sim_node_bus(struct sim_node *node, uint64_t delay_us); /* its bus process 
 /* An event for the daemon that runs now, after `delay_us`; `owned` is released afterwards. */
 void sim_node_push(struct sim_node *node, uint64_t delay_us, const struct ph_event *event,
 	void (*release)(void *), void *owned);
+/* Of two of one name the one that has joined, with the higher number. */
 struct sim_node *sim_node_named(struct sim *sim, const struct ph_name *name);
+/* It runs and is kept out by another one of its name. */
+bool sim_node_outside(const struct sim_node *node);
+bool sim_node_twin(const struct sim_node *node); /* another one of its name has run */
+void sim_node_configure(struct sim_node *node);
+void sim_node_raise(struct sim_node *node, uint64_t incarnation); /* INCARNATION */
 struct sim_key *sim_key_of(struct sim *sim, const struct ph_key *key);
 uint64_t sim_node_ms(const struct sim_node *node);
 void sim_node_see(struct sim_node *node); /* writes the state file */
-const struct ph_spec *sim_specs(struct sim *sim, unsigned i);
+/* What a daemon makes of that text; false: it is no child's. */
+bool sim_spec_of_text(struct sim *sim, const char *text, struct ph_spec *ret);
+const char *sim_def_text(const struct sim_def *def, unsigned variant);
+
+/* ---- late.c: what the network still has ---- */
+bool sim_late_hold(struct sim_node *from, struct sim_node *to, struct sim_letter *letter,
+	uint64_t incarnation); /* false: it is lost */
+/* It was launched, and comes to this life of the receiver; 0: to none. */
+void sim_late_record(struct sim_node *from, struct sim_node *to, struct sim_letter *letter,
+	uint64_t incarnation, uint32_t gen);
+void sim_late_replay(struct sim *sim, uint64_t n);
+void sim_late_fini(struct sim *sim);
 
 /* ---- fence.c ---- */
 void sim_fence_lease(struct sim_node *node, uint64_t until_ms);
@@ -488,7 +604,26 @@ void sim_rules_tell(struct sim_proc *proc, const struct ph_wmsg *msg);
 void sim_rules_stop(struct sim_proc *proc); /* told to stop, or signalled */
 void sim_rules_changed(struct sim_node *node, const struct ph_key *name);
 
+/* ---- count.c ---- */
+void sim_count(struct sim *sim, enum sim_count what);
+void sim_count_add(struct sim_counts *to, const struct sim_counts *from);
+void sim_count_show(const struct sim_counts *counts);
+
+/* ---- story_more.c ---- */
+void sim_story_more_nodes(struct sim *sim); /* after the nodes, before the children */
+void sim_story_more(struct sim *sim);
+
+/* ---- deed_more.c ---- */
+typedef void sim_deed_fn(struct sim *sim, struct sim_deed *deed);
+extern sim_deed_fn *const sim_more_deeds[DEED_COUNT];
+
 /* ---- story.c, deed.c ---- */
+struct sim_deed *sim_story_add(struct sim *sim, enum sim_deed_kind kind, uint64_t at_us);
+struct sim_deed *sim_story_fault(struct sim *sim, enum sim_deed_kind kind, uint64_t at_us);
+enum ph_bkind sim_story_message(struct sim *sim);
+void sim_story_partition(struct sim *sim, uint64_t at_us);
+void sim_deed_count(struct sim *sim, const struct sim_deed *deed);
+bool sim_deed_order(struct sim *sim, struct sim_deed *deed, enum ph_verb verb);
 void sim_story_make(struct sim *sim);
 void sim_deed_arm(struct sim *sim, struct sim_deed *deed);
 void sim_deed_message(struct sim_node *from, const struct ph_name *to, const struct ph_bmsg *msg);

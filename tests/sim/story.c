@@ -11,7 +11,7 @@ const char *const sim_story_names[] = {
 #undef X
 };
 
-static struct sim_deed *add(struct sim *sim, enum sim_deed_kind kind, uint64_t at_us)
+struct sim_deed *sim_story_add(struct sim *sim, enum sim_deed_kind kind, uint64_t at_us)
 {
 	static struct sim_deed spill;
 	if (sim->n_plan == SIM_PLAN)
@@ -85,6 +85,7 @@ static void make_def(struct sim *sim, struct sim_def *def, unsigned no, unsigned
 	if (!sim->faultless && sim_chance(sim, 25))
 		misbehave(sim, &def->traits);
 	(void)snprintf(def->text, sizeof def->text, "{\"child\":%u}", no);
+	(void)snprintf(def->other_text, sizeof def->other_text, "{\"child\":%u,\"v\":2}", no);
 	(void)snprintf(spec->child.s, sizeof spec->child.s, "c%u", no);
 	spec->text = def->text;
 	spec->hash = ph_hash_bytes(PH_HASH_SEED, def->text, strlen(def->text));
@@ -140,7 +141,9 @@ static void make_nodes(struct sim *sim)
 	for (unsigned i = 0; i < sim->n_nodes; i++) {
 		struct sim_node *node = &sim->nodes[i];
 		node->sim = sim;
-		node->no = i;
+		node->no = node->who = i;
+		node->slot = 100 + i;
+		memset(node->file, 1, sizeof node->file);
 		node->crash_in = -1;
 		node->base_ms = sim_between(sim, 1000, 100000000);
 		(void)snprintf(node->name.s, sizeof node->name.s, "n%u", i);
@@ -161,7 +164,7 @@ static void start_nodes(struct sim *sim, unsigned at_once)
 	for (unsigned i = 0; i < sim->n_nodes; i++) {
 		uint64_t at = i < at_once ? sim_between(sim, 0, 300 * MS)
 					  : sim_between(sim, 6 * SEC, 12 * SEC);
-		add(sim, DEED_NODE_START, at)->node = i;
+		sim_story_add(sim, DEED_NODE_START, at)->node = i;
 	}
 }
 
@@ -172,7 +175,8 @@ static void order_moves(struct sim *sim, unsigned max)
 	unsigned n = sim->n_keys < max ? sim->n_keys : max, first = (unsigned)sim_random(sim);
 	for (unsigned i = 0; i < n;
 		i++) { /* each key once: a second move may find the first's rest */
-		struct sim_deed *deed = add(sim, DEED_MOVE, sim_between(sim, 9 * SEC, 18 * SEC));
+		struct sim_deed *deed =
+			sim_story_add(sim, DEED_MOVE, sim_between(sim, 9 * SEC, 18 * SEC));
 		deed->key = (first + i) % sim->n_keys;
 		deed->other = (unsigned)(sim_random(sim) % sim->n_nodes);
 	}
@@ -182,16 +186,16 @@ static void order_drain(struct sim *sim)
 {
 	uint64_t at = sim_between(sim, 9 * SEC, 11 * SEC);
 	unsigned node = (unsigned)(sim_random(sim) % sim->n_nodes);
-	add(sim, DEED_DRAIN, at)->other = node;
+	sim_story_add(sim, DEED_DRAIN, at)->other = node;
 	if (sim_chance(sim, 70))
-		add(sim, DEED_UNDRAIN, at + sim_between(sim, 16 * SEC, 20 * SEC))->other = node;
+		sim_story_add(sim, DEED_UNDRAIN, at + sim_between(sim, 16 * SEC, 20 * SEC))->other =
+			node;
 }
-
-static enum ph_bkind any_message(struct sim *sim);
 
 static void order_shutdown(struct sim *sim)
 {
-	struct sim_deed *deed = add(sim, DEED_SHUTDOWN, sim_between(sim, 10 * SEC, 18 * SEC));
+	struct sim_deed *deed =
+		sim_story_add(sim, DEED_SHUTDOWN, sim_between(sim, 10 * SEC, 18 * SEC));
 	deed->node = (unsigned)(sim_random(sim) % sim->n_nodes);
 	deed->x = sim_chance(sim, 60) ? sim_between(sim, 200, 12000) : 0;
 }
@@ -200,18 +204,19 @@ static void order_shutdown(struct sim *sim)
 static void order_cancels(struct sim *sim, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
-		struct sim_deed *deed = add(sim, DEED_CANCEL, sim_between(sim, 6 * SEC, 18 * SEC));
+		struct sim_deed *deed =
+			sim_story_add(sim, DEED_CANCEL, sim_between(sim, 6 * SEC, 18 * SEC));
 		deed->other = (unsigned)sim_between(sim, 0, 3);
 		deed->key = (unsigned)(sim_random(sim) % sim->n_keys);
 		deed->x = sim_random(sim) % 4;
 		if (sim_chance(sim, 75))
-			deed->when = any_message(sim);
+			deed->when = sim_story_message(sim);
 	}
 }
 
 /* ---- faults ---- */
 
-static enum ph_bkind any_message(struct sim *sim)
+enum ph_bkind sim_story_message(struct sim *sim)
 {
 	static const enum ph_bkind kinds[] = {PH_B_PREPARE, PH_B_READY, PH_B_ROUND, PH_B_ROUND_END,
 		PH_B_LOADED, PH_B_PREPARED, PH_B_CLAIM, PH_B_CLAIM_ANSWER, PH_B_COMMIT, PH_B_ACTIVE,
@@ -250,6 +255,18 @@ static enum sim_deed_kind any_fault(struct sim *sim)
 	return all[sim_random(sim) % (sizeof all / sizeof all[0])];
 }
 
+struct sim_deed *sim_story_fault(struct sim *sim, enum sim_deed_kind kind, uint64_t at_us)
+{
+	struct sim_deed *deed = sim_story_add(sim, kind, at_us);
+	deed->node = (unsigned)(sim_random(sim) % sim->n_nodes);
+	deed->other =
+		(deed->node + 1 + (unsigned)(sim_random(sim) % (sim->n_nodes - 1))) % sim->n_nodes;
+	deed->key = (unsigned)(sim_random(sim) % sim->n_keys);
+	deed->k = (unsigned)sim_between(sim, 0, 6);
+	deed->x = span_of(sim, kind);
+	return deed;
+}
+
 static void add_faults(struct sim *sim, unsigned n)
 {
 	static const unsigned losses[] = {0, 0, 1, 5, 10};
@@ -257,15 +274,10 @@ static void add_faults(struct sim *sim, unsigned n)
 	sim->dup_percent = losses[sim_random(sim) % 5];
 	for (unsigned i = 0; i < n; i++) {
 		enum sim_deed_kind kind = any_fault(sim);
-		struct sim_deed *deed = add(sim, kind, sim_between(sim, 5 * SEC, 20 * SEC));
-		deed->node = (unsigned)(sim_random(sim) % sim->n_nodes);
-		deed->other = (deed->node + 1 + (unsigned)(sim_random(sim) % (sim->n_nodes - 1))) %
-			      sim->n_nodes;
-		deed->key = (unsigned)(sim_random(sim) % sim->n_keys);
-		deed->k = (unsigned)sim_between(sim, 0, 6);
-		deed->x = span_of(sim, kind);
+		struct sim_deed *deed =
+			sim_story_fault(sim, kind, sim_between(sim, 5 * SEC, 20 * SEC));
 		if (sim_chance(sim, 75))
-			deed->when = any_message(sim);
+			deed->when = sim_story_message(sim);
 		if (sim->opt.partition && sim_chance(sim, 50)) {
 			deed->kind = DEED_SPLIT;
 			deed->k = (unsigned)sim_between(sim, 1, (1u << sim->n_nodes) - 2);
@@ -280,7 +292,8 @@ static void cut_forever(struct sim *sim)
 	uint64_t dice = ph_mix64(sim->seed ^ 0x11f0);
 	if (sim->n_nodes < 3 || dice % 100 >= FOREVER_PERCENT)
 		return;
-	struct sim_deed *deed = add(sim, DEED_CUT_FOREVER, sim_between(sim, 5 * SEC, 20 * SEC));
+	struct sim_deed *deed =
+		sim_story_add(sim, DEED_CUT_FOREVER, sim_between(sim, 5 * SEC, 20 * SEC));
 	deed->node = (unsigned)(dice / 100 % sim->n_nodes);
 	deed->other =
 		(deed->node + 1 + (unsigned)(dice / 1000 % (sim->n_nodes - 1))) % sim->n_nodes;
@@ -296,7 +309,7 @@ static void choose_synchronization(struct sim *sim)
 }
 
 /* Two sides that do not hear each other for longer than a verdict takes: both may own all. */
-static void partition(struct sim *sim, uint64_t at_us)
+void sim_story_partition(struct sim *sim, uint64_t at_us)
 {
 	uint64_t ms = sim_between(sim, 5500, 14000);
 	unsigned side = (unsigned)sim_between(sim, 1, (1u << sim->n_nodes) - 2); /* a bit a node */
@@ -304,7 +317,7 @@ static void partition(struct sim *sim, uint64_t at_us)
 		for (unsigned b = a + 1; b < sim->n_nodes; b++) {
 			if ((side >> a & 1) == (side >> b & 1))
 				continue;
-			struct sim_deed *deed = add(sim, DEED_CUT, at_us);
+			struct sim_deed *deed = sim_story_add(sim, DEED_CUT, at_us);
 			deed->node = a;
 			deed->other = b;
 			deed->x = ms + sim_between(sim, 0, 300);
@@ -343,11 +356,11 @@ static void tell_forget(struct sim *sim)
 {
 	unsigned gone = (unsigned)(sim_random(sim) % sim->n_nodes);
 	uint64_t at = sim_between(sim, 6 * SEC, 10 * SEC);
-	struct sim_deed *deed = add(sim, DEED_MACHINE_CRASH, at);
+	struct sim_deed *deed = sim_story_add(sim, DEED_MACHINE_CRASH, at);
 	deed->node = gone;
 	deed->k = (unsigned)sim_between(sim, 0, 6);
 	if (sim_chance(sim, 70)) {
-		deed = add(sim, DEED_JOURNAL_LOST, at + sim_between(sim, 0, 12 * SEC));
+		deed = sim_story_add(sim, DEED_JOURNAL_LOST, at + sim_between(sim, 0, 12 * SEC));
 		deed->node = (gone + 1 + (unsigned)(sim_random(sim) % (sim->n_nodes - 1))) %
 			     sim->n_nodes;
 		deed->k = (unsigned)sim_between(sim, 0, 6);
@@ -355,7 +368,7 @@ static void tell_forget(struct sim *sim)
 	}
 	if (sim_chance(sim, 50))
 		order_moves(sim, 4);
-	add(sim, DEED_FORGET, at + sim_between(sim, SEC, 14 * SEC))->other = gone;
+	sim_story_add(sim, DEED_FORGET, at + sim_between(sim, SEC, 14 * SEC))->other = gone;
 	if (sim_chance(sim, 50))
 		add_faults(sim, (unsigned)sim_between(sim, 1, 2));
 }
@@ -371,9 +384,9 @@ static void tell_story(struct sim *sim)
 	if (sim->story == STORY_DRAIN)
 		order_drain(sim);
 	if (sim->story == STORY_HEAL) {
-		partition(sim, sim_between(sim, 7 * SEC, 10 * SEC));
+		sim_story_partition(sim, sim_between(sim, 7 * SEC, 10 * SEC));
 		if (sim_chance(sim, 40))
-			partition(sim, sim_between(sim, 12 * SEC, 22 * SEC));
+			sim_story_partition(sim, sim_between(sim, 12 * SEC, 22 * SEC));
 		if (sim_chance(sim, 50)) /* some of them while the sides meet */
 			order_moves(sim, 6);
 	}
@@ -406,14 +419,18 @@ void sim_story_make(struct sim *sim)
 					 : (enum sim_story)(sim_random(sim) % STORY_HEAL);
 	sim->faultless = sim->story != STORY_CRASH && sim->story != STORY_MIXED &&
 			 sim->story != STORY_HEAL && sim->story != STORY_FORGET &&
-			 sim_chance(sim, 50);
+			 sim->story < STORY_MEMBER && sim_chance(sim, 50);
 	sim->skewed = sim->seed % 4 == 0;
 	choose_synchronization(sim);
 	make_nodes(sim);
+	sim_story_more_nodes(sim);
 	make_children(sim);
 	if (sim->story == STORY_JOIN && sim->n_nodes == 2)
 		sim->story = sim->opt.story >= 0 ? STORY_JOIN : STORY_COLD;
-	tell_story(sim);
+	if (sim->story >= STORY_MEMBER)
+		sim_story_more(sim);
+	else
+		tell_story(sim);
 	for (unsigned i = 0; i < sim->n_plan; i++) {
 		struct sim_deed *deed = &sim->plan[i];
 		if (sim_deed_is_fault[deed->kind])

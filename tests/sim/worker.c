@@ -163,12 +163,19 @@ static bool verdict(struct sim_proc *proc)
 	struct sim_traits *traits = &proc->key->def->traits;
 	if (proc->sim->healing)
 		return true;
+	if (traits->incompatible) {
+		sim_count(proc->sim, COUNT_INCOMPATIBLE);
+		refuse(proc, "incompatible", 0);
+		return false;
+	}
 	if (traits->never) {
+		sim_count(proc->sim, COUNT_NEVER);
 		refuse(proc, "never", 0);
 		return false;
 	}
 	if (traits->busy) {
 		traits->busy--;
+		sim_count(proc->sim, COUNT_BUSY);
 		refuse(proc, "busy", 500);
 		return false;
 	}
@@ -314,6 +321,7 @@ static void on_conflict(struct sim_proc *proc, const struct ph_wmsg *msg)
 static void reject(struct sim_proc *proc, const char *code)
 {
 	struct ph_wmsg msg = {.op = PH_W_HANDOVER_REJECT, .code = code};
+	sim_count(proc->sim, COUNT_REJECT);
 	proc->hand = HAND_REJECTED;
 	answer(proc, &msg);
 }

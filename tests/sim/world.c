@@ -97,6 +97,7 @@ void sim_fini(struct sim *sim)
 		if (sim->heap[i].drop)
 			sim->heap[i].drop(sim->heap[i].arg);
 	free(sim->heap);
+	sim_late_fini(sim);
 	for (unsigned i = 0; i < sim->n_nodes; i++) {
 		ph_hub_free(sim->nodes[i].hub);
 		sim_disk_fini(&sim->nodes[i]);

@@ -206,11 +206,11 @@ static void vouch(struct ph_hub *hub, struct ph_member *m)
 	m->hearer = report != NULL;
 	if (!report)
 		return;
+	m->said_list = report->flags & PH_ECHO_LIST ? by->list : 0;
+	m->said_base = report->flags & PH_ECHO_BASE ? by->base : 0;
 	/* A later life, of another node of its name perhaps, says nothing of the dead one. */
 	if (m->state == PH_MEMBER_DEAD && report->incarnation > m->info.incarnation)
 		return;
-	m->said_list = report->flags & PH_ECHO_LIST ? by->list : 0;
-	m->said_base = report->flags & PH_ECHO_BASE ? by->base : 0;
 	if (m->state == PH_MEMBER_DEAD)
 		ph_member_step(hub, m, PH_MEMBER_IN_VOUCHED);
 	else if (m->state == PH_MEMBER_JOINING && report->flags & PH_ECHO_JOINED)

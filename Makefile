@@ -166,6 +166,9 @@ check-all: ## check, and: sanitizers, clang, lint, deliberate defects
 sim: ## the simulator alone: SEEDS=1..2000, or SEED=7 NODES=3 TRACE=1 PARTITION=majority
 	$(SUB) $(B)/sim
 	@$(RUN_SIM)
+sim-large: ## many hubs, many children: 300 and 30,000 (3 minutes, 2.6 GB), or NODES=100 EACH=1000
+	$(SUB) $(B)/sim
+	@$(B)/sim --steady $(or $(NODES),300) --each $(or $(EACH),100)
 mutants: export MUTANTS_CC = $(CC) $(INC) $(CPPFLAGS) $(CFLAGS) -fPIC
 mutants: export MUTANTS_LINK = $(CC) $(LINK) $(LDFLAGS)
 mutants: export MUTANTS_LINK_SIM = $(SIM_OBJ) $(SIM_LIBS)
@@ -245,7 +248,7 @@ help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 FORCE:
-.PHONY: FORCE all tested setup demo check check-all sim mutants e2e asan run-sim-unit \
+.PHONY: FORCE all tested setup demo check check-all sim sim-large mutants e2e asan run-sim-unit \
 	valgrind coverage lint format format-check install uninstall dist clean help
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/%.o

@@ -383,6 +383,9 @@ static enum ph_target_state active_synced(struct ph_hub *hub, struct ph_target *
 {
 	struct ph_instance *fresh = t->fresh;
 	struct ph_slot *slot = t->slot;
+	/* It was away meanwhile, held for dead: N, which was told nothing yet, is none any more. */
+	if (slot->entered && slot->entry.epoch > t->new_epoch)
+		return drop(hub, t, PH_B_ABORTED, "another node owns the child");
 	if (fresh && t->a_dead)
 		ph_heal_from_copy(hub, fresh, t->taken_ms);
 	ph_slot_own(

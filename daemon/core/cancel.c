@@ -112,13 +112,10 @@ const struct ph_history *ph_cancel_find(
  */
 static const char *const committed[PH_SOURCE_STATE_COUNT] = {
 	[PH_SOURCE_COMMITTING] = "it is being committed: the new worker takes over",
-	[PH_SOURCE_COMMITTED] = "it is committed: the new worker takes over as soon as its node "
-				"answers",
+	[PH_SOURCE_COMMITTED] = "it is committed: the new worker takes over",
 	[PH_SOURCE_FINISHING] = "it is committed: the new worker has taken over",
-	[PH_SOURCE_RETAINING] = "it is committed: the new worker has taken over, and the old one "
-				"is stopped when its retention is over",
-	[PH_SOURCE_STOPPING] =
-		"it is committed: the new worker has taken over, and the old one is being stopped",
+	[PH_SOURCE_RETAINING] = "it is committed: the new worker has taken over, the old one stops",
+	[PH_SOURCE_STOPPING] = "it is committed: the new worker has taken over, the old one stops",
 };
 
 /* Without a living O what N has (or is about to have) is all there is. */

@@ -487,7 +487,8 @@ static void plan_own(struct ph_hub *hub, struct ph_slot *slot)
 	if (!to->s[0] || ph_is_self(hub, to) || slot->wish_stopped)
 		return;
 	const struct ph_child *child = slot->child;
-	bool forbidden = child && child->spec && !ph_place_allows(hub, child->spec, &hub->set.node);
+	bool forbidden = child && child->spec && slot->work->forced != child->spec->revision &&
+			 !ph_place_allows(hub, child->spec, &hub->set.node);
 	if (!hub->draining && !newcomer(hub, slot) && !forbidden)
 		return;
 	struct ph_move *move = slot->work->move;

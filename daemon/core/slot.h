@@ -44,6 +44,8 @@ struct ph_work {
 	uint64_t copied_ms;	      /* of the entry */
 	uint64_t given_version;	      /* of our part, when we gave it away; 0: we did not */
 	uint64_t unowned_ms;	      /* an entry that nobody owns any more: since when */
+	uint64_t forced;	      /* revision whose placement an order to move it here went
+					 against; 0: none */
 	uint64_t planned_ms;	      /* its owner, here, last asked whether it is to follow */
 	uint64_t placed_ms;	      /* unowned, and placement named nobody until then; or 0 */
 	uint64_t passed_on_ms, passed_on_hash; /* left to others: when, and with which text */

@@ -406,6 +406,9 @@ static enum ph_target_state active_synced(struct ph_hub *hub, struct ph_target *
 	fresh->epoch = t->new_epoch;
 	struct ph_child *child = ph_child_get(hub, &slot->child->name);
 	ph_child_in_force(hub, child, fresh->spec, fresh->spec->revision, true);
+	/* No plan moves it to where the text of its start does not want it: an order does. */
+	bool ordered = !ph_place_allows(hub, fresh->spec, &hub->set.node);
+	ph_slot_work(hub, slot)->forced = ordered ? fresh->spec->revision : 0;
 	if (!t->overlap)
 		ph_target_tell(hub, t, PH_W_ACTIVATE);
 	t->state = PH_TARGET_ACTIVE;

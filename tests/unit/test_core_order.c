@@ -152,6 +152,36 @@ START_TEST(moves_that_cannot_be)
 }
 END_TEST
 
+/* It stays there, as it was ordered, until another text says where it belongs. */
+START_TEST(a_forced_move_stays)
+{
+	static const struct ph_command forced = {.force = true, .instance = 0};
+	struct world *w = w_new(2);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.nodes = "a";
+	w_declare_all(w, def);
+	w_start_all(w);
+	w_run(w, 8000);
+	w_order(w, 0, PH_VERB_MOVE, "room", "b", NULL);
+	w_run(w, 1000);
+	ck_assert_int_eq(answer(w, 0)->error, EREMOTEIO);
+	w_order(w, 0, PH_VERB_MOVE, "room", "b", &forced);
+	w_run(w, 60000);
+	ck_assert_int_eq(answer(w, 0)->error, 0);
+	w_agree(w, "room", 0, 1);
+	w_order(w, 0, PH_VERB_RESTART, "room", NULL, NULL);
+	w_run(w, 60000);
+	w_agree(w, "room", 0, 1);
+	(void)snprintf(def->text, sizeof def->text, "room:2");
+	def->spec.hash = ph_hash_bytes(PH_HASH_SEED, def->text, strlen(def->text));
+	for (unsigned i = 0; i < 2; i++)
+		w_configure(w, i);
+	w_run(w, 60000);
+	w_agree(w, "room", 0, 0);
+	w_free(w);
+}
+END_TEST
+
 /* Stopped by its policy, failed, or in a long back-off: there is nothing that could be moved. */
 START_TEST(a_move_of_what_does_not_run)
 {
@@ -459,6 +489,7 @@ int main(void)
 	W_TEST(suite, a_repeated_order_has_one_effect, 1);
 	W_TEST(suite, move_to_where_it_is, 1);
 	W_TEST(suite, moves_that_cannot_be, 4);
+	W_TEST(suite, a_forced_move_stays, 1);
 	W_TEST(suite, a_move_of_what_does_not_run, 6);
 	W_TEST(suite, no_wait, 2);
 	W_TEST(suite, not_done_in_time, 1);

@@ -109,11 +109,11 @@ def test_no_resume_after_committed(handover):
     run.carry()
     assert run.old.control.hear(2.6) is None
     harness.kill(run.new.pid)
+    role = run.old.control.wait("role")
+    assert role["role"] == "active" and role["epoch"] > run.activate["epoch"]
     resume = run.old.control.wait("resume")
     assert resume["id"] == run.id
     run.old.control.say("resumed", id=run.id)
-    role = run.old.control.wait("role")
-    assert role["role"] == "active" and role["epoch"] > run.activate["epoch"]
     assert run.ended().returncode == 1
     migration, = run.a.migrations("room")
     assert migration["result"] == "rolled-back" and migration["downtime_ms"] > 2000

@@ -281,6 +281,7 @@ static struct sim_deed *move(struct sim *sim, uint64_t at_us, unsigned key)
 	struct sim_deed *deed = sim_story_add(sim, DEED_MOVE, at_us);
 	deed->key = key;
 	deed->other = anybody(sim);
+	deed->off = sim->keys[key].def->spec.local;
 	return deed;
 }
 

@@ -256,12 +256,12 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
            Edit("daemon/core/hub.c", """\
 		hub->set.journal_lost |= record->ok;
 """, "")),
-    Defect("lost journal forgotten by the daemon after the next", "before its retention is over",
+    Defect("lost journal forgotten by the daemon after the next", "serve at the same time",
            Edit("daemon/core/hub.c", """\
 		hub->set.journal_lost |= record->ok;
 """, """\
 		hub->set.journal_lost |= record->ok && hub->set.journal_lost;
-"""), seeds=[6602], partition="majority"),
+"""), seeds=[5060], partition="majority"),
     Defect("source forgets the outcome before it is confirmed", "forgets the outcome",
            Edit(SOURCE_END, """\
 	if (kind == PH_B_NONE) { /* B has never heard of it */

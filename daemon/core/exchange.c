@@ -5,7 +5,8 @@
  * few, who pass on what was news to them. Each heartbeat carries the number and a digest of its
  * sender's part: whoever has missed something fetches it from its author or, where that one cannot
  * be heard, from a member that has it. Now and then two members compare what they have of all parts
- * (DIGEST). Of a third one only its own words are believed, under its own version and incarnation.
+ * (DIGEST), also of those that are gone, whose last words not all may have heard. Of a third one
+ * only its own words are believed, under its own version and incarnation.
  */
 #include "core/state.h"
 
@@ -471,9 +472,8 @@ static void answer_fetch(struct ph_hub *hub, const struct ph_bmsg *msg)
 	const struct ph_member *author = NULL;
 	if (msg->node.s[0] && !ph_is_self(hub, &msg->node)) {
 		author = ph_member_find(hub, &msg->node);
-		if (!author || !ph_member_live(author) ||
-			author->info.incarnation != msg->known_incarnation ||
-			!(author->have || confirmed(hub, author)))
+		if (!author || author->info.incarnation != msg->known_incarnation ||
+			!(author->have || (ph_member_live(author) && confirmed(hub, author))))
 			return;
 	}
 	uint64_t total = author ? author->have : hub->version;
@@ -486,7 +486,9 @@ static void answer_fetch(struct ph_hub *hub, const struct ph_bmsg *msg)
 	if (author && msg->since > total)
 		return;
 	part.whole = part.since == 0;
-	part.digest = !author ? hub->digest : confirmed(hub, author) ? author->digest : 0;
+	part.digest = !author						 ? hub->digest
+		      : ph_member_live(author) && confirmed(hub, author) ? author->digest
+									 : 0;
 	size_t n = take_page(hub, &part, page);
 	send_pieces(hub, &part, page, n);
 }
@@ -502,9 +504,10 @@ static struct ph_member *author_of(struct ph_hub *hub, const struct ph_bmsg *msg
 				settled */
 	if (!msg->node.s[0] || ph_name_equal(&msg->node, &msg->from))
 		return from;
+	/* The last words of one that is gone are what is known of it: for whoever asks for them. */
 	struct ph_member *author = ph_member_find(hub, &msg->node);
-	return author && ph_member_live(author) &&
-			       author->info.incarnation == msg->known_incarnation
+	return author && author->info.incarnation == msg->known_incarnation &&
+			       (ph_member_live(author) || msg->fetched)
 		       ? author
 		       : NULL;
 }
@@ -554,9 +557,13 @@ static void on_registry(struct ph_hub *hub, const struct ph_bmsg *msg)
 	if (!author)
 		return;
 	bool news = take_part(hub, author, msg);
+	if (news && !ph_member_live(author))
+		ph_plan_soon(hub, 0); /* it owned what nobody may have taken over yet */
 	for (size_t i = 0; i < msg->n_migrations; i++)
 		if (ph_name_equal(&msg->migrations[i].from, &author->info.name) &&
-			msg->migrations[i].version > author->have_migrations)
+			msg->migrations[i].version > author->have_migrations &&
+			/* what ran when it went has been given its end here */
+			(ph_member_live(author) || msg->migrations[i].result != PH_RESULT_RUNNING))
 			ph_history_put(hub, &msg->migrations[i]);
 	if (msg->last && msg->sequence <= author->have_migrations &&
 		msg->migrations_version > author->have_migrations) {
@@ -580,7 +587,7 @@ static void send_digest(struct ph_hub *hub, const struct ph_name *to, bool ask)
 	msg->parts = list;
 	msg->ask = ask;
 	for (struct ph_member *m = hub->members; m && msg->n_parts < PH_NODES_MAX; m = m->hh.next)
-		if (ph_member_live(m) && (m->have || confirmed(hub, m)))
+		if (m->have || (ph_member_live(m) && confirmed(hub, m)))
 			list[msg->n_parts++] = (struct ph_part){.name = m->info.name,
 				.incarnation = m->info.incarnation,
 				.have = m->have,
@@ -592,8 +599,8 @@ static void send_digest(struct ph_hub *hub, const struct ph_name *to, bool ask)
 static void compare(struct ph_hub *hub, const struct ph_name *from, const struct ph_part *part)
 {
 	struct ph_member *m = ph_member_find(hub, &part->name);
-	if (!m || !ph_member_live(m) || m->info.incarnation != part->incarnation ||
-		ph_registry_near(hub, m) || ph_name_equal(from, &part->name))
+	if (!m || m->info.incarnation != part->incarnation || ph_name_equal(from, &part->name) ||
+		(ph_member_live(m) && ph_registry_near(hub, m)))
 		return;
 	bool behind = part->have > cursor(m) || part->have_migrations > m->have_migrations;
 	bool differs = part->have == m->have && part->digest && part->digest != m->digest;

@@ -142,7 +142,16 @@ static bool same_part(const struct sim *sim, const struct sim_node *node, char *
 	return true;
 }
 
-/* What a node said last before it died, and told only some: all who survive have it, or newer. */
+/*
+ * What a node said last before it died, and told only some: all who survive it have it, or newer.
+ * Whoever was not there then, and never had anything of its part, asks the others when it claims.
+ */
+static bool survived(const struct sim_node *node, const struct ph_name *gone)
+{
+	const struct ph_member *m = ph_member_find(node->hub, gone);
+	return m && m->have;
+}
+
 static bool same_last_words(
 	const struct sim *sim, const struct sim_node *node, char *why, size_t size)
 {
@@ -154,7 +163,8 @@ static bool same_last_words(
 			continue;
 		for (unsigned i = 0; i < sim->n_nodes; i++) {
 			const struct sim_node *other = &sim->nodes[i];
-			if (!other->hub || other == node || sim_node_outside(other))
+			if (!other->hub || other == node || sim_node_outside(other) ||
+				!survived(other, &e->node->name))
 				continue;
 			const struct ph_slot *copy = ph_slot_find(other->hub, &key, NULL);
 			if (copy && copy->entered &&

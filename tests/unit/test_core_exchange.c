@@ -143,13 +143,17 @@ static const struct {
 	unsigned node;
 	uint64_t incarnation, epoch, version;
 	enum ph_member_state state; /* of c */
-	bool news;
+	bool news, asked;
 } believed[] = {
-	{2, 1, E(5), 6, PH_MEMBER_ALIVE, true}, {2, 1, E(5), 5, PH_MEMBER_ALIVE, false},
-	{2, 2, E(5), 6, PH_MEMBER_ALIVE, false}, /* another incarnation of c */
-	{2, 2, E(6), 6, PH_MEMBER_ALIVE, false}, {2, 1, E(5), 6, PH_MEMBER_SUSPECT, true},
-	{2, 1, E(5), 6, PH_MEMBER_DEAD, false},	 /* late words */
-	{1, 1, E(5), 9, PH_MEMBER_ALIVE, false}, /* c does not say that c's is b's */
+	{2, 1, E(5), 6, PH_MEMBER_ALIVE, true, false},
+	{2, 1, E(5), 5, PH_MEMBER_ALIVE, false, false},
+	{2, 2, E(5), 6, PH_MEMBER_ALIVE, false, false}, /* another incarnation of c */
+	{2, 2, E(6), 6, PH_MEMBER_ALIVE, false, false},
+	{2, 1, E(5), 6, PH_MEMBER_SUSPECT, true, false},
+	{2, 1, E(5), 6, PH_MEMBER_DEAD, false, false}, /* late words, ... */
+	{2, 1, E(5), 6, PH_MEMBER_DEAD, true, true},   /* ... that were asked for */
+	{2, 1, E(4), 6, PH_MEMBER_LEFT, false, true},
+	{1, 1, E(5), 9, PH_MEMBER_ALIVE, false, false}, /* c does not say that c's is b's */
 };
 
 START_TEST(only_the_authors_own_words)
@@ -162,7 +166,9 @@ START_TEST(only_the_authors_own_words)
 	registry(w, 2, 2, &first, 1, 5);
 	w_drain(w);
 	member(w, 2)->state = believed[_i].state;
-	registry(w, 1, 2, &second, 1, 9)->known_incarnation = believed[_i].incarnation;
+	struct ph_bmsg *msg = registry(w, 1, 2, &second, 1, 9);
+	msg->known_incarnation = believed[_i].incarnation;
+	msg->fetched = believed[_i].asked;
 	w_drain(w);
 	ck_assert_int_eq(w_slot(w, 0, "x", 0)->entry.pid == 4711, believed[_i].news);
 	w_free(w);

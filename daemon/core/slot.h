@@ -60,8 +60,10 @@ struct ph_work {
 	struct ph_node *granted_to;   /* nobody: it was given up again */
 	struct ph_node *granted_by;   /* who asked for it */
 	struct ph_node *granted_past; /* the owner, held for dead, that it went past; or nobody */
-	bool granted_synced;
-	bool granted_open; /* in the hub's list of them */
+	/* Two flags, as wide as they are so that there is no padding: ph_slot_trim() compares
+	 * bytes. */
+	uint32_t granted_synced;
+	uint32_t granted_open; /* in the hub's list of them */
 };
 
 /* ---- what all slots have ---- */

@@ -21,6 +21,14 @@
 
 /* ---- what the owner answers ---- */
 
+/* With placement local one key has a line for each node, and each node answers for its own. */
+static bool answered_by(const struct ph_order_line *line, const struct ph_bmsg *msg)
+{
+	const struct ph_name *asked = line->node.s[0] ? &line->node : &line->local;
+	return line->state == PH_LINE_SENT && ph_key_equal(&line->key, &msg->key) &&
+	       (!asked->s[0] || ph_name_equal(asked, &msg->from));
+}
+
 static void on_ack(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	for (struct ph_order *order = hub->orders; order; order = order->next) {
@@ -28,8 +36,7 @@ static void on_ack(struct ph_hub *hub, const struct ph_bmsg *msg)
 			continue;
 		for (size_t i = 0; i < order->n_lines; i++) {
 			struct ph_order_line *line = &order->lines[i];
-			if (line->state != PH_LINE_SENT || !ph_key_equal(&line->key, &msg->key) ||
-				(line->node.s[0] && !ph_name_equal(&line->node, &msg->from)))
+			if (!answered_by(line, msg))
 				continue;
 			line->state = msg->ok	  ? PH_LINE_TAKEN
 				      : msg->busy ? PH_LINE_OPEN /* somebody else's by now */
@@ -377,12 +384,25 @@ static void give_up(struct ph_order_line *line)
 	line->state = PH_LINE_FAILED;
 }
 
+/* What runs on one node only is nobody else's when that one is gone: nothing will be heard of it.
+ */
+static void node_gone(const struct ph_hub *hub, struct ph_order_line *line)
+{
+	if (!line->local.s[0] || line->state == PH_LINE_DONE || line->state == PH_LINE_FAILED ||
+		ph_member_up(hub, &line->local))
+		return;
+	line->state = PH_LINE_FAILED;
+	ph_reason(line->text, "node %s is gone", line->local.s);
+}
+
 static void advance(struct ph_hub *hub, struct ph_order *order)
 {
 	const struct ph_command *c = &order->command;
 	bool waits = c->verb == PH_VERB_WAIT;
 	for (size_t i = 0; i < order->n_lines; i++) {
 		struct ph_order_line *line = &order->lines[i];
+		if (!waits)
+			node_gone(hub, line);
 		bool again = hub->now_ms >= line->sent_ms + ORDER_AGAIN_MS || !line->tries;
 		bool unheard = line->state == PH_LINE_OPEN || line->state == PH_LINE_SENT;
 		bool tired = line->tries >= (c->no_wait ? ORDER_TRIES_HASTY : ORDER_TRIES);

@@ -281,7 +281,6 @@ static struct sim_deed *move(struct sim *sim, uint64_t at_us, unsigned key)
 	struct sim_deed *deed = sim_story_add(sim, DEED_MOVE, at_us);
 	deed->key = key;
 	deed->other = anybody(sim);
-	deed->off = sim->keys[key].def->spec.local;
 	return deed;
 }
 
@@ -393,8 +392,6 @@ static void theme_stop(struct sim *sim)
 	struct sim_deed *deed = sim_story_add(sim, DEED_STOP, soon(sim));
 	uint64_t at_us = deed->at_us;
 	deed->key = any_key(sim);
-	if (sim->keys[deed->key].def->spec.local) /* one a node: some may be away for long */
-		deed->off = true;
 	if (sim_chance(sim, 60))
 		on(sim, DEED_MACHINE_CRASH, at_us + sim_between(sim, 0, 300 * MS), anybody(sim),
 			sim_chance(sim, 60) ? 0 : sim_between(sim, 3000, 14000));

@@ -481,6 +481,65 @@ START_TEST(a_node_that_leaves_is_not_undrained)
 }
 END_TEST
 
+/* ---- placement local: a line for each node ---- */
+
+static struct world *one_a_node(unsigned n)
+{
+	struct world *w = w_new(n);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.local = true;
+	w_declare_all(w, def);
+	w_start_all(w);
+	w_run(w, 8000);
+	return w;
+}
+
+/* The one that has it already answers for itself only. */
+START_TEST(each_answers_for_its_own)
+{
+	struct world *w = one_a_node(3);
+	w_order(w, 0, PH_VERB_MOVE, "room", w->nodes[1].name.s, NULL);
+	w_run(w, 2000);
+	ck_assert_int_eq(answer(w, 0)->error, EREMOTEIO);
+	ck_assert_uint_eq(answer(w, 0)->n_outcomes, 3);
+	unsigned refused = 0;
+	for (size_t i = 0; i < 3; i++) {
+		const struct ph_outcome *o = &w->nodes[0].outcomes[i];
+		ck_assert(o->ok || strcmp(o->text, "its placement is local") == 0);
+		refused += !o->ok;
+	}
+	ck_assert_uint_eq(refused, 2);
+	w_free(w);
+}
+END_TEST
+
+/* 0: after it has taken the order, 1: before. */
+START_TEST(its_node_goes_meanwhile)
+{
+	struct world *w = one_a_node(3);
+	w->defs[0].traits.never_ready = true; /* what is started again is not done soon */
+	if (_i)
+		w_power_off(w, 2);
+	w_order(w, 0, PH_VERB_RESTART, "room", NULL, NULL);
+	w_run(w, 1000);
+	ck_assert_uint_eq(w->nodes[0].answers, 0);
+	if (!_i)
+		w_power_off(w, 2);
+	w->defs[0].traits.never_ready = false;
+	w_run(w, 30000);
+	ck_assert_int_eq(answer(w, 0)->error, EREMOTEIO);
+	ck_assert_uint_eq(answer(w, 0)->n_outcomes, 3);
+	unsigned gone = 0;
+	for (size_t i = 0; i < 3; i++) {
+		const struct ph_outcome *o = &w->nodes[0].outcomes[i];
+		ck_assert(o->ok || strcmp(o->text, "node c is gone") == 0);
+		gone += !o->ok;
+	}
+	ck_assert_uint_eq(gone, 1);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_order");
@@ -503,5 +562,7 @@ int main(void)
 	W_TEST(suite, an_order_across_a_link_that_is_cut, 1);
 	W_TEST(suite, a_drained_node_stays_so, 1);
 	W_TEST(suite, a_node_that_leaves_is_not_undrained, 2);
+	W_TEST(suite, each_answers_for_its_own, 1);
+	W_TEST(suite, its_node_goes_meanwhile, 2);
 	return w_main(suite);
 }

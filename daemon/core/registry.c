@@ -363,6 +363,11 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 	digest_toggle(hub, slot);
 	uint64_t unowned_ms = ph_slot_unowned_ms(slot);
 	hold(hub, slot, e);
+	/* It may count as an earlier life of that node did, which this one's own word must replace.
+	 */
+	if (!ph_name_equal(author, &e->node) && !ph_is_self(hub, &e->node) &&
+		ph_member_up(hub, &e->node))
+		slot->entry.version = 0;
 	set_meta(hub, slot, e->meta);
 	slot->entered = true;
 	if (!ph_slot_owned(slot) || !ph_member_up(hub, &e->node))

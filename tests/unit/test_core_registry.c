@@ -67,6 +67,22 @@ START_TEST(whose_word_counts)
 }
 END_TEST
 
+/* What c has of b is from an earlier life of b, whose own word of now has a lower number. */
+START_TEST(an_earlier_life_is_replaced)
+{
+	struct world *w = p_world(make, true);
+	struct ph_entry old = entry_of(1, E(5), 19), now = entry_of(1, E(5), 10);
+	registry(w, 2, &old, 1, 0, 3);
+	w_drain(w);
+	ck_assert_uint_eq(w_slot(w, 0, "x", 0)->entry.epoch, E(5));
+	registry(w, 1, &now, 1, 0, 10);
+	w_drain(w);
+	ck_assert_uint_eq(w_slot(w, 0, "x", 0)->entry.version, 10);
+	ck_assert_uint_eq(w_slot(w, 0, "x", 0)->entry.pid, 10);
+	w_free(w);
+}
+END_TEST
+
 /* Nobody else changes what this node knows to be its own, but by a higher epoch. */
 START_TEST(its_own_part_is_its_own)
 {
@@ -227,6 +243,7 @@ int main(void)
 {
 	Suite *suite = suite_create("core_registry");
 	W_TEST(suite, whose_word_counts, (int)(sizeof rows / sizeof rows[0]));
+	W_TEST(suite, an_earlier_life_is_replaced, 1);
 	W_TEST(suite, its_own_part_is_its_own, 2);
 	W_TEST(suite, a_gap_is_fetched, 1);
 	W_TEST(suite, a_digest_that_differs_repairs_all, 1);

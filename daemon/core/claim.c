@@ -204,7 +204,7 @@ static uint64_t base_epoch(const struct ph_claim *claim)
 	return 0;
 }
 
-static void put_line(const struct ph_claim *claim, struct ph_claim_line *line)
+void ph_claim_put(const struct ph_claim *claim, struct ph_claim_line *line)
 {
 	*line = (struct ph_claim_line){.key = ph_slot_key(claim->slot),
 		.epoch = claim->epoch,
@@ -238,7 +238,7 @@ static void put_messages(struct ph_hub *hub, struct batch *batch, const struct p
 			msg->view = hub->view.number;
 			batch->messages[batch->n_messages++] = msg;
 		}
-		put_line(batch->claims[i], &lines[msg->n_claims++]);
+		ph_claim_put(batch->claims[i], &lines[msg->n_claims++]);
 		if (msg->n_claims == PH_LIST_MAX)
 			msg = NULL;
 	}

@@ -155,12 +155,8 @@ bool ph_grant_self(struct ph_hub *hub, struct ph_claim *claim)
 {
 	struct ph_slot *slot = claim->slot;
 	uint64_t ticket;
-	struct ph_claim_line line = {.key = ph_slot_key(slot),
-		.epoch = claim->epoch,
-		.basis = claim->basis,
-		.node = claim->node,
-		.id = claim->id,
-		.rests_on = claim->rests_on};
+	struct ph_claim_line line;
+	ph_claim_put(claim, &line); /* what the others are asked, this node asks itself */
 	if (!ph_quorate(hub) || !ph_quorum_has(&hub->view, &hub->set.node) ||
 		ph_grant_judge(hub, slot, &line, &hub->set.node) != PH_VERDICT_FREE)
 		return false; /* the others may be enough */

@@ -378,6 +378,7 @@ struct ph_claim *ph_claim_start(struct ph_hub *hub, struct ph_slot *slot, enum p
 void ph_claim_drop(struct ph_hub *hub, struct ph_claim *claim);
 void ph_claim_run(struct ph_hub *hub); /* ask, in batches, what was started in this step */
 void ph_claim_deadline(struct ph_hub *hub, struct ph_claim *claim);
+void ph_claim_put(const struct ph_claim *claim, struct ph_claim_line *line); /* what it asks */
 void ph_claim_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_claim_member_gone(struct ph_hub *hub, const struct ph_member *member);
 

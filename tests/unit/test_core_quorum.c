@@ -545,6 +545,45 @@ START_TEST(a_move)
 }
 END_TEST
 
+/* ---- what is given back */
+
+static bool no_answers(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	return msg->kind != PH_B_CLAIM_ANSWER;
+}
+
+/*
+ * B had it at epoch 5 and has given it up, though the registry names it still: it has lost its
+ * journal. Whoever takes it back grants that itself as any other does, for its own is needed where
+ * B grants nothing. 0: B has not given it up.
+ */
+START_TEST(what_was_given_back_is_granted_to_oneself)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 5000);
+	struct ph_hub *hub = w->nodes[0].hub;
+	const struct ph_name b = w_name(1);
+	const struct ph_key key = {.child = ph_name_of("other")};
+	struct ph_slot *slot = ph_slot_get(hub, &key, NULL);
+	struct ph_source source = {.slot = slot, .peer = b};
+	source.epoch = ph_epoch_make(4, 1);
+	source.new_epoch = ph_epoch_make(5, 1);
+	source.given_back = _i;
+	ph_slot_give(hub, slot, &b, source.new_epoch);
+	ph_slot_work(hub, slot)->source = &source;
+	(void)ph_claim_start(hub, slot, PH_CLAIM_TAKEBACK, &hub->set.node, &source.id, 0);
+	w->pass = no_answers;
+	w_run(w, 300);
+	ck_assert_ptr_nonnull(slot->work->claim);
+	ck_assert_int_eq(slot->work->claim->self_granted, _i);
+	ph_claim_drop(hub, slot->work->claim);
+	ph_slot_work(hub, slot)->source = NULL;
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("core_quorum");
@@ -569,5 +608,6 @@ int main(void)
 	W_TEST(s, echoes_are_withheld, 1);
 	W_TEST(s, who_lost_its_journal_asks_first, 1);
 	W_TEST(s, a_move, 1);
+	W_TEST(s, what_was_given_back_is_granted_to_oneself, 2);
 	return w_main(s);
 }

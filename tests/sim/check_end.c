@@ -9,6 +9,8 @@
 #define POLL_US (500 * MS)
 #define CALM_POLLS 4
 #define HEALING_US (60 * SEC)
+#define FORGET_US (10 * SEC) /* whatever comes to rest by itself has */
+#define FORGET_POLLS 6	     /* between two tries */
 
 struct look {
 	struct sim *sim;
@@ -435,6 +437,28 @@ static bool nobody_to_tell(const struct sim *sim)
 	return any;
 }
 
+/*
+ * One that is gone for good, and another one that has lost its journal and may not vote before it
+ * has heard that one: no claim is granted, and what a handover has frozen stays so, until an
+ * operator says that nobody is to wait for it.
+ */
+static void operator_forgets(struct sim *sim)
+{
+	const struct sim_node *gone = NULL;
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		if (sim->nodes[i].gone)
+			gone = &sim->nodes[i];
+	if (!gone || sim->forgotten || sim->story == STORY_FORGET || !sim_check_votes(sim) ||
+		sim_check_quorate(sim) || sim->now_us < sim->end_us + FORGET_US ||
+		sim->now_us / POLL_US % FORGET_POLLS)
+		return;
+	struct sim_deed deed = {.kind = DEED_FORGET,
+		.other = gone->no,
+		.k = (unsigned)(sim->now_us / POLL_US /
+				FORGET_POLLS)}; /* by another one each time */
+	(void)sim_deed_order(sim, &deed, PH_VERB_FORGET);
+}
+
 static void poll(struct sim *sim, void *arg)
 {
 	(void)arg;
@@ -442,6 +466,7 @@ static void poll(struct sim *sim, void *arg)
 		sim->over = true;
 		return;
 	}
+	operator_forgets(sim);
 	bool same = registry_rests(sim);
 	uint64_t from_us = sim->late_us > sim->end_us ? sim->late_us : sim->end_us;
 	uint64_t limit_us = from_us + HEALING_US;

@@ -431,7 +431,7 @@ struct sim {
 	unsigned open_answers, bad_answers;
 	bool skewed; /* the nodes' clocks are seconds apart */
 	bool false_verdict, healing, never_back;
-	bool forgotten;		/* story forget: that was done */
+	bool forgotten;		/* an operator's `forget` was done */
 	bool fenced;		/* workers were ended because a lease was lost */
 	bool lax;		/* a journal was lost or failed: only what serves is sure */
 	unsigned journals_lost; /* twice: epochs raised after the first are forgotten as well */

@@ -341,6 +341,17 @@ static bool is_news(
 	return e->version > slot->entry.version;
 }
 
+/* It lives, and has not heard of who died as the next owner: nobody else may be left to tell it. */
+static void tell_author(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *author,
+	const struct ph_entry *e)
+{
+	const struct ph_name *owner = &slot->entry.node->name;
+	if (ph_slot_owned(slot) && e->epoch < slot->entry.epoch && !slot->local &&
+		ph_name_equal(author, &e->node) && ph_member_up(hub, author) &&
+		!ph_member_up(hub, owner))
+		ph_registry_tell(hub, slot, author);
+}
+
 bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const struct ph_name *from,
 	const struct ph_entry *e)
 {
@@ -353,8 +364,10 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 		slot->swept = speaker->sweep;
 	/* Of what this node has itself nobody knows better. */
 	bool ours = slot->entered && slot->entry.node == hub->slots.self;
-	if (!is_news(slot, e, author) || (ours && ph_is_self(hub, &e->node)))
+	if (!is_news(slot, e, author) || (ours && ph_is_self(hub, &e->node))) {
+		tell_author(hub, slot, author, e);
 		return false;
+	}
 	if (ph_heal_keeps(hub, slot, author, e))
 		return false; /* two owners have met, and the one in place goes on */
 	bool was_mine = ph_slot_mine(hub, slot);

@@ -83,6 +83,35 @@ START_TEST(an_earlier_life_is_replaced)
 }
 END_TEST
 
+static unsigned told_to_b;
+static bool hear_entry(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w;
+	for (size_t i = 0; msg->kind == PH_B_REGISTRY && i < msg->n_entries; i++)
+		told_to_b += from == 0 && to == 1 && msg->entries[i].epoch == E(6);
+	return true;
+}
+
+/* b has not heard that c had it after b: whoever knows it says so. 0: c lives, and says it itself.
+ */
+START_TEST(who_died_as_the_next_owner_is_told)
+{
+	struct world *w = p_world(make, true);
+	struct ph_entry newer = entry_of(2, E(6), 3), older = entry_of(1, E(5), 3);
+	registry(w, 2, &newer, 1, 0, 3);
+	w_drain(w);
+	if (_i)
+		p_dead(w, 2);
+	told_to_b = 0;
+	w->pass = hear_entry;
+	registry(w, 1, &older, 1, 0, 3);
+	w_drain(w);
+	ck_assert_uint_eq(told_to_b, (unsigned)_i);
+	ck_assert_uint_eq(w_slot(w, 0, "x", 0)->entry.epoch, E(6));
+	w_free(w);
+}
+END_TEST
+
 /* Nobody else changes what this node knows to be its own, but by a higher epoch. */
 START_TEST(its_own_part_is_its_own)
 {
@@ -244,6 +273,7 @@ int main(void)
 	Suite *suite = suite_create("core_registry");
 	W_TEST(suite, whose_word_counts, (int)(sizeof rows / sizeof rows[0]));
 	W_TEST(suite, an_earlier_life_is_replaced, 1);
+	W_TEST(suite, who_died_as_the_next_owner_is_told, 2);
 	W_TEST(suite, its_own_part_is_its_own, 2);
 	W_TEST(suite, a_gap_is_fetched, 1);
 	W_TEST(suite, a_digest_that_differs_repairs_all, 1);

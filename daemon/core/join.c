@@ -23,6 +23,7 @@
 #define PROBE_BEATS 4		/* for an answer of the one whose place is wanted */
 #define REFUSED_SAY_MS 60000	/* between two lines of the log about it */
 #define RAISE_AGAIN_MS 5000	/* a higher incarnation could not be kept */
+#define APART 1024		/* between the numbers of two who are asked for more */
 
 /* ---- open challenges ---- */
 
@@ -87,12 +88,15 @@ static void challenge(
 		msg->nonce = *nonce;
 }
 
-/* Whoever hears that takes a higher number than that. */
+/*
+ * Whoever hears that takes a higher number than that; two of one name that are asked at the same
+ * time do not come to the same one.
+ */
 static void ask_for_more(struct ph_hub *hub, const struct ph_member_info *to)
 {
 	struct ph_bmsg *msg = ph_send_there(hub, to, PH_B_CHALLENGE);
 	msg->self = ph_member_self(hub);
-	msg->known_incarnation = to->incarnation + 1;
+	msg->known_incarnation = to->incarnation + 1 + ph_random(hub) % APART;
 }
 
 static struct ph_member_info info_of(const struct ph_challenge *c)
@@ -189,6 +193,16 @@ static bool is_proven(const struct ph_member *member, const struct ph_member_inf
 	       member->info.incarnation == info->incarnation && same_address(member, info);
 }
 
+/*
+ * Two nodes of one name have raised their numbers above that of the same dead one, and have come to
+ * the same: as long as it is so, the words of both are taken for those of one.
+ */
+static bool is_twin(const struct ph_member *member, const struct ph_member_info *info)
+{
+	return member && ph_member_live(member) && (member->proven || member->echoed) &&
+	       member->info.incarnation == info->incarnation && !same_address(member, info);
+}
+
 static void welcome(struct ph_hub *hub, struct ph_member *member)
 {
 	struct ph_bmsg *msg = ph_send(hub, &member->info.name, PH_B_WELCOME);
@@ -238,6 +252,10 @@ static void on_hello(struct ph_hub *hub, const struct ph_bmsg *msg)
 		return;
 	if (is_proven(member, info)) {
 		let_in(hub, member, info);
+		return;
+	}
+	if (is_twin(member, info)) {
+		ask_for_more(hub, info);
 		return;
 	}
 	if (known > info->incarnation) {
@@ -385,13 +403,25 @@ static void on_proof(struct ph_hub *hub, const struct ph_bmsg *msg)
 
 /* ---- WELCOME, REFUSED ---- */
 
+/*
+ * It holds this node for a member, and has another one's place: that one was let in while it was
+ * held for dead. It takes a higher number then, and hears whether it may come back.
+ */
+static void outlived(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	if (known_of(hub, &msg->from) > msg->self.incarnation)
+		challenge(hub, &msg->self, NULL);
+}
+
 static void on_welcome(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	raise_to(hub, msg);
 	struct ph_member *member =
 		ph_join_replaces(hub, &msg->self) ? ph_member_learn(hub, &msg->self, true) : NULL;
-	if (!member)
+	if (!member) {
+		outlived(hub, msg);
 		return;
+	}
 	struct ph_challenge *c = challenge_find(hub, &msg->from, msg->self.incarnation);
 	if (c)
 		challenge_drop(hub, c);

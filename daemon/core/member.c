@@ -232,6 +232,8 @@ static void renew(struct ph_hub *hub, struct ph_member *member, const struct ph_
 	member->echo_at_ms = hub->now_ms;
 	member->echoed = member->welcomed = member->drained = member->sweeping = false;
 	member->heard_seq = member->told_seq = member->view = 0;
+	if (member->roll_id) /* if others hear the life before, it is to be named */
+		ph_roll_drop(hub, member->roll_id);
 	member->roll_id = ph_roll_id(&info->name, info->incarnation);
 	member->list = member->base = member->asked_ms = 0;
 	member->hearer = false;

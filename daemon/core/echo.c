@@ -346,6 +346,16 @@ static void take_own_place(struct ph_hub *hub, struct ph_member *member, const s
 	take_own_echo(hub, member, msg, &echo);
 }
 
+static void keep_place(struct ph_member *member, const struct ph_member *m, uint64_t incarnation,
+	uint64_t age_ms)
+{
+	struct ph_echo echo = {.name = m->info.name,
+		.incarnation = incarnation,
+		.age_ms = age_ms,
+		.flags = PH_ECHO_JOINED | PH_ECHO_BASE};
+	keep_report(member, &echo, true);
+}
+
 static void take_places(struct ph_hub *hub, struct ph_member *member, const struct ph_bmsg *msg)
 {
 	const struct ph_roll *roll = ph_roll_find(hub, msg->base);
@@ -358,13 +368,10 @@ static void take_places(struct ph_hub *hub, struct ph_member *member, const stru
 		take_own_place(hub, member, msg, &place);
 	for (size_t i = 0; i < hub->n_wanted; i++) {
 		const struct ph_member *m = hub->wanted[i];
-		if (!get_place(msg, roll, m->roll_id, &place))
-			continue;
-		struct ph_echo echo = {.name = m->info.name,
-			.incarnation = m->info.incarnation,
-			.age_ms = msg->ages[place.age - 1].ms,
-			.flags = PH_ECHO_JOINED | PH_ECHO_BASE};
-		keep_report(member, &echo, true);
+		if (get_place(msg, roll, m->roll_id, &place))
+			keep_place(member, m, m->info.incarnation, msg->ages[place.age - 1].ms);
+		else if (m->before_id && get_place(msg, roll, m->before_id, &place))
+			keep_place(member, m, m->before_incarnation, msg->ages[place.age - 1].ms);
 	}
 }
 

@@ -195,11 +195,12 @@ static bool is_proven(const struct ph_member *member, const struct ph_member_inf
 
 /*
  * Two nodes of one name have raised their numbers above that of the same dead one, and have come to
- * the same: as long as it is so, the words of both are taken for those of one.
+ * the same: as long as it is so, the words of both are taken for those of one, and where one has
+ * left the other one stays out.
  */
 static bool is_twin(const struct ph_member *member, const struct ph_member_info *info)
 {
-	return member && ph_member_live(member) && (member->proven || member->echoed) &&
+	return member && (!ph_member_live(member) || member->proven || member->echoed) &&
 	       member->info.incarnation == info->incarnation && !same_address(member, info);
 }
 

@@ -226,14 +226,16 @@ static void set_info(struct ph_member *member, const struct ph_member_info *info
 static void renew(struct ph_hub *hub, struct ph_member *member, const struct ph_member_info *info)
 {
 	enum ph_member_state was = member->state;
+	if (member->roll_id && strcmp(member->info.address, info->address) != 0) {
+		member->before_id = member->roll_id;
+		member->before_incarnation = member->info.incarnation;
+	}
 	set_info(member, info);
 	member->state = PH_MEMBER_UNKNOWN;
 	member->first_ms = member->since_ms = hub->now_ms;
 	member->echo_at_ms = hub->now_ms;
 	member->echoed = member->welcomed = member->drained = member->sweeping = false;
 	member->heard_seq = member->told_seq = member->view = 0;
-	if (member->roll_id) /* if others hear the life before, it is to be named */
-		ph_roll_drop(hub, member->roll_id);
 	member->roll_id = ph_roll_id(&info->name, info->incarnation);
 	member->list = member->base = member->asked_ms = 0;
 	member->hearer = false;

@@ -120,6 +120,8 @@ struct ph_member {
 	size_t reports_cap;
 	struct ph_report *reports; /* on those only of whom it is wanted: heartbeat.c */
 	uint64_t roll_id;	   /* its place in lists: name and incarnation */
+	uint64_t before_id, before_incarnation; /* of the node of its name whose place it took, or
+						   0: others may hear that one still */
 	uint64_t list, base;	   /* digests that it named last; 0: none */
 	bool hearer; /* it has no echo for us, another one hears it, and says which lists it named:
 		      */

@@ -78,12 +78,34 @@ static uint64_t known_of(const struct ph_hub *hub, const struct ph_name *name)
 	return member ? member->info.incarnation : tomb ? tomb->incarnation : 0;
 }
 
+static bool same_address(const struct ph_member *member, const struct ph_member_info *info)
+{
+	return strcmp(member->info.address, info->address) == 0;
+}
+
+/*
+ * Another node of its name lives, with a higher number. To take a still higher one would be of no
+ * use: where each of two is let in by others they would outbid each other for ever, and neither be
+ * refused.
+ */
+static bool outbid(const struct ph_hub *hub, const struct ph_member_info *info)
+{
+	const struct ph_member *first = ph_member_find(hub, &info->name);
+	return first && ph_member_live(first) && first->info.incarnation > info->incarnation &&
+	       !same_address(first, info);
+}
+
+static uint64_t told_of(const struct ph_hub *hub, const struct ph_member_info *to)
+{
+	return outbid(hub, to) ? 0 : known_of(hub, &to->name);
+}
+
 static void challenge(
 	struct ph_hub *hub, const struct ph_member_info *to, const struct ph_id *nonce)
 {
 	struct ph_bmsg *msg = ph_send_there(hub, to, PH_B_CHALLENGE);
 	msg->self = ph_member_self(hub);
-	msg->known_incarnation = known_of(hub, &to->name);
+	msg->known_incarnation = told_of(hub, to);
 	if (nonce)
 		msg->nonce = *nonce;
 }
@@ -181,11 +203,6 @@ void ph_join_renumbered(struct ph_hub *hub, uint64_t incarnation, int error)
 
 /* ---- HELLO ---- */
 
-static bool same_address(const struct ph_member *member, const struct ph_member_info *info)
-{
-	return strcmp(member->info.address, info->address) == 0;
-}
-
 /* Known, fresh, and where it was. */
 static bool is_proven(const struct ph_member *member, const struct ph_member_info *info)
 {
@@ -259,7 +276,7 @@ static void on_hello(struct ph_hub *hub, const struct ph_bmsg *msg)
 		ask_for_more(hub, info);
 		return;
 	}
-	if (known > info->incarnation) {
+	if (known > info->incarnation && !outbid(hub, info)) {
 		challenge(hub, info, NULL);
 		return;
 	}
@@ -311,7 +328,7 @@ static void refuse(
 	struct ph_bmsg *answer = ph_send_there(hub, info, PH_B_REFUSED);
 	ph_reason(answer->reason, "%s", text);
 	answer->self = ph_member_self(hub);
-	answer->known_incarnation = known_of(hub, &info->name);
+	answer->known_incarnation = told_of(hub, info);
 	answer->refused = name;
 	if (hub->refuse_said_ms && hub->now_ms < hub->refuse_said_ms + REFUSED_SAY_MS)
 		return;
@@ -378,6 +395,11 @@ static void on_proof(struct ph_hub *hub, const struct ph_bmsg *msg)
 	struct ph_challenge *c = challenge_find(hub, &info->name, info->incarnation);
 	bool right = c && !ph_id_none(&c->nonce) && ph_id_equal(&c->nonce, &msg->nonce) &&
 		     strcmp(c->address, info->address) == 0 && hub->now_ms < c->at_ms + OPEN_MS;
+	if (right && outbid(hub, info)) {
+		challenge_drop(hub, c);
+		refuse_second(hub, ph_member_find(hub, &info->name), info);
+		return;
+	}
 	if (!right || known_of(hub, &info->name) > info->incarnation)
 		return;
 	/* Others may know a first one of its name. */
@@ -405,12 +427,15 @@ static void on_proof(struct ph_hub *hub, const struct ph_bmsg *msg)
 /* ---- WELCOME, REFUSED ---- */
 
 /*
- * It holds this node for a member, and has another one's place: that one was let in while it was
- * held for dead. It takes a higher number then, and hears whether it may come back.
+ * It holds this node for a member, and another one has its place: that one was let in while it was
+ * held for dead. It is told so, and may ask to be let in again.
  */
 static void outlived(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
-	if (known_of(hub, &msg->from) > msg->self.incarnation)
+	const struct ph_member *other = ph_member_find(hub, &msg->from);
+	if (outbid(hub, &msg->self))
+		refuse_second(hub, other, &msg->self);
+	else if (known_of(hub, &msg->from) > msg->self.incarnation)
 		challenge(hub, &msg->self, NULL);
 }
 

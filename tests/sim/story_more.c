@@ -124,7 +124,10 @@ static void theme_seeds(struct sim *sim)
 	for (unsigned i = 0; i < n; i++)
 		node->peers[node->n_peers++] = nobody[i];
 	bool cloned = sim->nodes[sim->n_nodes - 1].who != sim->n_nodes - 1;
-	if (sim_chance(sim, 30) && !cloned) /* its others know it, or nobody does */
+	bool known = true; /* two of whom neither knows the other would never meet */
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		known = known && sim->nodes[i].peers[0] != nobody[1];
+	if (sim_chance(sim, 30) && !cloned && known) /* its others know it */
 		node->peers[0] = nobody[1];
 	on(sim, DEED_DAEMON_CRASH, soon(sim), node->no, sim_between(sim, 200, 3000));
 }

@@ -166,6 +166,17 @@ bool ph_lease_valid(const struct ph_hub *hub)
 	return !ph_quorate(hub) || hub->now_ms < hub->lease_until_ms;
 }
 
+bool ph_lease_alone(const struct ph_hub *hub)
+{
+	uint32_t rest = (uint32_t)hub->view.n;
+	if (!ph_quorate(hub) || !ph_lease_valid(hub))
+		return false;
+	for (const struct ph_member *m = hub->members; m; m = m->hh.next)
+		rest -= ph_member_live(m) && ph_quorum_has(&hub->view, &m->info.name) &&
+			m->lease_at_ms + hub->set.fence_after_ms > hub->now_ms;
+	return rest < ph_quorum_of(hub, hub->view.size);
+}
+
 uint64_t ph_lease_until(const struct ph_hub *hub)
 {
 	return ph_quorate(hub) ? hub->lease_until_ms : UINT64_MAX;

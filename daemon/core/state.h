@@ -395,6 +395,8 @@ void ph_quorum_take(struct ph_hub *hub, uint64_t number, const char *text); /* a
 /* Is this node's view number `number` too? If not, the one that is behind is helped on. */
 bool ph_quorum_same(struct ph_hub *hub, const struct ph_name *other, uint64_t number);
 bool ph_lease_valid(const struct ph_hub *hub); /* always so without a quorum strategy */
+/* It has one, and another node of its name, with those that do not hear this one, cannot. */
+bool ph_lease_alone(const struct ph_hub *hub);
 /* It is dead for this node, and what ran there has been stopped by its fence since. */
 bool ph_fenced(const struct ph_hub *hub, const struct ph_name *name);
 /* It is dead for this node, and its fence may need so long still; 0: no, or nobody holds it so. */

@@ -58,8 +58,8 @@ void ph_yield_beat(struct ph_hub *hub)
 		hub->yield_at_ms = 0;
 		return;
 	}
-	/* With a lease it is the one that a quorum hears. */
-	if (hub->now_ms < hub->yield_at_ms || (ph_quorate(hub) && ph_lease_valid(hub)))
+	/* With such a lease it is the one that a quorum hears. */
+	if (hub->now_ms < hub->yield_at_ms || ph_lease_alone(hub))
 		return;
 	if (hub->self_state != PH_MEMBER_ALIVE && !is_held(hub)) {
 		stop_workers(hub);

@@ -346,8 +346,8 @@ static void take_own_place(struct ph_hub *hub, struct ph_member *member, const s
 	take_own_echo(hub, member, msg, &echo);
 }
 
-static void keep_place(struct ph_member *member, const struct ph_member *m, uint64_t incarnation,
-	uint64_t age_ms)
+static void keep_place(
+	struct ph_member *member, const struct ph_member *m, uint64_t incarnation, uint64_t age_ms)
 {
 	struct ph_echo echo = {.name = m->info.name,
 		.incarnation = incarnation,

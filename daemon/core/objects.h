@@ -122,7 +122,7 @@ struct ph_member {
 	uint64_t roll_id;	   /* its place in lists: name and incarnation */
 	uint64_t before_id, before_incarnation; /* of the node of its name whose place it took, or
 						   0: others may hear that one still */
-	uint64_t list, base;	   /* digests that it named last; 0: none */
+	uint64_t list, base;			/* digests that it named last; 0: none */
 	bool hearer; /* it has no echo for us, another one hears it, and says which lists it named:
 		      */
 	uint64_t said_list, said_base; /* 0: others */

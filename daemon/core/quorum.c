@@ -307,15 +307,26 @@ static void without(struct ph_view *next, const struct ph_name *name)
 	next->n = k;
 }
 
+/*
+ * Has the view without one of them members enough for a quorum of it? Else it could never change
+ * again, not even once the one that went is back: members of `peers` whose names are not known yet
+ * count in its size.
+ */
+static bool may_shrink(const struct ph_hub *hub)
+{
+	return hub->view.n > 1 && hub->view.n - 1 >= ph_quorum_of(hub, hub->view.size - 1);
+}
+
 /* One member comes or goes at a time. False: the view is as it should be. */
 static bool next_view(struct ph_hub *hub, struct ph_view *next)
 {
+	bool may = may_shrink(hub);
 	copy_view(hub, next);
 	if (hub->stopping && ph_quorum_has(&hub->view, &hub->set.node)) {
 		without(next, &hub->set.node);
-		return next->n > 0;
+		return may;
 	}
-	for (size_t i = 0; i < hub->view.n && hub->view.n > 1; i++)
+	for (size_t i = 0; i < hub->view.n && may; i++)
 		if (ph_forgotten(hub, &hub->view.names[i])) {
 			without(next, &hub->view.names[i]);
 			return true;
@@ -326,7 +337,7 @@ static bool next_view(struct ph_hub *hub, struct ph_view *next)
 			with(next, &m->info.name);
 			return true;
 		}
-		if (in && out_of_view(hub, m) && hub->view.n > 1) {
+		if (in && may && out_of_view(hub, m)) {
 			without(next, &m->info.name);
 			return true;
 		}
@@ -390,7 +401,7 @@ bool ph_quorum_leaving(struct ph_hub *hub)
 {
 	if (!hub->leaving_ms)
 		hub->leaving_ms = hub->now_ms;
-	if (!ph_quorate(hub) || !ph_quorum_has(&hub->view, &hub->set.node) || hub->view.n < 2 ||
+	if (!ph_quorate(hub) || !ph_quorum_has(&hub->view, &hub->set.node) || !may_shrink(hub) ||
 		!hub->lease_held || hub->now_ms >= hub->leaving_ms + LEAVE_WAIT_MS)
 		return false;
 	look_at_view(hub);

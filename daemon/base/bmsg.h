@@ -64,7 +64,7 @@
 	X(VIEW_PROPOSE, "view_propose") /* `value` for that ballot */ \
 	X(VIEW_ACCEPTED, "view_accepted") \
 	X(GRANTS_FETCH, "grants_fetch") /* from one that lost its journal: what was granted? */ \
-	X(GRANTS, "grants") \
+	X(GRANTS, "grants") /* the answer; or of one that leaves, the epochs it has seen */ \
 	X(GRANT_CHECK, "grant_check") /* does the receiver still claim what it was granted? */ \
 	X(UNCLAIM, "unclaim")	      /* the sender does not claim these (any more) */ \
 	X(GRANTED, "granted")	/* to an owner held for dead: these were granted to others */ \

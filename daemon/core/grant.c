@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TELL_MS 1000 /* between two reminders of open grants */
+#define TELL_MS 1000	  /* between two reminders of open grants */
+#define NEWCOMER_MS 10000 /* known for so long it has the parts of all whom it has met */
 
 /* ---- open grants */
 
@@ -423,6 +424,47 @@ static void tell_grants(struct ph_hub *hub, const struct ph_name *to)
 	}
 }
 
+/*
+ * Since when nobody who is there names that epoch in its part of the registry: whoever came before
+ * has heard of it. PH_NEVER_MS: somebody does; 0: nobody ever did, as far as is known here.
+ */
+static uint64_t unnamed_since(const struct ph_hub *hub, const struct ph_slot *slot)
+{
+	const struct ph_member *m = slot->entry.node->member;
+	if (slot->local || !slot->seen)
+		return PH_NEVER_MS;
+	if (!slot->entered || slot->entry.epoch < slot->seen)
+		return 0;
+	if (slot->entry.node == hub->slots.self)
+		return hub->now_ms;
+	return !m ? 0 : ph_member_live(m) ? PH_NEVER_MS : m->since_ms;
+}
+
+static void bequeath_to(struct ph_hub *hub, const struct ph_member *m)
+{
+	struct ph_bmsg *msg = NULL;
+	struct ph_claim_line *lines = NULL;
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
+		if (m->first_ms + NEWCOMER_MS < unnamed_since(hub, slot))
+			continue;
+		if (!msg || msg->n_claims == PH_LIST_MAX) {
+			msg = ph_send(hub, &m->info.name, PH_B_GRANTS);
+			msg->claim = ++hub->numbers;
+			msg->claims = lines = ph_out_alloc(hub, PH_LIST_MAX * sizeof *lines);
+		}
+		struct ph_claim_line *line = &lines[msg->n_claims++];
+		line->key = ph_slot_key(slot);
+		line->seen = slot->seen;
+	}
+}
+
+void ph_grant_bequeath(struct ph_hub *hub)
+{
+	for (const struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (ph_member_live(m))
+			bequeath_to(hub, m);
+}
+
 static void on_grants(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_member *m = ph_member_find(hub, &msg->from);
@@ -430,7 +472,7 @@ static void on_grants(struct ph_hub *hub, const struct ph_bmsg *msg)
 		const struct ph_claim_line *line = &msg->claims[i];
 		struct ph_slot *slot = ph_slot_get(hub, &line->key, NULL);
 		ph_slot_seen(hub, slot, line->seen);
-		if (line->epoch <= slot->work->granted)
+		if (line->epoch <= slot->work->granted || !ph_quorate(hub))
 			continue;
 		ph_slot_work(hub, slot)->granted = line->epoch;
 		ph_slot_work(hub, slot)->granted_to = ph_node_get(hub, &line->node);
@@ -466,6 +508,7 @@ void ph_grant_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 		[PH_B_GRANTS_FETCH] = on_fetch,
 		[PH_B_GRANTS] = on_grants,
 	};
-	if (ph_quorate(hub) && routes[msg->kind])
+	bool all = msg->kind == PH_B_GRANTS; /* of one that leaves */
+	if ((ph_quorate(hub) || all) && routes[msg->kind])
 		routes[msg->kind](hub, msg);
 }

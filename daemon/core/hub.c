@@ -454,6 +454,7 @@ void ph_shutdown_check(struct ph_hub *hub)
 	if (ph_quorum_leaving(hub))
 		return;
 	hub->exiting = true;
+	ph_grant_bequeath(hub);
 	ph_member_leave(hub);
 	(void)ph_out(hub, PH_ACT_EXIT);
 }

@@ -432,6 +432,8 @@ void ph_grant_given_up(struct ph_hub *hub, const struct ph_claim *claim);
 void ph_grant_beat(struct ph_hub *hub);
 void ph_grant_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_grant_restore(struct ph_hub *hub, const struct ph_record *record);
+/* It leaves: what it alone may know of the highest epochs is told to those who came lately. */
+void ph_grant_bequeath(struct ph_hub *hub);
 
 /* ---- source.c, target.c ---- */
 struct ph_source *ph_source_start(struct ph_hub *hub, struct ph_move *move);

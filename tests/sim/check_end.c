@@ -289,14 +289,17 @@ static bool see_others(void *arg, const struct ph_migration_info *info)
 	return true;
 }
 
-/* How a migration has ended is told by its source, and the others tell the same. */
+/*
+ * How a migration has ended is told by its source, and the others tell the same; but for one that
+ * is refused for its name: what it has decided since it was held for dead nobody hears.
+ */
 static bool outcomes_rest(struct sim *sim)
 {
 	struct outcomes *o = calloc(1, sizeof *o);
 	for (unsigned i = 0; o && i < 2 * sim->n_nodes; i++) {
 		const struct sim_node *node = &sim->nodes[i % sim->n_nodes];
 		o->node = node;
-		if (node->hub)
+		if (node->hub && !sim_node_outside(node))
 			ph_hub_migrations(node->hub, sim_node_ms(node),
 				i < sim->n_nodes ? see_own : see_others, o);
 	}

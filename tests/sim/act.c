@@ -238,11 +238,8 @@ static void act_emit(struct sim_node *node, const struct ph_action *action)
 		node->sim->fenced = true;
 	else if (emit->kind == PH_EMIT_NODE_DEAD)
 		sim_check_verdict(node, emit);
-	else if (emit->kind == PH_EMIT_NODE_JOINED && ph_name_equal(&emit->peer, &node->name)) {
-		if (!node->joined_us)
-			node->joined_us = node->sim->now_us;
+	else if (emit->kind == PH_EMIT_NODE_JOINED && ph_name_equal(&emit->peer, &node->name))
 		sim_check_joined(node);
-	}
 }
 
 static void act_log(struct sim_node *node, const struct ph_action *action)

@@ -249,7 +249,6 @@ static void end_daemon(struct sim_node *node)
 	struct sim *sim = node->sim;
 	ph_hub_free(node->hub);
 	node->hub = NULL;
-	node->ended_us = node->sim->now_us;
 	node->gen++;
 	node->crash_in = -1;
 	node->bus_up = false;

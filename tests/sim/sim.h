@@ -317,9 +317,8 @@ struct sim_node {
 	struct ph_name name;
 	char address[PH_ADDRESS_SIZE];
 	uint64_t base_ms;
-	uint64_t joined_us, ended_us; /* when its daemon first and last did */
-	bool up;		      /* the machine */
-	struct ph_hub *hub;	      /* NULL: no daemon */
+	bool up;	    /* the machine */
+	struct ph_hub *hub; /* NULL: no daemon */
 	uint32_t gen;
 	uint64_t incarnation, stored; /* stored: synced */
 	int64_t clock_ms;	      /* its wall clock is off by so much */

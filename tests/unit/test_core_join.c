@@ -333,6 +333,94 @@ START_TEST(who_is_refused_for_its_name_gives_way)
 }
 END_TEST
 
+/* ... not if that other one cannot have a lease: only while those that hear it are too few. */
+START_TEST(who_is_heard_by_a_quorum_stays)
+{
+	struct world *w = w_new(3);
+	w->partition = PH_PARTITION_MAJORITY;
+	w_start_all(w);
+	w_run(w, 6000);
+	w->cut[0][2] = w->cut[2][0] = _i == 0;
+	for (int s = 0; s < 20 && !w->nodes[0].exited; s++) {
+		say(w, PH_B_REFUSED, "b", 1, "tcp://b:1")->refused = true;
+		w_run(w, 1000);
+		ck_assert(w->nodes[0].exited || ph_lease_valid(hub_of(w, 0)));
+	}
+	ck_assert_int_eq(w->nodes[0].exited, _i == 0);
+	w_free(w);
+}
+END_TEST
+
+static uint64_t told_number; /* in the last CHALLENGE of node a */
+
+static void note_numbers(struct world *w)
+{
+	struct ph_actions actions;
+	while (w->head < w->tail) {
+		struct w_item item = w->queue[w->head++];
+		ph_step(hub_of(w, 0), &item.event, w->now_ms, &actions);
+		for (size_t i = 0; i < actions.n; i++) {
+			const struct ph_action *a = &actions.items[i];
+			if (a->kind == PH_ACT_SEND && a->message->kind == PH_B_CHALLENGE)
+				told_number = a->message->known_incarnation;
+			w_act(w, 0, a);
+		}
+	}
+}
+
+/* Both have raised their numbers to the same one; also when the first of them has left since. */
+START_TEST(two_with_one_number_are_told_apart)
+{
+	struct world *w = p_world(make, true);
+	if (_i)
+		(void)p_msg(w, 1, PH_B_LEAVE);
+	(void)say(w, PH_B_HELLO, "b", 1, "tcp://elsewhere:1");
+	note_numbers(w);
+	ck_assert_uint_gt(told_number, 1);
+	ck_assert_ptr_null(ph_join_nonce(hub_of(w, 0), &member(w, "b")->info.name, 1));
+	unsigned asked = w->nodes[0].sent[PH_B_CHALLENGE];
+	ck_assert_uint_eq(asked, 3);
+	ck_assert_str_eq(member(w, "b")->info.address, "tcp://b:1");
+	(void)say(w, PH_B_HELLO, "b", 1, "tcp://b:1"); /* and it itself is not */
+	w_drain(w);
+	ck_assert_uint_eq(w->nodes[0].sent[PH_B_CHALLENGE], asked);
+	w_free(w);
+}
+END_TEST
+
+/*
+ * One with a lower number is refused like any second one, and is not told to raise it: another
+ * member may have let it in, and the first would be told the same there.
+ */
+START_TEST(nobody_is_outbid)
+{
+	struct world *w = p_world(make, true);
+	told_number = 7;
+	struct ph_bmsg *hello = say(w, PH_B_HELLO, "b", 0, "tcp://elsewhere:1");
+	note_numbers(w);
+	ck_assert_uint_eq(told_number, 0);
+	(void)p_prove(w, hello);
+	w_drain(w);
+	ck_assert_uint_eq(w->nodes[0].sent[PH_B_REFUSED], 1);
+	ck_assert_str_eq(member(w, "b")->info.address, "tcp://b:1");
+	ck_assert_uint_eq(member(w, "b")->info.incarnation, 1);
+	w_free(w);
+}
+END_TEST
+
+/* It was away and held for dead, and holds this node for a member still. */
+START_TEST(who_was_outlived_is_told)
+{
+	struct world *w = p_world(make, true);
+	(void)say(w, PH_B_WELCOME, "b", 0, _i ? "tcp://elsewhere:1" : "tcp://b:1");
+	w_drain(w);
+	ck_assert_uint_eq(w->nodes[0].sent[PH_B_REFUSED], _i ? 1 : 0);
+	ck_assert_uint_eq(w->nodes[0].sent[PH_B_CHALLENGE], _i ? 2 : 3);
+	ck_assert_uint_eq(member(w, "b")->info.incarnation, 1);
+	w_free(w);
+}
+END_TEST
+
 /* With a quorum the first may hold a lease for longer than a probe takes: nobody is probed. */
 START_TEST(no_probe_ends_a_lease)
 {
@@ -559,6 +647,10 @@ int main(void)
 	W_TEST(suite, who_is_refused_elsewhere_is_not_let_in, 1);
 	W_TEST(suite, who_is_refused_ends_at_once, 1);
 	W_TEST(suite, who_is_refused_for_its_name_gives_way, 2);
+	W_TEST(suite, who_is_heard_by_a_quorum_stays, 2);
+	W_TEST(suite, two_with_one_number_are_told_apart, 2);
+	W_TEST(suite, nobody_is_outbid, 1);
+	W_TEST(suite, who_was_outlived_is_told, 2);
 	W_TEST(suite, a_higher_number_counts_once_it_is_kept, 2);
 	W_TEST(suite, a_number_that_is_too_low_is_raised, 2);
 	W_TEST(suite, what_others_know_of_this_node, 3);

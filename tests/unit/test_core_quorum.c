@@ -584,6 +584,28 @@ START_TEST(what_was_given_back_is_granted_to_oneself)
 }
 END_TEST
 
+/* It would have no quorum, whoever came back: a third one, never seen, counts in its size. */
+START_TEST(no_view_without_a_possible_quorum)
+{
+	struct world *w = majority(3);
+	w_start(w, 0);
+	w_start(w, 1);
+	w_run(w, 12000);
+	ck_assert_uint_eq(view(w, 0)->n, 2);
+	ck_assert_uint_eq(view(w, 0)->size, 3);
+	(void)w_push(w, 1, PH_EV_SHUTDOWN);
+	w_run(w, 12000);
+	ck_assert(w->nodes[1].exited);
+	ck_assert_uint_eq(view(w, 0)->n, 2);
+	ck_assert_int_eq(ph_hub_quorum(w->nodes[0].hub), 0);
+	w_start(w, 1);
+	w_run(w, 12000);
+	ck_assert_int_eq(ph_hub_quorum(w->nodes[0].hub), 1);
+	ck_assert_uint_eq(served(w, W_NODES), 6);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("core_quorum");
@@ -592,6 +614,7 @@ int main(void)
 	W_TEST(s, first_view, 1);
 	W_TEST(s, a_part_of_peers, 1);
 	W_TEST(s, an_orderly_end_leaves_the_view, 1);
+	W_TEST(s, no_view_without_a_possible_quorum, 1);
 	W_TEST(s, the_dead_stay_or_go, 2);
 	W_TEST(s, a_ballot_is_finished_by_another, 1);
 	W_TEST(s, another_one_proposes_where_the_first_does_not, 1);

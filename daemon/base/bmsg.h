@@ -201,8 +201,9 @@ enum ph_echo_flag {
 	PH_ECHO_DRAINING = 8,
 	PH_ECHO_DRAINED = 16,
 	PH_ECHO_ASK = 32, /* what others have of its part matters to the sender: no places for it */
-	PH_ECHO_LIST = 64, /* it is heard, and has named what is here `list` ... */
-	PH_ECHO_BASE = 128 /* ... or what is here `base`, as either of its two */
+	PH_ECHO_LIST = 64,   /* it is heard, and has named what is here `list` ... */
+	PH_ECHO_BASE = 128,  /* ... or what is here `base`, as either of its two */
+	PH_ECHO_UNSURE = 256 /* `have` may lack what its author gave away: it confirms nothing */
 };
 
 /* In a heartbeat: what its sender has heard from one member. */

@@ -121,7 +121,7 @@ static uint32_t flags_of(const struct ph_hub *hub, const struct ph_member *m)
 		{m->withheld, PH_ECHO_WITHHELD},
 		{m->state == PH_MEMBER_SUSPECT || m->state == PH_MEMBER_ALIVE, PH_ECHO_JOINED},
 		{m->info.draining, PH_ECHO_DRAINING}, {m->drained, PH_ECHO_DRAINED},
-		{asks(hub, m), PH_ECHO_ASK},
+		{asks(hub, m), PH_ECHO_ASK}, {m->sure < m->have, PH_ECHO_UNSURE},
 		{ph_roll_named(hub, m, hub->list->digest), PH_ECHO_LIST},
 		{hub->base && ph_roll_named(hub, m, hub->base->digest), PH_ECHO_BASE}};
 	uint32_t flags = 0;
@@ -293,7 +293,8 @@ static void take_own_echo(struct ph_hub *hub, struct ph_member *member, const st
 {
 	if (echo->incarnation != hub->set.incarnation)
 		return;
-	member->hears_me_have = echo->have;
+	if (!(echo->flags & PH_ECHO_UNSURE))
+		member->hears_me_have = echo->have;
 	member->echo_seq = echo->sequence <= hub->sequence ? echo->sequence : 0;
 	if (member->echo_seq)
 		confirm(member, echo);

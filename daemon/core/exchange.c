@@ -7,6 +7,11 @@
  * be heard, from a member that has it. Now and then two members compare what they have of all parts
  * (DIGEST), also of those that are gone, whose last words not all may have heard. Of a third one
  * only its own words are believed, under its own version and incarnation.
+ *
+ * What the author gave away belongs to another one's part by now, and is missing in what a helper
+ * tells of the author's. So `have` is how far that part has come, by whatever way, and `sure` how
+ * far by the author's own words, or by a helper's copy that is the author's and is the same here.
+ * Only that confirms a change to the author, who waits for it before it stops an old worker.
  */
 #include "core/state.h"
 
@@ -308,10 +313,10 @@ static void pass_on(struct ph_hub *hub, const struct ph_member *author, const st
 
 /* ---- asking ---- */
 
-/* Up to which version it has come; a sweep begins anew. */
-static uint64_t cursor(const struct ph_member *m)
+/* Up to which version it has come, for a helper or for its author; a sweep begins anew. */
+static uint64_t cursor(const struct ph_member *m, bool helped)
 {
-	return m->sweeping ? m->sweep_at : m->have;
+	return m->sweeping ? m->sweep_at : helped ? m->have : m->sure;
 }
 
 static bool may_fetch(const struct ph_hub *hub, const struct ph_member *member)
@@ -328,14 +333,15 @@ static void fetch(struct ph_hub *hub, struct ph_member *m, const struct ph_name 
 {
 	if (!may_fetch(hub, m))
 		return;
+	bool helped = !ph_name_equal(from, &m->info.name);
 	struct ph_bmsg *msg = ph_send(hub, from, PH_B_FETCH);
 	m->sweeping = m->sweeping && !whole;
 	m->fetch_at_ms = hub->now_ms;
-	m->fetch_since = whole ? 0 : cursor(m);
+	m->fetch_since = whole ? 0 : cursor(m, helped);
 	m->fetch_tries++;
 	msg->since = m->fetch_since;
 	msg->migrations_version = m->have_migrations;
-	if (ph_name_equal(from, &m->info.name))
+	if (!helped)
 		return;
 	msg->node = m->info.name;
 	msg->known_incarnation = m->info.incarnation;
@@ -351,8 +357,9 @@ const struct ph_report *ph_exchange_report(const struct ph_member *by, const str
 }
 
 /*
- * A member that is heard and has more of that part than this node; `perhaps`: or has not said yet
- * how much it has, as it speaks in brief until it hears that this is asked.
+ * A member that is heard and has more of that part than this node, or could confirm it; `perhaps`:
+ * has more, or has not said yet how much it has, as it speaks in brief until it hears that this is
+ * asked.
  */
 static const struct ph_member *who_has_more(
 	const struct ph_hub *hub, const struct ph_member *m, bool perhaps)
@@ -364,7 +371,8 @@ static const struct ph_member *who_has_more(
 				: NULL;
 		if (!report)
 			continue;
-		bool more = report->have > m->have || (m->sweeping && report->have > m->sweep_at);
+		bool more = report->have > m->have || (m->sweeping && report->have > m->sweep_at) ||
+			    (!perhaps && m->sure < m->have && report->have == m->have);
 		if (report->brief ? perhaps : more)
 			return by;
 	}
@@ -380,7 +388,7 @@ bool ph_registry_in_step(const struct ph_hub *hub, const struct ph_member *membe
 
 void ph_registry_step(struct ph_hub *hub, struct ph_member *member)
 {
-	bool behind = member->have < member->registry_version ||
+	bool behind = member->have < member->registry_version || member->sure < member->have ||
 		      member->have_migrations < member->migrations_version;
 	bool differs = member->heard_seq && member->have == member->registry_version &&
 		       member->digest != member->registry_digest;
@@ -412,8 +420,14 @@ void ph_registry_step(struct ph_hub *hub, struct ph_member *member)
 /* Is what this node has of its part what its author has? */
 static bool confirmed(const struct ph_hub *hub, const struct ph_member *m)
 {
-	return ph_registry_near(hub, m) && m->heard_seq && !m->sweeping &&
+	return ph_registry_near(hub, m) && m->heard_seq && !m->sweeping && m->sure == m->have &&
 	       m->have == m->registry_version && m->digest == m->registry_digest;
+}
+
+/* That of a part without entries is 0, which is said where it is not known. */
+static uint64_t told_digest(uint64_t digest)
+{
+	return digest ? digest : 1;
 }
 
 /* The PAGE_MAX lowest ranks above `since`: a heap, its highest on top. */
@@ -486,9 +500,10 @@ static void answer_fetch(struct ph_hub *hub, const struct ph_bmsg *msg)
 	if (author && msg->since > total)
 		return;
 	part.whole = part.since == 0;
-	part.digest = !author						 ? hub->digest
-		      : ph_member_live(author) && confirmed(hub, author) ? author->digest
-									 : 0;
+	part.digest = !author ? hub->digest
+		      : ph_member_live(author) && confirmed(hub, author)
+			      ? told_digest(author->digest)
+			      : 0;
 	size_t n = take_page(hub, &part, page);
 	send_pieces(hub, &part, page, n);
 }
@@ -512,23 +527,43 @@ static struct ph_member *author_of(struct ph_hub *hub, const struct ph_bmsg *msg
 		       : NULL;
 }
 
+/*
+ * All of a helper's answer is here. Where its copy is the author's, and differs from this one, all
+ * of it is asked for, so that what the author gave away is missed in it; but not again at once.
+ */
+static void helper_ended(
+	struct ph_hub *hub, struct ph_member *author, const struct ph_bmsg *msg, bool swept)
+{
+	author->fetch_tries = 0;
+	if (!msg->registry_digest || author->have != msg->registry_version)
+		return;
+	if (told_digest(author->digest) == msg->registry_digest)
+		author->sure = author->have;
+	else if (!swept)
+		fetch(hub, author, &msg->from, true);
+}
+
 /* A page of an answer has ended: what follows is asked for at once, if this one brought anything.
  */
 static void page_ended(struct ph_hub *hub, struct ph_member *author, const struct ph_bmsg *msg)
 {
-	bool moved = cursor(author) > author->fetch_since;
+	bool by_helper = msg->node.s[0], swept = false;
+	bool moved = cursor(author, by_helper) > author->fetch_since;
 	author->fetch_at_ms = 0;
 	if (moved)
 		author->fetch_tries = 0;
 	if (author->sweeping && msg->registry_version >= author->have &&
 		author->sweep_at >= msg->registry_version) {
-		if (!msg->node.s[0] || msg->registry_digest)
+		swept = true;
+		if (!by_helper || msg->registry_digest)
 			ph_registry_sweep(hub, author);
 		author->sweeping = false;
 		author->fetch_tries = 0;
 	}
-	if (moved && cursor(author) < msg->registry_version)
+	if (moved && cursor(author, by_helper) < msg->registry_version)
 		fetch(hub, author, &msg->from, false);
+	else if (by_helper && !author->sweeping)
+		helper_ended(hub, author, msg, swept);
 }
 
 static bool take_part(struct ph_hub *hub, struct ph_member *author, const struct ph_bmsg *msg)
@@ -546,6 +581,9 @@ static bool take_part(struct ph_hub *hub, struct ph_member *author, const struct
 		author->have = msg->until;
 		news = true;
 	}
+	bool by_helper = msg->fetched && msg->node.s[0];
+	if (!by_helper && msg->since <= author->sure && msg->until > author->sure)
+		author->sure = msg->until;
 	if (author->sweeping && msg->since <= author->sweep_at && msg->until > author->sweep_at)
 		author->sweep_at = msg->until;
 	return news;
@@ -602,7 +640,7 @@ static void compare(struct ph_hub *hub, const struct ph_name *from, const struct
 	if (!m || m->info.incarnation != part->incarnation || ph_name_equal(from, &part->name) ||
 		(ph_member_live(m) && ph_registry_near(hub, m)))
 		return;
-	bool behind = part->have > cursor(m) || part->have_migrations > m->have_migrations;
+	bool behind = part->have > cursor(m, true) || part->have_migrations > m->have_migrations;
 	bool differs = part->have == m->have && part->digest && part->digest != m->digest;
 	if (behind || differs)
 		fetch(hub, m, from, differs);

@@ -94,15 +94,16 @@ struct ph_member {
 	uint64_t hears_me_have; /* version of our part that it has */
 	uint64_t registry_version, registry_digest, migrations_version; /* as it says */
 	uint64_t have, have_migrations; /* what we have of its part */
-	uint64_t digest;		/* of its part as we have it */
-	uint64_t fetch_at_ms;		/* last asked, or answered in part; 0: no fetch is out */
-	uint64_t fetch_since;		/* ... from there on */
-	uint32_t fetch_tries;		/* in a row that brought nothing */
-	uint64_t behind_at_ms;		/* since when something of it is missing; 0: nothing is */
-	uint64_t helper_at_ms;		/* last looked for who has its part */
-	bool sweeping;			/* a whole part is coming */
-	uint32_t sweep;			/* number of that sweep */
-	uint64_t sweep_at;		/* ... which has come up to that version */
+	uint64_t sure;	 /* ... of which nothing that it gave away is missing; never above `have` */
+	uint64_t digest; /* of its part as we have it */
+	uint64_t fetch_at_ms;  /* last asked, or answered in part; 0: no fetch is out */
+	uint64_t fetch_since;  /* ... from there on */
+	uint32_t fetch_tries;  /* in a row that brought nothing */
+	uint64_t behind_at_ms; /* since when something of it is missing; 0: nothing is */
+	uint64_t helper_at_ms; /* last looked for who has its part */
+	bool sweeping;	       /* a whole part is coming */
+	uint32_t sweep;	       /* number of that sweep */
+	uint64_t sweep_at;     /* ... which has come up to that version */
 	bool drained, welcomed;
 	bool restarted;	      /* alive under an earlier incarnation a moment ago */
 	uint64_t newcomer_ms; /* since when children may move to it; 0: they stay where they are */

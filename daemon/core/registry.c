@@ -313,7 +313,7 @@ void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member)
 {
 	ph_history_presume(
 		hub, &member->info.name, PH_RESULT_ABORTED, "the source's daemon was restarted");
-	member->have = member->have_migrations = 0;
+	member->have = member->sure = member->have_migrations = 0;
 	member->registry_version = member->registry_digest = member->migrations_version = 0;
 	member->fetch_at_ms = member->behind_at_ms = member->helper_at_ms = 0;
 	member->fetch_tries = 0;
@@ -418,7 +418,7 @@ void ph_registry_sweep(struct ph_hub *hub, const struct ph_member *member)
 {
 	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
 		if (slot->swept == member->sweep || !counts(slot) ||
-			slot->entry.node != member->node)
+			slot->entry.node != member->node || slot->entry.version > member->sweep_at)
 			continue;
 		ph_slot_forget(hub, slot); /* its owner says that it is not its own */
 		changed(hub, slot);

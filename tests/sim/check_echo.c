@@ -12,7 +12,8 @@
 #include <stdlib.h>
 
 #define TOLD \
-	(PH_ECHO_SUSPECT | PH_ECHO_WITHHELD | PH_ECHO_JOINED | PH_ECHO_DRAINING | PH_ECHO_DRAINED)
+	(PH_ECHO_SUSPECT | PH_ECHO_WITHHELD | PH_ECHO_JOINED | PH_ECHO_DRAINING | \
+		PH_ECHO_DRAINED | PH_ECHO_UNSURE)
 
 struct ph_echo *sim_echo_lines(const struct ph_hub *hub, size_t *ret_n)
 {
@@ -31,7 +32,8 @@ struct ph_echo *sim_echo_lines(const struct ph_hub *hub, size_t *ret_n)
 				 (m->withheld ? PH_ECHO_WITHHELD : 0) |
 				 (suspect || m->state == PH_MEMBER_ALIVE ? PH_ECHO_JOINED : 0) |
 				 (m->info.draining ? PH_ECHO_DRAINING : 0) |
-				 (m->drained ? PH_ECHO_DRAINED : 0)};
+				 (m->drained ? PH_ECHO_DRAINED : 0) |
+				 (m->sure < m->have ? PH_ECHO_UNSURE : 0)};
 	}
 	*ret_n = n;
 	return list;
@@ -58,7 +60,8 @@ static bool own_told(const struct ph_hub *hub, const struct ph_member *from,
 	const struct ph_echo *line, char *why, size_t size)
 {
 	if (line->sequence > hub->sequence || hub->sequence - line->sequence >= PH_SENT_RING ||
-		(from->echo_seq == line->sequence && from->hears_me_have == line->have))
+		(from->echo_seq == line->sequence &&
+			(line->flags & PH_ECHO_UNSURE || from->hears_me_have == line->have)))
 		return true;
 	(void)snprintf(why, size,
 		"%s reads that %s has heard its number %llu and has version %llu of it, and meant "

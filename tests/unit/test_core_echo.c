@@ -336,6 +336,31 @@ START_TEST(strange_lists)
 }
 END_TEST
 
+/* What may lack something that this node gave away is no confirmation of it. */
+START_TEST(what_is_unsure_confirms_nothing)
+{
+	struct world *w = p_world(make, false);
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_member *b = known(w, 0, 1);
+	struct ph_echo *line = w_alloc(w, sizeof *line);
+	b->hears_me_have = 3;
+	*line = (struct ph_echo){.name = hub->set.node,
+		.incarnation = hub->set.incarnation,
+		.sequence = hub->sequence,
+		.have = 9,
+		.flags = PH_ECHO_JOINED | (_i ? PH_ECHO_UNSURE : 0)};
+	struct ph_bmsg *msg = p_msg(w, 1, PH_B_HEARTBEAT);
+	msg->sequence = b->heard_seq + 1;
+	msg->self = b->info;
+	msg->echoes = line;
+	msg->n_echoes = 1;
+	w_drain(w);
+	ck_assert_uint_eq(b->echo_seq, hub->sequence);
+	ck_assert_uint_eq(b->hears_me_have, _i ? 3 : 9);
+	w_free(w);
+}
+END_TEST
+
 /* Whoever is held for dead, or knows another list, is never spoken to in brief. */
 START_TEST(only_to_those_who_read_it)
 {
@@ -478,6 +503,7 @@ int main(void)
 	W_TEST(suite, a_place_is_a_report, 2);
 	W_TEST(suite, what_is_sure, sizeof sures / sizeof sures[0]);
 	W_TEST(suite, strange_lists, 3);
+	W_TEST(suite, what_is_unsure_confirms_nothing, 2);
 	W_TEST(suite, only_to_those_who_read_it, 1);
 	W_TEST(suite, lists_are_remembered, 1);
 	W_TEST(suite, hostile_places, 4);

@@ -211,6 +211,91 @@ START_TEST(a_third_ones_sweep)
 }
 END_TEST
 
+/*
+ * c has given x/1 away with its version 7, as b knows, and a hears of it by way of b alone: a
+ * confirms 7 to c only once it does not name c any more. What b has may not be all that c has.
+ */
+static const struct {
+	bool proves, differs; /* b's copy is c's; a's is another one than b's */
+	uint64_t sure;
+	unsigned fetches;
+} helped[] = {{true, false, 7, 0}, {true, true, 5, 1}, {false, false, 5, 0}};
+
+static unsigned wholes;
+static bool count_wholes(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w;
+	wholes += from == 0 && to == 1 && msg->kind == PH_B_FETCH && msg->since == 0;
+	return true;
+}
+
+static struct ph_bmsg *answer_of_b(
+	struct world *w, const struct ph_entry *e, size_t n, bool whole, uint64_t digest)
+{
+	struct ph_bmsg *msg = registry(w, 1, 2, e, n, 7);
+	msg->fetched = true;
+	msg->whole = whole;
+	msg->since = whole ? 0 : 5;
+	msg->registry_digest = digest;
+	w_drain(w);
+	return msg;
+}
+
+START_TEST(a_helpers_copy_confirms_nothing_by_itself)
+{
+	struct world *w = p_world(make, true);
+	struct ph_entry e[2] = {entry_of(2, 0, E(5), 4), entry_of(2, 1, E(5), 5)};
+	struct ph_member *c = member(w, 2);
+	registry(w, 2, 2, e, 2, 5);
+	w_drain(w);
+	ck_assert_uint_eq(c->sure, 5);
+	c->state = PH_MEMBER_SUSPECT;
+	wholes = 0;
+	w->pass = count_wholes;
+	uint64_t digest = helped[_i].differs ? c->digest ^ 4711 : c->digest;
+	(void)answer_of_b(w, NULL, 0, false, helped[_i].proves ? digest : 0);
+	ck_assert_uint_eq(c->have, 7);
+	ck_assert_uint_eq(c->sure, helped[_i].sure);
+	ck_assert_uint_eq(wholes, helped[_i].fetches);
+	/* The whole of it lacks x/1: then nothing is left that names c, and 7 may be confirmed. */
+	(void)answer_of_b(w, e, 1, true, helped[_i].proves ? 4711 : 0);
+	uint64_t without = c->digest;
+	ck_assert_int_eq(w_slot(w, 0, "x", 1)->entered, !helped[_i].proves);
+	(void)answer_of_b(w, e, 1, true, helped[_i].proves ? without : 0);
+	ck_assert_uint_eq(c->sure, helped[_i].proves ? 7 : 5);
+	ck_assert_uint_eq(wholes, helped[_i].fetches);
+	w_free(w);
+}
+END_TEST
+
+/* It was behind, by b's words alone; heard again, c itself is asked for what it gave away. */
+START_TEST(the_author_is_asked_for_what_it_gave_away)
+{
+	struct world *w = p_world(make, true);
+	struct ph_entry e = entry_of(2, 0, E(5), 5), given = entry_of(1, 0, E(6), 0);
+	struct ph_member *c = member(w, 2);
+	registry(w, 2, 2, &e, 1, 5);
+	w_drain(w);
+	c->state = PH_MEMBER_SUSPECT;
+	(void)answer_of_b(w, NULL, 0, false, 0);
+	ck_assert(c->sure == 5 && c->have == 7);
+	struct ph_bmsg *beat = p_msg(w, 2, PH_B_HEARTBEAT);
+	beat->sequence = 1000;
+	beat->registry_version = 7;
+	beat->self = c->info;
+	c->state = PH_MEMBER_ALIVE;
+	w_drain(w);
+	ck_assert_uint_eq(c->fetch_since, 5);
+	struct ph_bmsg *answer = registry(w, 2, 2, &given, 1, 7);
+	answer->fetched = true;
+	answer->since = 5;
+	w_drain(w);
+	ck_assert_uint_eq(c->sure, 7);
+	ck_assert_str_eq(w_slot(w, 0, "x", 0)->entry.node->name.s, "b");
+	w_free(w);
+}
+END_TEST
+
 /* ---- pages and pieces ---- */
 
 static unsigned fetches, pieces, pieces_now, pieces_max, lose_piece;
@@ -484,6 +569,9 @@ int main(void)
 	W_TEST(suite, only_the_authors_own_words, (int)(sizeof believed / sizeof believed[0]));
 	W_TEST(suite, a_whole_answer_that_comes_late, 2);
 	W_TEST(suite, a_third_ones_sweep, 2);
+	W_TEST(suite, a_helpers_copy_confirms_nothing_by_itself,
+		(int)(sizeof helped / sizeof helped[0]));
+	W_TEST(suite, the_author_is_asked_for_what_it_gave_away, 1);
 	W_TEST(suite, page_by_page, 4);
 	W_TEST(suite, pieces_have_a_size, 1);
 	W_TEST(suite, another_ones_part, 1);

@@ -15,6 +15,20 @@
 	(PH_ECHO_SUSPECT | PH_ECHO_WITHHELD | PH_ECHO_JOINED | PH_ECHO_DRAINING | \
 		PH_ECHO_DRAINED | PH_ECHO_UNSURE)
 
+#define LONG_DEAD (1u << 31) /* in the lines that are kept here: for its sender */
+
+/*
+ * Held for dead for that long, and silent: lists are chosen without it (roll.c). How old the echo
+ * from it is does not tell: a heartbeat of before its death that is late, or is replayed, brings a
+ * newer one, which nobody lives by.
+ */
+static bool long_dead(const struct ph_hub *hub, const struct ph_member *m)
+{
+	return m->state == PH_MEMBER_DEAD &&
+	       hub->now_ms >= m->since_ms + hub->set.failure_timeout_ms &&
+	       hub->now_ms > m->heard_at_ms + ph_member_silent_ms(hub);
+}
+
 struct ph_echo *sim_echo_lines(const struct ph_hub *hub, size_t *ret_n)
 {
 	struct ph_echo *list = sim_alloc((HASH_COUNT(hub->members) + 1) * sizeof *list);
@@ -33,6 +47,7 @@ struct ph_echo *sim_echo_lines(const struct ph_hub *hub, size_t *ret_n)
 				 (suspect || m->state == PH_MEMBER_ALIVE ? PH_ECHO_JOINED : 0) |
 				 (m->info.draining ? PH_ECHO_DRAINING : 0) |
 				 (m->drained ? PH_ECHO_DRAINED : 0) |
+				 (long_dead(hub, m) ? LONG_DEAD : 0) |
 				 (m->sure < m->have ? PH_ECHO_UNSURE : 0)};
 	}
 	*ret_n = n;
@@ -77,7 +92,7 @@ static bool report_told(const struct ph_hub *hub, const struct ph_member *from,
 {
 	const struct ph_report *r = ph_member_report(from, on);
 	if (r && r->incarnation == line->incarnation && r->age_ms == line->age_ms &&
-		(r->flags & TOLD) == line->flags && (r->brief || r->have == line->have))
+		(r->flags & TOLD) == (line->flags & TOLD) && (r->brief || r->have == line->have))
 		return true;
 	(void)snprintf(why, size, "%s is told by %s of %s %s%s, expected age %llu, flags %x",
 		hub->set.node.s, from->info.name.s, on->info.name.s,
@@ -102,7 +117,8 @@ bool sim_check_echo(const struct ph_hub *hub, const struct ph_bmsg *msg,
 	if (!own_told(hub, from, own, why, size))
 		return false;
 	/* It could not know that one that it has held for dead for long hears this. */
-	if (!(own->flags & PH_ECHO_JOINED) && own->age_ms >= 2 * hub->set.failure_timeout_ms)
+	if (own->flags & LONG_DEAD ||
+		(!(own->flags & PH_ECHO_JOINED) && own->age_ms >= 2 * hub->set.failure_timeout_ms))
 		return true;
 	/* Its reports count while it lives and is heard; whom they are wanted of may have been
 	   judged in the same step, after it was read. */

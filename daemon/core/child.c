@@ -128,6 +128,8 @@ static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot 
 		ph_slot_publish(hub, slot);
 	} else if (!slot->wish_stopped) {
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_RESTART);
+	} else {
+		ph_slot_publish(hub, slot); /* the others hear of the text by its entry */
 	}
 }
 
@@ -144,8 +146,12 @@ void ph_child_catch_up(struct ph_hub *hub, struct ph_slot *slot)
 static void apply_to_instances(struct ph_hub *hub, struct ph_child *child)
 {
 	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
-		if (slot->child == child && ph_slot_mine(hub, slot) && slot->work->instance)
+		if (slot->child != child || !ph_slot_mine(hub, slot))
+			continue;
+		if (slot->work->instance)
 			apply_to(hub, child, slot);
+		else
+			ph_slot_publish(hub, slot);
 	}
 }
 
@@ -287,22 +293,26 @@ void ph_child_configure(struct ph_hub *hub, const struct ph_config *config)
 
 /* ---- removal ---- */
 
+void ph_child_end(struct ph_hub *hub, struct ph_slot *slot, uint64_t revision)
+{
+	if (slot->work->move)
+		ph_move_drop(hub, slot->work->move);
+	ph_slot_remove(hub, slot, revision);
+	if (slot->work->instance) {
+		slot->work->instance->after = PH_AFTER_DISCARD;
+		ph_instance_step(hub, slot->work->instance, PH_INSTANCE_IN_STOP);
+	}
+	if (slot->work->source)
+		ph_source_step(hub, slot->work->source, PH_SOURCE_IN_CANCEL);
+}
+
 static void remove_child(struct ph_hub *hub, struct ph_child *child)
 {
 	child->dropped = child->disputed = false;
 	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
 		if (slot->child != child || !ph_slot_mine(hub, slot))
 			continue;
-		struct ph_move *move = slot->work->move;
-		if (move)
-			ph_move_drop(hub, move);
-		ph_slot_remove(hub, slot, child->spec ? child->spec->revision : 0);
-		if (slot->work->instance) {
-			slot->work->instance->after = PH_AFTER_DISCARD;
-			ph_instance_step(hub, slot->work->instance, PH_INSTANCE_IN_STOP);
-		}
-		if (slot->work->source)
-			ph_source_step(hub, slot->work->source, PH_SOURCE_IN_CANCEL);
+		ph_child_end(hub, slot, child->spec ? child->spec->revision : 0);
 	}
 	ph_child_gone(hub, &child->name, UINT64_MAX);
 	(void)ph_emit(hub, PH_EMIT_CHILD_REMOVED, &(struct ph_key){.child = child->name});

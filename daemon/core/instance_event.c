@@ -63,6 +63,9 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 	struct ph_instance *instance =
 		ph_instance_new(hub, slot, spec, adopted->role, adopted->epoch);
 	instance->spec->revision = adopted->revision;
+	/* The journal that had the text is lost: what runs here is in force, and told to others. */
+	if (adopted->spec && !child->spec && adopted->revision > child->removed_revision)
+		ph_child_in_force(hub, child, adopted->spec, adopted->revision, true);
 	instance->wid = adopted->wid;
 	instance->pid = adopted->pid;
 	instance->restarts = adopted->restarts;

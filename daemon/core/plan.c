@@ -538,15 +538,22 @@ static void plan_local(struct ph_hub *hub, struct ph_child *child)
 	}
 }
 
-/* It was removed while it was on its way, or while its owner was away: it is no child's. */
+/*
+ * It was removed while it was on its way, or while its owner was away: it is no child's. A worker
+ * may have come back from its way since, by its source's claim: it goes as the others have gone.
+ */
 static void bury(struct ph_hub *hub, struct ph_slot *slot)
 {
 	const struct ph_work *work = slot->work;
-	if (slot->local || !ph_tombstone(slot->child) || !ph_slot_owned(slot) || work->instance ||
-		work->source || work->target || work->claim || slot->starting)
+	uint64_t removed = slot->child->removed_revision;
+	bool mine = ph_slot_mine(hub, slot);
+	if (slot->local || !ph_tombstone(slot->child) || !ph_slot_owned(slot) || work->source ||
+		work->target || work->claim || slot->starting)
 		return;
-	if (ph_slot_mine(hub, slot)) {
-		ph_slot_remove(hub, slot, slot->child->removed_revision);
+	if (work->instance && (!mine || work->instance->spec->revision > removed))
+		return;
+	if (mine) {
+		ph_child_end(hub, slot, removed);
 	} else if (!ph_member_up(hub, &slot->entry.node->name)) {
 		ph_slot_forget(hub, slot); /* who had it says so if it comes back */
 		ph_out(hub, PH_ACT_CHANGED)->key = ph_slot_key(slot);

@@ -283,6 +283,11 @@ void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot)
 		next.pid = 0;
 		next.ready = false;
 	}
+	/* Without a process it is the text in force that counts: it will be started with that. */
+	if (ph_slot_owned(slot) && slot->child->spec &&
+		next.revision < slot->child->spec->revision &&
+		!(instance && ph_instance_has_process(instance)))
+		next.revision = slot->child->spec->revision;
 	ph_heal_publish(instance, &next);
 	next.stopped_by_wish = slot->wish_stopped;
 	const char *meta = instance ? instance->meta : NULL;

@@ -300,6 +300,8 @@ void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_child_beat(struct ph_hub *hub);	     /* texts that were asked for and have not come */
 void ph_child_redeclare(struct ph_hub *hub); /* START: files that changed meanwhile */
 void ph_child_tick(struct ph_hub *hub);	     /* children that nobody declares any more go */
+/* This node owns it, and the child is removed: its worker is told to go. */
+void ph_child_end(struct ph_hub *hub, struct ph_slot *slot, uint64_t revision);
 void ph_child_forget(struct ph_hub *hub, struct ph_child *child,
 	uint64_t revision); /* restored: it was removed */
 /* Its entry says that it was removed: whoever owns some of it asks who still declares it. */

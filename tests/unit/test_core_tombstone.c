@@ -152,11 +152,90 @@ START_TEST(a_removed_one_that_runs)
 }
 END_TEST
 
+/* It had been on its way when a removed the child, and has come back: it goes as well. */
+START_TEST(what_comes_back_to_a_tombstone)
+{
+	struct world *w = p_world(make, true);
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_name room = ph_name_of("room");
+	w->nodes[0].manual_disk = false;
+	w->mute = NULL;
+	w_sync_all(w, 0);
+	w_drain(w);
+	struct w_proc *p = w_only(w, "room", 0);
+	w_slot(w, 0, "room", 0)->work->instance->spec->revision += (uint64_t)_i;
+	ph_child_find(hub, &room)->own = NULL; /* the world has it */
+	p_begin(w);
+	ph_child_gone(hub, &room, UINT64_MAX);
+	ph_plan_soon(hub, 0);
+	p_end(w);
+	w_run(w, 3000);
+	ck_assert_int_eq(p->alive, _i); /* 1: it is of a text above the one that was removed */
+	ck_assert_int_eq(kept(w, 0), !_i);
+	w_free(w);
+}
+END_TEST
+
+/* ---- texts that are to be heard of ---- */
+
+static void all_have(struct world *w, const struct w_def *def)
+{
+	struct ph_name room = ph_name_of("room");
+	const struct ph_spec *first = ph_hub_spec(w->nodes[0].hub, &room);
+	for (unsigned i = 0; i < 3; i++) {
+		const struct ph_spec *spec = ph_hub_spec(w->nodes[i].hub, &room);
+		ck_assert_ptr_nonnull(spec);
+		ck_assert_str_eq(spec->text, def->spec.text);
+		ck_assert_uint_eq(spec->revision, first->revision);
+	}
+}
+
+/* a's file changes while the child is stopped by order: the others hear of it, and it stays so. */
+START_TEST(a_text_of_what_is_stopped)
+{
+	struct world *w = cluster("a");
+	struct w_def *second = w_def(w, "room", "2");
+	second->spec.nodes = "a";
+	second->spec.process = w->defs[0].spec.process + (uint64_t)_i;
+	w_order(w, 0, PH_VERB_STOP, "room", NULL, NULL);
+	w_run(w, 2000);
+	ck_assert_uint_eq(w_alive(w, 0), 0);
+	reload(w, 0, second);
+	w_run(w, 3000);
+	all_have(w, second);
+	ck_assert_uint_eq(w_alive(w, 0), 0);
+	w_free(w);
+}
+END_TEST
+
+/* a's journal is lost and its file does not have the child; the state file has what runs. */
+START_TEST(a_text_that_only_the_worker_has)
+{
+	struct world *w = cluster("a");
+	struct w_proc *p = w_only(w, "room", 0);
+	w_crash(w, 0);
+	w->nodes[0].n_records = w->nodes[0].n_specs = 0;
+	ck_assert_uint_eq(w->nodes[0].n_adopted, 1);
+	w_start(w, 0);
+	w_run(w, 8000);
+	ck_assert(p->alive);
+	all_have(w, &w->defs[0]);
+	w_crash(w, 0); /* and now its journal has it */
+	w_start(w, 0);
+	w_run(w, 8000);
+	all_have(w, &w->defs[0]);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_tombstone");
 	W_TEST(suite, kept_for_a_time, 2);
 	W_TEST(suite, who_was_away_drops_it, 4);
 	W_TEST(suite, a_removed_one_that_runs, 2);
+	W_TEST(suite, what_comes_back_to_a_tombstone, 2);
+	W_TEST(suite, a_text_of_what_is_stopped, 2);
+	W_TEST(suite, a_text_that_only_the_worker_has, 1);
 	return w_main(suite);
 }

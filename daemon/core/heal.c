@@ -153,6 +153,13 @@ bool ph_heal_keeps(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 	return true;
 }
 
+void ph_heal_namesake(struct ph_hub *hub, struct ph_slot *slot, const struct ph_entry *e)
+{
+	if (!ph_quorate(hub) && !hub->stopping && !slot->local && e->epoch > slot->entry.epoch &&
+		ph_heal_live(hub, slot))
+		go_above(hub, slot);
+}
+
 /* ---- the claim ---- */
 
 void ph_heal_put(const struct ph_slot *slot, struct ph_claim_line *line)

@@ -52,6 +52,11 @@ bool ph_heal_live(const struct ph_hub *hub, const struct ph_slot *slot);
  */
 bool ph_heal_keeps(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *author,
 	const struct ph_entry *e);
+/*
+ * This node is named as the owner at an epoch of which it knows nothing: another node of its name
+ * had it, and has gone. As long as its own entry is below that nobody takes it for news.
+ */
+void ph_heal_namesake(struct ph_hub *hub, struct ph_slot *slot, const struct ph_entry *e);
 /* Nothing of it can be active: to give up this handover costs nothing. */
 bool ph_heal_early(const struct ph_source *s);
 

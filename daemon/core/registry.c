@@ -357,6 +357,24 @@ static void tell_author(struct ph_hub *hub, struct ph_slot *slot, const struct p
 		ph_registry_tell(hub, slot, author);
 }
 
+/* Does what is in place stay? */
+static bool is_dropped(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *author,
+	const struct ph_entry *e)
+{
+	/* Of what this node has itself nobody knows better. */
+	bool ours = slot->entered && slot->entry.node == hub->slots.self;
+	if (ours && ph_is_self(hub, &e->node)) {
+		ph_heal_namesake(hub, slot, e);
+		return true;
+	}
+	if (!is_news(slot, e, author)) {
+		tell_author(hub, slot, author, e);
+		return true;
+	}
+	/* two owners may have met, and the one in place goes on */
+	return ph_heal_keeps(hub, slot, author, e);
+}
+
 bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const struct ph_name *from,
 	const struct ph_entry *e)
 {
@@ -367,14 +385,8 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 	struct ph_member *speaker = ph_member_find(hub, author);
 	if (speaker && speaker->sweeping)
 		slot->swept = speaker->sweep;
-	/* Of what this node has itself nobody knows better. */
-	bool ours = slot->entered && slot->entry.node == hub->slots.self;
-	if (!is_news(slot, e, author) || (ours && ph_is_self(hub, &e->node))) {
-		tell_author(hub, slot, author, e);
+	if (is_dropped(hub, slot, author, e))
 		return false;
-	}
-	if (ph_heal_keeps(hub, slot, author, e))
-		return false; /* two owners have met, and the one in place goes on */
 	bool was_mine = ph_slot_mine(hub, slot);
 	if (was_mine)
 		hub->mine_version = UINT64_MAX; /* to be counted anew */

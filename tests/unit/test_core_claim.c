@@ -370,6 +370,53 @@ START_TEST(a_dead_owner_comes_back)
 }
 END_TEST
 
+/* ---- the epochs that only one knows ---- */
+
+/* Known for long, a member has the parts of all; but an epoch that is in no part it may not know.
+ */
+static const struct {
+	bool newcomer, entered;
+	unsigned told;
+} heirs[] = {{true, true, 2}, {false, true, 0}, {true, false, 2}, {false, false, 2}};
+
+START_TEST(who_leaves_tells_of_epochs)
+{
+	struct world *w = p_world(make, true);
+	w->nodes[0].manual_disk = false;
+	w->mute = NULL;
+	struct ph_slot *slot = w_slot(w, 0, "room", 0);
+	ck_assert(ph_slot_mine(w->nodes[0].hub, slot));
+	if (!heirs[_i].entered)
+		ph_slot_seen(w->nodes[0].hub, slot, E(99));
+	if (!heirs[_i].newcomer)
+		member(w, 1)->first_ms = member(w, 2)->first_ms = 0;
+	w->now_ms += heirs[_i].newcomer ? 0 : 20000;
+	for (unsigned i = 1; i < 3; i++) /* ... has been heard all along */
+		member(w, i)->echo_at_ms = w->now_ms;
+	ph_shutdown_now(w->nodes[0].hub);
+	w_run(w, 3000);
+	ck_assert(w->nodes[0].exited);
+	ck_assert_uint_eq(w->nodes[0].sent[PH_B_GRANTS], heirs[_i].told);
+	w_free(w);
+}
+END_TEST
+
+START_TEST(what_one_that_leaves_has_seen_counts)
+{
+	struct world *w = unowned();
+	struct ph_bmsg *msg = p_msg(w, 1, PH_B_GRANTS);
+	struct ph_claim_line *line = w_alloc(w, sizeof *line);
+	*line = (struct ph_claim_line){.key = {.child = ph_name_of("room")}, .seen = E(99)};
+	msg->claims = line;
+	msg->n_claims = 1;
+	w_drain(w);
+	ck_assert_uint_eq(w_slot(w, 0, "room", 0)->seen, E(99));
+	ck_assert_uint_eq(w_slot(w, 0, "room", 0)->work->granted, 0);
+	ck_assert_uint_gt(claim(w, PH_CLAIM_COLD)->epoch, E(99));
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_claim");
@@ -383,5 +430,7 @@ int main(void)
 	W_TEST(suite, answers, (int)(sizeof rows / sizeof rows[0]));
 	W_TEST(suite, one_of_two_goes_before, 1);
 	W_TEST(suite, a_dead_owner_comes_back, 1);
+	W_TEST(suite, who_leaves_tells_of_epochs, (int)(sizeof heirs / sizeof heirs[0]));
+	W_TEST(suite, what_one_that_leaves_has_seen_counts, 1);
 	return w_main(suite);
 }

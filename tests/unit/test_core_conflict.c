@@ -112,13 +112,14 @@ static bool answer_claim(struct world *w, unsigned from, unsigned to, const stru
 	return true;
 }
 
-/* Of b: born `later` ms after the state that a has. */
-static void hears(struct world *w, int64_t later, uint64_t epoch, enum ph_child_state state)
+/* From b, of its own or of another one: born `later` ms after the state that a has. */
+static void hears_of(
+	struct world *w, unsigned node, int64_t later, uint64_t epoch, enum ph_child_state state)
 {
 	struct ph_bmsg *msg = p_msg(w, 1, PH_B_REGISTRY);
 	struct ph_entry *e = w_alloc(w, sizeof *e);
 	*e = (struct ph_entry){.key = ph_slot_key(room(w, 0)),
-		.node = w_name(1),
+		.node = w_name(node),
 		.epoch = epoch,
 		.version = 7,
 		.state = state,
@@ -130,6 +131,11 @@ static void hears(struct world *w, int64_t later, uint64_t epoch, enum ph_child_
 	msg->until = 9;
 	msg->last = true;
 	w_drain(w);
+}
+
+static void hears(struct world *w, int64_t later, uint64_t epoch, enum ph_child_state state)
+{
+	hears_of(w, 1, later, epoch, state);
 }
 
 static struct world *with_worker(uint32_t caps)
@@ -164,6 +170,23 @@ START_TEST(the_winner_goes_above_both)
 	ck_assert_uint_eq(p->epoch, claimed);
 	ck_assert_uint_eq(w_only(w, "room", 0)->pid, pid);
 	ck_assert_uint_eq(p->conflicts + p->stops, 0);
+	w_free(w);
+}
+END_TEST
+
+/* Another node of this one's name had it since, and has gone: others name this one at its epoch. */
+START_TEST(a_namesakes_epoch_is_passed)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	struct w_proc *p = worker(w, 0);
+	uint32_t pid = p->pid;
+	hears_of(w, 0, 0, room(w, 0)->entry.epoch, PH_CHILD_RUNNING); /* that is its own */
+	ck_assert_uint_eq(claimed, 0);
+	hears_of(w, 0, 1000, E(50), _i ? PH_CHILD_RELEASED : PH_CHILD_RUNNING);
+	ck_assert_uint_gt(claimed, E(50));
+	ck_assert_uint_eq(room(w, 0)->entry.epoch, claimed);
+	ck_assert_uint_eq(p->epoch, claimed);
+	ck_assert_uint_eq(w_only(w, "room", 0)->pid, pid);
 	w_free(w);
 }
 END_TEST
@@ -679,6 +702,7 @@ int main(void)
 	W_TEST(suite, all_pairs, 1);
 	W_TEST(suite, the_better_first, (int)(sizeof pairs / sizeof pairs[0]));
 	W_TEST(suite, the_winner_goes_above_both, 2);
+	W_TEST(suite, a_namesakes_epoch_is_passed, 2);
 	W_TEST(suite, a_better_one_objects, 1);
 	W_TEST(suite, the_loser_has_no_veto, 2);
 	W_TEST(suite, a_third_one_waits, (int)(sizeof thirds / sizeof thirds[0]));

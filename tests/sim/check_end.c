@@ -210,6 +210,15 @@ static bool key_rests(struct sim *sim, struct sim_key *key)
 	return true;
 }
 
+/*
+ * Of a handover: where those who have lost their journals are so many that there is no quorum that
+ * may grant, though there are leases, neither side of it may go on.
+ */
+static bool undecided(const struct sim *sim, const struct sim_proc *p)
+{
+	return (p->frozen || p->role == PH_ROLE_STANDBY) && !sim_check_quorate(sim);
+}
+
 static bool procs_rest(struct sim *sim)
 {
 	for (struct sim_proc *p = sim->procs; p; p = p->next) {
@@ -223,7 +232,7 @@ static bool procs_rest(struct sim *sim)
 		if (!look.known)
 			return no("pid %u of %s/%u is an orphan on %s", p->pid, p->key->key.child.s,
 				p->key->key.instance, p->node->name.s);
-		if (!p->serving)
+		if (!p->serving && !undecided(sim, p))
 			return no("pid %u of %s/%u on %s lives and does not serve (%s)", p->pid,
 				p->key->key.child.s, p->key->key.instance, p->node->name.s,
 				p->hand == HAND_COMMITTED    ? "retired"

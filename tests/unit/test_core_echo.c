@@ -491,6 +491,33 @@ START_TEST(hostile_places)
 }
 END_TEST
 
+/*
+ * Node a has let in another node of the name b, which has left since; the others, which hear the
+ * first one, have not. Their places say so, though to a it is a life that is over.
+ */
+START_TEST(a_namesake_is_read_in_brief)
+{
+	struct world *w = w_new(4);
+	struct ph_hub *hub;
+	w_start_all(w);
+	w_run(w, 8000);
+	hub = w->nodes[0].hub;
+	struct ph_member_info second = known(w, 0, 1)->info;
+	second.incarnation += 5;
+	(void)snprintf(second.address, sizeof second.address, "tcp://elsewhere:1");
+	w->cut[0][1] = w->cut[1][0] = true;
+	p_begin(w);
+	ck_assert(!ph_member_heard_elsewhere(hub, &second.name, second.incarnation));
+	ck_assert_ptr_nonnull(ph_member_learn(hub, &second, true));
+	known(w, 0, 1)->state = PH_MEMBER_LEFT;
+	p_end(w);
+	look_for(w, 600);
+	ck_assert_uint_gt(seen.brief + seen.lines, 0);
+	ck_assert(ph_member_heard_elsewhere(hub, &second.name, second.incarnation));
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_echo");
@@ -501,6 +528,7 @@ int main(void)
 	W_TEST(suite, who_asks_gets_lines, 1);
 	W_TEST(suite, a_number_is_never_guessed, sizeof numbers / sizeof numbers[0]);
 	W_TEST(suite, a_place_is_a_report, 2);
+	W_TEST(suite, a_namesake_is_read_in_brief, 1);
 	W_TEST(suite, what_is_sure, sizeof sures / sizeof sures[0]);
 	W_TEST(suite, strange_lists, 3);
 	W_TEST(suite, what_is_unsure_confirms_nothing, 2);

@@ -171,6 +171,7 @@ static const struct ph_field spec_rows[] = {
 
 static const struct ph_field hello_rows[] = {
 	SELF(true),
+	{PH_FIELD("brief", BOOL, wire, m.brief)},
 	LIST("members", members, n_members, PH_BMSG_MEMBERS_MAX, member_rows, ph_member_info),
 	{0},
 };
@@ -186,6 +187,7 @@ static const struct ph_field proof_rows[] = {
 	{PH_FIELD("nonce", ID, wire, m.nonce), .required = true},
 	{PH_FIELD("prev", U64, wire, m.previous)},
 	{PH_FIELD("refused", BOOL, wire, m.refused)},
+	{PH_FIELD("brief", BOOL, wire, m.brief)},
 	{0},
 };
 

@@ -363,6 +363,7 @@ struct ph_bmsg {
 	uint64_t previous;	    /* PROOF: incarnation that this state_dir had before; 0: none */
 	bool refused;		    /* PROOF: somebody has refused the sender just now;
 					 REFUSED: its name is another one's */
+	bool brief;		    /* HELLO, PROOF: the WELCOME need not name whom it knows */
 	uint64_t sequence;	    /* HEARTBEAT, PROBE */
 	bool drained;		    /* HEARTBEAT: a drain has ended */
 	uint64_t registry_version, registry_digest, migrations_version;

@@ -64,29 +64,70 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(x->name.s, y->name.s);
 }
 
+static void make_room(struct ph_hub *hub, size_t n)
+{
+	if (hub->by_name_cap >= n)
+		return;
+	hub->by_name_cap = 2 * n;
+	hub->by_name = ph_must(realloc(hub->by_name, hub->by_name_cap * sizeof *hub->by_name));
+	hub->wanted = ph_must(realloc(hub->wanted, hub->by_name_cap * sizeof(struct ph_member *)));
+}
+
+static struct ph_known known_of(struct ph_member *m)
+{
+	return (struct ph_known){
+		.name = m->info.name, .incarnation = m->info.incarnation, .member = m};
+}
+
+/* Its place among them, or that where it is to be. */
+static size_t place_of(const struct ph_hub *hub, const struct ph_name *name, bool *ret_there)
+{
+	size_t at = 0, end = hub->n_by_name;
+	while (at < end) {
+		size_t middle = at + (end - at) / 2;
+		if (strcmp(hub->by_name[middle].name.s, name->s) < 0)
+			at = middle + 1;
+		else
+			end = middle;
+	}
+	*ret_there = at < hub->n_by_name && ph_name_equal(&hub->by_name[at].name, name);
+	return at;
+}
+
 /*
  * Lines are told in the order of names, and what they are compared with is kept in it, so that a
  * list of them is read beside it, without a search for each: while a cluster gathers both have
- * hundreds of lines, and there are hundreds of lists a second.
+ * hundreds of lines, there are hundreds of lists a second, and a new member at each of them.
  */
-static void sort_members(struct ph_hub *hub)
+void ph_echo_renewed(struct ph_hub *hub, struct ph_member *member)
 {
-	size_t n = HASH_COUNT(hub->members);
-	if (hub->n_by_name == n)
-		return;
-	if (hub->by_name_cap < n) {
-		hub->by_name_cap = 2 * n;
-		hub->by_name =
-			ph_must(realloc(hub->by_name, hub->by_name_cap * sizeof *hub->by_name));
-		hub->wanted = ph_must(
-			realloc(hub->wanted, hub->by_name_cap * sizeof(struct ph_member *)));
+	bool there;
+	size_t at = place_of(hub, &member->info.name, &there);
+	if (!there) {
+		make_room(hub, hub->n_by_name + 1);
+		memmove(&hub->by_name[at + 1], &hub->by_name[at],
+			(hub->n_by_name++ - at) * sizeof *hub->by_name);
 	}
-	hub->n_by_name = 0;
-	for (struct ph_member *m = hub->members; m; m = m->hh.next)
-		hub->by_name[hub->n_by_name++] = (struct ph_known){
-			.name = m->info.name, .incarnation = m->info.incarnation, .member = m};
-	qsort(hub->by_name, n, sizeof *hub->by_name, compare_names);
-	ph_echo_wanted(hub);
+	hub->by_name[at] = known_of(member);
+	hub->renewed = true;
+}
+
+void ph_echo_removed(struct ph_hub *hub, const struct ph_member *member)
+{
+	bool there;
+	size_t at = place_of(hub, &member->info.name, &there);
+	if (there)
+		memmove(&hub->by_name[at], &hub->by_name[at + 1],
+			(--hub->n_by_name - at) * sizeof *hub->by_name);
+	hub->n_wanted = 0;
+	hub->renewed = true;
+}
+
+static void look_again(struct ph_hub *hub)
+{
+	if (hub->renewed)
+		ph_echo_wanted(hub);
+	hub->renewed = false;
 }
 
 /* What is known of that name, from place `*at` on where the list is sorted; NULL: nothing. */
@@ -205,7 +246,7 @@ void ph_echo_put(struct ph_hub *hub, struct ph_bmsg *msg)
 	size_t n = 0;
 	bool brief = ph_roll_choose(hub);
 	char *places = brief ? new_places(hub) : NULL;
-	sort_members(hub);
+	look_again(hub);
 	for (size_t i = 0; i < hub->n_by_name; i++) {
 		struct ph_member *m = hub->by_name[i].member;
 		if (!ph_member_live(m) && m->state != PH_MEMBER_DEAD)
@@ -242,20 +283,22 @@ bool ph_echo_fits(struct ph_hub *hub, const struct ph_bmsg *msg)
 	return false;
 }
 
-static void ask_around(struct ph_hub *hub)
+static void ask_around(struct ph_hub *hub, const struct ph_member *who)
 {
 	hub->strangers = true;
+	ph_join_ask_names(hub, &who->info.name);
 	uint64_t at = hub->hello_at_ms + STRANGER_MS;
 	if (hub->hello.pos && hub->hello.at_ms > at)
 		ph_timer_set(hub, &hub->hello, at > hub->now_ms ? at : hub->now_ms);
 }
 
 /* It hears somebody of whom this node knows nothing, or nothing so new: its WELCOME tells more. */
-static void hear_of(struct ph_hub *hub, const struct ph_known *other, const struct ph_echo *echo)
+static void hear_of(struct ph_hub *hub, const struct ph_member *member,
+	const struct ph_known *other, const struct ph_echo *echo)
 {
 	bool heard_now = echo->sequence && echo->age_ms < hub->set.failure_timeout_ms;
 	if (heard_now && (!other || other->incarnation < echo->incarnation))
-		ask_around(hub);
+		ask_around(hub, member);
 }
 
 static void keep_report(struct ph_member *member, const struct ph_echo *echo, bool brief)
@@ -362,7 +405,7 @@ static void take_places(struct ph_hub *hub, struct ph_member *member, const stru
 	const struct ph_roll *roll = ph_roll_find(hub, msg->base);
 	struct ph_place place;
 	if (!roll) { /* it does not know yet that it may not speak so to this node */
-		ask_around(hub);
+		ask_around(hub, member);
 		return;
 	}
 	if (get_place(msg, roll, ph_roll_self(hub), &place))
@@ -386,7 +429,7 @@ static void take_lines(struct ph_hub *hub, struct ph_member *member, const struc
 			take_own_echo(hub, member, msg, echo);
 			continue;
 		}
-		hear_of(hub, other, echo);
+		hear_of(hub, member, other, echo);
 		if (!other)
 			ph_forget_heard(hub, &member->info.name, echo);
 		if (other && echo->flags & (PH_ECHO_ASK | PH_ECHO_SUSPECT))
@@ -398,7 +441,7 @@ static void take_lines(struct ph_hub *hub, struct ph_member *member, const struc
 
 void ph_echo_take(struct ph_hub *hub, struct ph_member *member, const struct ph_bmsg *msg)
 {
-	sort_members(hub);
+	look_again(hub);
 	member->n_reports = 0;
 	if (msg->places)
 		take_places(hub, member, msg);

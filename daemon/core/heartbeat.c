@@ -143,7 +143,8 @@ bool ph_member_heard_elsewhere(
 	const struct ph_hub *hub, const struct ph_name *name, uint64_t not_incarnation)
 {
 	const uint64_t fresh = ph_member_silent_ms(hub);
-	for (const struct ph_member *by = hub->members; by; by = by->hh.next) {
+	for (size_t m = 0; m < hub->n_by_name; m++) {
+		const struct ph_member *by = hub->by_name[m].member;
 		if (by->state != PH_MEMBER_ALIVE || ph_member_echo_age(hub, by) > fresh)
 			continue;
 		for (size_t i = 0; i < by->n_reports; i++)

@@ -6,6 +6,9 @@
  * only who repeats it, in time and once, is learned. What is addressed to this incarnation of this
  * node (CHALLENGE, WELCOME, REFUSED) cannot be older than it.
  *
+ * A WELCOME names all members, and in a cluster that starts each node is welcomed by each: where
+ * they are many, a node asks one after another whom it knows, and the others say nothing of that.
+ *
  * Of two nodes of one name the first stays for as long as it lives. A higher incarnation replaces
  * it at once where it answers at the same address (so that the old one cannot be there any more),
  * after a probe that stayed unanswered where it has the state directory of the old one, and else
@@ -20,6 +23,7 @@
 #define OPEN_MAX PH_NODES_MAX	/* challenges at a time */
 #define WELCOME_GAP_MS 5	/* between two WELCOMEs to one, for each member there is ... */
 #define WELCOME_GAP_MAX_MS 1000 /* ... up to this */
+#define MANY 64			/* from so many members on not each one is asked whom it knows */
 #define PROBE_BEATS 4		/* for an answer of the one whose place is wanted */
 #define REFUSED_SAY_MS 60000	/* between two lines of the log about it */
 #define RAISE_AGAIN_MS 5000	/* a higher incarnation could not be kept */
@@ -221,9 +225,8 @@ static bool is_twin(const struct ph_member *member, const struct ph_member_info 
 	       member->info.incarnation == info->incarnation && !same_address(member, info);
 }
 
-static void welcome(struct ph_hub *hub, struct ph_member *member)
+static void name_all(struct ph_hub *hub, struct ph_member *member, struct ph_bmsg *msg)
 {
-	struct ph_bmsg *msg = ph_send(hub, &member->info.name, PH_B_WELCOME);
 	size_t n = HASH_COUNT(hub->members), k = 0;
 	struct ph_member_info *list = ph_out_alloc(hub, (n + 1) * sizeof *list);
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
@@ -233,30 +236,64 @@ static void welcome(struct ph_hub *hub, struct ph_member *member)
 		list[k].state = m->state;
 		list[k++].labels = ph_out_text(hub, m->info.labels);
 	}
-	member->welcomed_ms = hub->now_ms;
-	msg->self = ph_member_self(hub);
+	member->named_ms = hub->now_ms;
 	msg->members = list;
 	msg->n_members = k;
+}
+
+static void welcome(struct ph_hub *hub, struct ph_member *member, bool brief)
+{
+	struct ph_bmsg *msg = ph_send(hub, &member->info.name, PH_B_WELCOME);
+	member->welcomed_ms = hub->now_ms;
+	msg->self = ph_member_self(hub);
 	msg->known_incarnation = member->info.incarnation;
+	if (!brief)
+		name_all(hub, member, msg);
 }
 
 /* A cluster that starts at once says hello a lot, and a WELCOME names everybody. */
-static bool welcomed_just_now(const struct ph_hub *hub, const struct ph_member *member)
+static bool just_now(const struct ph_hub *hub, uint64_t at_ms)
 {
 	uint64_t gap = WELCOME_GAP_MS * HASH_COUNT(hub->members);
-	return member->welcomed_ms &&
-	       hub->now_ms < member->welcomed_ms + min_ms(gap, WELCOME_GAP_MAX_MS);
+	return at_ms && hub->now_ms < at_ms + min_ms(gap, WELCOME_GAP_MAX_MS);
 }
 
-static void let_in(struct ph_hub *hub, struct ph_member *member, const struct ph_member_info *info)
+bool ph_join_many(const struct ph_hub *hub)
 {
-	ph_member_step(hub, member, ph_member_says(info));
+	return HASH_COUNT(hub->members) >= MANY;
+}
+
+/* What it says to one alone; false: that one is asked whom it knows. */
+static bool briefly(struct ph_hub *hub)
+{
+	if (ph_join_many(hub) && just_now(hub, hub->names_ms))
+		return true;
+	hub->names_ms = hub->now_ms;
+	return false;
+}
+
+static void greet(struct ph_hub *hub, const struct ph_name *to)
+{
+	struct ph_bmsg *msg = ph_send(hub, to, PH_B_HELLO);
+	msg->self = ph_member_self(hub);
+	msg->brief = briefly(hub);
+}
+
+void ph_join_ask_names(struct ph_hub *hub, const struct ph_name *to)
+{
+	if (ph_join_many(hub) && !just_now(hub, hub->names_ms))
+		greet(hub, to);
+}
+
+static void let_in(struct ph_hub *hub, struct ph_member *member, const struct ph_bmsg *msg)
+{
+	ph_member_step(hub, member, ph_member_says(&msg->self));
 	ph_member_link(hub, member);
-	if (welcomed_just_now(hub, member))
+	if (just_now(hub, msg->brief ? member->welcomed_ms : member->named_ms))
 		return;
-	welcome(hub, member);
+	welcome(hub, member, msg->brief);
 	if (!member->welcomed) /* let it tell us as soon; it alone, not all the others as well */
-		ph_send(hub, &member->info.name, PH_B_HELLO)->self = ph_member_self(hub);
+		greet(hub, &member->info.name);
 }
 
 static void on_hello(struct ph_hub *hub, const struct ph_bmsg *msg)
@@ -269,7 +306,7 @@ static void on_hello(struct ph_hub *hub, const struct ph_bmsg *msg)
 	if (ph_member_refused(hub)) /* its word counts for nothing now */
 		return;
 	if (is_proven(member, info)) {
-		let_in(hub, member, info);
+		let_in(hub, member, msg);
 		return;
 	}
 	if (is_twin(member, info)) {
@@ -307,6 +344,7 @@ static void on_challenge(struct ph_hub *hub, const struct ph_bmsg *msg)
 	answer->nonce = msg->nonce;
 	answer->previous = hub->set.previous;
 	answer->refused = ph_member_refused(hub);
+	answer->brief = briefly(hub);
 }
 
 /* ---- PROOF ---- */
@@ -315,10 +353,12 @@ static bool slot_taken(const struct ph_hub *hub, const struct ph_member_info *in
 {
 	if (info->slot == hub->set.slot)
 		return true;
-	for (struct ph_member *m = hub->members; m; m = m->hh.next)
-		if (ph_member_live(m) && m->info.slot == info->slot &&
+	for (size_t i = 0; i < hub->n_by_name; i++) {
+		const struct ph_member *m = hub->by_name[i].member;
+		if (m->info.slot == info->slot && ph_member_live(m) &&
 			!ph_name_equal(&m->info.name, &info->name))
 			return true;
+	}
 	return false;
 }
 
@@ -421,7 +461,7 @@ static void on_proof(struct ph_hub *hub, const struct ph_bmsg *msg)
 	if (!member)
 		return;
 	member->proven = true;
-	let_in(hub, member, info);
+	let_in(hub, member, msg);
 }
 
 /* ---- WELCOME, REFUSED ---- */
@@ -457,6 +497,8 @@ static void on_welcome(struct ph_hub *hub, const struct ph_bmsg *msg)
 	ph_member_step(hub, member, ph_member_says(&msg->self));
 	ph_member_link(hub, member);
 	member->welcomed = true;
+	if (msg->n_members)
+		hub->names_ms = hub->now_ms;
 	for (size_t i = 0; i < msg->n_members; i++) {
 		const struct ph_member_info *info = &msg->members[i];
 		const struct ph_member *known = ph_member_find(hub, &info->name);

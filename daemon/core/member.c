@@ -13,7 +13,8 @@
 
 #define HELLO_FIRST_MS 100
 #define HELLO_MAX_MS 1000
-#define REFUSED_MS 5000 /* since the last refusal: not joined; it is repeated each HELLO */
+#define TRY_MEMBERS_A_MS 64 /* are looked at to see whether this node is in step */
+#define REFUSED_MS 5000	    /* since the last refusal: not joined; it is repeated each HELLO */
 
 struct ph_member *ph_member_find(const struct ph_hub *hub, const struct ph_name *name)
 {
@@ -243,8 +244,9 @@ static void renew(struct ph_hub *hub, struct ph_member *member, const struct ph_
 	member->lease_at_ms = 0;
 	member->proven = false;
 	member->answered_ms = member->probed_ms = member->welcomed_ms = 0;
+	member->named_ms = 0;
 	member->n_reports = 0;
-	hub->n_by_name = 0;
+	ph_echo_renewed(hub, member);
 	member->hears_me_have = 0;
 	member->linked = false;
 	ph_registry_forget_node(hub, member);
@@ -303,7 +305,7 @@ void ph_member_remove(struct ph_hub *hub, struct ph_member *member)
 	HASH_DEL(hub->members, member);
 	member->node->member = NULL;
 	free_no(hub, member->no);
-	hub->n_by_name = hub->n_wanted = 0;
+	ph_echo_removed(hub, member);
 	free((void *)(uintptr_t)member->info.labels);
 	free(member->reports);
 	ph_out_bury(hub, member);
@@ -421,6 +423,11 @@ void ph_member_try_join(struct ph_hub *hub)
 {
 	if (hub->self_state != PH_MEMBER_JOINING)
 		return;
+	/* Each heartbeat may have been what was missing, and all members are looked at for it. */
+	uint64_t gap = HASH_COUNT(hub->members) / TRY_MEMBERS_A_MS;
+	if (gap && hub->now_ms < hub->join_tried_ms + gap)
+		return;
+	hub->join_tried_ms = hub->now_ms;
 	bool time_over = hub->now_ms >= hub->join_until_ms;
 	bool settled = hub->now_ms >= hub->started_ms + hub->set.settle_ms;
 	/* A node that the others refuse, or do not hear yet, must not act as if it were alone. */
@@ -452,6 +459,7 @@ void ph_member_hello(struct ph_hub *hub)
 		hub->hello_at_ms = hub->now_ms;
 		struct ph_bmsg *msg = ph_cast(hub, PH_B_HELLO);
 		msg->self = ph_member_self(hub);
+		msg->brief = ph_join_many(hub);
 	}
 	hub->hello_wait_ms =
 		hub->hello_wait_ms * 2 > HELLO_MAX_MS ? HELLO_MAX_MS : hub->hello_wait_ms * 2;

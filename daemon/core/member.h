@@ -65,6 +65,8 @@ void ph_echo_put(struct ph_hub *hub, struct ph_bmsg *msg);
 void ph_echo_take(struct ph_hub *hub, struct ph_member *member, const struct ph_bmsg *msg);
 /* False: its list is known, and has not so many members as there are places. */
 bool ph_echo_fits(struct ph_hub *hub, const struct ph_bmsg *msg);
+void ph_echo_renewed(struct ph_hub *hub, struct ph_member *member); /* it is new, or its life is */
+void ph_echo_removed(struct ph_hub *hub, const struct ph_member *member);
 void ph_echo_wanted(struct ph_hub *hub); /* of whom others' word is wanted from now on */
 
 /* ---- roll.c ---- */
@@ -83,6 +85,10 @@ void ph_roll_free(struct ph_hub *hub);
 /* May it have its name at once? Not from another node that lives elsewhere under that name. */
 bool ph_join_replaces(const struct ph_hub *hub, const struct ph_member_info *info);
 void ph_join_beat(struct ph_hub *hub);
+/* Are there so many members that not each one is asked whom it knows? */
+bool ph_join_many(const struct ph_hub *hub);
+/* Asks that one whom it knows, where there are many; one at a time. */
+void ph_join_ask_names(struct ph_hub *hub, const struct ph_name *to);
 /* For the tests: what this life of that node is to repeat; NULL: nothing was asked. */
 const struct ph_id *ph_join_nonce(
 	const struct ph_hub *hub, const struct ph_name *name, uint64_t incarnation);

@@ -74,12 +74,13 @@ struct ph_roll {	 /* such a list; roll.c */
 };
 
 struct ph_member {
+	UT_hash_handle hh; /* first, and beside the state: all are looked at often */
+	enum ph_member_state state;
+	bool linked;
+	bool proven;		    /* this incarnation has answered something fresh of ours */
 	struct ph_member_info info; /* labels: owned */
 	struct ph_node *node;
 	uint32_t no; /* from 1 on, this node's own one is 0; while claims run no other has had it */
-	enum ph_member_state state;
-	bool linked;
-	bool proven;		/* this incarnation has answered something fresh of ours */
 	uint64_t since_ms;	/* in this state */
 	uint64_t first_ms;	/* this incarnation first heard of */
 	uint64_t heard_seq;	/* newest heartbeat heard */
@@ -90,7 +91,8 @@ struct ph_member {
 	bool echoed;		/* this incarnation has echoed us at least once */
 	uint64_t answered_ms;	/* when the newest probe that it answered was sent; 0: none */
 	uint64_t probed_ms;	/* last probed */
-	uint64_t welcomed_ms;	/* when we told it whom we know */
+	uint64_t welcomed_ms;	/* when we last welcomed it ... */
+	uint64_t named_ms;	/* ... and told it whom we know */
 	uint64_t hears_me_have; /* version of our part that it has */
 	uint64_t registry_version, registry_digest, migrations_version; /* as it says */
 	uint64_t have, have_migrations; /* what we have of its part */
@@ -132,7 +134,6 @@ struct ph_member {
 	uint64_t mark_seq, mark_heard; /* it will, once it echoes our number `mark_seq`; 0: none */
 	uint64_t asked_ms;	       /* somebody wants lines about it, last; 0: nobody ever */
 	bool watched;		       /* what others have of its part is wanted: tombstone.c */
-	UT_hash_handle hh;
 };
 
 struct ph_challenge { /* of a HELLO that is not proven yet; join.c */

@@ -130,6 +130,7 @@ static void hold(struct ph_hub *hub, struct ph_slot *slot, const struct ph_entry
 	struct ph_node *node = slot->entry.node;
 	if (!ph_name_equal(&node->name, &e->node))
 		node = ph_node_get(hub, &e->node);
+	node->owner = true;
 	slot->entry = (struct ph_held){.node = node,
 		.epoch = e->epoch,
 		.version = e->version,
@@ -213,6 +214,7 @@ void ph_slot_give(
 	digest_toggle(hub, slot);
 	slot->entered = true;
 	slot->entry.node = ph_node_get(hub, node);
+	slot->entry.node->owner = true;
 	slot->entry.epoch = epoch;
 	slot->entry.version = 0; /* whatever its owner says of it is newer */
 	slot->entry.lineage = PH_LINEAGE_CONTINUED;
@@ -322,6 +324,8 @@ void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member)
 	member->registry_version = member->registry_digest = member->migrations_version = 0;
 	member->fetch_at_ms = member->behind_at_ms = member->helper_at_ms = 0;
 	member->fetch_tries = 0;
+	if (!member->node->owner) /* as for all others when a cluster starts */
+		return;
 	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
 		if (!slot->entered || slot->entry.node != member->node)
 			continue;

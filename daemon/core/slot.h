@@ -27,6 +27,7 @@ struct ph_node {
 	struct ph_member *member; /* of that name, or NULL */
 	uint64_t digest;	  /* of its part of the registry, as it is here */
 	uint16_t seat;		  /* place.c; 0: it takes no children */
+	bool owner;		  /* a slot's entry has named it */
 	bool used;		  /* while what nobody names is being looked for */
 	UT_hash_handle hh;
 };

@@ -43,13 +43,14 @@ struct ph_hub {
 	bool drain_wish;    /* an operator's, kept over restarts */
 	bool missed_absent; /* heartbeat.c: once after a restart */
 	bool blind;	    /* not all of `peers` had answered when this node joined */
-	uint64_t started_ms, join_until_ms;
+	uint64_t started_ms, join_until_ms, join_tried_ms;
 	struct ph_member *members; /* without this node */
 	uint32_t last_no;	   /* highest number of a member so far ... */
 	uint32_t *free_nos;	   /* ... and those of the forgotten ones */
 	size_t n_free_nos;
-	struct ph_known *by_name; /* the same, sorted; `n_by_name` 0: to be made anew */
+	struct ph_known *by_name; /* the same, sorted */
 	size_t n_by_name, by_name_cap;
+	bool renewed;		   /* one of them is new since `wanted` was made */
 	struct ph_member **wanted; /* of these, those of whom others' word is wanted */
 	size_t n_wanted;
 	struct ph_roll rolls[PH_ROLLS], *list, *base; /* roll.c; list: now; base: NULL: none */
@@ -60,6 +61,7 @@ struct ph_hub {
 	struct ph_timer beat, hello, plan, flush, moves_timer, exchange;
 	uint64_t hello_wait_ms, hello_at_ms; /* at: the last one */
 	bool strangers;			     /* others hear somebody whom this node does not know */
+	uint64_t names_ms;		     /* when it last asked, or was told, whom others know */
 	uint64_t arrivals;		     /* how often a member became live */
 	uint64_t refused_ms, refused_said_ms; /* by another node; 0: never */
 	struct ph_name refused_by;

@@ -121,6 +121,7 @@ static struct ph_bmsg full(enum ph_bkind kind)
 		.nonce = id,
 		.previous = 16,
 		.refused = true,
+		.brief = true,
 		.sequence = 1234567,
 		.drained = true,
 		.registry_version = UINT64_MAX,
@@ -235,7 +236,11 @@ static struct ph_bmsg through(enum ph_bkind kind, struct ph_doc **ret_doc)
 START_TEST(test_membership)
 {
 	struct ph_doc *doc = NULL;
-	struct ph_bmsg m = through(PH_B_WELCOME, &doc);
+	struct ph_bmsg m = through(PH_B_HELLO, &doc);
+	ck_assert(m.brief);
+	ph_doc_free(doc);
+
+	m = through(PH_B_WELCOME, &doc);
 	ck_assert_str_eq(m.self.address, "tcp://[::1]:7400");
 	ck_assert_str_eq(m.self.labels, "zone=a,ssd");
 	ck_assert(m.self.slot == 0xabcdef && m.self.draining && m.known_incarnation == 17);
@@ -256,6 +261,7 @@ START_TEST(test_membership)
 
 	m = through(PH_B_PROOF, &doc);
 	ck_assert(ph_id_equal(&m.nonce, &id) && m.previous == 16 && m.refused);
+	ck_assert(m.brief);
 	ck_assert_str_eq(m.self.labels, "zone=a,ssd");
 	ph_doc_free(doc);
 

@@ -609,6 +609,114 @@ START_TEST(who_was_held_for_dead_may_prove_that_it_lives)
 }
 END_TEST
 
+/* ---- many ---- */
+
+static struct ph_bmsg heard; /* the last of kind `listened_for` that node a sent to node b */
+static enum ph_bkind listened_for;
+static unsigned n_heard;
+
+static bool listen(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w;
+	if (from == 0 && to == 1 && msg->kind == listened_for) {
+		heard = *msg;
+		n_heard++;
+	}
+	return true;
+}
+
+/* Node b names so many others to node a, whose last question to b is then in `heard`. */
+static struct world *among(unsigned n)
+{
+	struct world *w = p_world(make, true);
+	struct ph_member_info *list = w_alloc(w, n * sizeof *list);
+	for (unsigned i = 0; i < n; i++) {
+		list[i] = (struct ph_member_info){
+			.incarnation = 1, .slot = 100 + i, .weight = 1, .state = PH_MEMBER_ALIVE};
+		(void)snprintf(list[i].name.s, sizeof list[i].name.s, "m%02u", i);
+		(void)snprintf(list[i].address, sizeof list[i].address, "tcp://m%02u:1", i);
+	}
+	struct ph_bmsg *msg = say(w, PH_B_WELCOME, "b", 1, "tcp://b:1");
+	msg->members = list;
+	msg->n_members = n;
+	w->pass = listen;
+	w_drain(w);
+	n_heard = 0;
+	return w;
+}
+
+static void expect(struct world *w, enum ph_bkind kind)
+{
+	listened_for = kind;
+	n_heard = 0;
+	w_drain(w);
+	ck_assert_uint_eq(n_heard, 1);
+}
+
+static void challenge(struct world *w)
+{
+	say(w, PH_B_CHALLENGE, "b", 1, "tcp://b:1")->nonce = (struct ph_id){{1}};
+	expect(w, PH_B_PROOF);
+}
+
+/* One at a time is asked whom it knows; where they are few, each one. */
+START_TEST(one_after_another_is_asked_whom_it_knows)
+{
+	struct world *w = among(_i ? 100 : 10);
+	challenge(w);
+	ck_assert_int_eq(heard.brief, _i);
+	w->now_ms += 2000;
+	challenge(w);
+	ck_assert(!heard.brief);
+	challenge(w);
+	ck_assert_int_eq(heard.brief, _i);
+	w_free(w);
+}
+END_TEST
+
+/* Who does not ask is told of nobody, and may ask right after that. */
+START_TEST(who_is_many_is_named_where_that_is_asked_for)
+{
+	struct world *w = among(100);
+	w->now_ms += 2000;
+	say(w, PH_B_HELLO, "b", 1, "tcp://b:1")->brief = true;
+	expect(w, PH_B_WELCOME);
+	ck_assert_uint_eq(heard.n_members, 0);
+	(void)say(w, PH_B_HELLO, "b", 1, "tcp://b:1");
+	expect(w, PH_B_WELCOME);
+	ck_assert_uint_eq(heard.n_members, 101);
+	w_free(w);
+}
+END_TEST
+
+/* Others hear somebody who is not known here: one of them is asked, and not all at once. */
+START_TEST(who_speaks_of_a_stranger_is_asked)
+{
+	struct world *w = among(100);
+	struct ph_echo *echo = w_alloc(w, sizeof *echo);
+	*echo = (struct ph_echo){
+		.name = {"x"}, .incarnation = 1, .sequence = 7, .flags = PH_ECHO_JOINED};
+	for (unsigned i = 1; i <= 2; i++) {
+		w->now_ms += i == 1 ? 2000 : 20;
+		struct ph_bmsg *msg = say(w, PH_B_HEARTBEAT, "b", 1, "tcp://b:1");
+		msg->sequence = i;
+		msg->echoes = echo;
+		msg->n_echoes = 1;
+		listened_for = PH_B_HELLO;
+		n_heard = 0;
+		struct ph_actions actions;
+		ck_assert_uint_eq(w->head + 1, w->tail);
+		ph_step(hub_of(w, 0), &w->queue[w->head++].event, w->now_ms, &actions);
+		for (size_t k = 0; k < actions.n; k++)
+			if (actions.items[k].kind == PH_ACT_SEND) /* to it alone */
+				w_act(w, 0, &actions.items[k]);
+		ck_assert_uint_eq(n_heard, i == 1);
+		ck_assert(!heard.brief);
+	}
+	w_free(w);
+}
+END_TEST
+
 START_TEST(tombstones_are_bounded)
 {
 	struct world *w = p_world(make, true);
@@ -656,6 +764,9 @@ int main(void)
 	W_TEST(suite, what_others_know_of_this_node, 3);
 	W_TEST(suite, who_has_left_is_not_brought_back, 2);
 	W_TEST(suite, who_was_held_for_dead_may_prove_that_it_lives, 1);
+	W_TEST(suite, one_after_another_is_asked_whom_it_knows, 2);
+	W_TEST(suite, who_is_many_is_named_where_that_is_asked_for, 1);
+	W_TEST(suite, who_speaks_of_a_stranger_is_asked, 1);
 	W_TEST(suite, tombstones_are_bounded, 1);
 	return w_main(suite);
 }

@@ -169,22 +169,26 @@ struct large_node *large_node_named(const struct large *large, const struct ph_n
 	return no <= large->n_nodes ? &large->nodes[no] : NULL;
 }
 
-/* What is sent to many is copied once: `post` is of the message that was sent last in this step. */
+/* What is sent to many is copied once: `posts` are of the messages sent last in this step. */
 static struct sim_letter *letter_of(struct large *large, const struct ph_bmsg *msg)
 {
-	if (large->post && large->posted == msg)
-		return large->post;
-	if (large->post)
-		sim_letter_drop(large->post);
-	large->posted = msg;
-	return large->post = sim_letter_new(&large->sim, msg);
+	for (unsigned i = 0; i < LARGE_POSTS && large->posts[i].letter; i++)
+		if (large->posts[i].msg == msg)
+			return large->posts[i].letter;
+	struct large_post *post = &large->posts[large->n_posts++ % LARGE_POSTS];
+	if (post->letter)
+		sim_letter_drop(post->letter);
+	*post = (struct large_post){msg, sim_letter_new(&large->sim, msg)};
+	return post->letter;
 }
 
-static void forget_post(struct large *large)
+static void forget_posts(struct large *large)
 {
-	if (large->post)
-		sim_letter_drop(large->post);
-	large->post = NULL;
+	for (unsigned i = 0; i < LARGE_POSTS && large->posts[i].letter; i++) {
+		sim_letter_drop(large->posts[i].letter);
+		large->posts[i].letter = NULL;
+	}
+	large->n_posts = 0;
 }
 
 static void act_send(struct large_node *node, const struct ph_action *action)
@@ -314,7 +318,7 @@ void large_step(struct large_node *node, const struct ph_event *event)
 		large_fail(node->large, "%s", why);
 	for (size_t i = 0; i < actions.n && node->gen == gen; i++)
 		act(node, &actions.items[i]);
-	forget_post(node->large);
+	forget_posts(node->large);
 	if (node->hub && node->gen == gen)
 		want_tick(node);
 }

@@ -18,6 +18,7 @@
 
 #define LARGE_NODES PH_NODES_MAX
 #define LARGE_SEEDS 3
+#define LARGE_POSTS 16u /* messages of one step that each go to many: claims of a thousand keys */
 
 struct large;
 
@@ -91,6 +92,11 @@ struct large_item {
 	uint32_t pid;
 };
 
+struct large_post { /* a message that was sent, and its copy */
+	const struct ph_bmsg *msg;
+	struct sim_letter *letter;
+};
+
 struct large {
 	struct sim sim; /* chance, definitions and letters */
 	unsigned n_nodes, children;
@@ -100,8 +106,8 @@ struct large {
 	uint64_t now_us, seq;
 	uint32_t last_pid;
 	struct large_proc *procs;
-	const struct ph_bmsg *posted;
-	struct sim_letter *post; /* its copy */
+	struct large_post posts[LARGE_POSTS];
+	unsigned n_posts;
 	bool measuring;
 	uint64_t beats_seen, beat_bytes; /* of the message encoded last */
 	struct large_node *victim;	 /* dies, or leaves */

@@ -204,7 +204,7 @@ struct sim_ack {
 	bool acked, may_be_lost;
 };
 
-#define SIM_CLAIMS 16
+#define SIM_CLAIMS 64
 struct sim_claim { /* of `node` while it is `gen`, for `epoch` */
 	const struct sim_node *node;
 	uint32_t gen;

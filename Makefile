@@ -167,9 +167,10 @@ check-all: ## check, and: sanitizers, clang, lint, deliberate defects
 sim: ## the simulator alone: SEEDS=1..2000, or SEED=7 NODES=3 TRACE=1 PARTITION=majority
 	$(SUB) $(B)/sim
 	@$(RUN_SIM)
-sim-large: ## many hubs, many children: 300 and 30,000 (3 minutes, 2.6 GB), or NODES=100 EACH=1000
+sim-large: ## many hubs: 300 with 30,000 children, 1000 with 1000 (10 minutes, 2.6 GB); or NODES=100 EACH=1000
 	$(SUB) $(B)/sim
 	@$(B)/sim --steady $(or $(NODES),300) --each $(or $(EACH),100)
+	@$(if $(NODES)$(EACH),:,$(B)/sim --steady 1000 --each 1)
 mutants: export MUTANTS_CC = $(CC) $(INC) $(CPPFLAGS) $(CFLAGS) -fPIC
 mutants: export MUTANTS_LINK = $(CC) $(LINK) $(LDFLAGS)
 mutants: export MUTANTS_LINK_SIM = $(SIM_OBJ) $(SIM_LIBS)

@@ -357,10 +357,37 @@ void sim_check_stopped(struct sim_proc *proc)
 	sim_after(proc->sim, 2 * SEC, look, proc, NULL);
 }
 
+struct wish {
+	const struct sim_key *key;
+	bool wanted;
+};
+
+static bool wants_it(void *arg, const struct ph_entry_view *view)
+{
+	struct wish *wish = arg;
+	wish->wanted |= view->wanted && ph_key_equal(&view->entry.key, &wish->key->key);
+	return true;
+}
+
+/* Stopped by wish, removed, or of a text for which a new process is started? */
+void sim_check_unwanted(struct sim_proc *proc)
+{
+	struct sim_node *node = proc->node;
+	struct wish wish = {.key = proc->key};
+	if (!node->hub)
+		return;
+	const struct ph_name *child = &proc->key->key.child;
+	const struct ph_spec *spec = ph_hub_spec(node->hub, child);
+	ph_hub_entries(node->hub, sim_node_ms(node), child, wants_it, &wish);
+	proc->unwanted = !wish.wanted || (spec && spec->process != proc->process);
+}
+
 /*
  * After a heal: never is one that serves, or is frozen, told to go while all that serve beside it
  * began from nothing later than it did, and no other copy lives that is as old. The clocks of the
- * nodes tell what is later, where they agree.
+ * nodes tell what is later, where they agree. It is another matter where people have stopped it,
+ * removed it, or given it a text that needs a new process: on their side of a cut that ends the
+ * copy that is there, however old it is, and the other side may not have heard of it yet.
  */
 void sim_check_replaced(struct sim_proc *proc)
 {
@@ -375,6 +402,8 @@ void sim_check_replaced(struct sim_proc *proc)
 		return;
 	if (!had || proc->fenced || !proc->n_items || !stateful(proc->key) || sim->skewed ||
 		proc->node->shutting || proc->misbehaves || sim_node_twin(proc->node))
+		return;
+	if (proc->unwanted && proc->key->stopped_by_order)
 		return;
 	for (struct sim_proc *p = sim->procs; p; p = p->next) {
 		if (p == proc || p->key != proc->key || !p->alive)

@@ -228,6 +228,7 @@ struct sim_proc *sim_proc_new(struct sim_node *node, uint64_t wid, const struct 
 	proc->gen = node->gen;
 	proc->alive = true;
 	proc->claimable = spawn->claimable;
+	proc->process = spawn->spec->process;
 	proc->root = proc->pid;
 	proc->role = proc->env_role = spawn->role;
 	proc->epoch = proc->env_epoch = spawn->epoch;

@@ -330,6 +330,7 @@ void sim_rules_stop(struct sim_proc *proc)
 	struct sim_node *node = proc->node;
 	struct sim *sim = node->sim;
 	bool ordered = node->shutting || proc->key->stopped_by_order || proc->misbehaves;
+	sim_check_unwanted(proc);
 	if (!proc->committed_us || proc->stop_seen)
 		return;
 	proc->stop_seen = true;

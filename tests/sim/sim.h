@@ -254,6 +254,8 @@ struct sim_proc {
 	bool alive, exiting, forgotten; /* forgotten: reaped */
 	bool adopted;			/* not a child of the present daemon */
 	bool fenced;			/* its node's fence has sent it SIGTERM */
+	bool unwanted;	  /* told to stop when people did not want it any more, as it was */
+	uint64_t process; /* of the text with which it was started */
 	bool claimable;
 
 	/* control connection */
@@ -571,6 +573,7 @@ void sim_check_death(struct sim_proc *proc, enum sim_death why);
 void sim_check_aborted(struct sim_node *node, const struct ph_emit *emit);
 bool sim_cancelled(const char *text);		/* is that why a migration ended? */
 void sim_check_stopped(struct sim_proc *proc);	/* a retired process has ended */
+void sim_check_unwanted(struct sim_proc *proc); /* core tells it to stop, or signals it */
 void sim_check_replaced(struct sim_proc *proc); /* core has told a serving one to go */
 void sim_check_verdict(struct sim_node *node, const struct ph_emit *emit);
 void sim_check_joined(struct sim_node *node);

@@ -282,6 +282,14 @@ enum ph_source_state ph_source_void_unsynced(struct ph_hub *hub, struct ph_sourc
 
 /* ---- the claim for A itself ---- */
 
+/* O ended after an order had stopped it, and is still what stands there, or was started anew. */
+static void raise_stopped(struct ph_hub *hub, struct ph_instance *instance, uint64_t epoch)
+{
+	instance->epoch = epoch;
+	if (ph_instance_has_process(instance) && instance->state < PH_INSTANCE_STOPPING)
+		tell_epoch(hub, instance);
+}
+
 enum ph_source_state ph_source_taken_back(struct ph_hub *hub, struct ph_source *s)
 {
 	struct ph_slot *slot = s->slot;
@@ -296,6 +304,8 @@ enum ph_source_state ph_source_taken_back(struct ph_hub *hub, struct ph_source *
 		if (result == PH_RESULT_TARGET_DEAD) /* what N was told since is lost */
 			ph_heal_from_copy(hub, old, s->frozen_at_ms);
 		let_old_go_on(hub, s);
+	} else if (slot->work->instance) {
+		raise_stopped(hub, slot->work->instance, s->new_epoch);
 	}
 	if (slot->work->instance)
 		ph_slot_publish(hub, slot);

@@ -228,6 +228,42 @@ START_TEST(an_operator_cancels)
 }
 END_TEST
 
+/*
+ * O is stopped by an order, and ends, while the claim that takes it back is undecided: whether it
+ * is started again before that (1) or after it (0), it serves under the epoch that was granted.
+ */
+START_TEST(stopped_while_it_is_taken_back)
+{
+	struct world *w = p_world(make, true);
+	const struct ph_command all = {.all_instances = true, .no_wait = true};
+	w_trace_if(w, _i);
+	struct ph_source *s = reach(w, PH_SOURCE_RECLAIMING);
+	const struct ph_slot *slot = s->slot;
+	uint64_t before = s->epoch;
+	w_order(w, 0, PH_VERB_STOP, "room", NULL, &all);
+	w_kill(w, &w->procs[0]);
+	w_drain(w);
+	ck_assert_int_eq((int)s->state, PH_SOURCE_RECLAIMING);
+	ck_assert_ptr_null(s->old);
+	ck_assert_int_eq((int)slot->work->instance->state, PH_INSTANCE_STOPPED);
+	if (_i)
+		w_order(w, 0, PH_VERB_START, "room", NULL, &all);
+	p_left_alone(w, 60000);
+	ck_assert_ptr_null(slot->work->source);
+	ck_assert_uint_gt(slot->entry.epoch, before);
+	if (!_i) {
+		ck_assert_uint_eq(w_alive(w, 0), 0);
+		w_order(w, 0, PH_VERB_START, "room", NULL, &all);
+		w_run(w, 5000);
+	}
+	ck_assert(w_serving(w, "room", 0));
+	const struct w_proc *p = w_only(w, "room", 0);
+	ck_assert_uint_eq(p->epoch, slot->entry.epoch);
+	ck_assert_uint_eq(slot->work->instance->epoch, slot->entry.epoch);
+	w_free(w);
+}
+END_TEST
+
 /* COMMIT's answer is lost, and B already gives the child away again: it was active. */
 START_TEST(a_prepare_from_the_target_counts_as_active)
 {
@@ -372,6 +408,7 @@ int main(void)
 	W_TEST(suite, every_pair_is_decided, PH_SOURCE_STATE_COUNT);
 	W_TEST(suite, every_pair_is_survived, PH_SOURCE_STATE_COUNT);
 	W_TEST(suite, an_operator_cancels, PH_SOURCE_STATE_COUNT);
+	W_TEST(suite, stopped_while_it_is_taken_back, 2);
 	W_TEST(suite, a_prepare_from_the_target_counts_as_active, 1);
 	int n = H_MOMENTS * H_VARIANTS;
 	W_TEST(suite, old_worker_dies, n);

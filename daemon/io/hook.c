@@ -29,7 +29,7 @@ struct ph_hook {
 	struct ph_child_exit status;
 	int output; /* the end that is read; -1: closed */
 	struct event *readable, *timer;
-	bool ended;
+	bool ended, unheard;  /* unheard: nobody has it any more, it is only to be reaped */
 	uint64_t patience_ms; /* ENDED: until then for what it has left of its group */
 	char line[PH_HOOK_LINE_BYTES + 1];
 	size_t n_line;
@@ -115,6 +115,14 @@ static void finish(struct ph_hook *hook, bool left)
 	hook->ops->ended(hook->arg, &hook->status, left, hook->untold);
 }
 
+static void release(struct ph_hook *hook)
+{
+	if (hook->timer)
+		event_free(hook->timer);
+	ph_child_free(hook->child);
+	free(hook);
+}
+
 /* Nothing of its group is to outlive it. */
 static void clear(struct ph_hook *hook)
 {
@@ -147,6 +155,10 @@ static void on_exit_of(void *arg, struct ph_child *child, const struct ph_child_
 	hook->patience_ms = ph_clock_now_ms() + PH_HOOK_PATIENCE_MS;
 	(void)ph_child_kill_group(child, SIGKILL); /* its number is still ours */
 	ph_child_reap(child);
+	if (hook->unheard) {
+		release(hook);
+		return;
+	}
 	for (int i = 0; hook->output >= 0 && i < REST_CHUNKS && read_some(hook); i++)
 		;
 	close_output(hook);
@@ -264,12 +276,14 @@ void ph_hook_free(struct ph_hook *hook)
 {
 	if (!hook)
 		return;
-	if (hook->child && !hook->ended)
-		(void)ph_child_kill_group(hook->child, SIGKILL);
 	hook->n_line = 0;
 	close_output(hook);
-	if (hook->timer)
-		event_free(hook->timer);
-	ph_child_free(hook->child);
-	free(hook);
+	if (!hook->child || hook->ended) {
+		release(hook);
+		return;
+	}
+	/* It ends a moment later, and nobody but its parent can reap it. */
+	(void)ph_child_kill_group(hook->child, SIGKILL);
+	evtimer_del(hook->timer);
+	hook->unheard = true;
 }

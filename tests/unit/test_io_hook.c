@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 static char nap[40] = "W="; /* of this process alone: how long its hooks sleep */
 static const char *const env_plain[] = {"PATH=/usr/bin:/bin", "PROCHUB_EVENT=x", nap, NULL};
@@ -220,6 +221,13 @@ START_TEST(kill_ends_whoever_ignores)
 }
 END_TEST
 
+/* A zombie is one too. */
+static bool has_children(void)
+{
+	siginfo_t info;
+	return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
 START_TEST(freed_while_it_runs)
 {
 	int fds = help_count_fds();
@@ -231,6 +239,9 @@ START_TEST(freed_while_it_runs)
 	for (int i = 0; lives() && i < 100; i++)
 		help_run_for(base, 20);
 	ck_assert(!lives());
+	for (int i = 0; has_children() && i < 100; i++)
+		help_run_for(base, 20);
+	ck_assert(!has_children()); /* it is reaped */
 	ck_assert_int_eq(heard.ended, 0);
 	ck_assert_int_eq(help_count_fds(), fds);
 }

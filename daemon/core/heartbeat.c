@@ -112,15 +112,21 @@ const struct ph_report *ph_member_report(const struct ph_member *by, const struc
 	return NULL;
 }
 
+/* How old what it told by then is by now; PH_NEVER_MS: never, which is told as such. */
+static uint64_t age_of(
+	const struct ph_hub *hub, const struct ph_member *by, const struct ph_report *report)
+{
+	return report->age_ms < PH_NEVER_MS / 2 ? report->age_ms + (hub->now_ms - by->heard_at_ms)
+						: PH_NEVER_MS;
+}
+
 /* How long ago `by` had an echo of that incarnation or a newer one, as far as is known; UINT64_MAX:
  * never. */
 uint64_t ph_member_heard_by(
 	const struct ph_hub *hub, const struct ph_member *by, const struct ph_member *member)
 {
 	const struct ph_report *report = ph_member_report(by, member);
-	return report && report->age_ms < PH_NEVER_MS / 2
-		       ? report->age_ms + (hub->now_ms - by->heard_at_ms)
-		       : PH_NEVER_MS;
+	return report ? age_of(hub, by, report) : PH_NEVER_MS;
 }
 
 static bool has_echo(const struct ph_hub *hub, const struct ph_member *m)
@@ -150,7 +156,7 @@ bool ph_member_heard_elsewhere(
 		for (size_t i = 0; i < by->n_reports; i++)
 			if (ph_name_equal(&by->reports[i].name, name) &&
 				by->reports[i].incarnation != not_incarnation &&
-				by->reports[i].age_ms + (hub->now_ms - by->heard_at_ms) <= fresh)
+				age_of(hub, by, &by->reports[i]) <= fresh)
 				return true;
 	}
 	return false;

@@ -518,9 +518,31 @@ START_TEST(a_namesake_is_read_in_brief)
 }
 END_TEST
 
+/* "Never" does not become fresh by growing older. */
+START_TEST(never_stays_never)
+{
+	struct world *w = w_new(3);
+	w_start_all(w);
+	w_run(w, 8000);
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_report *report = ph_must(calloc(1, sizeof *report));
+	struct ph_member *b = known(w, 0, 1);
+	free(b->reports);
+	b->reports = report;
+	b->n_reports = b->reports_cap = 1;
+	report->name = ph_name_of("z");
+	report->incarnation = 7;
+	report->age_ms = _i ? PH_NEVER_MS : 0;
+	b->heard_at_ms = hub->now_ms - 1;
+	ck_assert(ph_member_heard_elsewhere(hub, &report->name, 8) == !_i);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_echo");
+	W_TEST(suite, never_stays_never, 2);
 	W_TEST(suite, at_rest_all_is_in_brief, 1);
 	W_TEST(suite, a_cut_link_costs_two_lines, 2);
 	W_TEST(suite, who_goes_is_a_line, 2);

@@ -84,8 +84,8 @@ static int parse_http(const char *text, struct ph_conf_probe *probe, struct ph_e
 	return probe->path ? 0 : -ENOMEM;
 }
 
-/* The next word of `*at` into `word`, which has room for all of it; false: there is none. -1 in
- * *ret_quote where a quote is not closed. */
+/* The next word of `*at` into `word`, which has room for all of it; false: there is none.
+ * *ret_open: its quote is not closed. */
 static bool next_word(const char **at, char *word, bool *ret_open)
 {
 	const char *p = *at + strspn(*at, " \t\n");

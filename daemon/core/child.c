@@ -377,24 +377,30 @@ void ph_child_beat(struct ph_hub *hub)
 	struct ph_bmsg *msg = NULL;
 	struct ph_spec_line *lines = NULL;
 	const struct ph_name *to = NULL;
-	bool more = false;
+	size_t n = 0, first = hub->texts_first;
 	if (!hub->texts_at_ms || hub->now_ms < hub->texts_at_ms)
 		return;
+	/* The next of them each time: what nobody has must not keep the others from being asked
+	 * for. */
+	hub->texts_first = 0;
 	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
-		if (!is_missing(child))
+		if (!is_missing(child) || n++ < first)
 			continue;
-		more = true;
 		if (!msg && (to = text_source(hub, child))) {
 			msg = ph_send(hub, to, PH_B_SPEC_FETCH);
 			msg->specs = lines = ph_out_alloc(hub, FETCH_LINES * sizeof *lines);
 		}
-		if (!msg || msg->n_specs == FETCH_LINES)
+		if (!msg)
 			break;
+		if (msg->n_specs == FETCH_LINES) {
+			hub->texts_first = first + FETCH_LINES;
+			break;
+		}
 		lines[msg->n_specs].child = child->name;
 		lines[msg->n_specs++].revision = child->wanted_revision;
 	}
 	hub->texts_wait_ms = min_ms(2 * hub->texts_wait_ms, FETCH_AGAIN_MAX_MS);
-	hub->texts_at_ms = more ? hub->now_ms + hub->texts_wait_ms : 0;
+	hub->texts_at_ms = n ? hub->now_ms + hub->texts_wait_ms : 0;
 }
 
 static void answer_fetch(struct ph_hub *hub, const struct ph_bmsg *msg)

@@ -91,6 +91,7 @@ struct ph_hub {
 	uint64_t leaving_ms;	    /* since when an orderly end waits to be out of the view */
 
 	uint64_t texts_at_ms, texts_wait_ms; /* child.c: texts are asked for again; at 0: none */
+	size_t texts_first;		     /* ... from which of those that are missing on */
 	uint64_t placed; /* place.c: digest of what the places were computed from; 0: anew */
 	struct ph_places places;
 	uint64_t planned_ms; /* plan.c: when it was last looked where all that is owned belongs */

@@ -228,6 +228,45 @@ START_TEST(a_text_that_only_the_worker_has)
 }
 END_TEST
 
+#define MISSED 150
+
+static unsigned again[MISSED];
+
+static bool count_asked(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)to;
+	for (size_t i = 0; from == 0 && msg->kind == PH_B_SPEC_FETCH && i < msg->n_specs; i++) {
+		int at = atoi(msg->specs[i].child.s + 1);
+		ck_assert_int_lt(at, MISSED);
+		again[at]++;
+	}
+	return true;
+}
+
+/* Nobody has so many texts that are spoken of: each of them is asked for again all the same. */
+START_TEST(texts_that_nobody_has)
+{
+	struct world *w = cluster("a");
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_name b = w_name(1);
+	char name[16];
+	p_begin(w);
+	for (unsigned i = 0; i < MISSED; i++) {
+		(void)snprintf(name, sizeof name, "x%u", i);
+		struct ph_name child = ph_name_of(name);
+		ph_child_revision(hub, &child, ph_epoch_make(1, 1), &b);
+	}
+	p_end(w);
+	w_drain(w);
+	memset(again, 0, sizeof again);
+	w->pass = count_asked;
+	w_run(w, 60000);
+	for (unsigned i = 0; i < MISSED; i++)
+		ck_assert_msg(again[i] > 0, "x%u was not asked for again", i);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_tombstone");
@@ -237,5 +276,6 @@ int main(void)
 	W_TEST(suite, what_comes_back_to_a_tombstone, 2);
 	W_TEST(suite, a_text_of_what_is_stopped, 2);
 	W_TEST(suite, a_text_that_only_the_worker_has, 1);
+	W_TEST(suite, texts_that_nobody_has, 1);
 	return w_main(suite);
 }

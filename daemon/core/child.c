@@ -320,7 +320,7 @@ static void remove_child(struct ph_hub *hub, struct ph_child *child)
 
 /* ---- texts between nodes ---- */
 
-static void put_text(struct ph_hub *hub, const struct ph_child *child, struct ph_bmsg *msg)
+void ph_child_put_text(struct ph_hub *hub, const struct ph_child *child, struct ph_bmsg *msg)
 {
 	struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
 	line->child = child->name;
@@ -409,7 +409,7 @@ static void answer_fetch(struct ph_hub *hub, const struct ph_bmsg *msg)
 		struct ph_child *child = ph_child_find(hub, &msg->specs[i].child);
 		if (!child || !child->spec)
 			continue;
-		put_text(hub, child, ph_send(hub, &msg->from, PH_B_SPEC));
+		ph_child_put_text(hub, child, ph_send(hub, &msg->from, PH_B_SPEC));
 	}
 }
 

@@ -393,14 +393,7 @@ static bool wanted(const struct ph_slot *slot)
 static void tell_spec(struct ph_hub *hub, struct ph_child *child, const struct ph_name *to)
 {
 	child->offered_ms = hub->now_ms;
-	struct ph_bmsg *msg = ph_send(hub, to, PH_B_SPEC);
-	struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
-	line->child = child->name;
-	line->revision = child->spec->revision;
-	line->text = ph_out_text(hub, child->spec->text);
-	line->spec = child->spec;
-	msg->specs = line;
-	msg->n_specs = 1;
+	ph_child_put_text(hub, child, ph_send(hub, to, PH_B_SPEC));
 }
 
 static void offer_spec(struct ph_hub *hub, struct ph_slot *slot)

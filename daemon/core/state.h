@@ -300,7 +300,9 @@ void ph_child_catch_up(struct ph_hub *hub, struct ph_slot *slot);
 /* Its own text, made the one in force if nothing is. NULL: this node knows no text of it. */
 const struct ph_spec *ph_child_settle(struct ph_hub *hub, struct ph_child *child);
 void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg);
-void ph_child_beat(struct ph_hub *hub);	     /* texts that were asked for and have not come */
+void ph_child_beat(struct ph_hub *hub); /* texts that were asked for and have not come */
+/* The text that is in force, as the only one of a SPEC. */
+void ph_child_put_text(struct ph_hub *hub, const struct ph_child *child, struct ph_bmsg *msg);
 void ph_child_redeclare(struct ph_hub *hub); /* START: files that changed meanwhile */
 void ph_child_tick(struct ph_hub *hub);	     /* children that nobody declares any more go */
 /* This node owns it, and the child is removed: its worker is told to go. */

@@ -81,7 +81,7 @@ static int parse_http(const char *text, struct ph_conf_probe *probe, struct ph_e
 	if (!probe->port || *path == '?' || !set_host(probe, host, (size_t)(end - host)))
 		return wrong(text, expected, err);
 	probe->path = strdup(*path ? path : "/");
-	return probe->path ? 0 : -ENOMEM;
+	return probe->path ? 0 : ph_err_set(err, ENOMEM, "no memory");
 }
 
 /* The next word of `*at` into `word`, which has room for all of it; false: there is none.
@@ -109,16 +109,15 @@ static bool next_word(const char **at, char *word, bool *ret_open)
 	return true;
 }
 
-static int add_word(struct ph_conf_list *list, const char *word)
+static int add_word(struct ph_conf_list *list, const char *word, struct ph_err *err)
 {
 	char **more = realloc(list->v, (list->n + 1) * sizeof *more);
-	if (!more)
-		return -ENOMEM;
-	list->v = more;
-	list->v[list->n] = strdup(word);
-	if (!list->v[list->n])
-		return -ENOMEM;
-	list->n++;
+	if (more)
+		list->v = more;
+	char *copy = more ? strdup(word) : NULL;
+	if (!copy)
+		return ph_err_set(err, ENOMEM, "no memory");
+	list->v[list->n++] = copy;
 	return 0;
 }
 
@@ -127,13 +126,13 @@ static int parse_exec(const char *text, struct ph_conf_probe *probe, struct ph_e
 	char *word = malloc(strlen(text) + 1);
 	const char *at = text;
 	bool open = false;
-	int rc = word ? 0 : -ENOMEM;
+	int rc = word ? 0 : ph_err_set(err, ENOMEM, "no memory");
 	while (rc == 0 && next_word(&at, word, &open)) {
 		if (open || probe->argv.n == WORDS_MAX)
 			rc = wrong(text, open ? "closed by its quote" : "a command of 1024 words",
 				err);
 		else
-			rc = add_word(&probe->argv, word);
+			rc = add_word(&probe->argv, word, err);
 	}
 	free(word);
 	if (rc == 0 && (probe->argv.n == 0 || probe->argv.v[0][0] == '\0'))

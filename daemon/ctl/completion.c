@@ -264,7 +264,7 @@ static void print_fish(void)
 
 static void print_zsh(void)
 {
-	printf("autoload -U +X compinit && compinit -u\n"
+	printf("(( $+functions[compdef] )) || { autoload -U +X compinit && compinit; }\n"
 	       "autoload -U +X bashcompinit && bashcompinit\n");
 	print_bash();
 }

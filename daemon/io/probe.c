@@ -130,6 +130,9 @@ static int start_http(struct ph_probe *probe, struct event_base *base, const cha
 	uint16_t port, const char *path)
 {
 	char named[128];
+	struct in6_addr numeric; /* a name would be looked up, and waited for */
+	if (inet_pton(strchr(host, ':') ? AF_INET6 : AF_INET, host, &numeric) != 1)
+		return -EINVAL;
 	struct evhttp_request *request = evhttp_request_new(on_http, probe);
 	probe->http = request ? evhttp_connection_base_new(base, NULL, host, port) : NULL;
 	if (!probe->http) {

@@ -178,8 +178,10 @@ END_TEST
 START_TEST(no_address)
 {
 	struct ph_probe *probe = NULL;
-	ck_assert_int_eq(
-		ph_probe_net(base, "nobody", port, NULL, TIMEOUT_MS, on_done, NULL, &probe), -22);
+	for (int http = 0; http < 2; http++)
+		ck_assert_int_eq(ph_probe_net(base, "nobody", port, http ? "/" : NULL, TIMEOUT_MS,
+					 on_done, NULL, &probe),
+			-22);
 	ck_assert_ptr_null(probe);
 }
 END_TEST

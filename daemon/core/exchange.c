@@ -21,7 +21,8 @@
 #define FETCH_AGAIN_MS 300	 /* an unanswered fetch is repeated after this */
 #define FETCH_TRIES 3		 /* fetches without an answer, then others are asked */
 #define FETCHES_MAX 16		 /* parts that are being fetched at once */
-#define HELPER_MS 500		 /* between two looks for who has a part */
+#define HELPER_MS 500		 /* between two looks for who has a part; doubled where ... */
+#define HELPER_DOUBLINGS 3	 /* ... it brought nothing, so often at most */
 #define PAGE_MAX 512		 /* entries of one answer: the next is asked for after it */
 #define PIECE_BYTES (160 * 1024) /* of entries; with the migrations it stays below 256 KiB */
 #define ENTRY_BYTES 512		 /* of an entry without its meta, at most */
@@ -394,11 +395,14 @@ void ph_registry_step(struct ph_hub *hub, struct ph_member *member)
 		       member->digest != member->registry_digest;
 	bool direct = ph_registry_near(hub, member);
 	const struct ph_member *helper = NULL;
-	if (!direct && hub->now_ms >= member->helper_at_ms + HELPER_MS) {
+	uint64_t pause_ms = HELPER_MS << min_ms(member->helper_tries, HELPER_DOUBLINGS);
+	if (!direct && hub->now_ms >= member->helper_at_ms + pause_ms) {
 		member->helper_at_ms = hub->now_ms;
 		helper = who_has_more(hub, member, false);
+		member->helper_tries += helper != NULL;
 	}
 	if (!behind && !differs && !member->sweeping && !helper) {
+		member->helper_tries = 0;
 		member->behind_at_ms = 0;
 		member->fetch_tries = 0;
 		return;
@@ -579,6 +583,7 @@ static bool take_part(struct ph_hub *hub, struct ph_member *author, const struct
 		news |= ph_registry_apply(hub, &author->info.name, &msg->from, &msg->entries[i]);
 	if (msg->since <= author->have && msg->until > author->have) {
 		author->have = msg->until;
+		author->helper_tries = 0;
 		news = true;
 	}
 	bool by_helper = msg->fetched && msg->node.s[0];

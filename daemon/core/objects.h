@@ -103,6 +103,7 @@ struct ph_member {
 	uint32_t fetch_tries;  /* in a row that brought nothing */
 	uint64_t behind_at_ms; /* since when something of it is missing; 0: nothing is */
 	uint64_t helper_at_ms; /* last looked for who has its part */
+	uint32_t helper_tries; /* ... in a row, and what came was no news */
 	bool sweeping;	       /* a whole part is coming */
 	uint32_t sweep;	       /* number of that sweep */
 	uint64_t sweep_at;     /* ... which has come up to that version */

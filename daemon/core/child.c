@@ -308,6 +308,7 @@ void ph_child_end(struct ph_hub *hub, struct ph_slot *slot, uint64_t revision)
 
 static void remove_child(struct ph_hub *hub, struct ph_child *child)
 {
+	bool owned = owns_any(hub, child);
 	child->dropped = child->disputed = false;
 	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
 		if (slot->child != child || !ph_slot_mine(hub, slot))
@@ -315,6 +316,9 @@ static void remove_child(struct ph_hub *hub, struct ph_child *child)
 		ph_child_end(hub, slot, child->spec ? child->spec->revision : 0);
 	}
 	ph_child_gone(hub, &child->name, UINT64_MAX);
+	/* No entry of an owner tells those who have the text still, and no file with it. */
+	if (!owned && ph_tombstone(child))
+		ph_tombstone_tell(hub, child, NULL);
 	(void)ph_emit(hub, PH_EMIT_CHILD_REMOVED, &(struct ph_key){.child = child->name});
 }
 

@@ -248,6 +248,7 @@ const struct ph_report *ph_exchange_report(
 /* ---- tombstone.c ---- */
 bool ph_tombstone(const struct ph_child *child); /* it was removed, and nobody here wants it */
 void ph_tombstones_drop(struct ph_hub *hub);	 /* whose time is over */
+/* NULL: all others. */
 void ph_tombstone_tell(struct ph_hub *hub, const struct ph_child *child, const struct ph_name *to);
 void ph_tombstones_tell(struct ph_hub *hub, const struct ph_name *to); /* all of them */
 

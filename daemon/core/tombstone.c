@@ -62,7 +62,7 @@ static void put(struct ph_spec_line *line, const struct ph_child *child)
 
 void ph_tombstone_tell(struct ph_hub *hub, const struct ph_child *child, const struct ph_name *to)
 {
-	struct ph_bmsg *msg = ph_send(hub, to, PH_B_SPEC);
+	struct ph_bmsg *msg = to ? ph_send(hub, to, PH_B_SPEC) : ph_cast(hub, PH_B_SPEC);
 	struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
 	put(line, child);
 	msg->specs = line;

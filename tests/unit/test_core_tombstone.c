@@ -267,6 +267,27 @@ START_TEST(texts_that_nobody_has)
 }
 END_TEST
 
+/* b has dropped it while c still declared it; then c does, and its owner is gone for good. */
+START_TEST(nobody_is_left_who_wants_it)
+{
+	struct world *w = cluster("a");
+	struct ph_name room = ph_name_of("room");
+	w_declare(w, 2, &w->defs[0]);
+	w_configure(w, 2);
+	w_run(w, 2000);
+	w_power_off(w, 0);
+	w_run(w, 1000);
+	reload(w, 1, NULL);
+	w_run(w, 500);
+	ck_assert(!ph_child_find(w->nodes[1].hub, &room)->dropped);
+	reload(w, 2, NULL);
+	w_run(w, 15000);
+	for (unsigned i = 1; i < 3; i++)
+		ck_assert_ptr_null(ph_hub_spec(w->nodes[i].hub, &room));
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_tombstone");
@@ -277,5 +298,6 @@ int main(void)
 	W_TEST(suite, a_text_of_what_is_stopped, 2);
 	W_TEST(suite, a_text_that_only_the_worker_has, 1);
 	W_TEST(suite, texts_that_nobody_has, 1);
+	W_TEST(suite, nobody_is_left_who_wants_it, 1);
 	return w_main(suite);
 }

@@ -607,9 +607,11 @@ struct ph_order_line {
 	struct ph_name local; /* placement local: whose it is; else empty */
 	enum ph_order_line_state state;
 	struct ph_id id;
-	bool drained_before; /* a drain: of an earlier one its node says so still */
-	int error;	     /* FAILED: what the whole answer says; 0: EREMOTEIO */
-	uint32_t pid;	     /* before a restart */
+	bool drained_before;   /* a drain: of an earlier one its node says so still */
+	int error;	       /* FAILED: what the whole answer says; 0: EREMOTEIO */
+	uint32_t pid;	       /* before a restart */
+	struct ph_name wisher; /* STOP: who was last seen to keep the wish; empty: nobody yet ... */
+	uint64_t wished_ms;    /* ... and when */
 	uint64_t sent_ms;
 	uint32_t tries;
 	char text[PH_REASON_SIZE];

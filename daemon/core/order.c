@@ -15,6 +15,7 @@
 #define ORDER_TRIES_HASTY 3  /* ... where the operator does not want to wait */
 #define ORDER_MAX_MS 3600000 /* an order that is followed for longer is let go */
 #define UNDRAINED_MS 2000    /* its heartbeat has had time to say that it drains */
+#define UNWISHED_MS 2000     /* ... and the registry, that it is to be stopped */
 #define UNHEARD_MS 10000     /* the list of migrations has had time to come here */
 #define STIR_MS 5	     /* changes are gathered for so long before an order is looked at */
 #define LOOK_MS 200	     /* its state is looked at again, whatever happened */
@@ -249,6 +250,15 @@ static bool moving(struct ph_hub *hub, const struct ph_key *key)
 	return false;
 }
 
+/* Who was to try it again is gone, or was started again since: it does not know of it any more. */
+static bool let_go(
+	struct ph_hub *hub, const struct ph_order_line *line, const struct ph_name *source)
+{
+	const struct ph_member *m = ph_member_find(hub, source);
+	return !ph_is_self(hub, source) &&
+	       (!m || !ph_member_live(m) || m->first_ms > line->sent_ms);
+}
+
 static void look_at_move(struct ph_hub *hub, struct ph_order_line *line)
 {
 	const struct ph_history *h = ph_history_of(hub, &line->id);
@@ -260,9 +270,10 @@ static void look_at_move(struct ph_hub *hub, struct ph_order_line *line)
 		return;
 	if (h->info.result == PH_RESULT_ABORTED && !h->presumed &&
 		ph_plan_tried_again(h->info.reason)) {
-		h = newest_of(hub, &line->key, &h->info.from);
-		line->id = h ? h->info.id : line->id;
-		return;
+		const struct ph_history *newest = newest_of(hub, &line->key, &h->info.from);
+		line->id = newest ? newest->info.id : line->id;
+		if ((newest && newest != h) || !let_go(hub, line, &h->info.from))
+			return;
 	}
 	line->state = h->info.result == PH_RESULT_DONE ? PH_LINE_DONE : PH_LINE_FAILED;
 	ph_reason(line->text, "%s", h->info.reason);
@@ -309,6 +320,32 @@ static void look_at_end(
 		ph_reason(line->text, e->state == PH_CHILD_FAILED ? "it failed" : "it ended");
 }
 
+/*
+ * Taken, but whoever took it may be lost before anybody else heard of the wish, or its journal with
+ * it: then it is given to the owner again, which one that has it answers only. Who has kept the
+ * wish and does so no more was told to start it.
+ */
+static void look_at_stop(struct ph_hub *hub, struct ph_order_line *line, const struct ph_slot *slot)
+{
+	const struct ph_held *e = slot && slot->entered ? &slot->entry : NULL;
+	const struct ph_member *m = e ? ph_member_find(hub, &e->node->name) : NULL;
+	if (e && (e->state == PH_CHILD_STOPPED || e->state == PH_CHILD_FAILED)) {
+		line->state = PH_LINE_DONE;
+	} else if (slot && slot->wish_stopped) {
+		line->wisher = e ? e->node->name : hub->set.node;
+		line->wished_ms = hub->now_ms;
+	} else if (e && ph_name_equal(&e->node->name, &line->wisher) &&
+		   (!m || m->first_ms <= line->wished_ms)) {
+		line->state = PH_LINE_FAILED;
+		ph_reason(line->text, "it was started again meanwhile");
+	} else if (hub->now_ms >= line->sent_ms + UNWISHED_MS && !moving(hub, &line->key) &&
+		   (!m || !ph_member_live(m) || ph_registry_in_step(hub, m))) {
+		bool tired = line->tries >= ORDER_TRIES;
+		line->state = tired ? PH_LINE_FAILED : PH_LINE_OPEN;
+		ph_reason(line->text, "%s", tired ? "its owner does not keep it stopped" : "");
+	}
+}
+
 /* Is what the line asked for so? */
 static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_line *line)
 {
@@ -326,7 +363,7 @@ static void look(struct ph_hub *hub, struct ph_order *order, struct ph_order_lin
 			look_at_end(order, line, slot);
 		break;
 	case PH_VERB_STOP:
-		line->state = down ? PH_LINE_DONE : line->state;
+		look_at_stop(hub, line, slot);
 		break;
 	case PH_VERB_RESTART:
 		if (ready && e->pid != line->pid)

@@ -540,6 +540,104 @@ START_TEST(its_node_goes_meanwhile)
 }
 END_TEST
 
+/* ---- an order that was taken by one who is lost, or was taken back ---- */
+
+static unsigned unheard; /* whose part of the registry nobody hears of */
+static bool hear(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)to;
+	return msg->kind != PH_B_REGISTRY || from != unheard;
+}
+
+/* The machine of its owner goes; _i & 1: it comes back. Nobody has heard of the wish, or all. */
+START_TEST(a_stop_that_is_lost)
+{
+	struct world *w = cluster(3);
+	struct w_proc *p = w_only(w, "room", 0);
+	unsigned owner = p->node, at = (owner + 1) % 3;
+	const struct ph_command one = {.instance = 0};
+	unheard = owner;
+	w->pass = _i & 2 ? NULL : hear;
+	p->def->traits.deaf = true;
+	w_order(w, at, PH_VERB_STOP, "room", NULL, &one);
+	w_run(w, 100);
+	ck_assert(ph_slot_find(w->nodes[owner].hub, &p->key, NULL)->wish_stopped);
+	bool heard = ph_slot_find(w->nodes[at].hub, &p->key, NULL)->wish_stopped;
+	ck_assert(heard == !w->pass);
+	w_power_off(w, owner);
+	w->nodes[owner].n_records = 0; /* nothing of it had come to the disk */
+	p->def->traits.deaf = false;
+	w->pass = NULL;
+	if (_i & 1)
+		w_start(w, owner);
+	w_run(w, 40000);
+	ck_assert_int_eq(answer(w, at)->error, 0);
+	ck_assert_ptr_null(w_serving(w, "room", 0));
+	(void)w_only(w, "room", 1);
+	w_free(w);
+}
+END_TEST
+
+/* Who stops it hears that somebody else has started it, on its node (1) or on another one. */
+START_TEST(a_stop_that_is_taken_back)
+{
+	struct world *w = cluster(3);
+	struct w_proc *p = w_only(w, "room", 0);
+	unsigned at = _i ? p->node : (p->node + 1) % 3;
+	const struct ph_command one = {.instance = 0};
+	p->def->traits.deaf = true;
+	w_order(w, at, PH_VERB_STOP, "room", NULL, &one);
+	w_run(w, 500);
+	w_order(w, (p->node + 2) % 3, PH_VERB_START, "room", NULL, &one);
+	w_run(w, 30000);
+	ck_assert_int_eq(answer(w, (p->node + 2) % 3)->error, 0);
+	ck_assert_int_eq(answer(w, at)->error, EREMOTEIO);
+	ck_assert_str_eq(answer(w, at)->text, "it was started again meanwhile");
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
+static bool hear_of_none(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from;
+	return msg->kind != PH_B_REGISTRY || to != unheard;
+}
+
+/* A busy one was to be asked again, by a daemon that is another one by now; _i 1: that is gone. */
+START_TEST(a_move_that_is_let_go)
+{
+	struct world *w = cluster(3);
+	struct w_proc *p = w_only(w, "room", 0);
+	unsigned owner = p->node, at = (owner + 1) % 3, to = (owner + 2) % 3;
+	const struct ph_command one = {.instance = 0};
+	unheard = at;
+	w->pass = hear_of_none;
+	p->def->traits.mute_start = true;
+	w_order(w, at, PH_VERB_MOVE, "room", w->nodes[to].name.s, &one);
+	w_run(w, 500);
+	ck_assert_ptr_nonnull(w->nodes[owner].hub->history);
+	struct ph_migration_info busy = w->nodes[owner].hub->history->info;
+	busy.result = PH_RESULT_ABORTED;
+	ph_reason(busy.reason, PH_BUSY "its worker");
+	if (_i) {
+		w_power_off(w, owner);
+		w_run(w, 8000);
+	} else {
+		w_crash(w, owner);
+		w_start(w, owner);
+		w_run(w, 3000);
+	}
+	ck_assert_uint_eq(w->nodes[at].answers, 0);
+	/* Only now it hears, by some other node, of what the earlier one had said. */
+	ph_history_put(w->nodes[at].hub, &busy);
+	w_run(w, 1000);
+	ck_assert_int_eq(answer(w, at)->error, EREMOTEIO);
+	ck_assert_str_eq(w->nodes[at].outcomes[0].text, busy.reason);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_order");
@@ -564,5 +662,8 @@ int main(void)
 	W_TEST(suite, a_node_that_leaves_is_not_undrained, 2);
 	W_TEST(suite, each_answers_for_its_own, 1);
 	W_TEST(suite, its_node_goes_meanwhile, 2);
+	W_TEST(suite, a_stop_that_is_lost, 4);
+	W_TEST(suite, a_stop_that_is_taken_back, 2);
+	W_TEST(suite, a_move_that_is_let_go, 2);
 	return w_main(suite);
 }

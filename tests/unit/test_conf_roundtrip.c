@@ -132,8 +132,9 @@ START_TEST(test_print_loads_again)
 		"cluster: {listen: \"tcp://[::1]:7400\", failure_timeout: 1s, peers: "
 		"[tcp://localhost:1]}\nnode: {weight: 0.125, name: \"007\", drain_on_stop: true}\n"
 		"control: {group: root, mode: \"0600\"}\nlog: {level: debug}",
-		"hooks: {b: {on: [node_dead, conflict], command: [x, \"%c\"]}, \"no\": {on: "
-		"[child_ready], command: [/y], timeout: 1500ms}}\ncluster: {conflict_keep: 36h}"};
+		/* one text, in two lines */
+		("hooks: {b: {on: [node_dead, conflict], command: [x, \"%c\"]}, \"no\": {on: "
+		 "[child_ready], command: [/y], timeout: 1500ms}}\ncluster: {conflict_keep: 36h}")};
 	for (size_t i = 0; i < LENGTH(texts); i++) {
 		struct ph_conf *conf = load_good(texts[i]);
 		check_print(conf);

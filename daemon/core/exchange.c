@@ -395,7 +395,8 @@ void ph_registry_step(struct ph_hub *hub, struct ph_member *member)
 		       member->digest != member->registry_digest;
 	bool direct = ph_registry_near(hub, member);
 	const struct ph_member *helper = NULL;
-	uint64_t pause_ms = HELPER_MS << min_ms(member->helper_tries, HELPER_DOUBLINGS);
+	uint64_t pause_ms = UINT64_C(1) * HELPER_MS
+			    << min_ms(member->helper_tries, HELPER_DOUBLINGS);
 	if (!direct && hub->now_ms >= member->helper_at_ms + pause_ms) {
 		member->helper_at_ms = hub->now_ms;
 		helper = who_has_more(hub, member, false);

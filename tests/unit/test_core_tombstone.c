@@ -164,7 +164,9 @@ START_TEST(what_comes_back_to_a_tombstone)
 	w_drain(w);
 	struct w_proc *p = w_only(w, "room", 0);
 	w_slot(w, 0, "room", 0)->work->instance->spec->revision += (uint64_t)_i;
-	ph_child_find(hub, &room)->own = NULL; /* the world has it */
+	struct ph_child *child = ph_child_find(hub, &room); /* no file declares it any more */
+	ph_spec_free(child->own);
+	child->own = NULL;
 	p_begin(w);
 	ph_child_gone(hub, &room, UINT64_MAX);
 	ph_plan_soon(hub, 0);

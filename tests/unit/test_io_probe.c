@@ -16,6 +16,7 @@ static uint16_t port;
 static const char *answer; /* of the server; NULL: none, the connection stays open */
 static bool hangs_up;
 static char asked[4096];
+static struct bufferevent *conns[16]; /* of the server, that are open */
 static int calls;
 static char why[256]; /* "": it serves */
 
@@ -32,8 +33,11 @@ static void on_bytes(struct bufferevent *conn, void *arg)
 static void on_event(struct bufferevent *conn, short what, void *arg)
 {
 	(void)arg;
-	if (what & (BEV_EVENT_EOF | BEV_EVENT_ERROR))
-		bufferevent_free(conn);
+	for (size_t i = 0; what & (BEV_EVENT_EOF | BEV_EVENT_ERROR) && i < 16; i++)
+		if (conns[i] == conn) {
+			bufferevent_free(conn);
+			conns[i] = NULL;
+		}
 }
 
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *from,
@@ -47,6 +51,10 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	struct bufferevent *conn = bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
 	bufferevent_setcb(conn, on_bytes, NULL, on_event, NULL);
 	bufferevent_enable(conn, EV_READ | EV_WRITE);
+	size_t at = 0;
+	while (conns[at])
+		ck_assert_uint_lt(++at, 16);
+	conns[at] = conn;
 }
 
 static void setup(void)
@@ -72,6 +80,10 @@ static void teardown(void)
 	if (server)
 		evconnlistener_free(server);
 	server = NULL;
+	for (size_t i = 0; i < 16; i++)
+		if (conns[i])
+			bufferevent_free(conns[i]);
+	memset(conns, 0, sizeof conns);
 	event_base_free(base);
 }
 

@@ -374,6 +374,22 @@ enum ph_exit ph_client_ask_once(const struct ph_ctl *ctl, json_t *fields, json_t
 	return ph_client_ask(ctl, fields, &ask, ret);
 }
 
+enum ph_exit ph_client_show(const struct ph_ctl *ctl, json_t *fields,
+	void (*print)(const struct ph_ctl *ctl, const json_t *answer))
+{
+	json_t *answer = NULL;
+	enum ph_exit status = ph_client_ask_once(ctl, fields, &answer);
+
+	if (status != PH_EXIT_DONE)
+		return status;
+	if (ctl->json)
+		ph_view_print_json(answer);
+	else
+		print(ctl, answer);
+	json_decref(answer);
+	return status;
+}
+
 json_t *ph_client_child_fields(const char *word)
 {
 	const char *slash = strchr(word, '/');

@@ -46,6 +46,10 @@ uint64_t ph_client_patience_ms(const struct ph_ctl *ctl);
 /* ph_client_ask() for a verb with one answer. */
 enum ph_exit ph_client_ask_once(const struct ph_ctl *ctl, json_t *fields, json_t **ret);
 
+/* The same, and its answer is printed, as JSON or by `print`. Takes `fields`. */
+enum ph_exit ph_client_show(const struct ph_ctl *ctl, json_t *fields,
+	void (*print)(const struct ph_ctl *ctl, const json_t *answer));
+
 /* {} with what the words name: "child" and "instance" of NAME or NAME/INSTANCE. */
 json_t *ph_client_child_fields(const char *word);
 

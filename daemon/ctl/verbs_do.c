@@ -127,23 +127,19 @@ enum ph_exit ph_verb_children(const struct ph_ctl *ctl)
 	return status;
 }
 
+static void tell_forgotten(const struct ph_ctl *ctl, const json_t *answer)
+{
+	(void)answer;
+	printf("%s: %s\n", ctl->args[0], ctl->no_wait ? "is being forgotten" : "forgotten");
+}
+
 enum ph_exit ph_verb_forget(const struct ph_ctl *ctl)
 {
 	json_t *fields = ph_ctl_made(json_pack("{s:s}", "node", ctl->args[0]));
-	json_t *answer = NULL;
-	enum ph_exit status;
 
 	if (ctl->no_wait)
 		(void)json_object_set_new(fields, "no_wait", json_true());
-	status = ph_client_ask_once(ctl, fields, &answer);
-	if (status != PH_EXIT_DONE)
-		return status;
-	if (ctl->json)
-		ph_view_print_json(answer);
-	else
-		printf("%s: %s\n", ctl->args[0], ctl->no_wait ? "is being forgotten" : "forgotten");
-	json_decref(answer);
-	return PH_EXIT_DONE;
+	return ph_client_show(ctl, fields, tell_forgotten);
 }
 
 enum ph_exit ph_verb_wait(const struct ph_ctl *ctl)
@@ -250,20 +246,11 @@ static void print_reload(const struct ph_ctl *ctl, const json_t *answer)
 
 enum ph_exit ph_verb_reload(const struct ph_ctl *ctl)
 {
-	json_t *fields = ph_ctl_made(json_object()), *answer = NULL;
-	enum ph_exit status;
+	json_t *fields = ph_ctl_made(json_object());
 
 	if (ctl->dry_run)
 		(void)json_object_set_new(fields, "dry_run", json_true());
-	status = ph_client_ask_once(ctl, fields, &answer);
-	if (status != PH_EXIT_DONE)
-		return status;
-	if (ctl->json)
-		ph_view_print_json(answer);
-	else
-		print_reload(ctl, answer);
-	json_decref(answer);
-	return status;
+	return ph_client_show(ctl, fields, print_reload);
 }
 
 /* 2026-11-23T01:02:03.250Z, `ago_ms` before now */

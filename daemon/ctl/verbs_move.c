@@ -255,18 +255,8 @@ static void tell_cancelled(const struct ph_ctl *ctl, const json_t *answer)
 enum ph_exit ph_verb_cancel(const struct ph_ctl *ctl)
 {
 	json_t *fields = ph_ctl_made(json_pack("{s:s}", "migration", ctl->args[0]));
-	json_t *answer = NULL;
-	enum ph_exit status;
 
 	if (ctl->no_wait)
 		(void)json_object_set_new(fields, "no_wait", json_true());
-	status = ph_client_ask_once(ctl, fields, &answer);
-	if (status != PH_EXIT_DONE)
-		return status;
-	if (ctl->json)
-		ph_view_print_json(answer);
-	else
-		tell_cancelled(ctl, answer);
-	json_decref(answer);
-	return PH_EXIT_DONE;
+	return ph_client_show(ctl, fields, tell_cancelled);
 }

@@ -358,18 +358,7 @@ static void print_show(const struct ph_ctl *ctl, const json_t *answer)
 
 enum ph_exit ph_verb_show(const struct ph_ctl *ctl)
 {
-	json_t *answer = NULL;
-	enum ph_exit status =
-		ph_client_ask_once(ctl, ph_client_child_fields(ctl->args[0]), &answer);
-
-	if (status != PH_EXIT_DONE)
-		return status;
-	if (ctl->json)
-		ph_view_print_json(answer);
-	else
-		print_show(ctl, answer);
-	json_decref(answer);
-	return status;
+	return ph_client_show(ctl, ph_client_child_fields(ctl->args[0]), print_show);
 }
 
 /* Keeps the migrations whose id starts with `id`: the table shows eight digits, and they do. */

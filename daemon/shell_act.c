@@ -91,6 +91,7 @@ static act_fn *const acts[PH_ACTION_COUNT] = {
 	[PH_ACT_CAST] = act_bus,
 	[PH_ACT_LINK] = act_bus,
 	[PH_ACT_UNLINK] = act_bus,
+	[PH_ACT_MEND] = act_bus,
 	[PH_ACT_SEEDS] = act_bus,
 	[PH_ACT_INCARNATION] = act_incarnation,
 	[PH_ACT_JOURNAL] = ph_shell_record_act,

@@ -226,6 +226,8 @@ void ph_shell_bus_act(struct ph_shell_bus *bus, const struct ph_action *action)
 		ph_bus_link(bus, action);
 	else if (action->kind == PH_ACT_UNLINK)
 		ph_bus_unlink(bus, &action->to);
+	else if (action->kind == PH_ACT_MEND)
+		ph_bus_mend(bus, &action->to);
 	else if (action->kind == PH_ACT_SEEDS)
 		ph_bus_seeds(bus, action->on);
 }

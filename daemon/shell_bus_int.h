@@ -89,6 +89,8 @@ struct ph_bus_peer *ph_bus_peer(struct ph_shell_bus *bus, const struct ph_name *
 void ph_bus_peers_free(struct ph_shell_bus *bus);
 void ph_bus_link(struct ph_shell_bus *bus, const struct ph_action *action);
 void ph_bus_unlink(struct ph_shell_bus *bus, const struct ph_name *name);
+/* Its link is dialled anew. */
+void ph_bus_mend(struct ph_shell_bus *bus, const struct ph_name *name);
 /* For the link: whoever is at that address, dialled now if need be; 0: it cannot be. */
 uint32_t ph_bus_there(struct ph_shell_bus *bus, const char *address);
 void ph_bus_guests_expire(struct ph_shell_bus *bus, bool all);

@@ -188,6 +188,13 @@ void ph_bus_unlink(struct ph_shell_bus *bus, const struct ph_name *name)
 	settle(bus, peer->address);
 }
 
+void ph_bus_mend(struct ph_shell_bus *bus, const struct ph_name *name)
+{
+	struct ph_bus_peer *peer = ph_bus_peer(bus, name, false);
+	if (peer && peer->linked && peer->dialled)
+		ph_buslink_mend(bus->link, peer->id);
+}
+
 void ph_bus_link(struct ph_shell_bus *bus, const struct ph_action *action)
 {
 	const char *address = action->address ? action->address : "";

@@ -26,6 +26,7 @@
 	X(CAST)	    /* `message`: to all linked members and, for HELLO, to `peers` */ \
 	X(LINK)	    /* `to`, `address`, `incarnation`: dial a member; again, where they differ */ \
 	X(UNLINK)   /* `to` */ \
+	X(MEND)	    /* `to`: nothing comes over the link to it: dial it anew */ \
 	X(SEEDS)    /* `on`: dial the configured peers, or hang up those that are no member */ \
 	X(INCARNATION)	 /* `incarnation`: keep it as this node's, synced -> INCARNATION */ \
 	X(JOURNAL)	 /* `record`, `ticket`: write and sync -> JOURNALLED; ticket 0: none */ \

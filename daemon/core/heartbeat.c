@@ -8,6 +8,7 @@
  */
 #include "core/member.h"
 
+#define MEND_MS 1500 /* suspect for so long: nanomsg itself dials again within a second */
 #define SILENT_BEATS 4
 #define BEAT_NODES 50	  /* up to so many every heartbeat_ms, beyond in proportion ... */
 #define DETECT_MS 1000	  /* ... up to this */
@@ -227,6 +228,24 @@ static void vouch(struct ph_hub *hub, struct ph_member *m)
 			hub, m, report->flags & PH_ECHO_DRAINING, report->flags & PH_ECHO_DRAINED);
 }
 
+/*
+ * A link can be up for the network and dead all the same: nanomsg now and then does not dial again
+ * after both ends were restarted. Each side makes its own half anew, less and less often.
+ */
+static void mend(struct ph_hub *hub, struct ph_member *m)
+{
+	if (m->state != PH_MEMBER_SUSPECT) {
+		m->mend_wait_ms = 0;
+		return;
+	}
+	if (!m->mend_wait_ms)
+		m->mend_wait_ms = MEND_MS;
+	if (hub->now_ms < m->since_ms + m->mend_wait_ms)
+		return;
+	m->mend_wait_ms = 2 * (hub->now_ms - m->since_ms);
+	ph_out(hub, PH_ACT_MEND)->to = m->info.name;
+}
+
 static void judge(struct ph_hub *hub)
 {
 	if (hub->bus_down) /* the silence is ours */
@@ -243,6 +262,7 @@ static void judge(struct ph_hub *hub)
 			ph_member_step(hub, m, PH_MEMBER_IN_MUTE);
 		else
 			ph_registry_step(hub, m);
+		mend(hub, m);
 	}
 	ph_echo_wanted(hub);
 }

@@ -77,7 +77,9 @@ struct ph_member {
 	UT_hash_handle hh; /* first, and beside the state: all are looked at often */
 	enum ph_member_state state;
 	bool linked;
-	bool proven;		    /* this incarnation has answered something fresh of ours */
+	uint64_t mend_wait_ms; /* suspect for so long: its link is made anew; 0: it is not suspect
+				*/
+	bool proven;	       /* this incarnation has answered something fresh of ours */
 	struct ph_member_info info; /* labels: owned */
 	struct ph_node *node;
 	uint32_t no; /* from 1 on, this node's own one is 0; while claims run no other has had it */

@@ -284,6 +284,7 @@ static act_fn *const acts[PH_ACTION_COUNT] = {
 	[PH_ACT_CAST] = act_cast,
 	[PH_ACT_LINK] = act_link,
 	[PH_ACT_UNLINK] = act_unlink,
+	[PH_ACT_MEND] = act_nothing, /* links of the simulator are what they seem */
 	[PH_ACT_SEEDS] = act_seeds,
 	[PH_ACT_INCARNATION] = act_incarnation,
 	[PH_ACT_JOURNAL] = sim_disk_write,

@@ -200,11 +200,12 @@ void sim_node_step(struct sim_node *node, const struct ph_event *event)
 		sim_fail(sim, "%s", why);
 	bool touched = false;
 	for (size_t i = 0; i < actions.n && !sim->failed; i++) {
-		if (node->crash_in == 0) {
+		bool counts = actions.items[i].kind != PH_ACT_MEND; /* seeds keep their moments */
+		if (node->crash_in == 0 && counts) {
 			sim_node_crash(node);
 			return;
 		}
-		if (node->crash_in > 0)
+		if (node->crash_in > 0 && counts)
 			node->crash_in--;
 		touched |= touches(&actions.items[i]);
 		sim_act(node, &actions.items[i]);

@@ -112,6 +112,7 @@ struct w_node {
 	unsigned answers, bugs, drops;
 	bool hold_number, fail_number;	/* a higher incarnation is not answered; cannot be kept */
 	unsigned numbers;		/* so often one was to be kept */
+	unsigned mends;			/* links dialled anew */
 	char last_text[PH_REASON_SIZE]; /* of the last migration_aborted */
 };
 
@@ -452,6 +453,9 @@ static inline void w_act(struct world *w, unsigned node, const struct ph_action 
 	case PH_ACT_SEND:
 		n->sent[a->message->kind]++;
 		w_send(w, node, a);
+		break;
+	case PH_ACT_MEND:
+		n->mends++;
 		break;
 	case PH_ACT_INCARNATION:
 		n->numbers++;

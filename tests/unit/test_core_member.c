@@ -249,6 +249,38 @@ START_TEST(others_still_hear_it)
 END_TEST
 
 /* A node whose own loop stood still accuses nobody. */
+/* Its link is made anew by both, again and again but less often; and by nobody where all is well.
+ */
+START_TEST(a_silent_link_is_mended)
+{
+	struct world *w = w_new(3);
+	w_start_all(w);
+	w_run(w, 20000);
+	ck_assert_uint_eq(w->nodes[0].mends, 0);
+	w->cut[0][1] = w->cut[1][0] = true;
+	w_run(w, 2000);
+	ck_assert_uint_eq(w->nodes[0].mends, 0); /* nanomsg dials again by itself */
+	w_run(w, 2000);
+	for (unsigned i = 0; i < 2; i++)
+		ck_assert_uint_eq(w->nodes[i].mends, 1);
+	w_run(w, 100000);
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert_uint_ge(w->nodes[i].mends, 4);
+		ck_assert_uint_le(w->nodes[i].mends, 8);
+	}
+	ck_assert_uint_eq(w->nodes[2].mends, 0);
+	w->cut[0][1] = w->cut[1][0] = false;
+	w_run(w, 5000);
+	unsigned before = w->nodes[0].mends;
+	w_run(w, 100000);
+	ck_assert_uint_eq(w->nodes[0].mends, before);
+	w->cut[0][1] = w->cut[1][0] = true; /* and it begins anew */
+	w_run(w, 4000);
+	ck_assert_uint_eq(w->nodes[0].mends, before + 1);
+	w_free(w);
+}
+END_TEST
+
 START_TEST(a_loop_that_stood_still)
 {
 	struct world *w = w_new(2);
@@ -634,6 +666,7 @@ int main(void)
 	W_TEST(suite, a_bus_that_died, 1);
 	W_TEST(suite, cut_one_way, 2);
 	W_TEST(suite, others_still_hear_it, 1);
+	W_TEST(suite, a_silent_link_is_mended, 1);
 	W_TEST(suite, a_loop_that_stood_still, 2);
 	W_TEST(suite, a_leave_is_no_death, 1);
 	W_TEST(suite, who_answers_probes_is_not_dead, 2);

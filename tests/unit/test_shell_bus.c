@@ -430,6 +430,13 @@ START_TEST(seeds)
 	cast(&b);
 	settle();
 	ck_assert_uint_eq(a.messages, before + 1);
+	/* dialled anew it works on; one that nobody has linked is none */
+	ph_shell_bus_act(
+		b.shell.bus, &(struct ph_action){.kind = PH_ACT_MEND, .to = ph_name_of("z")});
+	ph_shell_bus_act(
+		b.shell.bus, &(struct ph_action){.kind = PH_ACT_MEND, .to = ph_name_of("a")});
+	before = a.messages;
+	UNTIL(a.messages > before, cast(&b));
 	ph_shell_bus_act(
 		b.shell.bus, &(struct ph_action){.kind = PH_ACT_UNLINK, .to = ph_name_of("a")});
 	ck_assert(b.shell.bus->seeds[0].dialled);

@@ -225,7 +225,7 @@ void ph_history_put(struct ph_hub *hub, const struct ph_migration_info *info);
 const struct ph_history *ph_history_of(const struct ph_hub *hub, const struct ph_id *id); /* or NULL
 											   */
 
-/* ---- exchange.c: how the registry travels ---- */
+/* ---- exchange.c, exchange_fetch.c: how the registry travels ---- */
 void ph_registry_flush(struct ph_hub *hub); /* tell what has changed here */
 /* One entry, to whom it matters now. */
 void ph_registry_tell(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to);

@@ -588,7 +588,7 @@ struct ph_move {
 	uint64_t added_ms, not_before_ms;
 	bool started;
 	bool force, pinned; /* pinned: the worker said `never`, say */
-	bool cancelled;	    /* by an operator: pinned until something new speaks for it; plan.c */
+	bool cancelled;	    /* by an operator: pinned until something new speaks for it; move.c */
 	char why[PH_REASON_SIZE];
 	struct ph_move *prev, *next;
 };

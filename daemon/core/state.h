@@ -363,6 +363,9 @@ bool ph_place_before(const struct ph_key *key, const struct ph_name *a, const st
 /* ---- plan.c ---- */
 void ph_plan_soon(struct ph_hub *hub, uint64_t wait_ms);
 void ph_plan_run(struct ph_hub *hub);
+void ph_plan_drained(struct ph_hub *hub);
+
+/* ---- move.c ---- */
 void ph_moves_run(struct ph_hub *hub);
 struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to,
 	uint64_t order, bool force);
@@ -372,7 +375,6 @@ void ph_move_cancel(struct ph_hub *hub, struct ph_move *move);
 void ph_moves_unpin(struct ph_hub *hub); /* a drain is ordered: what was cancelled goes as well */
 /* A migration ended: what was wanted is wanted again later, or done. */
 void ph_plan_migrated(struct ph_hub *hub, struct ph_source *source);
-void ph_plan_drained(struct ph_hub *hub);
 /* Whoever follows an order reads in the reason whether it goes on: it must not say so in vain. */
 void ph_plan_last_word(const struct ph_hub *hub, struct ph_source *source);
 bool ph_plan_tried_again(const char *reason); /* of an abort: an order of it goes on */

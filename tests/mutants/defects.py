@@ -395,7 +395,7 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
            Edit("daemon/core/cancel.c", "\tif (!lives(s)) {\n", "\tif (!lives(s) && !why) {\n"),
            unit="test_core_cancel"),
     Defect("what was cancelled is planned again", ":of_a_drain:",
-           Edit("daemon/core/plan.c", """\
+           Edit("daemon/core/move.c", """\
 		if (s->cancelled && slot->work->instance && ph_slot_mine(hub, slot))
 			pin_cancelled(hub, slot, &s->peer);
 """, ""), unit="test_core_cancel"),

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define FIND_MS 1000	 /* an id that another node has just made is on its way here */
-#define UNHEARD_MS 10000 /* as in order.c: its end has had time to come here */
+#define UNHEARD_MS 10000 /* as in order_look.c: its end has had time to come here */
 
 /* ---- which one ---- */
 

@@ -1,10 +1,34 @@
-/* order.h - what the files of orders share: order.c (who gives them), order_do.c, cancel.c,
- * forget.c. */
+/* order.h - what the files of orders share: order.c (who gives them), order_look.c, order_end.c,
+ * order_do.c, cancel.c, forget.c. */
 #ifndef PH_CORE_ORDER_H
 #define PH_CORE_ORDER_H
 
 #include "core/state.h"
 
+#define PH_ORDER_TRIES 20 /* ORDER without an answer, or without an owner to send it to */
+
+struct ph_order_line *ph_order_add_line(struct ph_order *order);	    /* empty, at the end */
+void ph_order_add_slot(struct ph_order *order, const struct ph_slot *slot); /* a line for it */
+
+/* ---- order_look.c ---- */
+/* Is what the line asked for so? Then it is done, or has failed; a STOP may be open again. */
+void ph_order_look(struct ph_hub *hub, struct ph_order *order, struct ph_order_line *line);
+bool ph_order_moving(struct ph_hub *hub, const struct ph_key *key); /* as far as is known */
+struct ph_slot *ph_order_slot(struct ph_hub *hub, const struct ph_order_line *line); /* or NULL */
+/*
+ * The newest migration of that key from that node: a busy worker is asked again under another id.
+ * The list is in the order of arrival; the source's version tells the order in which it happened.
+ */
+const struct ph_history *ph_order_newest(
+	const struct ph_hub *hub, const struct ph_key *key, const struct ph_name *from);
+
+/* ---- order_end.c ---- */
+/* Answers, with each line's outcome; the order is gone then. */
+void ph_order_finish(struct ph_hub *hub, struct ph_order *order, int error, const char *text);
+/* ... of a DRAIN or UNDRAIN: with what has left the node, and why the rest is where it is. */
+void ph_order_finish_drain(struct ph_hub *hub, struct ph_order *order);
+
+/* ---- order_do.c ---- */
 /*
  * Carries out START, STOP, RESTART or MOVE of a key that this node owns. `ret_id` gets the
  * migration of a MOVE, `why` the reason of an error: -EAGAIN another node owns it, or is about to:
@@ -35,8 +59,6 @@ int ph_cancel_carry_out(
 	struct ph_hub *hub, const struct ph_key *key, struct ph_id *id, char why[PH_REASON_SIZE]);
 void ph_cancel_refused(struct ph_order_line *line);		     /* its source said no */
 void ph_cancel_look(struct ph_hub *hub, struct ph_order_line *line); /* has it come to its end? */
-
-struct ph_order_line *ph_order_add_line(struct ph_order *order); /* empty, at the end */
 
 /* ---- forget.c ---- */
 /* At once, with a sentence: ENOENT no such node is known, EBUSY it lives, or there is no quorum. */

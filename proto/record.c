@@ -71,6 +71,14 @@ static const struct ph_field draining_rows[] = {
 	{0},
 };
 
+static const struct ph_field forgotten_rows[] = {
+	{PH_FIELD("node", NAME, ph_record, peer), .required = true},
+	{PH_FIELD("incarnation", U64, ph_record, epoch)},
+	{PH_FIELD("address", TEXT, ph_record, text)},
+	{PH_FIELD("ok", BOOL, ph_record, ok), .required = true},
+	{0},
+};
+
 static const struct ph_field *const tables[PH_RECORD_COUNT] = {
 	[PH_RECORD_SEEN] = seen_rows,
 	[PH_RECORD_SPEC] = spec_rows,
@@ -88,6 +96,7 @@ static const struct ph_field *const tables[PH_RECORD_COUNT] = {
 	[PH_RECORD_BALLOT] = view_rows,
 	[PH_RECORD_LOST] = draining_rows,
 	[PH_RECORD_DRAINING] = draining_rows,
+	[PH_RECORD_FORGOTTEN] = forgotten_rows,
 };
 
 const char *ph_record_word(enum ph_record_kind kind)

@@ -27,7 +27,8 @@
 	X(VIEW, "view")		/* number (`epoch`) and members (`text`) of the view in force */ \
 	X(BALLOT, "ballot") /* for view `epoch`: promised `hash`, accepted `revision`, `text` */ \
 	X(LOST, "lost") /* an earlier journal could not be read: not settled yet (`ok`), or is */ \
-	X(DRAINING, "draining") /* this node is drained (`ok`) or not */
+	X(DRAINING, "draining")	  /* this node is drained (`ok`) or not */ \
+	X(FORGOTTEN, "forgotten") /* `peer` is, up to incarnation `epoch`; not `ok`: no more */
 
 enum ph_record_kind {
 #define X(name, word) PH_RECORD_##name,
@@ -51,9 +52,10 @@ struct ph_record {
 	struct ph_name past;   /* ... and the owner, held for dead, that it went past */
 	bool asked;	       /* VOID: a claim for B had been asked */
 	bool overlap;	       /* PREPARED, ACTIVE: no handover, N serves already */
-	bool ok;	       /* DRAINING */
+	bool ok;	       /* DRAINING, LOST, FORGOTTEN */
 	enum ph_result result; /* VOID, DONE: how it ends or has ended; else 0 */
-	const char *text;      /* SPEC: canonical JSON; VOID, DONE: why it ended so */
+	const char *text;      /* SPEC: canonical JSON; VOID, DONE: why it ended so;
+				FORGOTTEN: the node's address */
 	const struct ph_spec *spec; /* SPEC: filled in by the shell that restores */
 };
 

@@ -46,6 +46,13 @@ int ph_forget_check(struct ph_hub *hub, const struct ph_name *name, uint64_t inc
 		ph_reason(why, "what ran on node %s may still run", name->s);
 		return -EAGAIN;
 	}
+	if (!ph_tomb_room(hub, name)) {
+		ph_reason(why,
+			"%d nodes are forgotten already, as many as can be: one more fits once the "
+			"first of them has been so for a day",
+			PH_NODES_MAX);
+		return -EBUSY;
+	}
 	return 0;
 }
 
@@ -56,23 +63,44 @@ int ph_forget_carry_out(struct ph_hub *hub, const struct ph_name *name, uint64_t
 	int error = ph_forget_check(hub, name, incarnation, why);
 	if (error)
 		return error;
-	/* Without a quorum nothing is decided from it: when there is one this node is told again.
-	 */
-	if ((!m && ph_forgotten(hub, name)) || !ph_lease_valid(hub))
+	if (!m && ph_forgotten(hub, name))
 		return 0;
 	if (m && m->info.incarnation > incarnation)
 		incarnation = m->info.incarnation;
+	/* Without a quorum nothing is decided from it: what was promised is done when there is one.
+	 */
+	if (!ph_lease_valid(hub)) {
+		ph_tomb_order(hub, name, incarnation, true);
+		return 0;
+	}
 	if (!m || m->state == PH_MEMBER_LEFT) /* else it leaves now */
 		ph_emit(hub, PH_EMIT_NODE_LEFT, NULL)->peer = *name;
 	if (m) {
 		ph_member_step(hub, m, PH_MEMBER_IN_LEAVE);
 		ph_member_remove(hub, m);
 	}
-	ph_tomb_order(hub, name, incarnation);
+	ph_tomb_order(hub, name, incarnation, false);
 	ph_migration_left(hub, name);
 	ph_log(hub, PH_LOG_WARNING, "node %s is forgotten, as an operator has ordered", name->s);
 	ph_plan_soon(hub, 0);
 	return 0;
+}
+
+void ph_forget_beat(struct ph_hub *hub)
+{
+	struct ph_tomb *tomb, *next;
+	char why[PH_REASON_SIZE];
+	if (!ph_lease_valid(hub))
+		return;
+	HASH_ITER (hh, hub->tombs, tomb, next) {
+		if (!tomb->owed)
+			continue;
+		struct ph_name name = tomb->name;
+		if (ph_forget_carry_out(hub, &name, tomb->incarnation, why) != -EBUSY)
+			continue;
+		ph_log(hub, PH_LOG_WARNING, "node %s is not forgotten: %s", name.s, why);
+		ph_tomb_lift(hub, &name);
+	}
 }
 
 /* ---- whoever was away when it was ordered */
@@ -98,7 +126,7 @@ void ph_forget_heard(struct ph_hub *hub, const struct ph_name *from, const struc
 
 void ph_forget_tell(struct ph_hub *hub, const struct ph_name *to)
 {
-	for (const struct ph_tomb *tomb = hub->tombs; tomb; tomb = tomb->next)
+	for (const struct ph_tomb *tomb = hub->tombs; tomb; tomb = tomb->hh.next)
 		if (tomb->ordered)
 			tell(hub, to, tomb);
 }

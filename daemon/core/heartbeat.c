@@ -323,6 +323,7 @@ void ph_member_beat(struct ph_hub *hub)
 	miss_the_absent(hub);
 	ph_lost_settle(hub);
 	ph_quorum_beat(hub);
+	ph_forget_beat(hub);
 	ph_member_heartbeat_now(hub);
 	ph_registry_journal(hub);
 }

@@ -284,6 +284,9 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 	case PH_RECORD_DRAINING:
 		hub->draining = hub->drain_wish = record->ok;
 		break;
+	case PH_RECORD_FORGOTTEN:
+		ph_tomb_restore(hub, record);
+		break;
 	case PH_RECORD_BEGUN:
 	case PH_RECORD_FINAL:
 	case PH_RECORD_VOID:

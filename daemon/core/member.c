@@ -278,8 +278,11 @@ struct ph_member *ph_member_learn(
 	struct ph_member *member = ph_member_find(hub, &info->name);
 	if (!member && ph_tomb_bars(hub, info, proven))
 		return NULL;
-	if (!member) {
+	if (!member || info->incarnation > member->info.incarnation) {
 		ph_tomb_lift(hub, &info->name);
+		ph_tomb_moved_in(hub, info->address);
+	}
+	if (!member) {
 		member = ph_must(calloc(1, sizeof *member));
 		member->info.name = info->name;
 		HASH_ADD_KEYPTR(
@@ -362,7 +365,10 @@ bool ph_member_refused(const struct ph_hub *hub)
 	       hub->now_ms < hub->refused_ms + REFUSED_MS;
 }
 
-/* A seed that has answered: some live member stands at that address. */
+/*
+ * A seed that has answered: some live member stands at that address. One that an operator has
+ * forgotten is not waited for.
+ */
 static bool seeds_answered(const struct ph_hub *hub)
 {
 	for (size_t i = 0; i < hub->set.n_peers; i++) {
@@ -370,7 +376,7 @@ static bool seeds_answered(const struct ph_hub *hub)
 		for (struct ph_member *m = hub->members; m && !found; m = m->hh.next)
 			found = strcmp(m->info.address, hub->set.peers[i]) == 0 && m->welcomed &&
 				ph_member_live(m);
-		if (!found)
+		if (!found && !ph_tomb_at(hub, hub->set.peers[i]))
 			return false;
 	}
 	return true;

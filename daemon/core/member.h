@@ -102,8 +102,14 @@ bool ph_probe_answered(const struct ph_hub *hub, const struct ph_member *member,
 /* ---- tomb.c ---- */
 struct ph_tomb *ph_tomb_find(const struct ph_hub *hub, const struct ph_name *name);
 void ph_tomb_put(struct ph_hub *hub, const struct ph_member *member);
-void ph_tomb_order(struct ph_hub *hub, const struct ph_name *name, uint64_t incarnation);
+/* Is there room for one more that an operator orders? */
+bool ph_tomb_room(const struct ph_hub *hub, const struct ph_name *name);
+/* ... and there is. `owed`: it is to be carried out once this node has a lease again. */
+void ph_tomb_order(struct ph_hub *hub, const struct ph_name *name, uint64_t incarnation, bool owed);
 void ph_tomb_lift(struct ph_hub *hub, const struct ph_name *name);
+/* Had a node that address of whom an operator says that it is switched off for good? */
+bool ph_tomb_at(const struct ph_hub *hub, const char *address);
+void ph_tomb_moved_in(struct ph_hub *hub, const char *address); /* another node has it now */
 /* Is this the word of a life that is over? */
 bool ph_tomb_bars(const struct ph_hub *hub, const struct ph_member_info *info, bool proven);
 void ph_tomb_beat(struct ph_hub *hub);

@@ -152,10 +152,12 @@ struct ph_challenge { /* of a HELLO that is not proven yet; join.c */
 struct ph_tomb { /* of a member that is forgotten; tomb.c */
 	struct ph_name name;
 	uint64_t incarnation, at_ms;
+	char address[PH_ADDRESS_SIZE]; /* empty: not known, or another node's by now */
 	bool left;
 	bool ordered;	  /* by an operator: it is switched off for good; forget.c */
+	bool owed;	  /* ... and this node had no lease then: once it has one again */
 	uint64_t told_ms; /* ... and somebody who still spoke of it was told so */
-	struct ph_tomb *prev, *next;
+	UT_hash_handle hh;
 };
 
 /* ---- children and keys ---- */

@@ -122,6 +122,9 @@ void ph_quorum_restore(struct ph_hub *hub, const struct ph_record *record)
 	}
 	hub->vote_view = record->epoch;
 	hub->promised = record->hash;
+	if (ph_epoch_counter(hub->promised) >
+		hub->ballots) /* or this node's own are refused here */
+		hub->ballots = ph_epoch_counter(hub->promised);
 	hub->accepted = record->revision;
 	free(hub->accepted_value);
 	hub->accepted_value = record->text ? ph_must(strdup(record->text)) : NULL;

@@ -70,10 +70,10 @@ struct ph_hub {
 	uint64_t raising;		       /* incarnation that is being synced; 0: none ... */
 	uint64_t raise_again_ms;	 /* ... or is to be again, as it failed; 0: it is not */
 	struct ph_challenge *challenges; /* oldest first */
-	struct ph_tomb *tombs;		 /* oldest first */
-	size_t n_challenges, n_tombs;
-	uint64_t swept_ms; /* tomb.c: members that left long ago were last looked for */
-	bool away;	   /* the loop stood still: in step again only after a fetch */
+	size_t n_challenges;
+	struct ph_tomb *tombs; /* by name, and oldest first */
+	uint64_t swept_ms;     /* tomb.c: members that left long ago were last looked for */
+	bool away;	       /* the loop stood still: in step again only after a fetch */
 
 	/* quorum strategies */
 	struct ph_view view;
@@ -277,6 +277,7 @@ bool ph_forgotten(const struct ph_hub *hub, const struct ph_name *name);
 /* `from` still speaks of that life of a node; `from` is just back and knows of nothing. */
 void ph_forget_heard(struct ph_hub *hub, const struct ph_name *from, const struct ph_echo *echo);
 void ph_forget_tell(struct ph_hub *hub, const struct ph_name *to);
+void ph_forget_beat(struct ph_hub *hub); /* what was promised while there was no lease */
 
 /* ---- join.c: HELLO and its answers; probe.c; tomb.c ---- */
 void ph_join_message(struct ph_hub *hub, const struct ph_bmsg *msg);
@@ -284,6 +285,10 @@ void ph_join_renumbered(struct ph_hub *hub, uint64_t incarnation, int error);
 void ph_join_free(struct ph_hub *hub);
 void ph_probe_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_tomb_free(struct ph_hub *hub);
+void ph_tomb_restore(struct ph_hub *hub, const struct ph_record *record);
+/* What the journal is to say of those that an operator has ordered. */
+void ph_tomb_records(const struct ph_hub *hub,
+	void (*each)(void *arg, const struct ph_record *record), void *arg);
 
 /* ---- yield.c ---- */
 void ph_yield_refused(struct ph_hub *hub); /* for its name */

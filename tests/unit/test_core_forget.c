@@ -1,5 +1,6 @@
 /* An operator's `forget` of a node that is switched off for good. */
 #include "core/member.h"
+#include "core/order.h"
 #include "core_world.h"
 
 static struct world *cluster(unsigned n, enum ph_partition partition)
@@ -312,6 +313,203 @@ START_TEST(one_that_left)
 }
 END_TEST
 
+/* ---- over a restart */
+
+static bool forgotten(struct world *w, unsigned node, unsigned other)
+{
+	struct ph_name name = w_name(other);
+	return ph_forgotten(w->nodes[node].hub, &name);
+}
+
+static void restart(struct world *w, bool compact)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (compact)
+			w_compact(w, i);
+		w_power_off(w, i);
+		w->nodes[i].ready = false;
+	}
+	for (unsigned i = 0; i < 2; i++)
+		w_start(w, i);
+}
+
+/* All daemons that know of it are restarted: they do not wait for it, though `peers` names it. */
+START_TEST(it_stays_forgotten)
+{
+	struct world *w = cluster(3, partitions[_i / 2]);
+	bool compact = _i % 2;
+	w_power_off(w, 2);
+	w_run(w, 12000);
+	forget(w, 0, "c");
+	w_run(w, 3000);
+	ck_assert_int_eq(answer(w, 0)->error, 0);
+	restart(w, compact);
+	w_run(w, 3000); /* join_timeout is 5 s */
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert(forgotten(w, i, 2));
+		ck_assert(w->nodes[i].ready && !w->nodes[i].hub->blind);
+	}
+	/* A new member is none that was forgotten, and from then on it is waited for again. */
+	w_start(w, 2);
+	w_run(w, 20000);
+	for (unsigned i = 0; i < 2; i++)
+		ck_assert_int_eq((int)member(w, i, 2)->state, PH_MEMBER_ALIVE);
+	w_power_off(w, 2);
+	w_run(w, 12000);
+	restart(w, compact);
+	w_run(w, 3000);
+	for (unsigned i = 0; i < 2; i++)
+		ck_assert(!forgotten(w, i, 2) && !w->nodes[i].ready);
+	w_run(w, 6000);
+	for (unsigned i = 0; i < 2; i++)
+		ck_assert(w->nodes[i].ready && w->nodes[i].hub->blind);
+	w_free(w);
+}
+END_TEST
+
+static bool no_ballot(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	return msg->kind != PH_B_VIEW_ASK;
+}
+
+/* They end before the view without it is chosen, and choose it when they are back. */
+START_TEST(the_view_follows_after_a_restart)
+{
+	struct world *w = cluster(3, PH_PARTITION_MAJORITY);
+	w_power_off(w, 2);
+	w_run(w, 12000);
+	w->pass = no_ballot;
+	forget(w, 0, "c");
+	w_run(w, 3000);
+	ck_assert_uint_eq(view(w, 0)->n, 3);
+	w->pass = NULL;
+	restart(w, _i);
+	w_run(w, 12000);
+	for (unsigned i = 0; i < 2; i++)
+		ck_assert_uint_eq(view(w, i)->n, 2);
+	w_free(w);
+}
+END_TEST
+
+/* Another node has moved to where it was, and is waited for. */
+START_TEST(its_address_may_be_another_ones)
+{
+	struct world *w = cluster(3, PH_PARTITION_DIVERGENCE);
+	w_power_off(w, 2);
+	w_run(w, 12000);
+	forget(w, 0, "c");
+	w_run(w, 3000);
+	struct ph_member_info info = {.name = {"d"}, .incarnation = 1};
+	(void)snprintf(info.address, sizeof info.address, "%s", w_address(2));
+	ck_assert(ph_tomb_at(w->nodes[0].hub, info.address));
+	ck_assert_ptr_nonnull(ph_member_learn(w->nodes[0].hub, &info, true));
+	ck_assert(!ph_tomb_at(w->nodes[0].hub, info.address));
+	ck_assert(forgotten(w, 0, 2));
+	w_free(w);
+}
+END_TEST
+
+/* ---- without a lease */
+
+/* b says yes while it has none: it does so once it has one, also when it was restarted meanwhile.
+ */
+START_TEST(what_was_promised_without_a_lease_is_done)
+{
+	struct world *w = cluster(3, PH_PARTITION_MAJORITY);
+	w_power_off(w, 2);
+	w_run(w, 12000);
+	const struct ph_bmsg order = {.kind = PH_B_ORDER,
+		.from = w_name(0),
+		.incarnation = member(w, 1, 0)->info.incarnation,
+		.order = 99,
+		.verb = PH_VERB_FORGET,
+		.target = w_name(2),
+		.known_incarnation = member(w, 1, 2)->info.incarnation};
+	w->nodes[1].hub->lease_until_ms = 0;
+	unsigned answers = w->nodes[1].sent[PH_B_ORDER_ACK];
+	w_push(w, 1, PH_EV_MESSAGE)->message = &order;
+	w_drain(w);
+	ck_assert_uint_eq(w->nodes[1].sent[PH_B_ORDER_ACK], answers + 1);
+	ck_assert_ptr_nonnull(member(w, 1, 2)); /* not without a quorum */
+	ck_assert(!forgotten(w, 1, 2));
+	if (_i) {
+		w_power_off(w, 1);
+		w_start(w, 1);
+	}
+	w_run(w, _i ? 12000 : 1000);
+	ck_assert_ptr_null(member(w, 1, 2));
+	ck_assert(forgotten(w, 1, 2));
+	w_free(w);
+}
+END_TEST
+
+/* ... unless that one has been back since. */
+START_TEST(what_was_promised_may_be_out_of_date)
+{
+	struct world *w = cluster(3, PH_PARTITION_MAJORITY);
+	char why[PH_REASON_SIZE];
+	struct ph_name c = w_name(2);
+	w_power_off(w, 2);
+	w_run(w, 12000);
+	struct ph_hub *hub = w->nodes[1].hub;
+	hub->lease_until_ms = 0;
+	ck_assert_int_eq(ph_forget_carry_out(hub, &c, member(w, 1, 2)->info.incarnation, why), 0);
+	ck_assert(ph_tomb_find(hub, &c)->owed);
+	struct ph_member_info info = member(w, 1, 2)->info;
+	info.incarnation++;
+	(void)ph_member_learn(hub, &info, true);
+	ck_assert_ptr_null(ph_tomb_find(hub, &c));
+	w_run(w, 1000);
+	ck_assert_ptr_nonnull(member(w, 1, 2));
+	w_free(w);
+}
+END_TEST
+
+/* ---- many */
+
+static struct ph_name numbered(unsigned i)
+{
+	char name[16];
+	(void)snprintf(name, sizeof name, "n%u", i);
+	return ph_name_of(name);
+}
+
+/* What an operator ordered outlasts what was only remembered, and is refused where none fits. */
+START_TEST(what_was_ordered_goes_last)
+{
+	struct world *w = cluster(3, PH_PARTITION_DIVERGENCE);
+	char why[PH_REASON_SIZE];
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_member m = {.info = {.incarnation = 1}, .state = PH_MEMBER_DEAD};
+	struct ph_name first = numbered(0), last = numbered(3 * PH_NODES_MAX);
+	ph_tomb_order(hub, &first, 1, false);
+	for (unsigned i = 1; i < PH_NODES_MAX + 50; i++) {
+		m.info.name = numbered(i);
+		ph_tomb_put(hub, &m);
+	}
+	ck_assert_uint_eq(HASH_COUNT(hub->tombs), PH_NODES_MAX);
+	ck_assert(ph_forgotten(hub, &first));
+	ck_assert_int_eq(ph_forget_check(hub, &last, 1, why), 0);
+	for (unsigned i = 0; i < PH_NODES_MAX - 1; i++) {
+		struct ph_name name = numbered(PH_NODES_MAX + 50 + i);
+		ph_tomb_order(hub, &name, 1, false);
+	}
+	m.info.name = last;
+	ph_tomb_put(hub, &m);
+	ck_assert_uint_eq(HASH_COUNT(hub->tombs), PH_NODES_MAX);
+	ck_assert(ph_forgotten(hub, &first) && !ph_tomb_find(hub, &last));
+	ck_assert_int_eq(ph_forget_check(hub, &last, 1, why), -EBUSY);
+	ck_assert_ptr_nonnull(strstr(why, "1024 nodes are forgotten already"));
+	ck_assert_int_eq(ph_forget_carry_out(hub, &last, 1, why), -EBUSY);
+	ck_assert_int_eq(ph_forget_check(hub, &first, 1, why), 0); /* it is so already */
+	hub->now_ms += UINT64_C(86400000);
+	ck_assert_int_eq(ph_forget_carry_out(hub, &last, 1, why), 0);
+	ck_assert(ph_forgotten(hub, &last) && !ph_forgotten(hub, &first));
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_forget");
@@ -326,5 +524,11 @@ int main(void)
 	W_TEST(suite, what_was_kept_for_it_goes, 2);
 	W_TEST(suite, its_children_are_taken, 2);
 	W_TEST(suite, one_that_left, 2);
+	W_TEST(suite, it_stays_forgotten, 4);
+	W_TEST(suite, the_view_follows_after_a_restart, 2);
+	W_TEST(suite, its_address_may_be_another_ones, 1);
+	W_TEST(suite, what_was_promised_without_a_lease_is_done, 2);
+	W_TEST(suite, what_was_promised_may_be_out_of_date, 1);
+	W_TEST(suite, what_was_ordered_goes_last, 1);
 	return w_main(suite);
 }

@@ -167,7 +167,8 @@ static void own_now(
 	bool overtaken = slot->entered && slot->entry.epoch > epoch;
 	if (spec && !spec->local && !ph_lease_valid(hub))
 		return; /* the plan asks again when there is one */
-	if (!spec || overtaken || ph_slot_busy(slot) || slot->work->target || hub->shutting)
+	if (!spec || overtaken || ph_slot_busy(slot) || slot->work->target ||
+		ph_migration_decides(slot) || hub->shutting)
 		return;
 	struct ph_instance *back =
 		slot->work->instance ? NULL : ph_conflict_give_back(hub, slot, epoch);
@@ -190,7 +191,7 @@ void ph_own_start(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum
 {
 	ph_slot_seen(hub, slot, epoch);
 	struct ph_record record = ph_slot_record(slot);
-	if (slot->starting)
+	if (slot->starting || ph_migration_decides(slot))
 		return;
 	slot->starting = true;
 	struct ph_wait *wait = ph_wait_add(hub, ph_journal(hub, &record), PH_WAIT_START);

@@ -237,6 +237,16 @@ static enum ph_instance_state again(struct ph_hub *hub, struct ph_instance *inst
 	return spawn(hub, instance);
 }
 
+/*
+ * An order, or another text. What ended while a migration of it is undecided waits for the end of
+ * that: what the new worker has may be all there is, and the epoch is another one then.
+ */
+static enum ph_instance_state ordered(struct ph_hub *hub, struct ph_instance *instance)
+{
+	ph_timer_set(hub, &instance->timer, PH_NEVER_MS);
+	return ph_migration_decides(instance->slot) ? PH_INSTANCE_WAITING : again(hub, instance);
+}
+
 static enum ph_instance_state due_again(struct ph_hub *hub, struct ph_instance *instance)
 {
 	return must_ask(hub, instance) ? PH_INSTANCE_WAITING : again(hub, instance);
@@ -529,12 +539,12 @@ static cell *const machine[PH_INSTANCE_STATE_COUNT][PH_INSTANCE_INPUT_COUNT] = {
 		IN(ACTIVATE) = ignore, IN(FREEZE) = ignore, IN(THAW) = ignore, IN(RETIRE) = ignore,
 		IN(STOP) = stop_later, IN(RESTART) = restart_later, IN(KILL) = ignore,
 		IN(EXITED) = ignore, IN(GONE) = end, IN(UNWELL) = ignore, IN(DEADLINE) = ignore},
-	[PH_INSTANCE_BACKOFF] = {NO_PROCESS, IN(START) = again, IN(STOP) = stop_idle,
-		IN(RESTART) = again, IN(DEADLINE) = due},
-	[PH_INSTANCE_STOPPED] = {NO_PROCESS, IN(START) = again, IN(STOP) = stop_idle,
-		IN(RESTART) = again, IN(DEADLINE) = ignore},
-	[PH_INSTANCE_FAILED] = {NO_PROCESS, IN(START) = again, IN(STOP) = stop_idle,
-		IN(RESTART) = again, IN(DEADLINE) = due_again},
+	[PH_INSTANCE_BACKOFF] = {NO_PROCESS, IN(START) = ordered, IN(STOP) = stop_idle,
+		IN(RESTART) = ordered, IN(DEADLINE) = due},
+	[PH_INSTANCE_STOPPED] = {NO_PROCESS, IN(START) = ordered, IN(STOP) = stop_idle,
+		IN(RESTART) = ordered, IN(DEADLINE) = ignore},
+	[PH_INSTANCE_FAILED] = {NO_PROCESS, IN(START) = ordered, IN(STOP) = stop_idle,
+		IN(RESTART) = ordered, IN(DEADLINE) = due_again},
 };
 #undef IN
 

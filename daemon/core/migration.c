@@ -60,6 +60,13 @@ static bool unsure(const struct ph_hub *hub, const struct ph_name *name)
 	return !ph_lease_valid(hub) && !(member && member->state == PH_MEMBER_LEFT);
 }
 
+bool ph_migration_decides(const struct ph_slot *slot)
+{
+	const struct ph_source *s = slot->work->source;
+	return s && s->state != PH_SOURCE_RETAINING && s->state != PH_SOURCE_STOPPING &&
+	       s->state != PH_SOURCE_ENDED;
+}
+
 /* ---- a journal that is lost ---- */
 
 void ph_lost_write(struct ph_hub *hub, bool open)

@@ -282,7 +282,7 @@ enum ph_source_state ph_source_void_unsynced(struct ph_hub *hub, struct ph_sourc
 
 /* ---- the claim for A itself ---- */
 
-/* O ended after an order had stopped it, and is still what stands there, or was started anew. */
+/* O ended after an order had stopped it, and is still what stands there. */
 static void raise_stopped(struct ph_hub *hub, struct ph_instance *instance, uint64_t epoch)
 {
 	instance->epoch = epoch;
@@ -313,7 +313,7 @@ enum ph_source_state ph_source_taken_back(struct ph_hub *hub, struct ph_source *
 		ph_source_answer_release(hub, s, true);
 	enum ph_source_state next = ph_source_finish(hub, s, result);
 	ph_source_close_with(hub, s, s->peer.s[0] ? PH_B_ABORT : PH_B_NONE);
-	if (!slot->work->instance)
+	if (!ph_slot_busy(slot)) /* a start may have been ordered meanwhile */
 		ph_own_start(hub, slot, s->new_epoch, PH_LINEAGE_COLD);
 	else if (slot->wish_stopped) /* at the other node, say */
 		ph_instance_step(hub, slot->work->instance, PH_INSTANCE_IN_STOP);

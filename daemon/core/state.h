@@ -483,6 +483,11 @@ void ph_target_deadline(struct ph_hub *hub, struct ph_target *target);
 void ph_target_turn_away(struct ph_hub *hub);
 /* An operator decides what becomes of the new worker: its end is none that gives the child back. */
 void ph_target_wished(struct ph_hub *hub, struct ph_slot *slot);
+/*
+ * This node gives it away, and it is not decided yet who has it then: nobody starts it here. The
+ * end of the migration does, under the epoch that holds then, or the plan by a claim after it.
+ */
+bool ph_migration_decides(const struct ph_slot *slot);
 size_t ph_migrations_in(const struct ph_hub *hub); /* slots taken */
 size_t ph_migrations_out(const struct ph_hub *hub);
 void ph_lost_write(struct ph_hub *hub, bool open);

@@ -1,4 +1,5 @@
 /* A migration as its source sees it: what happens when O or A fails at each moment. */
+#include "core/order.h"
 #include "core/source.h"
 #include "core_handover.h"
 #include "core_puppet.h"
@@ -228,11 +229,56 @@ START_TEST(an_operator_cancels)
 }
 END_TEST
 
+/* O is no more, without a word to the migration: nothing is left of it, or what was stopped. */
+static void without_old(struct world *w, struct ph_source *s, bool stopped)
+{
+	struct ph_instance *old = s->old;
+	if (!old)
+		return;
+	s->old = NULL;
+	old->source = NULL;
+	old->after = stopped ? PH_AFTER_STOPPED : PH_AFTER_DISCARD;
+	s->slot->wish_stopped = stopped;
+	w_kill(w, &w->procs[0]);
+	w_drain(w);
+	ck_assert_uint_eq(w_alive(w, 0), 0);
+}
+
+/* Whatever is ordered while it is undecided who has the child, nothing is started here. */
+START_TEST(an_order_starts_nothing_meanwhile)
+{
+	static const enum ph_verb verbs[] = {
+		PH_VERB_START, PH_VERB_RESTART, PH_VERB_STOP, PH_VERB_MOVE};
+	enum ph_source_state state = (enum ph_source_state)(_i / 2);
+	bool decided = state == PH_SOURCE_RETAINING || state == PH_SOURCE_STOPPING ||
+		       state == PH_SOURCE_ENDED;
+	for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+		struct world *w = p_world(make, true);
+		struct ph_source *s = reach(w, state);
+		struct ph_slot *slot = s->slot;
+		char why[PH_REASON_SIZE] = "";
+		struct ph_name to = w_name(2);
+		struct ph_id id = {{0}};
+		without_old(w, s, _i % 2);
+		ck_assert_int_eq(ph_migration_decides(slot), !decided);
+		size_t procs = w->n_procs;
+		p_begin(w);
+		(void)ph_order_carry_out(w->nodes[0].hub, slot, verbs[i], &to, false, &id, why);
+		p_end(w);
+		p_disk(w, false);
+		ck_assert_msg(decided || (!slot->starting && w->n_procs == procs),
+			"state %d, verb %d: it was started", (int)state, (int)verbs[i]);
+		w_free(w);
+	}
+}
+END_TEST
+
 /*
- * O is stopped by an order, and ends, while the claim that takes it back is undecided: whether it
- * is started again before that (1) or after it (0), it serves under the epoch that was granted.
+ * O ends while the claim that takes it back is undecided, by itself (2) or as it is stopped by an
+ * order. Whether it is ordered to start before the claim is granted (1, 2) or after it (0), it is
+ * started after it, and serves under the epoch that was granted.
  */
-START_TEST(stopped_while_it_is_taken_back)
+START_TEST(ended_while_it_is_taken_back)
 {
 	struct world *w = p_world(make, true);
 	const struct ph_command all = {.all_instances = true, .no_wait = true};
@@ -240,14 +286,19 @@ START_TEST(stopped_while_it_is_taken_back)
 	struct ph_source *s = reach(w, PH_SOURCE_RECLAIMING);
 	const struct ph_slot *slot = s->slot;
 	uint64_t before = s->epoch;
-	w_order(w, 0, PH_VERB_STOP, "room", NULL, &all);
+	if (_i < 2)
+		w_order(w, 0, PH_VERB_STOP, "room", NULL, &all);
 	w_kill(w, &w->procs[0]);
 	w_drain(w);
 	ck_assert_int_eq((int)s->state, PH_SOURCE_RECLAIMING);
 	ck_assert_ptr_null(s->old);
-	ck_assert_int_eq((int)slot->work->instance->state, PH_INSTANCE_STOPPED);
+	ck_assert(_i == 2 ? !slot->work->instance
+			  : slot->work->instance->state == PH_INSTANCE_STOPPED);
 	if (_i)
 		w_order(w, 0, PH_VERB_START, "room", NULL, &all);
+	p_disk(w, false);
+	ck_assert_int_eq((int)s->state, PH_SOURCE_RECLAIMING);
+	ck_assert_uint_eq(w->n_procs, 1);
 	p_left_alone(w, 60000);
 	ck_assert_ptr_null(slot->work->source);
 	ck_assert_uint_gt(slot->entry.epoch, before);
@@ -408,7 +459,8 @@ int main(void)
 	W_TEST(suite, every_pair_is_decided, PH_SOURCE_STATE_COUNT);
 	W_TEST(suite, every_pair_is_survived, PH_SOURCE_STATE_COUNT);
 	W_TEST(suite, an_operator_cancels, PH_SOURCE_STATE_COUNT);
-	W_TEST(suite, stopped_while_it_is_taken_back, 2);
+	W_TEST(suite, an_order_starts_nothing_meanwhile, 2 * PH_SOURCE_STATE_COUNT);
+	W_TEST(suite, ended_while_it_is_taken_back, 3);
 	W_TEST(suite, a_prepare_from_the_target_counts_as_active, 1);
 	int n = H_MOMENTS * H_VARIANTS;
 	W_TEST(suite, old_worker_dies, n);

@@ -80,6 +80,12 @@ static bool remembered(enum ph_bkind kind)
 	       kind == PH_B_DIAL_BACK || kind == PH_B_PREPARED; /* which may be all that is left */
 }
 
+/* Whose keys are remembered, whatever is answered. */
+static bool claims(const struct ph_bmsg *msg)
+{
+	return msg->kind == PH_B_CLAIM || msg->kind == PH_B_GRANTS;
+}
+
 static size_t new_slots(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	size_t n = 0;
@@ -88,22 +94,24 @@ static size_t new_slots(struct ph_hub *hub, const struct ph_bmsg *msg)
 		const struct ph_entry *e = &msg->entries[i];
 		n += !ph_slot_find(hub, &e->key, e->local ? &e->node : NULL);
 	}
-	bool claims = msg->kind == PH_B_CLAIM || msg->kind == PH_B_GRANTS;
-	for (size_t i = 0; claims && i < msg->n_claims; i++)
+	for (size_t i = 0; claims(msg) && i < msg->n_claims; i++)
 		n += !ph_slot_find(hub, &msg->claims[i].key, NULL);
 	for (size_t i = 0; texts && i < msg->n_specs; i++)
 		n += new_instances(hub, msg->specs[i].spec);
 	return n + (remembered(msg->kind) && !ph_slot_find(hub, &msg->key, NULL));
 }
 
+/* A child is known with its first instance, or with its text, and each of the two has its bound. */
 static size_t new_children(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	size_t n = 0;
 	for (size_t i = 0; msg->kind == PH_B_REGISTRY && i < msg->n_entries; i++)
 		n += !ph_child_find(hub, &msg->entries[i].key.child);
+	for (size_t i = 0; claims(msg) && i < msg->n_claims; i++)
+		n += !ph_child_find(hub, &msg->claims[i].key.child);
 	for (size_t i = 0; msg->kind == PH_B_SPEC && i < msg->n_specs; i++)
 		n += msg->specs[i].text && !ph_child_find(hub, &msg->specs[i].child);
-	return n;
+	return n + (remembered(msg->kind) && !ph_child_find(hub, &msg->key.child));
 }
 
 /* At most so many could be new: a look at each is needed only near the limit. */

@@ -108,6 +108,57 @@ START_TEST(claims)
 }
 END_TEST
 
+/* Names of children that a peer says, in whatever message, in front of as many as there may be. */
+static void many_children(struct world *w)
+{
+	struct ph_name name = {""};
+	for (unsigned i = 0; HASH_COUNT(hub_of(w)->children) < PH_KEYS_MAX - 1; i++) {
+		(void)snprintf(name.s, sizeof name.s, "junk%u", i);
+		(void)ph_child_get(hub_of(w), &name);
+	}
+}
+
+START_TEST(names_of_children)
+{
+	static const enum ph_bkind kinds[] = {PH_B_CLAIM, PH_B_GRANTS, PH_B_REGISTRY, PH_B_SPEC,
+		PH_B_PREPARE, PH_B_ROUND, PH_B_COMMIT, PH_B_ABORT, PH_B_VOID};
+	struct world *w = p_world(make, true);
+	many_children(w);
+	struct ph_entry entries[2] = {{.node = w_name(1),
+		.epoch = ph_epoch_make(5, 2),
+		.version = 1,
+		.state = PH_CHILD_RUNNING}};
+	struct ph_claim_line asked[2] = {{.epoch = ph_epoch_make(5, 2)}};
+	struct ph_spec_line specs[2] = {{.revision = 1, .text = "1"}};
+	entries[1] = entries[0];
+	asked[1] = asked[0];
+	specs[1] = specs[0];
+	for (int i = 0; i < 2; i++) {
+		specs[i].child = ph_name_of(i ? "y" : "x");
+		entries[i].key.child = asked[i].key.child = specs[i].child;
+	}
+	/* Two are more than one; of those that name one, the second is. */
+	bool lists = _i < 4;
+	for (int i = 0; i < (lists ? 1 : 2); i++) {
+		struct ph_bmsg *msg = p_msg(w, 1, kinds[_i]);
+		msg->id.b[0] = (uint8_t)(7 + i);
+		msg->key.child = specs[i].child;
+		msg->epoch = msg->seen = ph_epoch_make(5, 2);
+		msg->claims = w_copy(w, asked, sizeof asked);
+		msg->n_claims = _i < 2 ? 2 : 0;
+		msg->entries = w_copy(w, entries, sizeof entries);
+		msg->n_entries = _i == 2 ? 2 : 0;
+		msg->specs = w_copy(w, specs, sizeof specs);
+		msg->n_specs = _i == 3 ? 2 : 0;
+		w_drain(w);
+	}
+	ck_assert_uint_le(HASH_COUNT(hub_of(w)->children), PH_KEYS_MAX);
+	ck_assert_uint_eq(w->nodes[0].drops, 1);
+	ck_assert_uint_eq(HASH_COUNT(hub_of(w)->children), PH_KEYS_MAX - lists);
+	w_free(w);
+}
+END_TEST
+
 /* Its source gives it up by VOID, and waits for the answer to that. */
 START_TEST(migrations_are_voided)
 {
@@ -184,6 +235,7 @@ int main(void)
 	W_TEST(suite, instances_of_a_registry, 1);
 	W_TEST(suite, instances_of_a_text, 2);
 	W_TEST(suite, claims, 1);
+	W_TEST(suite, names_of_children, 9);
 	W_TEST(suite, migrations_are_voided, 5);
 	W_TEST(suite, members, 1);
 	return w_main(suite);

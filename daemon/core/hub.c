@@ -261,6 +261,8 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 		slot->restored = true;
 		slot->born_ms = record->born_ms;
 		slot->wish_stopped = record->stopped_by_wish;
+		if (slot->work->forced != record->forced)
+			ph_slot_work(hub, slot)->forced = record->forced;
 		ph_grant_restore(hub, record);
 		break;
 	case PH_RECORD_VIEW:

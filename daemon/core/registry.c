@@ -577,6 +577,7 @@ struct ph_record ph_slot_record(const struct ph_slot *slot)
 		.epoch = slot->seen,
 		.born_ms = slot->born_ms,
 		.stopped_by_wish = slot->wish_stopped,
+		.forced = slot->work->forced,
 		.granted = slot->work->granted,
 		.to = slot->work->granted_to->name,
 		.by = slot->work->granted_by->name,

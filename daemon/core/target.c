@@ -294,8 +294,25 @@ static enum ph_target_state say_prepared(struct ph_hub *hub, struct ph_target *t
 
 /* ---- active ---- */
 
+/*
+ * No plan moves it to where the text of its start does not want it: an order does. That is to hold
+ * over restarts, so it stands in the journal before the record that makes this node the owner.
+ */
+static void keep_order(struct ph_hub *hub, struct ph_target *t)
+{
+	const struct ph_spec *spec = t->fresh ? t->fresh->spec : NULL;
+	bool ordered = spec && !ph_place_allows(hub, spec, &hub->set.node);
+	uint64_t forced = ordered ? spec->revision : 0;
+	if (forced == t->slot->work->forced)
+		return;
+	ph_slot_work(hub, t->slot)->forced = forced;
+	struct ph_record record = ph_slot_record(t->slot);
+	(void)ph_journal(hub, &record);
+}
+
 static enum ph_target_state activate(struct ph_hub *hub, struct ph_target *t)
 {
+	keep_order(hub, t);
 	t->said = PH_B_NONE;
 	t->resend_ms = PH_NEVER_MS;
 	if (t->slot->work->claim)
@@ -406,9 +423,6 @@ static enum ph_target_state active_synced(struct ph_hub *hub, struct ph_target *
 	fresh->epoch = t->new_epoch;
 	struct ph_child *child = ph_child_get(hub, &slot->child->name);
 	ph_child_in_force(hub, child, fresh->spec, fresh->spec->revision, true);
-	/* No plan moves it to where the text of its start does not want it: an order does. */
-	bool ordered = !ph_place_allows(hub, fresh->spec, &hub->set.node);
-	ph_slot_work(hub, slot)->forced = ordered ? fresh->spec->revision : 0;
 	if (!t->overlap)
 		ph_target_tell(hub, t, PH_W_ACTIVATE);
 	t->state = PH_TARGET_ACTIVE;

@@ -152,7 +152,15 @@ START_TEST(moves_that_cannot_be)
 }
 END_TEST
 
-/* It stays there, as it was ordered, until another text says where it belongs. */
+static void crash_b(struct world *w)
+{
+	w_crash(w, 1);
+}
+
+/*
+ * It stays there, as it was ordered, until another text says where it belongs; over a restart of
+ * that daemon (1), and one that comes before anybody is told that the child is there (2), too.
+ */
 START_TEST(a_forced_move_stays)
 {
 	static const struct ph_command forced = {.force = true, .instance = 0};
@@ -165,7 +173,19 @@ START_TEST(a_forced_move_stays)
 	w_order(w, 0, PH_VERB_MOVE, "room", "b", NULL);
 	w_run(w, 1000);
 	ck_assert_int_eq(answer(w, 0)->error, EREMOTEIO);
+	if (_i == 2) {
+		w->when = W_AT_SYNC;
+		w->when_kind = PH_RECORD_ACTIVE;
+		w->when_node = 1;
+		w->deed = crash_b;
+	}
 	w_order(w, 0, PH_VERB_MOVE, "room", "b", &forced);
+	w_run(w, 2000);
+	ck_assert_uint_eq(w->nodes[1].up, _i != 2);
+	if (_i == 1)
+		crash_b(w);
+	if (_i)
+		w_start(w, 1);
 	w_run(w, 60000);
 	ck_assert_int_eq(answer(w, 0)->error, 0);
 	w_agree(w, "room", 0, 1);
@@ -646,7 +666,7 @@ int main(void)
 	W_TEST(suite, a_repeated_order_has_one_effect, 1);
 	W_TEST(suite, move_to_where_it_is, 1);
 	W_TEST(suite, moves_that_cannot_be, 4);
-	W_TEST(suite, a_forced_move_stays, 1);
+	W_TEST(suite, a_forced_move_stays, 3);
 	W_TEST(suite, a_move_of_what_does_not_run, 6);
 	W_TEST(suite, no_wait, 2);
 	W_TEST(suite, not_done_in_time, 1);

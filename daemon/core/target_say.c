@@ -1,5 +1,5 @@
 /*
- * target_say.c - a migration as its target sees it: what is said, heard, bounded, restored.
+ * target_say.c - a migration as its target sees it: what is said, heard, bounded.
  */
 #include "core/target.h"
 
@@ -8,10 +8,7 @@
 
 #define START_SLACK_MS 1000 /* the instance's own start_timeout comes first */
 #define SILENCE_MS 15000    /* before `prepared`: nothing of A for so long, and B gives up */
-#define KEPT_MAX 4096
-#define RESTART_ASK_MS 1000
-#define KEPT_ASK_MS \
-	10000 /* an outcome that A has not confirmed: A is told it again after so long */
+#define KEPT_ASK_MS 10000   /* an outcome that A has not confirmed: A is told it again */
 
 /* ---- what is said ---- */
 
@@ -169,8 +166,8 @@ void ph_target_deadline(struct ph_hub *hub, struct ph_target *t)
 
 /* ---- birth and death ---- */
 
-static struct ph_target *new_target(struct ph_hub *hub, const struct ph_id *id,
-	struct ph_slot *slot, const struct ph_name *peer, uint64_t epoch, uint64_t new_epoch)
+struct ph_target *ph_target_new(struct ph_hub *hub, const struct ph_id *id, struct ph_slot *slot,
+	const struct ph_name *peer, uint64_t epoch, uint64_t new_epoch)
 {
 	struct ph_target *t = ph_must(calloc(1, sizeof *t));
 	t->id = *id;
@@ -260,7 +257,7 @@ static void refuse_now(struct ph_hub *hub, struct ph_target *t)
 static void on_prepare(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_slot *slot = ph_slot_get(hub, &msg->key, NULL);
-	struct ph_target *t = new_target(hub, &msg->id, slot, &msg->from, msg->epoch, msg->seen);
+	struct ph_target *t = ph_target_new(hub, &msg->id, slot, &msg->from, msg->epoch, msg->seen);
 	bool busy;
 	/* It offers what it can only have if it was activated: that is its ACTIVE. */
 	if (slot->work->source && ph_name_equal(&slot->work->source->peer, &msg->from) &&
@@ -306,7 +303,8 @@ static bool commit_held(struct ph_hub *hub, const struct ph_bmsg *msg, struct ph
 	if (!held || !held->held || held->target || held->state != PH_INSTANCE_STANDING ||
 		!ph_id_equal(&held->past, &msg->id))
 		return false;
-	struct ph_target *t = new_target(hub, &msg->id, slot, &msg->from, msg->epoch, msg->epoch);
+	struct ph_target *t =
+		ph_target_new(hub, &msg->id, slot, &msg->from, msg->epoch, msg->epoch);
 	t->state = PH_TARGET_PREPARED;
 	t->fresh = held;
 	held->target = t;
@@ -346,7 +344,8 @@ static void on_unknown(struct ph_hub *hub, const struct ph_bmsg *msg)
 		answer->key = msg->key;
 		return;
 	}
-	struct ph_target *t = new_target(hub, &msg->id, slot, &msg->from, msg->epoch, msg->epoch);
+	struct ph_target *t =
+		ph_target_new(hub, &msg->id, slot, &msg->from, msg->epoch, msg->epoch);
 	take_stray(hub, t);
 	t->state = PH_TARGET_REFUSING;
 	t->answer = msg->kind == PH_B_COMMIT  ? PH_B_NACK
@@ -521,105 +520,4 @@ void ph_target_stream(struct ph_hub *hub, struct ph_target *t, const struct ph_e
 		t->stream_digest = event->stream->digest;
 		ph_target_step(hub, t, PH_TARGET_IN_STREAMED);
 	}
-}
-
-/* ---- after a restart of the daemon ---- */
-
-void ph_target_restore(struct ph_hub *hub, const struct ph_record *record)
-{
-	struct ph_target *t;
-	HASH_FIND(hh, hub->targets, record->id.b, sizeof record->id.b, t);
-	if (record->kind == PH_RECORD_FORGET) {
-		if (!t)
-			return;
-		HASH_DEL(hub->targets, t);
-		if (t->slot->work->target == t)
-			ph_slot_work(hub, t->slot)->target = NULL;
-		ph_out_bury(hub, t);
-		return;
-	}
-	if (record->kind != PH_RECORD_PREPARED && record->kind != PH_RECORD_ACTIVE &&
-		record->kind != PH_RECORD_NEVER)
-		return;
-	struct ph_slot *slot = ph_slot_get(hub, &record->key, NULL);
-	if (!t)
-		t = new_target(
-			hub, &record->id, slot, &record->peer, record->epoch, record->revision);
-	t->new_epoch = record->revision;
-	ph_slot_seen(hub, slot, t->new_epoch);
-	t->was_prepared = true;
-	t->overlap |= record->overlap;
-	t->restored = true;
-	t->state = record->kind == PH_RECORD_PREPARED ? PH_TARGET_PREPARED
-		   : record->kind == PH_RECORD_ACTIVE ? PH_TARGET_ACTIVE
-						      : PH_TARGET_NEVER;
-	ph_slot_work(hub, slot)->target = t->state == PH_TARGET_PREPARED ? t : NULL;
-}
-
-/*
- * `active` was synced: this node owns the child. Where N is gone it is given back, as what O has is
- * newer than a cold start; a member that has seen N ready objects to that.
- */
-static void restart_active(struct ph_hub *hub, struct ph_target *t)
-{
-	struct ph_slot *slot = t->slot;
-	struct ph_instance *fresh = t->fresh;
-	bool newest = slot->seen <= t->new_epoch;
-	if (slot->work->instance || slot->work->target)
-		return;
-	if (!fresh) {
-		if (newest)
-			ph_target_give_back(hub, t);
-		return; /* what does not run is claimed by the plan */
-	}
-	if (newest || !slot->entered) {
-		ph_slot_work(hub, slot)->instance = fresh;
-		fresh->epoch = t->new_epoch;
-		fresh->role = PH_ROLE_ACTIVE;
-		ph_slot_own(hub, slot, t->new_epoch, PH_LINEAGE_CONTINUED);
-	}
-	if (fresh->said_ready) {
-		fresh->state = PH_INSTANCE_RUNNING;
-		fresh->target = NULL;
-		t->fresh = NULL;
-		ph_slot_publish(hub, slot);
-		return;
-	}
-	t->told = PH_W_ACTIVATE; /* repeated when N reconnects */
-	fresh->state = PH_INSTANCE_STANDING;
-	ph_instance_step(hub, fresh, PH_INSTANCE_IN_ACTIVATE);
-}
-
-void ph_target_restart(struct ph_hub *hub)
-{
-	struct ph_target *t, *next;
-	HASH_ITER (hh, hub->targets, t, next) {
-		if (ph_target_ended(t)) { /* A may wait for this very word */
-			t->resend_ms = hub->now_ms + RESTART_ASK_MS;
-			ph_timer_set(hub, &t->timer, t->resend_ms);
-		}
-		if (t->fresh && t->overlap) { /* it serves: that is what made it `prepared` */
-			t->fresh->role = PH_ROLE_ACTIVE;
-			t->fresh->said_ready = true;
-		}
-		if (t->state == PH_TARGET_ACTIVE) {
-			restart_active(hub, t);
-		} else if (t->state == PH_TARGET_PREPARED && t->fresh) {
-			t->fresh->state = PH_INSTANCE_STANDING;
-			ph_target_say(hub, t, PH_B_PREPARED, true);
-			ph_target_entered(hub, t, PH_TARGET_NEVER);
-		} else if (t->state == PH_TARGET_PREPARED) {
-			t->answer = PH_B_NACK;
-			ph_target_step(hub, t, PH_TARGET_IN_N_DEAD);
-		} else if (t->fresh) { /* never */
-			t->fresh->after = PH_AFTER_DISCARD;
-			t->fresh->target = NULL;
-			ph_instance_step(hub, t->fresh, PH_INSTANCE_IN_STOP);
-			t->fresh = NULL;
-		}
-	}
-	HASH_ITER (hh, hub->targets, t, next)
-		if (HASH_COUNT(hub->targets) > KEPT_MAX && !t->fresh &&
-			(t->state == PH_TARGET_NEVER || t->state == PH_TARGET_ACTIVE))
-			ph_target_free(hub, t);
 }

@@ -4,18 +4,12 @@
  * The old worker O is ours until `commit` is synced; from then on only B's word, a claim, or B's
  * death decides. Nothing of the last delta is completed at B before `final` is synced, so that a
  * restart without that record may simply resume. What it says to workers and daemons is in
- * source_say.c.
+ * source_say.c; what follows once B is active, in source_done.c.
  */
 #include "core/source.h"
 
 #include <string.h>
 
-/*
- * O is told `committed` once N is ready: until then it may have to go on, and it can name N's
- * address. An N that gets ready neither ends nor is ended by its daemon for longer than this
- * beyond its start_timeout: then nothing is heard of it.
- */
-#define TELL_SLACK_MS 5000
 #define WRITE_AGAIN_MS 1000 /* a record that must be written is tried again after so long */
 
 typedef enum ph_source_state cell(struct ph_hub *, struct ph_source *);
@@ -318,177 +312,6 @@ static enum ph_source_state target_dead(struct ph_hub *hub, struct ph_source *s)
 	return take_back(hub, s);
 }
 
-static enum ph_source_state active(struct ph_hub *hub, struct ph_source *s)
-{
-	if (s->slot->work->claim)
-		ph_claim_drop(hub, s->slot->work->claim);
-	ph_source_cut_stream(hub, s);
-	if (!s->peer.s[0] && s->slot->entered) /* the record that named it is lost */
-		s->peer = s->info.to = s->slot->entry.node->name;
-	s->said = PH_B_NONE;
-	s->resend_ms = PH_NEVER_MS;
-	if (s->frozen_at_ms && !s->info.has_downtime) {
-		s->info.has_downtime = true;
-		s->info.downtime_us = (hub->now_ms - s->frozen_at_ms) * 1000;
-	}
-	s->info.reason[0] = '\0';
-	s->elsewhere = !s->peer_active;
-	s->taken_over = s->peer_active && ph_epoch_slot(s->new_epoch) != hub->set.slot;
-	ph_source_write(hub, s, PH_RECORD_DONE);
-	return PH_SOURCE_FINISHING;
-}
-
-/* Somebody else owns the child, and the members know it: O is stale. */
-static enum ph_source_state overtaken(struct ph_hub *hub, struct ph_source *s)
-{
-	s->served = true;
-	return active(hub, s);
-}
-
-/* ---- done ---- */
-
-static enum ph_source_state old_gone(struct ph_hub *hub, struct ph_source *s)
-{
-	if (s->elsewhere) { /* it went another way, and B may still wait for the rest */
-		ph_source_blame(s, "another node owns the child");
-		enum ph_source_state ended = ph_source_finish(hub, s, PH_RESULT_ABORTED);
-		ph_source_close_with(hub, s, s->peer.s[0] ? PH_B_ABORT : PH_B_NONE);
-		return ended;
-	}
-	if (s->taken_over)
-		ph_source_blame(s, "this node was held for dead");
-	enum ph_source_state next =
-		ph_source_finish(hub, s, s->taken_over ? PH_RESULT_SOURCE_DEAD : PH_RESULT_DONE);
-	ph_source_close_with(hub, s, PH_B_FORGET);
-	return next;
-}
-
-/* Is O there, not told that it is over, and N as far as this node knows never ready? */
-static bool may_go_on(const struct ph_source *s)
-{
-	return !s->served && s->told != PH_W_COMMITTED && s->old &&
-	       s->old->state != PH_INSTANCE_RETIRED && ph_instance_has_process(s->old);
-}
-
-/*
- * B gives the child back: as far as it knows N died before it acknowledged anything. A member that
- * knows better objects to the claim.
- */
-static enum ph_source_state released(struct ph_hub *hub, struct ph_source *s)
-{
-	if (!may_go_on(s)) {
-		ph_source_answer_release(hub, s, false);
-		return s->state;
-	}
-	s->back = s->reclaim = s->given_back = true;
-	ph_source_blame(s, "the new worker ended before it was ready");
-	ph_slot_work(hub, s->slot)->instance = s->old;
-	return ph_source_resume(hub, s);
-}
-
-/* ... before it was heard that B was active: declined, it owns the child all the same. */
-static enum ph_source_state released_early(struct ph_hub *hub, struct ph_source *s)
-{
-	enum ph_source_state next = released(hub, s);
-	if (next != PH_SOURCE_COMMITTED)
-		return next;
-	s->peer_active = true;
-	return active(hub, s);
-}
-
-/*
- * B has died with an N that nobody has seen ready: what O has is the newest there is. Else O is
- * stale, and there is nobody to send its clients to: the child is claimed as after any death.
- */
-static enum ph_source_state peer_died_late(struct ph_hub *hub, struct ph_source *s)
-{
-	if (!may_go_on(s)) {
-		s->handled = s->served = true;
-		return ph_source_stop_if(hub, s);
-	}
-	s->peer_dead = true;
-	return released(hub, s);
-}
-
-static enum ph_source_state retain(struct ph_hub *hub, struct ph_source *s)
-{
-	struct ph_slot *slot = s->slot;
-	struct ph_instance *old = s->old;
-	/* Where another one is the owner, the registry tells who, and it is not for us to say. */
-	if (s->peer_active && (!slot->entered || slot->entry.epoch < s->new_epoch))
-		ph_slot_give(hub, slot, &s->peer, s->new_epoch);
-	else
-		ph_slot_vouch(hub, slot);
-	s->done_version = hub->version;
-	s->committed_at_ms = hub->now_ms;
-	if (slot->work->instance == old)
-		ph_slot_work(hub, slot)->instance = NULL;
-	if (!old && slot->work->instance && !ph_instance_has_process(slot->work->instance)) {
-		slot->work->instance->after = PH_AFTER_DISCARD; /* what is left of a stopped O */
-		ph_instance_step(hub, slot->work->instance, PH_INSTANCE_IN_STOP);
-	}
-	if (!old)
-		return old_gone(hub, s);
-	s->tell_by_ms = hub->now_ms + old->spec->start_timeout_ms + TELL_SLACK_MS;
-	if (s->overlap && old->spec->ready == PH_READY_NONE)
-		s->handled = true; /* the retention was B's test of the new worker */
-	const struct ph_member *peer = ph_member_find(hub, &s->peer);
-	s->served |= slot->entered && slot->entry.ready && slot->entry.epoch >= s->new_epoch;
-	if (peer && !ph_member_live(peer) && s->peer_active) /* since `active` */
-		return peer_died_late(hub, s);
-	return ph_source_stop_if(hub, s);
-}
-
-/* The sync of `done` failed: it only saves work after a restart, COMMIT is answered again then. */
-static enum ph_source_state done_unsynced(struct ph_hub *hub, struct ph_source *s)
-{
-	return retain(hub, s);
-}
-
-static enum ph_source_state handled(struct ph_hub *hub, struct ph_source *s)
-{
-	s->handled = true;
-	return ph_source_stop_if(hub, s);
-}
-
-static enum ph_source_state not_any_more(struct ph_hub *hub, struct ph_source *s)
-{
-	ph_source_answer_release(hub, s, s->back); /* a repeat, or too late */
-	return s->state;
-}
-
-static enum ph_source_state confirmed(struct ph_hub *hub, struct ph_source *s)
-{
-	ph_source_say(hub, s, PH_B_FORGET);
-	return s->state;
-}
-
-static enum ph_source_state forgotten(struct ph_hub *hub, struct ph_source *s)
-{
-	ph_source_free(hub, s);
-	return PH_SOURCE_ENDED;
-}
-
-/* In these states N may hold the only good copy: O is not started again from its spec. */
-enum ph_source_state ph_source_copy_is_all(struct ph_hub *hub, struct ph_source *s)
-{
-	(void)hub;
-	if (s->old &&
-		s->old->after != PH_AFTER_STOPPED) /* it stays, stopped, where that was wished */
-		s->old->after = PH_AFTER_DISCARD;
-	if (s->old)
-		s->old->source = NULL;
-	s->old = NULL;
-	return s->state;
-}
-
-static enum ph_source_state stopping_over(struct ph_hub *hub, struct ph_source *s)
-{
-	if (s->old)
-		s->old->after = PH_AFTER_DISCARD;
-	return old_gone(hub, s);
-}
-
 /* ---- every state x input ---- */
 
 #define IN(name) [PH_SOURCE_IN_##name]
@@ -504,105 +327,106 @@ static cell *const machine[PH_SOURCE_STATE_COUNT][PH_SOURCE_INPUT_COUNT] = {
 	[PH_SOURCE_ASKING] = {NOT_YET, STREAM_LATE, IN(ACCEPTED) = prepare, IN(REFUSED) = refused,
 		IN(STATE_END) = ignore, IN(PROGRESS) = ignore, IN(HANDLED) = ignore,
 		IN(RESUMED) = ignore, IN(READY) = ignore, IN(REJECTED) = ignore,
-		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
-		IN(RELEASE) = not_any_more, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
+		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = ph_source_active,
+		IN(RELEASE) = ph_source_not_any_more, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
 		IN(O_DEAD) = ph_source_old_died, IN(B_DEAD) = ph_source_peer_died,
 		IN(CANCEL) = cancelled, IN(DEADLINE) = asked_too_long},
 	[PH_SOURCE_PREPARING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore,
 		IN(READY) = copy, IN(REJECTED) = ph_source_rejected, IN(LOADED) = ignore,
-		IN(PREPARED) = claim_for_peer, IN(ACTIVE) = active, IN(RELEASE) = not_any_more,
-		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = ph_source_old_died,
-		IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled,
-		IN(DEADLINE) = prepared_too_long},
+		IN(PREPARED) = claim_for_peer, IN(ACTIVE) = ph_source_active,
+		IN(RELEASE) = ph_source_not_any_more, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
+		IN(O_DEAD) = ph_source_old_died, IN(B_DEAD) = ph_source_peer_died,
+		IN(CANCEL) = cancelled, IN(DEADLINE) = prepared_too_long},
 	[PH_SOURCE_COPYING] = {NOT_YET, IN(ACCEPTED) = progressed, IN(REFUSED) = refused,
 		IN(STATE_END) = round_part, IN(PROGRESS) = progressed, IN(HANDLED) = ignore,
 		IN(RESUMED) = ignore, IN(READY) = ignore, IN(REJECTED) = ph_source_rejected,
-		IN(LOADED) = next_round, IN(PREPARED) = ignore, IN(ACTIVE) = active,
-		IN(RELEASE) = not_any_more, IN(STREAMED) = round_part, IN(BROKEN) = broken,
-		IN(SYNCED) = final_synced, IN(UNSYNCED) = final_unsynced,
+		IN(LOADED) = next_round, IN(PREPARED) = ignore, IN(ACTIVE) = ph_source_active,
+		IN(RELEASE) = ph_source_not_any_more, IN(STREAMED) = round_part,
+		IN(BROKEN) = broken, IN(SYNCED) = final_synced, IN(UNSYNCED) = final_unsynced,
 		IN(O_DEAD) = ph_source_old_died, IN(B_DEAD) = ph_source_peer_died,
 		IN(CANCEL) = cancelled, IN(DEADLINE) = copy_deadline},
 	[PH_SOURCE_FREEZING] = {NOT_YET, IN(ACCEPTED) = ignore, IN(REFUSED) = refused,
 		IN(STATE_END) = round_part, IN(PROGRESS) = progressed, IN(HANDLED) = ignore,
 		IN(RESUMED) = ignore, IN(READY) = ignore, IN(REJECTED) = ph_source_rejected,
-		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
-		IN(RELEASE) = not_any_more, IN(STREAMED) = round_part, IN(BROKEN) = broken,
-		IN(SYNCED) = final_synced, IN(UNSYNCED) = final_unsynced,
+		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = ph_source_active,
+		IN(RELEASE) = ph_source_not_any_more, IN(STREAMED) = round_part,
+		IN(BROKEN) = broken, IN(SYNCED) = final_synced, IN(UNSYNCED) = final_unsynced,
 		IN(O_DEAD) = ph_source_old_died, IN(B_DEAD) = ph_source_peer_died,
 		IN(CANCEL) = cancelled, IN(DEADLINE) = over_budget},
 	[PH_SOURCE_CONFIRMING] = {IN(LOST) = lost_early, IN(VOID_HEARD) = ignore,
 		IN(FORGOTTEN) = ignore, IN(GRANTED) = bug, IN(DENIED) = bug, STREAM_LATE,
 		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore,
 		IN(REJECTED) = ph_source_rejected, IN(LOADED) = ignore,
-		IN(PREPARED) = claim_for_peer, IN(ACTIVE) = active, IN(RELEASE) = not_any_more,
-		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = ph_source_copy_is_all,
-		IN(B_DEAD) = ph_source_peer_died, IN(CANCEL) = cancelled,
-		IN(DEADLINE) = over_budget},
+		IN(PREPARED) = claim_for_peer, IN(ACTIVE) = ph_source_active,
+		IN(RELEASE) = ph_source_not_any_more, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
+		IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = ph_source_peer_died,
+		IN(CANCEL) = cancelled, IN(DEADLINE) = over_budget},
 	[PH_SOURCE_CLAIMING] = {STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore,
 		IN(REJECTED) = ph_source_rejected, IN(LOADED) = ignore, IN(PREPARED) = ignore,
-		IN(ACTIVE) = active, IN(LOST) = lost_early, IN(VOID_HEARD) = ignore,
-		IN(RELEASE) = not_any_more, IN(FORGOTTEN) = ignore, IN(SYNCED) = ignore,
+		IN(ACTIVE) = ph_source_active, IN(LOST) = lost_early, IN(VOID_HEARD) = ignore,
+		IN(RELEASE) = ph_source_not_any_more, IN(FORGOTTEN) = ignore, IN(SYNCED) = ignore,
 		IN(UNSYNCED) = ignore, IN(GRANTED) = commit, IN(DENIED) = claim_denied,
 		IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = ph_source_peer_died,
 		IN(CANCEL) = cancelled, IN(DEADLINE) = claim_too_slow},
 	[PH_SOURCE_COMMITTING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore,
 		IN(READY) = ignore, IN(REJECTED) = ignore, IN(LOADED) = ignore,
-		IN(PREPARED) = ignore, IN(ACTIVE) = active, IN(RELEASE) = not_any_more,
-		IN(SYNCED) = commit_synced, IN(UNSYNCED) = commit_unsynced,
-		IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = ignore, IN(CANCEL) = ignore,
-		IN(DEADLINE) = commit_again},
+		IN(PREPARED) = ignore, IN(ACTIVE) = ph_source_active,
+		IN(RELEASE) = ph_source_not_any_more, IN(SYNCED) = commit_synced,
+		IN(UNSYNCED) = commit_unsynced, IN(O_DEAD) = ph_source_copy_is_all,
+		IN(B_DEAD) = ignore, IN(CANCEL) = ignore, IN(DEADLINE) = commit_again},
 	[PH_SOURCE_COMMITTED] = {IN(LOST) = take_back, IN(VOID_HEARD) = ignore,
 		IN(FORGOTTEN) = ignore, IN(GRANTED) = bug, IN(DENIED) = bug, STREAM_LATE,
 		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = nacked,
-		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
-		IN(RELEASE) = released_early, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
+		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = ph_source_active,
+		IN(RELEASE) = ph_source_released_early, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
 		IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = target_dead, IN(CANCEL) = ignore,
 		IN(DEADLINE) = ignore},
 	[PH_SOURCE_FINISHING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore,
 		IN(READY) = ignore, IN(REJECTED) = ignore, IN(LOADED) = ignore,
 		IN(PREPARED) = ignore, IN(ACTIVE) = ignore, IN(RELEASE) = ignore,
-		IN(SYNCED) = retain, IN(UNSYNCED) = done_unsynced,
+		IN(SYNCED) = ph_source_retain, IN(UNSYNCED) = ph_source_done_unsynced,
 		IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = ignore, IN(CANCEL) = ignore,
 		IN(DEADLINE) = ignore},
-	[PH_SOURCE_RETAINING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = handled,
-		IN(READY) = ignore, IN(REJECTED) = released, IN(LOADED) = ignore,
-		IN(PREPARED) = ignore, IN(ACTIVE) = ignore, IN(RELEASE) = released,
-		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = stopping_over,
-		IN(B_DEAD) = peer_died_late, IN(CANCEL) = ignore, IN(DEADLINE) = ph_source_stop_if},
+	[PH_SOURCE_RETAINING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ph_source_handled,
+		IN(READY) = ignore, IN(REJECTED) = ph_source_released, IN(LOADED) = ignore,
+		IN(PREPARED) = ignore, IN(ACTIVE) = ignore, IN(RELEASE) = ph_source_released,
+		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = ph_source_stopping_over,
+		IN(B_DEAD) = ph_source_peer_died_late, IN(CANCEL) = ignore,
+		IN(DEADLINE) = ph_source_stop_if},
 	[PH_SOURCE_STOPPING] = {NOT_YET, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore,
 		IN(READY) = ignore, IN(REJECTED) = ignore, IN(LOADED) = ignore,
-		IN(PREPARED) = ignore, IN(ACTIVE) = ignore, IN(RELEASE) = not_any_more,
-		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = stopping_over,
+		IN(PREPARED) = ignore, IN(ACTIVE) = ignore, IN(RELEASE) = ph_source_not_any_more,
+		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = ph_source_stopping_over,
 		IN(B_DEAD) = ignore, IN(CANCEL) = ignore, IN(DEADLINE) = ignore},
 	[PH_SOURCE_ABORTING] = {IN(LOST) = take_back, IN(VOID_HEARD) = ignore,
 		IN(FORGOTTEN) = ignore, IN(GRANTED) = ignore, IN(DENIED) = ignore, STREAM_LATE,
 		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore,
 		IN(REJECTED) = ph_source_rejected, IN(LOADED) = ignore, IN(PREPARED) = ignore,
-		IN(ACTIVE) = active, IN(RELEASE) = not_any_more, IN(SYNCED) = ignore,
-		IN(UNSYNCED) = ignore, IN(O_DEAD) = ph_source_aborting_died,
+		IN(ACTIVE) = ph_source_active, IN(RELEASE) = ph_source_not_any_more,
+		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = ph_source_aborting_died,
 		IN(B_DEAD) = ph_source_void, IN(CANCEL) = ignore,
 		IN(DEADLINE) = ph_source_aborting_over},
 	[PH_SOURCE_VOIDING] = {IN(LOST) = ignore, IN(VOID_HEARD) = ph_source_void_known,
 		IN(FORGOTTEN) = ignore, IN(GRANTED) = bug, IN(DENIED) = bug, STREAM_LATE,
 		WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = ignore,
-		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = active,
-		IN(RELEASE) = not_any_more, IN(SYNCED) = ph_source_void_synced,
+		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = ph_source_active,
+		IN(RELEASE) = ph_source_not_any_more, IN(SYNCED) = ph_source_void_synced,
 		IN(UNSYNCED) = ph_source_void_unsynced, IN(O_DEAD) = ph_source_copy_is_all,
 		IN(B_DEAD) = ignore, IN(CANCEL) = ignore, IN(DEADLINE) = ph_source_void_too_long},
 	[PH_SOURCE_RECLAIMING] = {IN(LOST) = ignore, IN(VOID_HEARD) = ignore,
-		IN(FORGOTTEN) = ignore, IN(GRANTED) = ph_source_taken_back, IN(DENIED) = overtaken,
+		IN(FORGOTTEN) = ignore, IN(GRANTED) = ph_source_taken_back,
+		IN(DENIED) = ph_source_overtaken, STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore,
+		IN(READY) = ignore, IN(REJECTED) = ignore, IN(LOADED) = ignore,
+		IN(PREPARED) = ignore, IN(ACTIVE) = ph_source_active, IN(RELEASE) = ignore,
+		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = ph_source_copy_is_all,
+		IN(B_DEAD) = ignore, IN(CANCEL) = ignore, IN(DEADLINE) = ignore},
+	[PH_SOURCE_ENDED] = {IN(LOST) = ignore, IN(VOID_HEARD) = ignore,
+		IN(FORGOTTEN) = ph_source_forgotten, IN(GRANTED) = ignore, IN(DENIED) = ignore,
 		STREAM_LATE, WORKER_LATE, IN(HANDLED) = ignore, IN(READY) = ignore,
-		IN(REJECTED) = ignore, IN(LOADED) = ignore, IN(PREPARED) = ignore,
-		IN(ACTIVE) = active, IN(RELEASE) = ignore, IN(SYNCED) = ignore,
-		IN(UNSYNCED) = ignore, IN(O_DEAD) = ph_source_copy_is_all, IN(B_DEAD) = ignore,
-		IN(CANCEL) = ignore, IN(DEADLINE) = ignore},
-	[PH_SOURCE_ENDED] = {IN(LOST) = ignore, IN(VOID_HEARD) = ignore, IN(FORGOTTEN) = forgotten,
-		IN(GRANTED) = ignore, IN(DENIED) = ignore, STREAM_LATE, WORKER_LATE,
-		IN(HANDLED) = ignore, IN(READY) = ignore, IN(REJECTED) = confirmed,
-		IN(LOADED) = ignore, IN(PREPARED) = ignore, IN(ACTIVE) = confirmed,
-		IN(RELEASE) = not_any_more, IN(SYNCED) = ignore, IN(UNSYNCED) = ignore,
-		IN(O_DEAD) = ignore, IN(B_DEAD) = ignore, IN(CANCEL) = ignore,
-		IN(DEADLINE) = ignore},
+		IN(REJECTED) = ph_source_confirmed, IN(LOADED) = ignore, IN(PREPARED) = ignore,
+		IN(ACTIVE) = ph_source_confirmed, IN(RELEASE) = ph_source_not_any_more,
+		IN(SYNCED) = ignore, IN(UNSYNCED) = ignore, IN(O_DEAD) = ignore,
+		IN(B_DEAD) = ignore, IN(CANCEL) = ignore, IN(DEADLINE) = ignore},
 };
 #undef IN
 

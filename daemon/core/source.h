@@ -1,5 +1,5 @@
-/* source.h - what the files of the source share: source.c, source_end.c, source_say.c,
- * source_hear.c. */
+/* source.h - what the files of the source share: source.c, source_done.c, source_end.c,
+ * source_say.c, source_hear.c. */
 #ifndef PH_CORE_SOURCE_H
 #define PH_CORE_SOURCE_H
 
@@ -38,7 +38,6 @@ enum ph_source_state ph_source_resume(struct ph_hub *hub, struct ph_source *s);
 void ph_source_unfinal(struct ph_hub *hub, struct ph_source *s);
 void ph_source_blame(struct ph_source *s, const char *reason);
 enum ph_source_state ph_source_abort(struct ph_hub *hub, struct ph_source *s, const char *reason);
-enum ph_source_state ph_source_copy_is_all(struct ph_hub *hub, struct ph_source *s);
 enum ph_source_state ph_source_old_died(struct ph_hub *hub, struct ph_source *s);
 enum ph_source_state ph_source_peer_died(struct ph_hub *hub, struct ph_source *s);
 enum ph_source_state ph_source_rejected(struct ph_hub *hub, struct ph_source *s);
@@ -51,6 +50,32 @@ enum ph_source_state ph_source_void_known(struct ph_hub *hub, struct ph_source *
 enum ph_source_state ph_source_void_too_long(struct ph_hub *hub, struct ph_source *s);
 enum ph_source_state ph_source_void_unsynced(struct ph_hub *hub, struct ph_source *s);
 enum ph_source_state ph_source_taken_back(struct ph_hub *hub, struct ph_source *s);
+/* ---- source_done.c: cells of the table, from B's word that it is active to the end of O ---- */
+/* Writes `done`: another one owns the child, B if `peer_active`. */
+enum ph_source_state ph_source_active(struct ph_hub *hub, struct ph_source *s);
+/* ... and serves: a claim of ours was denied. */
+enum ph_source_state ph_source_overtaken(struct ph_hub *hub, struct ph_source *s);
+/* `done` stands: the registry tells who owns the child, and O redirects, where there is an O. */
+enum ph_source_state ph_source_retain(struct ph_hub *hub, struct ph_source *s);
+/* `done` is not written: the same, as COMMIT is answered again after a restart. */
+enum ph_source_state ph_source_done_unsynced(struct ph_hub *hub, struct ph_source *s);
+/* O has done all that its retention was for: it may be stopped. */
+enum ph_source_state ph_source_handled(struct ph_hub *hub, struct ph_source *s);
+/* B gives the child back: O goes on, by a claim, or it is declined. */
+enum ph_source_state ph_source_released(struct ph_hub *hub, struct ph_source *s);
+/* ... before it was heard that B was active: declined, B owns it all the same. */
+enum ph_source_state ph_source_released_early(struct ph_hub *hub, struct ph_source *s);
+/* B gives it back too late, or again: it is told what was answered before. */
+enum ph_source_state ph_source_not_any_more(struct ph_hub *hub, struct ph_source *s);
+/* B is dead: O goes on by a claim where N was never ready, else it is to be stopped. */
+enum ph_source_state ph_source_peer_died_late(struct ph_hub *hub, struct ph_source *s);
+/* Nothing is left of O: it ends, and B may forget it. */
+enum ph_source_state ph_source_stopping_over(struct ph_hub *hub, struct ph_source *s);
+/* ENDED: B has said its last word, so it is told to forget; and it has. */
+enum ph_source_state ph_source_confirmed(struct ph_hub *hub, struct ph_source *s);
+enum ph_source_state ph_source_forgotten(struct ph_hub *hub, struct ph_source *s);
+/* N may hold the only good copy: O is not started again from its spec. */
+enum ph_source_state ph_source_copy_is_all(struct ph_hub *hub, struct ph_source *s);
 /* For the unit test: is there a decision for this pair? */
 bool ph_source_decided(enum ph_source_state state, enum ph_source_input in);
 

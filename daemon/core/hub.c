@@ -460,6 +460,7 @@ void ph_shutdown_check(struct ph_hub *hub)
 	if (ph_quorum_leaving(hub))
 		return;
 	hub->exiting = true;
+	ph_registry_journal(hub);
 	ph_grant_bequeath(hub);
 	ph_member_leave(hub);
 	(void)ph_out(hub, PH_ACT_EXIT);

@@ -19,7 +19,11 @@ struct ph_report { /* what one member says of another */
 	bool brief;	/* told in brief: `have` is not known */
 };
 
-#define PH_ROLLS 16	     /* lists of members that are remembered: those named last */
+/*
+ * Lists of members that are remembered, those named last: of each heartbeat that may still be
+ * echoed one, the base that was in use before them, and a new one.
+ */
+#define PH_ROLLS (PH_SENT_RING + 2)
 #define PH_NO_PLACE SIZE_MAX /* it is not in that list */
 
 struct ph_roll {	 /* such a list; roll.c */

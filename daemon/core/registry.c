@@ -14,7 +14,7 @@
 
 #define WAITED_MAX 64			 /* attempts that found no slot free, kept for a while */
 #define BORN_MAX_MS (PH_EPOCH_LIMIT / 2) /* no clock says so; what comes after it needs room */
-#define SEEN_BATCH 256			 /* records of one batch */
+#define SEEN_BATCH 2048			 /* records of one batch */
 
 /* To be journalled with the next batch. */
 static void seen_changed(struct ph_hub *hub, struct ph_slot *slot)
@@ -567,7 +567,13 @@ void ph_history_presume(
 	}
 }
 
-/* ---- the highest epochs, in batches ---- */
+/*
+ * ---- the highest epochs, in batches ----
+ *
+ * What this node itself promises is synced before it is said. This is what it has only heard: where
+ * all who know it end at once, and this node restarts before it is on disk, the next epoch may not
+ * be above it. So it is to be soon, the oldest first, and before an orderly end at the latest.
+ */
 
 struct ph_record ph_slot_record(const struct ph_slot *slot)
 {
@@ -587,12 +593,17 @@ struct ph_record ph_slot_record(const struct ph_slot *slot)
 void ph_registry_journal(struct ph_hub *hub)
 {
 	struct ph_slot_list *list = &hub->seen_dirty;
-	for (size_t n = 0; list->n && n < SEEN_BATCH; n++) {
-		struct ph_slot *slot = list->slots[--list->n];
-		struct ph_record record = ph_slot_record(slot);
+	size_t n = list->n;
+	if (n > SEEN_BATCH && !hub->exiting) /* then all of them: there is no next one */
+		n = SEEN_BATCH;
+	for (size_t i = 0; i < n; i++) {
+		struct ph_record record = ph_slot_record(list->slots[i]);
 		(void)ph_journal(hub, &record);
-		slot->seen_dirty = false;
+		list->slots[i]->seen_dirty = false;
 	}
+	list->n -= n;
 	if (!list->n)
 		ph_slot_list_clear(list);
+	else if (n)
+		memmove(list->slots, list->slots + n, list->n * sizeof(struct ph_slot *));
 }

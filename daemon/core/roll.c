@@ -3,11 +3,12 @@
  *
  * A node's list is the name and incarnation of all that have joined, itself included. Its
  * heartbeats name the digest of that list, and of the base: the list in whose order the sender
- * tells its echoes in brief. Whoever names a list remembers it, as long as a heartbeat in which it
- * did so may count with anybody. In brief is told only what all can read whom the heartbeat
- * concerns: each has named the base in the newest heartbeat that was heard of it, by this node or,
- * where a link is cut, by one that hears it and says so. The base follows the list as soon as all
- * have named that, and outlasts it until then: a join, a leave and a death cost no long heartbeats.
+ * tells its echoes in brief. Whoever names a list remembers it, as long as an echo of a heartbeat
+ * in which it did so counts: however often members come and go meanwhile, it can read what is told
+ * in the order of that list. In brief is told only what all can read whom the heartbeat concerns:
+ * each has named the base in the newest heartbeat that was heard of it, by this node or, where a
+ * link is cut, by one that hears it and says so. The base follows the list as soon as all have
+ * named that, and outlasts it until then: a join, a leave and a death cost no long heartbeats.
  */
 #include "core/member.h"
 

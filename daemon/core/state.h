@@ -99,7 +99,7 @@ struct ph_hub {
 	struct ph_child *children;
 	struct ph_slots slots;
 	struct ph_slot_list dirty;	/* whose entries are to be cast, in order */
-	struct ph_slot_list seen_dirty; /* whose epochs are to be journalled, the last one first */
+	struct ph_slot_list seen_dirty; /* whose epochs are to be journalled, in order */
 	uint32_t n_mine;		/* entries that this node owns, at `mine_version` */
 	uint64_t mine_version;
 	uint64_t flushed_version, flushed_migrations; /* what was cast */

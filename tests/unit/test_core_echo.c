@@ -427,6 +427,38 @@ START_TEST(lists_are_remembered)
 }
 END_TEST
 
+/*
+ * Members come and go with each heartbeat of a, and one of b is late, in the order of a list that a
+ * named then: as long as its echo counts, a can read it.
+ */
+START_TEST(many_changes_leave_no_heartbeat_unread)
+{
+	struct world *w = p_world(make, false);
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_member *b = known(w, 0, 1);
+	char *places = w_alloc(w, 8);
+	struct ph_bmsg *msg = beat(w, places);
+	uint64_t number = hub->sequence, at_ms = hub->now_ms - 5;
+	w->tail--; /* not yet */
+	hub->sent_ms[number % PH_SENT_RING] = at_ms;
+	set_place(w, places, ph_roll_self(hub), (uint8_t)number, 1);
+	p_begin(w);
+	for (unsigned i = 0; i < PH_SENT_RING - 1 + (unsigned)_i; i++) {
+		hub->sequence++;
+		known(w, 0, 2)->roll_id = 1000 + i;
+		(void)ph_roll_choose(hub);
+	}
+	p_end(w);
+	b->echo_seq = number - 1;
+	b->echoed = true;
+	b->echo_at_ms = 1;
+	w_push(w, 0, PH_EV_MESSAGE)->message = msg;
+	w_drain(w);
+	ck_assert_uint_eq(b->echo_at_ms, _i ? 1 : at_ms);
+	w_free(w);
+}
+END_TEST
+
 /* ---- the hostile: what passes the decoder never harms the hub, and is never a fresh echo ---- */
 
 static uint64_t dice(uint64_t *state)
@@ -556,6 +588,7 @@ int main(void)
 	W_TEST(suite, what_is_unsure_confirms_nothing, 2);
 	W_TEST(suite, only_to_those_who_read_it, 1);
 	W_TEST(suite, lists_are_remembered, 1);
+	W_TEST(suite, many_changes_leave_no_heartbeat_unread, 2);
 	W_TEST(suite, hostile_places, 4);
 	return w_main(suite);
 }

@@ -268,6 +268,81 @@ START_TEST(epochs)
 }
 END_TEST
 
+/* ---- the highest epochs that were heard of */
+
+#define HEARD 5000u
+
+static unsigned journalled(struct world *w, uint32_t below)
+{
+	const struct w_node *n = &w->nodes[0];
+	unsigned k = 0;
+	for (size_t i = 0; i < n->n_records; i++)
+		k += n->records[i].r.kind == PH_RECORD_SEEN && n->records[i].r.epoch == E(5) &&
+		     n->records[i].r.key.instance < below;
+	return k;
+}
+
+static void all_of_it(struct world *w)
+{
+	const struct ph_hub *hub = w->nodes[0].hub;
+	while (hub->out_done < hub->n_out)
+		p_end(w);
+}
+
+static struct world *hears_of_many(void)
+{
+	struct world *w = p_world(make, true);
+	struct ph_entry *entries = w_alloc(w, HEARD * sizeof *entries);
+	for (uint32_t i = 0; i < HEARD; i++) {
+		entries[i] = entry_of(1, E(5), i + 1);
+		entries[i].key.instance = i;
+	}
+	registry(w, 1, entries, HEARD, 0, HEARD);
+	w_drain(w);
+	return w;
+}
+
+/* Soon, the oldest first, and each one once; before an orderly end at the latest. */
+START_TEST(what_was_heard_of_is_journalled)
+{
+	struct world *w = hears_of_many();
+	struct ph_hub *hub = w->nodes[0].hub;
+	all_of_it(w);
+	ck_assert_uint_eq(journalled(w, HEARD), 0);
+	hub->exiting = _i == 1;
+	p_begin(w);
+	ph_registry_journal(hub);
+	all_of_it(w);
+	unsigned batch = journalled(w, HEARD);
+	ck_assert_uint_eq(batch, _i ? HEARD : 2048);
+	ck_assert_uint_eq(journalled(w, batch), batch);
+	hub->exiting = false;
+	w_run(w, 1000);
+	ck_assert_uint_eq(journalled(w, HEARD), HEARD);
+	w_free(w);
+}
+END_TEST
+
+/* a restarts, b is gone for good and none of its peers: a's next epoch is above b's all the same.
+ */
+START_TEST(what_was_heard_of_outlasts_both)
+{
+	struct world *w = hears_of_many();
+	w->mute = NULL;
+	w->nodes[0].manual_disk = false;
+	w_run(w, 1000);
+	w_sync_all(w, 0);
+	w_crash(w, 0);
+	w_start(w, 0);
+	for (uint32_t i = 0; i < HEARD; i++) {
+		const struct ph_slot *slot = w_slot(w, 0, "x", i);
+		ck_assert_ptr_nonnull(slot);
+		ck_assert_uint_gt(ph_next_epoch(w->nodes[0].hub, slot), E(5));
+	}
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_registry");
@@ -280,5 +355,7 @@ int main(void)
 	W_TEST(suite, lost_casts_are_repaired, 8);
 	W_TEST(suite, many_pieces, 1);
 	W_TEST(suite, epochs, 1);
+	W_TEST(suite, what_was_heard_of_is_journalled, 2);
+	W_TEST(suite, what_was_heard_of_outlasts_both, 1);
 	return w_main(suite);
 }

@@ -11,8 +11,10 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "io/clock.h"
 #include "io/unixsock.h"
 #include "proto/control.h"
+#include "shell_ctl_full.h"
 #include "shell_view_text.h"
 
 #define HALF_OPEN_LOOK_MS 1000
@@ -23,9 +25,11 @@ struct ph_ctl_conn {
 	struct ph_line lines;
 	struct event *look; /* half open: is the other half still there? */
 	unsigned open;	    /* requests without a last answer */
-	bool dead;	    /* nothing goes in or out; freed by `reap` */
-	bool ending;	    /* reads no more; ends when all is written */
-	bool half;	    /* ... and answered: the client has only stopped writing */
+	struct ucred peer;
+	uint64_t since_ms; /* of its last request or last answer */
+	bool dead;	   /* nothing goes in or out; freed by `reap` */
+	bool ending;	   /* reads no more; ends when all is written */
+	bool half;	   /* ... and answered: the client has only stopped writing */
 	struct ph_ctl_conn *prev, *next;
 };
 
@@ -36,7 +40,7 @@ struct ph_ctl_conns {
 	void *arg;
 	struct event *reap;
 	struct ph_ctl_conn *all;
-	size_t n;
+	size_t n; /* that are not dead */
 };
 
 /* ---- the end of a connection: always from the loop, since callers are in the middle of things */
@@ -44,7 +48,6 @@ struct ph_ctl_conns {
 static void conn_free(struct ph_ctl_conn *conn)
 {
 	DL_DELETE(conn->owner->all, conn);
-	conn->owner->n--;
 	if (conn->look)
 		event_free(conn->look);
 	bufferevent_free(conn->bev);
@@ -57,6 +60,7 @@ static void conn_kill(struct ph_ctl_conn *conn)
 	if (conn->dead)
 		return;
 	conn->dead = true;
+	conn->owner->n--;
 	(void)bufferevent_disable(conn->bev, EV_READ | EV_WRITE);
 	event_active(conn->owner->reap, 0, 0);
 }
@@ -100,6 +104,7 @@ static void last_line(struct ph_ctl_conn *conn)
 {
 	if (conn->open)
 		conn->open--;
+	conn->since_ms = ph_clock_now_ms();
 }
 
 void ph_ctl_conn_answer(struct ph_ctl_conn *conn, uint64_t re, json_t *fields, bool more)
@@ -173,6 +178,7 @@ static void take_line(struct ph_ctl_conn *conn, const char *line, size_t n)
 		return;
 	}
 	conn->open++;
+	conn->since_ms = ph_clock_now_ms();
 	if (conn->open > PH_CTL_OPEN)
 		ph_ctl_conn_refuse(conn, request.req, "refused",
 			"too many requests of this connection are not answered yet", NULL);
@@ -264,23 +270,58 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 
 /* ---- connections */
 
-static void on_accept(void *arg, int fd, const struct ucred *peer)
+static void say_full(int fd)
 {
 	static const char full[] = "{\"re\":0,\"ok\":false,\"code\":\"refused\","
 				   "\"text\":\"too many connections\"}\n";
+	(void)send(fd, full, sizeof full - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* There may be so many and no more: is there one that gives way? */
+static bool make_room(struct ph_ctl_conns *conns, const struct ph_ctl_peer *newcomer)
+{
+	struct ph_ctl_peer peers[PH_CTL_CONNS];
+	struct ph_ctl_conn *all[PH_CTL_CONNS], *conn;
+	size_t n = 0;
+	if (conns->n < PH_CTL_CONNS)
+		return true;
+	DL_FOREACH (conns->all, conn) {
+		if (conn->dead)
+			continue;
+		peers[n] = (struct ph_ctl_peer){.uid = conn->peer.uid,
+			.pid = conn->peer.pid,
+			.idle = !conn->open && !waiting(conn),
+			.since_ms = conn->since_ms};
+		all[n++] = conn;
+	}
+	size_t i = ph_ctl_gives_way(peers, n, newcomer);
+	if (i == n)
+		return false;
+	if (!waiting(all[i])) /* else it would stand within a line */
+		say_full(bufferevent_getfd(all[i]->bev));
+	conn_kill(all[i]);
+	return true;
+}
+
+static void on_accept(void *arg, int fd, const struct ucred *peer)
+{
 	static const struct timeval patience = {PH_CTL_PATIENCE_MS / 1000, 0};
 	struct ph_ctl_conns *conns = arg;
-	struct ph_ctl_conn *conn = conns->n < PH_CTL_CONNS ? calloc(1, sizeof *conn) : NULL;
-	(void)peer; /* the socket's mode and group have decided */
+	const struct ph_ctl_peer newcomer = {
+		.uid = peer->uid, .pid = peer->pid, .since_ms = ph_clock_now_ms()};
+	/* The socket's mode and group have decided who may. */
+	struct ph_ctl_conn *conn = make_room(conns, &newcomer) ? calloc(1, sizeof *conn) : NULL;
 	if (conn)
 		conn->bev = bufferevent_socket_new(conns->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	if (!conn || !conn->bev) {
-		(void)send(fd, full, sizeof full - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+		say_full(fd);
 		(void)close(fd);
 		free(conn);
 		return;
 	}
 	conn->owner = conns;
+	conn->peer = *peer;
+	conn->since_ms = newcomer.since_ms;
 	ph_line_init(&conn->lines, PH_LINE_MAX);
 	DL_APPEND(conns->all, conn);
 	conns->n++;

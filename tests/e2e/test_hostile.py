@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 
 import harness
 import pytest
@@ -130,6 +131,35 @@ def test_many_connections(node):
         except harness.Refused:
             return None
     harness.wait(answers, "it answers again")
+
+
+HOLDER = """
+import socket, sys, time
+held = []
+for _ in range(300):
+    held.append(socket.socket(socket.AF_UNIX))
+    held[-1].connect(sys.argv[1])
+    if sys.argv[2]:
+        held[-1].sendall(b'{"op":"events","req":1,"follow":true}\\n')
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("follow", ["", "follow"])
+def test_operator_gets_in_though_others_hold_all_connections(node, follow):
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, node.control_path, follow],
+                              stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with node.control() as control:  # stays, while others come
+            for _ in range(5):
+                told = node.ctl("status", "--json")
+                assert told.returncode == 0, told.stderr
+                assert control.call("ping")["ok"]
+    finally:
+        holder.kill()
+        holder.communicate()
 
 
 def test_reader_that_takes_nothing_does_not_hurt(node):

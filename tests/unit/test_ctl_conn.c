@@ -8,10 +8,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "io/clock.h"
 #include "shell_ctl_conn.h"
+#include "shell_ctl_full.h"
 
 #define WAIT_MS 5000
 
@@ -260,11 +262,13 @@ START_TEST(too_much)
 }
 END_TEST
 
+/* Each waits for an answer: no process takes the place of another one of its own. */
 START_TEST(many)
 {
 	int fds[PH_CTL_CONNS + 1];
 	for (unsigned i = 0; i <= PH_CTL_CONNS; i++) {
 		fds[i] = dial();
+		say_line(fds[i], "{\"op\":\"hold\",\"req\":1}");
 		turn();
 	}
 	ck_assert_ptr_nonnull(strstr(hear(fds[PH_CTL_CONNS]), "too many connections"));
@@ -276,13 +280,102 @@ START_TEST(many)
 	ck_assert_ptr_nonnull(strstr(hear(fds[0]), "\"re\":1,\"ok\":true"));
 	/* an answer that was given and not yet written when the daemon ends */
 	say_line(fds[0], "{\"op\":\"hold\",\"req\":2}");
-	UNTIL(held);
+	UNTIL(held_req == 2);
 	ph_ctl_conn_answer(held, 2, json_object(), false);
 	ph_ctl_conns_free(conns);
 	conns = NULL;
 	ck_assert_str_eq(hear(fds[0]), "{\"re\":2,\"ok\":true}");
 	for (unsigned i = 0; i < PH_CTL_CONNS; i++)
 		close(fds[i]);
+}
+END_TEST
+
+/* The one that has been idle for longest gives way, and hears why. */
+START_TEST(idle)
+{
+	int fds[PH_CTL_CONNS + 1];
+	for (unsigned i = 0; i < PH_CTL_CONNS; i++)
+		fds[i] = dial();
+	uint64_t until_ms = ph_clock_now_ms() + PH_CTL_IDLE_MS + 100;
+	while (ph_clock_now_ms() < until_ms)
+		turn();
+	say_line(fds[0], "{\"op\":\"hold\",\"req\":1}");
+	say_line(fds[1], "{\"op\":\"echo\",\"req\":1}");
+	ck_assert_ptr_nonnull(strstr(hear(fds[1]), "\"ok\":true"));
+	fds[PH_CTL_CONNS] = dial();
+	say_line(fds[PH_CTL_CONNS], "{\"op\":\"echo\",\"req\":1}");
+	ck_assert_ptr_nonnull(strstr(hear(fds[PH_CTL_CONNS]), "\"re\":1,\"ok\":true"));
+	ck_assert_ptr_nonnull(strstr(hear(fds[2]), "too many connections"));
+	ck_assert_str_eq(hear(fds[2]), "");
+	ck_assert_uint_eq(closes, 1);
+	for (unsigned i = 0; i <= PH_CTL_CONNS; i++)
+		close(fds[i]);
+}
+END_TEST
+
+/* Another process holds them all, with requests that are open: one of those gives way. */
+START_TEST(held_by_another)
+{
+	int held_fds[PH_CTL_CONNS], ends[2];
+	ck_assert_int_eq(pipe(ends), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		for (unsigned i = 0; i < PH_CTL_CONNS; i++) {
+			held_fds[i] = dial();
+			(void)!write(held_fds[i], "{\"op\":\"hold\",\"req\":1}\n", 22);
+		}
+		close(ends[1]);
+		(void)pause();
+		_exit(0);
+	}
+	close(ends[1]);
+	UNTIL(requests == PH_CTL_CONNS);
+	int fd = dial();
+	say_line(fd, "{\"op\":\"echo\",\"req\":1}");
+	ck_assert_ptr_nonnull(strstr(hear(fd), "\"re\":1,\"ok\":true"));
+	ck_assert_uint_eq(closes, 1);
+	(void)kill(child, SIGKILL);
+	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+	close(ends[0]);
+	close(fd);
+}
+END_TEST
+
+#define NOBODY 9 /* an index that is none */
+
+/* a letter: its process and user, in lower case idle; the digits: since how many s, from 0 to 9 */
+static const struct {
+	const char *peers, *times;
+	char newcomer;
+	size_t gives_way;
+} rows[] = {
+	{"AbcD", "1325", 'A', 2}, /* the longest idle one, whoever comes */
+	{"AAAB", "1325", 'B', 1}, /* the newest of whoever has more */
+	{"AAAB", "1325", 'A', NOBODY}, {"ABCD", "1325", 'E', NOBODY}, {"AB", "12", 'A', NOBODY},
+	{"XYZA", "6978", 'A', 1}, /* X, Y and Z are of one user */
+	{"XXXYZ", "13254", 'Z', 1}, {"XYZ", "132", 'X', NOBODY},
+	{"ABCD", "\001\0025\001", 'E', 1}, /* who follows something, the newest of them */
+	{"AAB", "55\001", 'B', 2}, {"aBC", "912", 'D', NOBODY}, /* its request may be on its way */
+};
+
+static struct ph_ctl_peer peer_of(char letter, char time)
+{
+	char upper = (char)(letter & ~0x20);
+	return (struct ph_ctl_peer){.uid = upper >= 'X' ? 1 : 100u + (unsigned char)upper,
+		.pid = upper,
+		.idle = letter != upper,
+		.since_ms =
+			1000000 - 1000 * (time < '0' ? 20 - (uint64_t)time : '9' - (uint64_t)time)};
+}
+
+START_TEST(gives_way)
+{
+	struct ph_ctl_peer peers[NOBODY], newcomer = peer_of(rows[_i].newcomer, '9');
+	size_t n = strlen(rows[_i].peers);
+	for (size_t i = 0; i < n; i++)
+		peers[i] = peer_of(rows[_i].peers[i], rows[_i].times[i]);
+	size_t found = ph_ctl_gives_way(peers, n, &newcomer);
+	ck_assert_uint_eq(found, rows[_i].gives_way == NOBODY ? n : rows[_i].gives_way);
 }
 END_TEST
 
@@ -298,6 +391,9 @@ int main(void)
 	tcase_add_test(t, half_closed);
 	tcase_add_test(t, too_much);
 	tcase_add_test(t, many);
+	tcase_add_test(t, idle);
+	tcase_add_test(t, held_by_another);
+	tcase_add_loop_test(t, gives_way, 0, sizeof rows / sizeof *rows);
 	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);
 	SRunner *sr = srunner_create(s);

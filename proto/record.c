@@ -95,6 +95,7 @@ static const struct ph_field *const tables[PH_RECORD_COUNT] = {
 	[PH_RECORD_FORGET] = step_rows,
 	[PH_RECORD_VIEW] = view_rows,
 	[PH_RECORD_BALLOT] = view_rows,
+	[PH_RECORD_CONFLICT] = step_rows,
 	[PH_RECORD_LOST] = draining_rows,
 	[PH_RECORD_DRAINING] = draining_rows,
 	[PH_RECORD_FORGOTTEN] = forgotten_rows,

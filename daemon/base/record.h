@@ -28,7 +28,9 @@
 	X(BALLOT, "ballot") /* for view `epoch`: promised `hash`, accepted `revision`, `text` */ \
 	X(LOST, "lost") /* an earlier journal could not be read: not settled yet (`ok`), or is */ \
 	X(DRAINING, "draining")	  /* this node is drained (`ok`) or not */ \
-	X(FORGOTTEN, "forgotten") /* `peer` is, up to incarnation `epoch`; not `ok`: no more */
+	X(FORGOTTEN, "forgotten") /* `peer` is, up to incarnation `epoch`; not `ok`: no more */ \
+	X(CONFLICT, "conflict") /* the state that lost is in the file `text`: not told yet (`ok`) \
+				 */
 
 enum ph_record_kind {
 #define X(name, word) PH_RECORD_##name,
@@ -42,7 +44,7 @@ struct ph_record {
 	struct ph_id id; /* of the migration */
 	struct ph_key key;
 	uint64_t epoch;	       /* SEEN: highest; migrations: that of A's ownership; ACTIVE: B's */
-	uint64_t revision;     /* SPEC, DECLARED, PREPARED */
+	uint64_t revision;     /* SPEC, DECLARED, PREPARED; CONFLICT: the winner's epoch */
 	uint64_t hash;	       /* DECLARED */
 	struct ph_name peer;   /* the other side of the migration */
 	uint64_t born_ms;      /* SEEN: the newest beginning of a state heard of; core/heal.h */

@@ -46,13 +46,23 @@ static void close_stream(struct ph_hub *hub, struct ph_conflict *c)
 	action->on = c->kept;
 }
 
+static void record(struct ph_hub *hub, struct ph_conflict *c, bool open)
+{
+	struct ph_record record = ph_conflict_record(c, open);
+	if (c->recorded == open)
+		return;
+	c->recorded = open;
+	(void)ph_journal(hub, &record);
+}
+
 /* Decided: people hear of it, the worker goes, and the winner's node is told. */
 static enum ph_conflict_state end(struct ph_hub *hub, struct ph_conflict *c)
 {
 	struct ph_instance *loser = c->state <= PH_CONFLICT_TAKING ? c->loser : NULL;
 	struct ph_bmsg msg = {.kind = PH_B_CONFLICT};
-	if (c->state > PH_CONFLICT_WAITING)
+	if (c->state > PH_CONFLICT_WAITING && c->state != PH_CONFLICT_LEFT)
 		close_stream(hub, c);
+	record(hub, c, false);
 	put(c, &msg);
 	tell_people(hub, &c->key, &msg, &hub->set.node, &c->winner);
 	c->until_ms = hub->now_ms + PH_TELL_MS;
@@ -138,6 +148,7 @@ static enum ph_conflict_state too_slow(struct ph_hub *hub, struct ph_conflict *c
 static enum ph_conflict_state hold(struct ph_hub *hub, struct ph_conflict *c)
 {
 	c->state = PH_CONFLICT_KEPT; /* before its end can come back here */
+	record(hub, c, true);
 	if (c->loser)
 		ph_instance_step(hub, c->loser, PH_INSTANCE_IN_STOP);
 	return c->state; /* it may have had its turn already */
@@ -172,6 +183,12 @@ static enum ph_conflict_state hooked(struct ph_hub *hub, struct ph_conflict *c)
 		c->text[0] = '\0'; /* the file goes */
 	}
 	return end(hub, c);
+}
+
+/* The winner is not known before this node has joined. */
+static enum ph_conflict_state left(struct ph_hub *hub, struct ph_conflict *c)
+{
+	return hub->self_state == PH_MEMBER_ALIVE && !hub->stopping ? end(hub, c) : c->state;
 }
 
 /* ---- taking ---- */
@@ -246,6 +263,10 @@ static cell *const machine[PH_CONFLICT_STATE_COUNT][PH_CONFLICT_INPUT_COUNT] = {
 		IN(REFUSED) = ignore, IN(STATE_END) = ignore, IN(READ) = ignore,
 		IN(FAILED) = ignore, IN(GONE) = ignore, IN(HOOKED) = hooked, IN(ACKED) = ignore,
 		IN(DEADLINE) = ignore},
+	[PH_CONFLICT_LEFT] = {IN(TURN) = ignore, IN(HELLO) = ignore, IN(ACCEPTED) = ignore,
+		IN(REFUSED) = ignore, IN(STATE_END) = ignore, IN(READ) = ignore,
+		IN(FAILED) = ignore, IN(GONE) = ignore, IN(HOOKED) = ignore, IN(ACKED) = ignore,
+		IN(DEADLINE) = left},
 	[PH_CONFLICT_TELLING] = {IN(TURN) = ignore, IN(HELLO) = ignore, IN(ACCEPTED) = ignore,
 		IN(REFUSED) = ignore, IN(STATE_END) = ignore, IN(READ) = ignore,
 		IN(FAILED) = ignore, IN(GONE) = ignore, IN(HOOKED) = ignore, IN(ACKED) = done,
@@ -272,6 +293,9 @@ static void arm(struct ph_hub *hub, struct ph_conflict *c)
 		break;
 	case PH_CONFLICT_TAKING:
 		at = min_ms(c->until_ms, hub->now_ms + PH_COPY_IDLE_MS);
+		break;
+	case PH_CONFLICT_LEFT:
+		at = hub->now_ms + PH_CONFLICT_LOOK_MS;
 		break;
 	case PH_CONFLICT_TELLING:
 		at = hub->now_ms + c->resend_wait_ms;
@@ -346,7 +370,8 @@ void ph_conflict_begin(
 	ph_slot_work(hub, loser->slot)->instance = NULL;
 	loser->after = PH_AFTER_DISCARD;
 	/* There is nothing to resolve; and with a quorum none that others may own lives on. */
-	if (!ph_instance_has_process(loser) || ph_quorate(hub)) {
+	if (!ph_instance_has_process(loser) || ph_quorate(hub) ||
+		ph_conflict_taken(hub, PH_SLOT_KEY(loser->slot), loser->epoch)) {
 		ph_instance_step(hub, loser, PH_INSTANCE_IN_STOP);
 		return;
 	}

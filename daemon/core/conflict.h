@@ -10,7 +10,8 @@
  *
  * Where there is a hook `conflict`, it gets the file, PH_MERGES_MAX at a time; the worker's end
  * does not wait for it. Only a hook that ends well removes the file: if it fails, the daemon ends
- * or is being stopped, the file stays, as without a hook.
+ * or is being stopped, the file stays, as without a hook. A daemon that is started after one that
+ * was killed meanwhile knows of it by the journal, and tells people.
  *
  * An object lives from the verdict until the winner's node has confirmed, or PH_TELL_MS after the
  * end; the worker's process may end earlier or later. Tested by test_core_conflict.c and tests/sim.
@@ -38,6 +39,15 @@ void ph_conflict_hooked(struct ph_hub *hub, const struct ph_event *event);
 bool ph_conflict_merging(struct ph_hub *hub);
 void ph_conflict_gone(struct ph_hub *hub, struct ph_instance *loser); /* it is being freed */
 void ph_conflict_message(struct ph_hub *hub, const struct ph_bmsg *msg);
+/* ---- conflict_left.c: what an earlier daemon has left ---- */
+
+#define PH_CONFLICT_LOOK_MS 1000 /* whether this node has joined, and can tell of it */
+
+struct ph_record ph_conflict_record(const struct ph_conflict *c, bool open);
+void ph_conflict_restore(struct ph_hub *hub, const struct ph_record *record);
+/* Is the state of the worker that had it at that epoch in a file already? */
+bool ph_conflict_taken(const struct ph_hub *hub, const struct ph_key *key, uint64_t epoch);
+
 /* For the unit test: is there a decision for this pair? */
 bool ph_conflict_decided(enum ph_conflict_state state, enum ph_conflict_input in);
 

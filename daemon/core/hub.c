@@ -248,22 +248,27 @@ static void on_journal_back(struct ph_hub *hub, const struct ph_event *event)
 
 /* ---- start ---- */
 
+static void restore_seen(struct ph_hub *hub, const struct ph_record *record)
+{
+	struct ph_slot *slot =
+		ph_slot_get(hub, &record->key, record->peer.s[0] ? &record->peer : NULL);
+	/* It stands in the journal already. */
+	slot->seen = record->epoch > slot->seen ? record->epoch : slot->seen;
+	slot->restored = true;
+	slot->born_ms = record->born_ms;
+	slot->wish_stopped = record->stopped_by_wish;
+	if (slot->work->forced != record->forced)
+		ph_slot_work(hub, slot)->forced = record->forced;
+	ph_grant_restore(hub, record);
+}
+
 static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 {
 	const struct ph_record *record = event->record;
 	struct ph_child *child;
-	struct ph_slot *slot;
 	switch (record->kind) {
 	case PH_RECORD_SEEN:
-		slot = ph_slot_get(hub, &record->key, record->peer.s[0] ? &record->peer : NULL);
-		/* It stands in the journal already. */
-		slot->seen = record->epoch > slot->seen ? record->epoch : slot->seen;
-		slot->restored = true;
-		slot->born_ms = record->born_ms;
-		slot->wish_stopped = record->stopped_by_wish;
-		if (slot->work->forced != record->forced)
-			ph_slot_work(hub, slot)->forced = record->forced;
-		ph_grant_restore(hub, record);
+		restore_seen(hub, record);
 		break;
 	case PH_RECORD_VIEW:
 	case PH_RECORD_BALLOT:
@@ -301,6 +306,9 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 	case PH_RECORD_FORGET:
 		ph_source_restore(hub, record);
 		ph_target_restore(hub, record);
+		break;
+	case PH_RECORD_CONFLICT:
+		ph_conflict_restore(hub, record);
 		break;
 	case PH_RECORD_NONE:
 	case PH_RECORD_COUNT:

@@ -64,6 +64,7 @@ struct ph_claim {
 	X(TAKING)  /* its state is being written to a file */ \
 	X(KEPT)	   /* there it is, the worker is being stopped: for its turn with the hook */ \
 	X(MERGING) /* the hook `conflict` has it: the shell ends each within its time */ \
+	X(LEFT) /* by an earlier daemon, with the state in its file: until this one has joined */ \
 	X(TELLING) /* decided, the worker is being stopped: the winner's node is told */
 
 enum ph_conflict_state {
@@ -104,6 +105,7 @@ struct ph_conflict {
 	uint64_t until_ms; /* TAKING, TELLING: not longer than that in all */
 	uint64_t resend_wait_ms;
 	bool have_end, have_read, kept, merged;
+	bool recorded; /* the journal knows that it is open */
 	uint64_t end_bytes, read_bytes;
 	char format[PH_VERSION_SIZE]; /* of its state */
 	uint64_t format_version;

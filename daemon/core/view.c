@@ -1,5 +1,5 @@
 /* view.c - reading a hub: what status, lookup, the state file and the journal's compaction need. */
-#include "core/state.h"
+#include "core/conflict.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -304,6 +304,16 @@ static void migration_records(const struct ph_hub *hub, record_fn *each, void *a
 	}
 }
 
+static void conflict_records(const struct ph_hub *hub, record_fn *each, void *arg)
+{
+	const struct ph_conflict *c;
+	DL_FOREACH (hub->conflicts, c)
+		if (c->recorded) {
+			struct ph_record record = ph_conflict_record(c, true);
+			each(arg, &record);
+		}
+}
+
 static void view_records(const struct ph_hub *hub, record_fn *each, void *arg)
 {
 	if (hub->view.number) {
@@ -334,6 +344,7 @@ void ph_hub_records(const struct ph_hub *hub, record_fn *each, void *arg)
 			each(arg, &record);
 		}
 	migration_records(hub, each, arg);
+	conflict_records(hub, each, arg);
 	view_records(hub, each, arg);
 }
 

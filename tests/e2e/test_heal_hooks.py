@@ -122,7 +122,7 @@ def test_not_merged(cluster, how):
 
 
 def test_daemon_killed_while_it_merges(cluster):
-    """Nobody knows how far the hook got: the file stays."""
+    """Nobody knows how far the hook got: the file stays, and both nodes say so."""
     go = f"{cluster.dir}/go"
     loser, entry, olds = split(cluster, merge_hook(
         f"echo begun; while [ ! -e {go} ]; do sleep 0.05; done", timeout="1h"))
@@ -132,6 +132,9 @@ def test_daemon_killed_while_it_merges(cluster):
     loser.start()
     cluster.wait_members()
     wait_healed(cluster, olds)
+    event = resolved(cluster, loser)
+    assert event["merged"] is False and event["kept"] == f"conflicts/{name}"
+    assert event["loser"] == {"node": loser.name, "epoch": entry["epoch"]}
     open(go, "w").close()
     harness.wait(lambda: not harness.processes_of(f"{loser.state_dir}/conflicts"),
                  "the hook has ended, well")

@@ -1,4 +1,5 @@
 #include "conf/conf.h"
+#include "conf/listen.h"
 #include "conf/load.h"
 #include "conf/value.h"
 
@@ -73,6 +74,7 @@ struct documents {
 		size_t order; /* of reading */
 	} * entries;
 	bool children_only;
+	const struct ph_conf *base; /* where children_only: what they are added to, or NULL */
 };
 
 static void documents_free(struct documents *docs)
@@ -286,6 +288,8 @@ static int load_all(struct ph_conf_loader *ld, struct ph_conf *conf, struct docu
 		rc = load_children(ld, conf, docs);
 	if (rc == 0 && !docs->children_only)
 		rc = ph_conf_check_daemon(ld, conf);
+	if (rc == 0)
+		rc = ph_conf_check_listeners(ld, conf, docs->base);
 	free(ld->values);
 	ld->values = NULL;
 	return rc;
@@ -413,6 +417,7 @@ int ph_conf_load_children(const char *source, const char *text, size_t n,
 		for (size_t i = 0; i < ph_conf_child_table.n; i++)
 			conf->defaults->origin[i].file = NULL;
 		docs->children_only = true;
+		docs->base = base;
 		rc = add_document(&ld, conf, docs, source, text, n);
 	}
 	if (rc == 0)

@@ -22,6 +22,7 @@
 #define PH_CONF_INSTANCES_MAX 100000   /* of all children together */
 #define PH_CONF_PEERS_MAX 64
 #define PH_CONF_HOOKS_MAX 64
+#define PH_CONF_LISTENERS_MAX 64 /* of a child */
 #define PH_CONF_ERRORS_MAX 20
 #define PH_CONF_ETC "/etc/prochub"
 
@@ -120,7 +121,7 @@ struct ph_conf_origin {
 
 /*
  * A child. Texts are after ${...} and before %i, %r, %n, %c, which ph_conf_expand does for each
- * instance in command, env, dir and env_file. A text that is not set is NULL.
+ * instance in command, env, dir, env_file and listen. A text that is not set is NULL.
  */
 struct ph_conf_child {
 	struct ph_name name;
@@ -130,8 +131,9 @@ struct ph_conf_child {
 	char *env_file; /* absolute, or NULL */
 	char *user, *group;
 	uint32_t umask;
-	uint32_t instances; /* 1 ... PH_CONF_INSTANCES_MAX */
-	char *ready;	    /* probe.h; never NULL */
+	uint32_t instances;	     /* 1 ... PH_CONF_INSTANCES_MAX */
+	struct ph_conf_pairs listen; /* addresses by name: conf/listen.h */
+	char *ready;		     /* probe.h; never NULL */
 	struct {
 		char *tcp, *http, *exec; /* at most one of them; all NULL: no health checks */
 		uint64_t interval_ms, timeout_ms;
@@ -247,6 +249,7 @@ struct ph_conf_env {
 	const char *etc;	    /* where no file is named: etc/prochub.yaml, etc/conf.d */
 	uint32_t uid;		    /* effective; 0 may set user and group of children */
 	bool check_users;	    /* look users and groups up (only uid 0 does) */
+	uint16_t port_min;	    /* the lowest TCP port that this process may bind; 0: any */
 	/* Is cluster.key_file good? Negative with a sentence, which gets the place of the value;
 	 * NULL: nobody looks. Called at most once a load, with the name of the cluster. */
 	int (*check_key)(void *arg, const char *path, const char *cluster, struct ph_err *err);

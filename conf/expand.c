@@ -4,18 +4,46 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 extern char **environ;
 
+static uint64_t read_number(const char *path, const char *label, int base)
+{
+	char line[256];
+	uint64_t v = 0;
+	FILE *in = fopen(path, "re");
+	while (in && fgets(line, sizeof line, in)) {
+		if (strncmp(line, label, strlen(label)) == 0) {
+			v = strtoull(line + strlen(label), NULL, base);
+			break;
+		}
+	}
+	if (in)
+		(void)fclose(in);
+	return v;
+}
+
+/* Ports below it are for who has CAP_NET_BIND_SERVICE. */
+static uint16_t lowest_port(void)
+{
+	const uint64_t net_bind_service = UINT64_C(1) << 10;
+	if (read_number("/proc/self/status", "CapEff:", 16) & net_bind_service)
+		return 0;
+	uint64_t port = read_number("/proc/sys/net/ipv4/ip_unprivileged_port_start", "", 10);
+	return port < UINT16_MAX ? (uint16_t)port : UINT16_MAX;
+}
+
 void ph_conf_env_system(struct ph_conf_env *ret)
 {
 	*ret = (struct ph_conf_env){.environ = (const char *const *)environ,
 		.etc = PH_CONF_ETC,
 		.uid = geteuid(),
-		.check_users = true};
+		.check_users = true,
+		.port_min = lowest_port()};
 	if (gethostname(ret->hostname, sizeof ret->hostname - 1) < 0)
 		ret->hostname[0] = '\0';
 }

@@ -117,7 +117,9 @@
 	OPT("umask", MODE, umask, "022", 0, 0777, NULL, PLAIN, "file mode bits that are removed")  \
 	OPT("instances", COUNT, instances, "1", 1, PH_CONF_INSTANCES_MAX, NULL, LIVE,              \
 	    "how many in the cluster; %i is the number, from 0")                                   \
-	NOT("listen", ENV, NO, NULL, NULL, "listeners that are opened by the daemon")              \
+	OPT("listen", LISTENERS, listen, NULL, 0, PH_CONF_LISTENERS_MAX, NULL, TEMPLATE,           \
+	    "tcp://ADDRESS:PORT or unix:PATH by name: opened by the daemon, passed as LISTEN_FDS " \
+	    "and kept over restarts; [8080+%i] adds")                                              \
 	OPT("ready", READY, ready, "none", 0, 0, "none|protocol|notify|tcp:|http:|exec:",          \
 	    TEMPLATE, "what tells that it can serve: that it runs, its own word, or a probe that " \
 	    "is repeated until it succeeds")                                                       \
@@ -229,7 +231,8 @@
 	X(PATTERNS, LIST, "a list of patterns of names (1-63 characters, no space or comma)") \
 	X(PEERS, LIST, "a list of tcp://HOST:PORT") \
 	X(EVENTS, LIST, "a list of events") \
-	X(ENV, PAIRS, "names with their texts")
+	X(ENV, PAIRS, "names with their texts") \
+	X(LISTENERS, PAIRS, "names with tcp://ADDRESS:PORT or unix:PATH")
 
 enum ph_conf_type {
 #define X(name, field, what) PH_CONF_##name,

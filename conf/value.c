@@ -1,6 +1,7 @@
 #include "conf/value.h"
 #include "conf/errors.h"
 #include "conf/expand.h"
+#include "conf/listen.h"
 #include "conf/scalar.h"
 
 #include <errno.h>
@@ -155,6 +156,10 @@ int ph_conf_value_pair(const struct ph_conf_option *o, void *holder, const char 
 	char shown[PH_CONF_SHOWN_SIZE];
 	if (pairs->n >= o->max)
 		return ph_err_set(err, EINVAL, "more than %llu", (unsigned long long)o->max);
+	if (o->type == PH_CONF_LISTENERS) {
+		int rc = ph_conf_listen_check(name, text, err);
+		return rc < 0 ? rc : pairs_push(pairs, strdup(name), strdup(text));
+	}
 	if (!variable_name(name))
 		return ph_err_set(err, EINVAL,
 			"'%s' is not the name of a variable (1-255 characters, no space or '=')",

@@ -151,6 +151,7 @@ static void turn_end(struct ph_shell *shell)
 	ph_shell_lookup_turn_end(shell);
 	ph_shell_conns_turn_end(shell);
 	ph_shell_records_turn_end(shell);
+	ph_shell_listeners_turn_end(shell);
 	ph_shell_state_turn_end(shell);
 	ph_shell_signals_turn_end(shell);
 	ph_clock_timer_set(shell->timer, ph_next_deadline(shell->hub));

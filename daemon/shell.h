@@ -65,6 +65,7 @@ struct ph_shell_signals; /* shell_signal.c: signals, and the service manager's w
 struct ph_shell_state;	 /* shell_state.c: run_dir/state */
 struct ph_shell_hooks;	 /* shell_hook.c: programs that are run when something happens */
 struct ph_shell_fence;	 /* shell_fence.c: what stops workers when this daemon does not */
+struct ph_shell_listen;	 /* shell_listen.c: what is open for children */
 struct ph_shell_item;	 /* shell.c: a queued event */
 struct ph_shell_changed; /* shell_lookup.c: a name */
 struct ph_shell_probe;	 /* shell_probe.c: one that is under way */
@@ -103,6 +104,7 @@ struct ph_shell {
 	struct ph_shell_notices *notices;
 	struct ph_shell_signals *signals;
 	struct ph_shell_state *state;
+	struct ph_shell_listen *listeners;
 	struct ph_shell_fence *fence; /* NULL: nobody else may take over what runs here */
 
 	/* shell.c */

@@ -27,6 +27,7 @@ static void act_changed(struct ph_shell *shell, const struct ph_action *action)
 {
 	ph_shell_ctl_act(shell->ctl, action);
 	ph_shell_lookup_changed(shell, &action->key.child);
+	ph_shell_listeners_touch(shell);
 	ph_shell_state_touch(shell);
 }
 

@@ -30,6 +30,8 @@ static void push(struct ph_shell *shell, struct ph_shell_worker *worker,
 	struct adopted *a = ph_shell_alloc(sizeof *a);
 	worker->wid = ph_shell_workers_count(shell) + 1;
 	worker->key = what->key;
+	ph_shell_listens_adopt(
+		shell, worker, spec ? spec : ph_hub_spec(shell->hub, &what->key.child));
 	ph_shell_workers_add(shell, worker);
 	if (ph_hub_claimable(shell->hub, spec, &what->key.child))
 		ph_shell_fence_add(worker);

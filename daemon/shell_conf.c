@@ -139,6 +139,11 @@ static uint64_t process_hash(const struct ph_conf_child *child)
 		hash_text(&hash, child->env.v[i].name);
 		hash_text(&hash, child->env.v[i].value);
 	}
+	for (size_t i = 0; i < child->listen.n; i++) {
+		hash_text(&hash, child->listen.v[i].name);
+		hash_text(&hash, child->listen.v[i].value);
+	}
+	hash_text(&hash, NULL);
 	hash_text(&hash, child->dir);
 	hash_text(&hash, child->env_file);
 	hash_text(&hash, child->user);

@@ -227,6 +227,19 @@ static int add_configured(
 	return error;
 }
 
+/* As sd_listen_fds(3) has it. */
+static void add_listeners(struct ph_shell_env *env, const struct ph_conf_pairs *listen)
+{
+	char names[PH_CONF_LISTENERS_MAX * PH_NAME_SIZE] = "";
+	size_t n = 0;
+	for (size_t i = 0; i < listen->n && n < sizeof names; i++)
+		n += (size_t)snprintf(
+			names + n, sizeof names - n, "%s%.63s", i ? ":" : "", listen->v[i].name);
+	ph_shell_env_number(env, "LISTEN_FDS", listen->n);
+	ph_shell_env_set(env, "LISTEN_FDNAMES", names);
+	ph_shell_env_set(env, "LISTEN_PID", ""); /* io/spawn writes the pid */
+}
+
 static void add_prochub(struct ph_shell_env *env, const struct ph_shell_env_want *want)
 {
 	const struct ph_conf_vars *vars = want->vars;
@@ -241,6 +254,8 @@ static void add_prochub(struct ph_shell_env *env, const struct ph_shell_env_want
 	ph_shell_env_number(env, "PROCHUB_EPOCH", want->epoch);
 	ph_shell_env_set(env, "PROCHUB_ROLE", want->role == PH_ROLE_STANDBY ? "standby" : "active");
 	ph_shell_env_set(env, "NOTIFY_SOCKET", want->notify_path);
+	if (want->listens)
+		add_listeners(env, &want->child->listen);
 	if (want->child->watchdog_ms) {
 		ph_shell_env_number(env, "WATCHDOG_USEC", want->child->watchdog_ms * 1000);
 		ph_shell_env_set(env, "WATCHDOG_PID", ""); /* io/spawn writes the pid */

@@ -30,6 +30,33 @@ struct ph_shell_conn;
 struct ph_spawn_limit;
 struct ph_user;
 
+/* ---- shell_listen.c: listeners that the daemon opens and keeps for its children */
+
+struct ph_shell_listener;
+struct ph_shell_worker;
+struct ph_shell_listens { /* of one worker, in the order of their names */
+	size_t n;
+	struct ph_shell_listener **v;
+};
+int ph_shell_listeners_new(struct ph_shell *shell);
+/* `remove`: the paths of Unix sockets too. */
+void ph_shell_listeners_free(struct ph_shell *shell, bool remove);
+/*
+ * All of `listen` for a worker of that key: those that are there, the others are opened. Errors as
+ * ph_listen_open(), with the name of the listener; then *ret is empty.
+ */
+PH_MUST_CHECK int ph_shell_listens_get(struct ph_shell *shell, const struct ph_key *key,
+	const struct ph_conf_pairs *listen, const struct ph_conf_vars *vars,
+	struct ph_shell_listens *ret, struct ph_err *err);
+void ph_shell_listens_fds(const struct ph_shell_listens *listens, int *ret);
+void ph_shell_listens_drop(struct ph_shell_listens *listens);
+/* Those that an adopted worker has, as far as it may be looked into; `spec` may be NULL. */
+void ph_shell_listens_adopt(
+	struct ph_shell *shell, struct ph_shell_worker *worker, const struct ph_spec *spec);
+/* Something may have ended for good: what is needed no more is closed at the end of the turn. */
+void ph_shell_listeners_touch(struct ph_shell *shell);
+void ph_shell_listeners_turn_end(struct ph_shell *shell);
+
 /* ---- shell_worker.c: the worker processes of this node */
 
 struct ph_shell_worker {
@@ -47,6 +74,7 @@ struct ph_shell_worker {
 	struct ph_id stream_id;			/* its newest one, which may be over */
 	struct ph_id asked_id;			/* of its newest handover_ask */
 	uint32_t fence_place, fence_generation; /* in its table; generation 0: it is not there */
+	struct ph_shell_listens listens;
 	UT_hash_handle by_wid, by_token, by_pid;
 };
 
@@ -174,6 +202,7 @@ struct ph_shell_env_want {
 	const struct ph_user *user;
 	const char *token; /* NULL: it is no worker, and gets nothing that only a worker needs */
 	const char *worker_path, *notify_path;
+	bool listens; /* the descriptors of child->listen follow the third one */
 	uint64_t epoch;
 	enum ph_role role;
 };

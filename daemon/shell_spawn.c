@@ -89,7 +89,8 @@ struct start {
 	char token[PH_TOKEN_SIZE];
 	char path[PATH_MAX];
 	char **argv, *dir;
-	int fds[3];
+	struct ph_shell_listens listens;
+	int fds[3 + PH_CONF_LISTENERS_MAX];
 	struct ph_spawn_limit limit;
 };
 
@@ -106,6 +107,7 @@ static void start_fini(struct start *start)
 		free(start->argv[i]);
 	free(start->argv);
 	free(start->dir);
+	ph_shell_listens_drop(&start->listens);
 	ph_shell_env_fini(&start->env);
 }
 
@@ -145,6 +147,7 @@ static int build_env(struct ph_shell *shell, const struct wanted *wanted, struct
 		.token = start->command ? NULL : start->token,
 		.worker_path = shell->worker_path,
 		.notify_path = shell->notify_path,
+		.listens = start->child->listen.n > 0,
 		.epoch = wanted->epoch,
 		.role = wanted->role,
 	};
@@ -219,8 +222,9 @@ static int run(
 	start->fds[1] = inherit ? STDOUT_FILENO : -1;
 	start->fds[2] = inherit ? STDERR_FILENO : -1;
 	int error = fill_spec(shell, start, &spec, err);
+	ph_shell_listens_fds(&start->listens, start->fds + 3);
 	spec.fds = start->fds;
-	spec.n_fds = 3;
+	spec.n_fds = 3 + start->listens.n;
 	return error ? error : ph_spawn_start(&spec, ret, err);
 }
 
@@ -231,7 +235,7 @@ static void kill_unwatched(pid_t pid)
 		;
 }
 
-static int watch(struct ph_shell *shell, const struct wanted *wanted, const struct start *start,
+static int watch(struct ph_shell *shell, const struct wanted *wanted, struct start *start,
 	const struct ph_spawned *spawned, struct ph_err *err)
 {
 	struct ph_shell_worker *worker = ph_shell_alloc(sizeof *worker);
@@ -248,6 +252,8 @@ static int watch(struct ph_shell *shell, const struct wanted *wanted, const stru
 		kill_unwatched(spawned->pid);
 		return ph_err_set(err, -error, "cannot watch the process: %s", strerror(-error));
 	}
+	worker->listens = start->listens;
+	start->listens = (struct ph_shell_listens){0, NULL};
 	ph_shell_workers_add(shell, worker);
 	if (wanted->claimable)
 		ph_shell_fence_add(worker);
@@ -261,6 +267,9 @@ static void start_one(struct ph_shell *shell, const struct wanted *wanted)
 	struct ph_err err = {{0}};
 	ph_shell_env_init(&start->env);
 	int error = prepare(shell, wanted, start, &err);
+	if (!error)
+		error = ph_shell_listens_get(shell, &wanted->key, &start->child->listen,
+			&start->vars, &start->listens, &err);
 	if (!error)
 		error = run(shell, start, &spawned, &err);
 	if (!error)

@@ -246,6 +246,8 @@ static int start_basics(struct ph_shell *shell, struct ph_err *err)
 	if (!error)
 		error = ph_shell_state_new(shell);
 	if (!error)
+		error = ph_shell_listeners_new(shell);
+	if (!error)
 		return ph_seal_init(err);
 	return ph_err_set(err, -error, "cannot start: %s", strerror(-error));
 }
@@ -328,6 +330,7 @@ static void stop(struct ph_shell *shell, bool orderly)
 	ph_shell_probes_free(shell);
 	ph_shell_exit_free(shell);
 	ph_shell_workers_free(shell);
+	ph_shell_listeners_free(shell, orderly);
 	ph_shell_records_free(shell);
 	ph_shell_state_free(shell, orderly);
 	ph_shell_queue_free(shell);

@@ -121,6 +121,13 @@ void ph_hub_migrations(const struct ph_hub *hub, uint64_t now_ms,
 const struct ph_spec *ph_hub_spec(const struct ph_hub *hub, const struct ph_name *child);
 
 /*
+ * What a worker of that key would be started from here, with the one that has ended and with the
+ * newest text: as many as there are, none where it is not to be started here (again).
+ */
+size_t ph_hub_starts(
+	const struct ph_hub *hub, const struct ph_key *key, const struct ph_spec *ret[2]);
+
+/*
  * May other nodes take over a worker of that spec, so that it must not outlive this node's lease?
  * `spec` NULL: of the one in force; where none is known, not.
  */

@@ -214,10 +214,12 @@ static enum ph_instance_state by_policy(struct ph_hub *hub, struct ph_instance *
 			wait == PH_NEVER_MS ? PH_NEVER_MS : hub->now_ms + wait);
 		return failed ? PH_INSTANCE_FAILED : PH_INSTANCE_STOPPED;
 	}
-	instance->restarts++;
-	struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_RESTARTING, key);
-	emit->delay_ms = wait;
-	emit->text = instance->why[0] ? ph_out_text(hub, instance->why) : NULL;
+	if (instance->blocked <= 1) { /* one event, however often it is tried */
+		instance->restarts++;
+		struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_RESTARTING, key);
+		emit->delay_ms = wait;
+		emit->text = instance->why[0] ? ph_out_text(hub, instance->why) : NULL;
+	}
 	if (wait == 0 || must_ask(hub, instance))
 		return due(hub, instance);
 	ph_timer_set(hub, &instance->timer, hub->now_ms + wait);

@@ -4,6 +4,7 @@
 #include "core/heal.h"
 #include "core/unfit.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -420,6 +421,23 @@ static void on_fenced(struct ph_hub *hub)
 		n);
 }
 
+static void on_spawn_failed(
+	struct ph_hub *hub, struct ph_instance *instance, const struct ph_event *event)
+{
+	const char *text = event->text ? event->text : "unknown";
+	bool taken = event->error == EADDRINUSE || event->error == EADDRNOTAVAIL;
+	instance->blocked = taken ? instance->blocked + 1 : 0;
+	ph_log(hub, instance->blocked > 1 ? PH_LOG_DEBUG : PH_LOG_ERROR,
+		"%s/%u cannot be started%s: %s", instance->slot->child->name.s,
+		instance->slot->number, taken ? ", and is tried again until it can" : "", text);
+	ph_reason(instance->why, "it cannot be started: %s", text);
+	if (instance->target)
+		ph_reason(instance->target->reason, "%s", event->text ? event->text : "");
+	if (ph_unfit_pass_on(hub, instance, event->error))
+		instance->after = PH_AFTER_DISCARD;
+	ph_instance_step(hub, instance, PH_INSTANCE_IN_SPAWN_FAILED);
+}
+
 void ph_instance_event(struct ph_hub *hub, const struct ph_event *event)
 {
 	struct ph_instance *instance;
@@ -432,18 +450,10 @@ void ph_instance_event(struct ph_hub *hub, const struct ph_event *event)
 		return;
 	if (event->kind == PH_EV_SPAWNED) {
 		instance->pid = event->pid;
+		instance->blocked = 0;
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_SPAWNED);
 	} else if (event->kind == PH_EV_SPAWN_FAILED) {
-		ph_log(hub, PH_LOG_ERROR, "%s/%u cannot be started: %s",
-			instance->slot->child->name.s, instance->slot->number,
-			event->text ? event->text : "unknown");
-		ph_reason(instance->why, "it cannot be started: %s",
-			event->text ? event->text : "unknown");
-		if (instance->target)
-			ph_reason(instance->target->reason, "%s", event->text ? event->text : "");
-		if (ph_unfit_pass_on(hub, instance, event->error))
-			instance->after = PH_AFTER_DISCARD;
-		ph_instance_step(hub, instance, PH_INSTANCE_IN_SPAWN_FAILED);
+		on_spawn_failed(hub, instance, event);
 	} else if (event->kind == PH_EV_EXITED) {
 		instance->exit = event->exit;
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_EXITED);

@@ -101,6 +101,7 @@ struct ph_instance {
 	char never_why[PH_REASON_SIZE]; /* this process has said that it is never moved */
 	enum ph_after after;
 	bool failed_start; /* the end that follows counts as a failure */
+	uint32_t blocked;  /* starts in a row that failed as an address to listen at is taken */
 	struct ph_exit exit;
 	uint32_t restarts;
 	uint32_t streak;     /* restarts without a healthy time between */

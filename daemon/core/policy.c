@@ -3,12 +3,15 @@
  *
  * The first restart is at once (or after `delay`), the next ones after a back-off that doubles up
  * to its cap, with jitter; a process that stayed ready for backoff_max (at least 10 s) ends the
- * streak. More than `intensity` restarts within `within` is the limit.
+ * streak. More than `intensity` restarts within `within` is the limit. A start that failed because
+ * an address to listen at is taken is tried again, at least every second, whatever the policy.
  */
 #include "core/state.h"
 
 #include <stdlib.h>
 
+#define BLOCKED_MIN_MS 10
+#define BLOCKED_MS 1000
 #define HEALTHY_MS 10000 /* ready for at least so long ends a streak of failures */
 
 static bool wants_restart(const struct ph_instance *instance)
@@ -47,6 +50,18 @@ static bool over_limit(struct ph_hub *hub, struct ph_instance *instance)
 	return false;
 }
 
+/* Somebody else is in the way: that is no failure of the child's, and ends by itself. */
+static uint64_t blocked(struct ph_hub *hub, struct ph_instance *instance)
+{
+	uint64_t wait = instance->spec->restart.backoff_ms;
+	for (uint32_t i = 1; i < instance->blocked && wait < BLOCKED_MS; i++)
+		wait *= 2;
+	if (wait < BLOCKED_MIN_MS)
+		wait = BLOCKED_MIN_MS;
+	return ph_jitter(
+		hub, wait < BLOCKED_MS ? wait : BLOCKED_MS, instance->spec->restart.jitter_percent);
+}
+
 static uint64_t backoff(struct ph_hub *hub, struct ph_instance *instance)
 {
 	const struct ph_restart *policy = &instance->spec->restart;
@@ -67,6 +82,8 @@ uint64_t ph_policy_next(struct ph_hub *hub, struct ph_instance *instance, bool *
 	uint64_t healthy =
 		policy->backoff_max_ms > HEALTHY_MS ? policy->backoff_max_ms : HEALTHY_MS;
 	*failed = false;
+	if (instance->blocked)
+		return blocked(hub, instance);
 	if (!wants_restart(instance))
 		return PH_NEVER_MS;
 	if (instance->ready_ms && instance->ready_ms + healthy <= hub->now_ms) {

@@ -75,10 +75,12 @@ static bool another_one_can(struct ph_hub *hub, const struct ph_child *child)
 	return false;
 }
 
-/* No process, memory or descriptor left: that may be otherwise in a moment. */
+/* No process, memory or descriptor left, or somebody has its address: that may be otherwise in a
+ * moment. */
 static bool passes(int error)
 {
-	return error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE;
+	return error == EADDRINUSE || error == EAGAIN || error == ENOMEM || error == EMFILE ||
+	       error == ENFILE;
 }
 
 bool ph_unfit_pass_on(struct ph_hub *hub, struct ph_instance *instance, int error)

@@ -181,6 +181,28 @@ const struct ph_spec *ph_hub_spec(const struct ph_hub *hub, const struct ph_name
 	return child ? ph_child_spec(child) : NULL;
 }
 
+size_t ph_hub_starts(
+	const struct ph_hub *hub, const struct ph_key *key, const struct ph_spec *ret[2])
+{
+	const struct ph_slot *slots[] = {
+		ph_slot_find(hub, key, NULL), ph_slot_find(hub, key, &hub->set.node)};
+	const struct ph_child *child = ph_child_find(hub, &key->child);
+	for (size_t i = 0; i < 2; i++) {
+		const struct ph_instance *instance = slots[i] ? slots[i]->work->instance : NULL;
+		size_t n = 0;
+		if (!instance || instance->state == PH_INSTANCE_STOPPED ||
+			instance->after == PH_AFTER_STOPPED || instance->after == PH_AFTER_DISCARD)
+			continue;
+		if (instance->state == PH_INSTANCE_FAILED && !instance->timer.pos)
+			continue;
+		ret[n++] = instance->spec;
+		if (child && ph_child_spec(child))
+			ret[n++] = ph_child_spec(child);
+		return n;
+	}
+	return 0;
+}
+
 /* ---- workers ---- */
 
 static void view_worker(const struct ph_instance *i, struct ph_worker_view *view)

@@ -1,6 +1,8 @@
 /* Whether and when a worker is started again. */
 #include "core_world.h"
 
+#include <errno.h>
+
 static struct w_def *plain(struct world *w)
 {
 	struct w_def *def = w_def(w, "room", "1");
@@ -221,6 +223,40 @@ START_TEST(a_wish_outlives_the_daemon)
 }
 END_TEST
 
+/* Its address is taken by somebody: whatever the policy, it is tried again, and told of once. */
+START_TEST(a_taken_address)
+{
+	static const uint64_t waits[] = {100, 200, 400, 800, 1000, 1000, 1000, 1000};
+	struct world *w = w_new(1);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.ready = PH_READY_NONE;
+	def->spec.restart = (struct ph_restart){.policy = PH_RESTART_TEMPORARY,
+		.backoff_ms = 100,
+		.backoff_max_ms = 30000,
+		.intensity = 1,
+		.within_ms = 60000};
+	def->traits =
+		(struct w_traits){.absent = 1, .absent_error = _i ? EADDRINUSE : EADDRNOTAVAIL};
+	w_declare(w, 0, def);
+	w_start(w, 0);
+	for (size_t i = 0; i < sizeof waits / sizeof waits[0]; i++) {
+		const struct ph_instance *one = w_slot(w, 0, "room", 0)->work->instance;
+		ck_assert_int_eq(one->state, PH_INSTANCE_BACKOFF);
+		ck_assert_uint_eq(one->timer.at_ms - one->since_ms, waits[i]);
+		w_run(w, one->timer.at_ms - w->now_ms);
+	}
+	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_CHILD_RESTARTING], 1);
+	def->traits.absent = 0;
+	w_run(w, 1000);
+	ck_assert_int_eq(w_slot(w, 0, "room", 0)->entry.state, PH_CHILD_RUNNING);
+	ck_assert_uint_eq(w_slot(w, 0, "room", 0)->entry.restarts, 1);
+	/* From here on its own policy counts. */
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), PH_NEVER_MS);
+	ck_assert_int_eq(w_slot(w, 0, "room", 0)->entry.state, PH_CHILD_STOPPED);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_policy");
@@ -232,6 +268,7 @@ int main(void)
 	W_TEST(suite, restarts_that_are_long_past_do_not_count, 1);
 	W_TEST(suite, after_the_limit_it_is_tried_again, 1);
 	W_TEST(suite, an_end_before_readiness, 1);
+	W_TEST(suite, a_taken_address, 2);
 	W_TEST(suite, a_wish_outlives_the_daemon, 1);
 	return w_main(suite);
 }

@@ -183,6 +183,25 @@ START_TEST(build_has_everything_in_order)
 }
 END_TEST
 
+START_TEST(build_with_listeners)
+{
+	struct ph_err err = {{0}};
+	struct ph_shell_env_want want = want_of(child_of(
+		"children: {room: {command: [/bin/true], env: {LISTEN_FDS: '9'}, instances: 20, "
+		"listen: {b: 'tcp://[::1]:[8000+%i]', a: 'unix:/run/%i'}}}"));
+	want.listens = true;
+	ck_assert_int_eq(ph_shell_env_build(&env, &want, &err), 0);
+	expect("LISTEN_FDS", "2");
+	expect("LISTEN_FDNAMES", "a:b");
+	expect("LISTEN_PID", "");
+	want.token = NULL; /* a probe beside it gets no descriptors */
+	ph_shell_env_fini(&env);
+	ck_assert_int_eq(ph_shell_env_build(&env, &want, &err), 0);
+	expect("LISTEN_PID", NULL);
+	ph_conf_free(conf);
+}
+END_TEST
+
 START_TEST(build_without_watchdog_and_with_a_missing_file)
 {
 	struct ph_err err = {{0}};
@@ -290,6 +309,7 @@ int main(void)
 	tcase_add_test(t, env_file_is_read);
 	tcase_add_test(t, env_file_errors_name_the_line);
 	tcase_add_test(t, build_has_everything_in_order);
+	tcase_add_test(t, build_with_listeners);
 	tcase_add_test(t, build_without_watchdog_and_with_a_missing_file);
 	tcase_add_test(t, spec_goes_to_text_and_back);
 	tcase_add_loop_test(t, bad_texts_are_refused_with_a_sentence, 0, 5);

@@ -1,0 +1,271 @@
+/*
+ * Listeners: opened before the worker that wants them is started, kept while one that has them
+ * lives or is to be started again, closed after that. A record is one address of one instance;
+ * workers that follow each other, or stand beside each other in a swap, share it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conf/listen.h"
+#include "io/child.h"
+#include "io/listen.h"
+#include "shell_parts.h"
+
+#define ID_SIZE (PH_NAME_SIZE + 32 + PH_CONF_LISTEN_PATH_MAX + 64)
+
+struct ph_shell_listener {
+	struct ph_shell *shell;
+	char id[ID_SIZE]; /* CHILD/INSTANCE/REPLICA ADDRESS */
+	struct ph_key key;
+	struct ph_conf_listener at;
+	struct ph_listen_file file;
+	int fd;
+	unsigned users; /* workers that were given it */
+	UT_hash_handle hh;
+};
+
+struct ph_shell_listen {
+	struct ph_shell_listener *all;
+	bool touched; /* one without users may be needed no more */
+};
+
+int ph_shell_listeners_new(struct ph_shell *shell)
+{
+	shell->listeners = ph_shell_alloc(sizeof *shell->listeners);
+	return 0;
+}
+
+static struct ph_listen_at at_of(const struct ph_conf_listener *at)
+{
+	return (struct ph_listen_at){
+		.path = at->path[0] ? at->path : NULL, .host = at->host, .port = at->port};
+}
+
+static void make_id(const struct ph_key *key, const struct ph_conf_listener *at, char ret[ID_SIZE])
+{
+	char address[PH_CONF_LISTEN_PATH_MAX + 64];
+	ph_conf_listen_text(at, address, sizeof address);
+	(void)snprintf(
+		ret, ID_SIZE, "%.63s/%u/%u %s", key->child.s, key->instance, key->replica, address);
+}
+
+static struct ph_shell_listener *find(struct ph_shell *shell, const char *id)
+{
+	struct ph_shell_listener *l;
+	HASH_FIND_STR(shell->listeners->all, id, l);
+	return l;
+}
+
+/* Takes `fd`. */
+static struct ph_shell_listener *keep(struct ph_shell *shell, const struct ph_key *key,
+	const struct ph_conf_listener *listener, int fd)
+{
+	struct ph_shell_listener *l = ph_shell_alloc(sizeof *l);
+	const struct ph_listen_at at = at_of(listener);
+	l->shell = shell;
+	l->key = *key;
+	l->at = *listener;
+	l->fd = fd;
+	l->file = ph_listen_file(&at);
+	make_id(key, listener, l->id);
+	HASH_ADD_STR(shell->listeners->all, id, l);
+	return l;
+}
+
+static void forget(struct ph_shell *shell, struct ph_shell_listener *l, bool remove)
+{
+	const struct ph_listen_at at = at_of(&l->at);
+	HASH_DEL(shell->listeners->all, l);
+	if (remove)
+		ph_listen_unlink(&at, l->file);
+	close(l->fd);
+	free(l);
+}
+
+void ph_shell_listeners_free(struct ph_shell *shell, bool remove)
+{
+	struct ph_shell_listener *l, *next;
+	if (!shell->listeners)
+		return;
+	HASH_ITER (hh, shell->listeners->all, l, next)
+		forget(shell, l, remove);
+	free(shell->listeners);
+	shell->listeners = NULL;
+}
+
+/* ---- those of one worker */
+
+static void add(struct ph_shell_listens *listens, struct ph_shell_listener *l)
+{
+	l->users++;
+	listens->v[listens->n++] = l;
+}
+
+void ph_shell_listens_drop(struct ph_shell_listens *listens)
+{
+	for (size_t i = 0; i < listens->n; i++) {
+		listens->v[i]->users--;
+		listens->v[i]->shell->listeners->touched = true;
+	}
+	free(listens->v);
+	*listens = (struct ph_shell_listens){0, NULL};
+}
+
+static void make_room(struct ph_shell_listens *listens, size_t n)
+{
+	listens->v = n ? ph_shell_alloc(n * sizeof(struct ph_shell_listener *)) : NULL;
+	listens->n = 0;
+}
+
+static int get_one(struct ph_shell *shell, const struct ph_key *key,
+	const struct ph_conf_listener *listener, struct ph_shell_listener **ret, struct ph_err *err)
+{
+	char id[ID_SIZE];
+	const struct ph_listen_at at = at_of(listener);
+	int fd = -1;
+	make_id(key, listener, id);
+	*ret = find(shell, id);
+	if (*ret)
+		return 0;
+	int error = ph_listen_open(&at, &fd, err);
+	if (!error)
+		*ret = keep(shell, key, listener, fd);
+	return error;
+}
+
+int ph_shell_listens_get(struct ph_shell *shell, const struct ph_key *key,
+	const struct ph_conf_pairs *listen, const struct ph_conf_vars *vars,
+	struct ph_shell_listens *ret, struct ph_err *err)
+{
+	int error = 0;
+	make_room(ret, listen->n);
+	for (size_t i = 0; !error && i < listen->n; i++) {
+		struct ph_conf_listener listener;
+		struct ph_shell_listener *l = NULL;
+		error = ph_conf_listen_of(listen->v[i].value, vars, &listener, err);
+		if (!error)
+			error = get_one(shell, key, &listener, &l, err);
+		if (!error)
+			add(ret, l);
+		else
+			ph_err_prefix(err, "listen.%s", listen->v[i].name);
+	}
+	if (error)
+		ph_shell_listens_drop(ret);
+	return error;
+}
+
+void ph_shell_listens_fds(const struct ph_shell_listens *listens, int *ret)
+{
+	for (size_t i = 0; i < listens->n; i++)
+		ret[i] = listens->v[i]->fd;
+}
+
+/* ---- what a worker of an earlier daemon has */
+
+static int take_back(const struct ph_shell_worker *worker, size_t i,
+	const struct ph_conf_listener *listener, int *ret_fd)
+{
+	const struct ph_listen_at at = at_of(listener);
+	const struct ph_child *children[] = {worker->main, worker->child};
+	int error = -ESRCH;
+	for (size_t k = 0; k < 2 && error; k++)
+		if (children[k])
+			error = ph_listen_take(ph_child_pidfd(children[k]),
+				ph_child_pid(children[k]), 3 + (int)i, &at, ret_fd);
+	return error;
+}
+
+static void adopt_one(struct ph_shell *shell, struct ph_shell_worker *worker, size_t i,
+	const struct ph_conf_listener *listener)
+{
+	char id[ID_SIZE];
+	int fd = -1;
+	make_id(&worker->key, listener, id);
+	struct ph_shell_listener *l = find(shell, id);
+	if (!l) {
+		int error = take_back(worker, i, listener, &fd);
+		if (!error)
+			l = keep(shell, &worker->key, listener, fd);
+		else /* it is opened anew when that worker has ended */
+			ph_shell_log(shell, error == -EPERM ? PH_LOG_WARNING : PH_LOG_INFO,
+				"%s: cannot be taken back from pid %d: %s", id, (int)worker->pid,
+				error == -ENOENT ? "it has closed it" : strerror(-error));
+	}
+	if (l)
+		add(&worker->listens, l);
+}
+
+void ph_shell_listens_adopt(
+	struct ph_shell *shell, struct ph_shell_worker *worker, const struct ph_spec *spec)
+{
+	struct ph_err err;
+	const struct ph_conf_child *child = spec ? ph_shell_specs_find(shell, spec, &err) : NULL;
+	const struct ph_conf_vars vars = {.child = worker->key.child.s,
+		.node = shell->node,
+		.instance = worker->key.instance,
+		.replica = worker->key.replica};
+	if (!child || worker->exited)
+		return;
+	make_room(&worker->listens, child->listen.n);
+	for (size_t i = 0; i < child->listen.n; i++) {
+		struct ph_conf_listener listener;
+		if (!ph_conf_listen_of(child->listen.v[i].value, &vars, &listener, &err))
+			adopt_one(shell, worker, i, &listener);
+	}
+}
+
+/* ---- what is needed no more */
+
+void ph_shell_listeners_touch(struct ph_shell *shell)
+{
+	shell->listeners->touched = true;
+}
+
+static bool wants(
+	struct ph_shell *shell, const struct ph_spec *spec, const struct ph_shell_listener *l)
+{
+	struct ph_err err;
+	const struct ph_conf_child *child = ph_shell_specs_find(shell, spec, &err);
+	const struct ph_conf_vars vars = {.child = l->key.child.s,
+		.node = shell->node,
+		.instance = l->key.instance,
+		.replica = l->key.replica};
+	char id[ID_SIZE];
+	for (size_t i = 0; child && i < child->listen.n; i++) {
+		struct ph_conf_listener listener;
+		if (ph_conf_listen_of(child->listen.v[i].value, &vars, &listener, &err))
+			continue;
+		make_id(&l->key, &listener, id);
+		if (strcmp(id, l->id) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Its worker is away for a moment only, and the next one wants it too. */
+static bool needed(struct ph_shell *shell, const struct ph_shell_listener *l)
+{
+	const struct ph_spec *specs[2];
+	size_t n = ph_hub_starts(shell->hub, &l->key, specs);
+	for (size_t i = 0; i < n; i++)
+		if (wants(shell, specs[i], l))
+			return true;
+	return false;
+}
+
+void ph_shell_listeners_turn_end(struct ph_shell *shell)
+{
+	struct ph_shell_listener *l, *next;
+	if (!shell->listeners->touched || !shell->begun)
+		return;
+	shell->listeners->touched = false;
+	HASH_ITER (hh, shell->listeners->all, l, next) {
+		if (l->users || needed(shell, l))
+			continue;
+		ph_shell_log(shell, PH_LOG_INFO, "%s: closed", l->id);
+		forget(shell, l, true);
+	}
+}

@@ -40,6 +40,8 @@ def refused(address):
         return True
     except (FileNotFoundError, TimeoutError):
         return isinstance(address, str)
+    except ConnectionResetError:
+        pass  # it waited in a backlog whose listener was closed just then
     return False
 
 

@@ -57,10 +57,11 @@ class Asking(threading.Thread):
         while not self.stopping:
             try:
                 words = ask(self.address, 20)
+            except ConnectionResetError:
+                continue  # a worker that is ended takes along what it had accepted, not what waits
             except OSError as e:
                 self.failed.append(repr(e))
                 continue
-            # A worker that is killed takes along what it had accepted, not what waits.
             self.answers.append(words)
 
     def finish(self):

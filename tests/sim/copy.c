@@ -1,4 +1,9 @@
-/* copy.c - messages on their way: deep copies that several receivers share. */
+/*
+ * copy.c - messages on their way: deep copies that several receivers share.
+ *
+ * A long list is kept once for all messages that have the same one: where a thousand nodes claim,
+ * each is answered by all others with the same hundred lines.
+ */
 #include "sim.h"
 
 #include <stdlib.h>
@@ -9,9 +14,25 @@ struct block {
 	_Alignas(16) unsigned char bytes[];
 };
 
+#define SHARED_LEAST 2048u /* bytes: what is shorter is copied */
+#define SHELVES 4096u
+#define SHARED_MAX 6u /* lists of one message */
+
+struct shared {
+	struct shared *next; /* on its shelf */
+	uint64_t hash;
+	size_t n;
+	unsigned refs;
+	_Alignas(16) unsigned char bytes[];
+};
+
+static struct shared *shelves[SHELVES]; /* what is on its way, and nothing else */
+
 struct sim_letter {
 	unsigned refs;
 	struct block *blocks;
+	struct shared *shared[SHARED_MAX];
+	unsigned n_shared;
 	struct ph_bmsg msg;
 	struct ph_echo *lines; /* of a heartbeat: what it means; check_echo.c */
 	size_t n_lines;
@@ -28,6 +49,57 @@ static void *take(struct sim_letter *letter, size_t n)
 static void *copy(struct sim_letter *letter, const void *from, size_t n)
 {
 	return n ? memcpy(take(letter, n), from, n) : NULL;
+}
+
+/* Eight bytes at a time: gigabytes go through here. */
+static uint64_t hash_of(const unsigned char *bytes, size_t n)
+{
+	uint64_t hash = n, word;
+	for (; n >= sizeof word; n -= sizeof word, bytes += sizeof word) {
+		memcpy(&word, bytes, sizeof word);
+		hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+		hash ^= hash >> 32;
+	}
+	return ph_hash_bytes(hash, bytes, n);
+}
+
+static struct shared *shared_of(const void *bytes, size_t n)
+{
+	uint64_t hash = hash_of(bytes, n);
+	struct shared **shelf = &shelves[hash % SHELVES], *list = *shelf;
+	while (list && (list->hash != hash || list->n != n || memcmp(list->bytes, bytes, n) != 0))
+		list = list->next;
+	if (!list) {
+		list = sim_alloc(sizeof *list + n);
+		memcpy(list->bytes, bytes, n);
+		list->hash = hash;
+		list->n = n;
+		list->next = *shelf;
+		*shelf = list;
+	}
+	list->refs++;
+	return list;
+}
+
+static void put_back(struct shared *list)
+{
+	struct shared **at = &shelves[list->hash % SHELVES];
+	if (--list->refs)
+		return;
+	while (*at != list)
+		at = &(*at)->next;
+	*at = list->next;
+	free(list);
+}
+
+/* One without pointers to what is the sender's: nobody writes to it any more. */
+static const void *share(struct sim_letter *letter, const void *from, size_t n)
+{
+	if (n < SHARED_LEAST || letter->n_shared == SHARED_MAX)
+		return copy(letter, from, n);
+	struct shared *list = shared_of(from, n);
+	letter->shared[letter->n_shared++] = list;
+	return list->bytes;
 }
 
 static char *text(struct sim_letter *letter, const char *from)
@@ -75,6 +147,14 @@ static void copy_members(struct sim_letter *letter, const struct ph_bmsg *msg)
 
 static void copy_entries(struct sim_letter *letter, const struct ph_bmsg *msg)
 {
+	size_t n_metas = 0;
+	for (size_t i = 0; i < msg->n_entries; i++)
+		n_metas += msg->entries[i].meta != NULL;
+	if (!n_metas) {
+		letter->msg.entries =
+			share(letter, msg->entries, msg->n_entries * sizeof *msg->entries);
+		return;
+	}
 	struct ph_entry *list = copy(letter, msg->entries, msg->n_entries * sizeof *list);
 	for (size_t i = 0; i < msg->n_entries; i++)
 		list[i].meta = text(letter, list[i].meta);
@@ -107,13 +187,13 @@ struct sim_letter *sim_letter_new(struct sim *sim, const struct ph_bmsg *msg)
 	copy_members(letter, msg);
 	copy_entries(letter, msg);
 	copy_specs(sim, letter, msg);
-	letter->msg.echoes = copy(letter, msg->echoes, msg->n_echoes * sizeof *msg->echoes);
+	letter->msg.echoes = share(letter, msg->echoes, msg->n_echoes * sizeof *msg->echoes);
 	letter->msg.ages = copy(letter, msg->ages, msg->n_ages * sizeof *msg->ages);
 	letter->msg.places = text(letter, msg->places);
 	letter->msg.migrations =
-		copy(letter, msg->migrations, msg->n_migrations * sizeof *msg->migrations);
-	letter->msg.claims = copy(letter, msg->claims, msg->n_claims * sizeof *msg->claims);
-	letter->msg.parts = copy(letter, msg->parts, msg->n_parts * sizeof *msg->parts);
+		share(letter, msg->migrations, msg->n_migrations * sizeof *msg->migrations);
+	letter->msg.claims = share(letter, msg->claims, msg->n_claims * sizeof *msg->claims);
+	letter->msg.parts = share(letter, msg->parts, msg->n_parts * sizeof *msg->parts);
 	letter->msg.meta = text(letter, msg->meta);
 	letter->msg.value = text(letter, msg->value);
 	return letter;
@@ -129,12 +209,12 @@ bool sim_letter_step(struct ph_hub *hub, const struct ph_event *event, uint64_t 
 	struct ph_actions *ret, char *why, size_t size)
 {
 	const struct ph_bmsg *msg = event->kind == PH_EV_MESSAGE ? event->message : NULL;
-	bool echoes = msg && sim_echo_news(hub, msg);
+	const struct sim_letter *letter =
+		msg ? (const void *)((const char *)msg - offsetof(struct sim_letter, msg)) : NULL;
+	bool echoes = letter && letter->lines && sim_echo_news(hub, msg);
 	ph_step(hub, event, now_ms, ret);
 	if (!echoes)
 		return true;
-	const struct sim_letter *letter =
-		(const void *)((const char *)msg - offsetof(struct sim_letter, msg));
 	return sim_check_echo(hub, msg, letter->lines, letter->n_lines, why, size);
 }
 
@@ -154,6 +234,8 @@ void sim_letter_drop(void *arg)
 	struct sim_letter *letter = arg;
 	if (--letter->refs)
 		return;
+	for (unsigned i = 0; i < letter->n_shared; i++)
+		put_back(letter->shared[i]);
 	while (letter->blocks) {
 		struct block *next = letter->blocks->next;
 		free(letter->blocks);

@@ -112,6 +112,7 @@ struct large {
 	uint64_t beats_seen, beat_bytes; /* of the message encoded last */
 	struct large_node *victim;	 /* dies, or leaves */
 	unsigned migrated, false_dead;
+	unsigned laggard; /* the node that lagged when that was looked at last */
 	uint64_t truth,
 		changed_us; /* who owns what by their owners' word; when that changed last */
 	struct large_result result;
@@ -129,7 +130,7 @@ void large_fail(struct large *large, const char *format, ...) __attribute__((for
 
 /* ---- large_look.c: the one that looks into core ---- */
 uint64_t large_truth(struct large *large); /* a digest of what each hub says of its own */
-/* Does each hub that has joined know that, by its digests? The first that does not, or NULL. */
+/* Does each hub that has joined know that, by its digests? One that does not, or NULL. */
 struct large_node *large_lags(struct large *large);
 unsigned large_owned(struct large_node *node);
 unsigned large_busy(struct large *large); /* migrations and claims that are not over */

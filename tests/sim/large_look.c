@@ -30,14 +30,19 @@ static bool agrees(const struct large *large, const struct large_node *node, uns
 	return n == living;
 }
 
+/* The one that lagged at the last look is looked at first, as mostly it does so still. */
 struct large_node *large_lags(struct large *large)
 {
 	unsigned living = 0;
 	for (unsigned i = 0; i <= large->n_nodes; i++)
 		living += large->nodes[i].hub != NULL;
-	for (unsigned i = 0; i <= large->n_nodes; i++)
-		if (large->nodes[i].joined && !agrees(large, &large->nodes[i], living))
-			return &large->nodes[i];
+	for (unsigned i = 0; i <= large->n_nodes; i++) {
+		unsigned no = (large->laggard + i) % (large->n_nodes + 1);
+		if (large->nodes[no].joined && !agrees(large, &large->nodes[no], living)) {
+			large->laggard = no;
+			return &large->nodes[no];
+		}
+	}
 	return NULL;
 }
 

@@ -22,6 +22,7 @@
 #define BOUND_PERCENT 125
 #define PIECE (1u << 22) /* of a run in one step: so many looks of a key at a node */
 #define NAMED_COST 32	 /* ... for which a look with patterns or labels counts */
+#define AHEAD 8		 /* keys that are fetched into the cache before their turn */
 
 struct wanted {
 	uint64_t hash;
@@ -272,13 +273,28 @@ static void set_room(struct ph_places *p)
 	}
 }
 
+/* What each key looks at, with nothing between: it is most of the work of a large cluster. */
+static uint64_t *line_up(struct ph_choice *nodes, size_t n)
+{
+	uint64_t *hashes = ph_must(calloc(n + 1, sizeof *hashes));
+	for (size_t i = n; i--;) {
+		bool last = i + 1 == n || nodes[i + 1].weight > nodes[i].weight;
+		nodes[i].end = last ? (uint32_t)i + 1 : nodes[i + 1].end;
+		hashes[i] = nodes[i].hash;
+	}
+	return hashes;
+}
+
 static void free_nodes(struct ph_places *p)
 {
 	for (size_t i = 0; i < p->n_nodes; i++)
 		free((void *)(uintptr_t)p->nodes[i].labels);
 	free(p->nodes);
 	free(p->fresh);
+	free(p->node_hashes);
+	free(p->fresh_hashes);
 	p->nodes = p->fresh = NULL;
+	p->node_hashes = p->fresh_hashes = NULL;
 	p->n_nodes = p->n_fresh = 0;
 }
 
@@ -287,7 +303,6 @@ static void free_nodes(struct ph_places *p)
 struct pick {
 	const struct ph_choice *choice;
 	uint64_t hash;
-	double score;
 };
 
 /* Of nodes with one weight the larger hash has the larger score: it needs no logarithm. */
@@ -299,26 +314,45 @@ static void consider(struct pick *pick, const struct ph_choice *choice, uint64_t
 	pick->hash = hash;
 }
 
+static double score_of_pick(const struct pick *pick)
+{
+	return score_of(pick->hash, pick->choice->weight);
+}
+
 static void keep_better(struct pick *best, struct pick *pick)
 {
-	if (!pick->choice)
-		return;
-	pick->score = score_of(pick->hash, pick->choice->weight);
-	if (!best->choice || pick->score > best->score)
+	if (pick->choice && (!best->choice || score_of_pick(pick) > score_of_pick(best)))
 		*best = *pick;
 	pick->choice = NULL;
 }
 
-/* The first in the key's order of nodes, whatever the loads. `nodes` is sorted by weight. */
-static struct pick first_of(const struct ph_choice *nodes, size_t n, uint64_t key_hash)
+/* Of nodes with one weight. */
+static size_t top_of(const uint64_t *hashes, size_t n, uint64_t key_hash, uint64_t *ret_hash)
 {
-	struct pick best = {0}, pick = {0};
+	size_t best = 0;
+	uint64_t top = 0;
 	for (size_t i = 0; i < n; i++) {
-		if (i && nodes[i].weight > nodes[i - 1].weight)
-			keep_better(&best, &pick);
-		consider(&pick, &nodes[i], ph_mix64(key_hash ^ nodes[i].hash));
+		uint64_t hash = ph_mix64(key_hash ^ hashes[i]);
+		if (hash > top) {
+			top = hash;
+			best = i;
+		}
 	}
-	keep_better(&best, &pick);
+	*ret_hash = top;
+	return best;
+}
+
+/* The first in the key's order of nodes, whatever the loads. `nodes` is sorted by weight. */
+static struct pick first_of(
+	const struct ph_choice *nodes, const uint64_t *hashes, size_t n, uint64_t key_hash)
+{
+	struct pick best = {0};
+	for (size_t i = 0; i < n; i = nodes[i].end) {
+		struct pick pick;
+		pick.choice =
+			&nodes[i + top_of(hashes + i, nodes[i].end - i, key_hash, &pick.hash)];
+		keep_better(&best, &pick);
+	}
 	return best;
 }
 
@@ -328,9 +362,8 @@ static bool beats(const struct pick *fresh, const struct ph_seat *seat, uint64_t
 	uint64_t hash = ph_mix64(key_hash ^ seat->node->hash);
 	const struct ph_choice *choice = fresh->choice;
 	if (choice->weight < seat->weight || choice->weight > seat->weight) {
-		double score = score_of(hash, seat->weight);
-		return fresh->score > score ||
-		       (!(fresh->score < score) && choice->weight < seat->weight);
+		double score = score_of(hash, seat->weight), other = score_of_pick(fresh);
+		return other > score || (!(other < score) && choice->weight < seat->weight);
 	}
 	return fresh->hash > hash ||
 	       (fresh->hash == hash && strcmp(choice->node->name.s, seat->node->name.s) < 0);
@@ -352,9 +385,9 @@ static size_t find_favourite(const struct ph_places *p, struct ph_slot *slot)
 	}
 	uint64_t hash = ph_slot_hash(slot);
 	bool known = slot->favourite && p->seats[slot->favourite].kept;
-	const struct ph_choice *nodes = known ? p->fresh : p->nodes;
 	size_t n = known ? p->n_fresh : p->n_nodes;
-	struct pick pick = first_of(nodes, n, hash);
+	struct pick pick = known ? first_of(p->fresh, p->fresh_hashes, n, hash)
+				 : first_of(p->nodes, p->node_hashes, n, hash);
 	if (pick.choice && (!known || beats(&pick, &p->seats[slot->favourite], hash)))
 		slot->favourite = pick.choice->seat;
 	return n + 1;
@@ -465,6 +498,8 @@ static void begin(struct ph_hub *hub, struct ph_choice *nodes, size_t n, uint64_
 	for (size_t i = 0; i < n; i++)
 		p->nodes[i].labels = nodes[i].labels ? ph_must(strdup(nodes[i].labels)) : NULL;
 	take_seats(p);
+	p->node_hashes = line_up(p->nodes, p->n_nodes);
+	p->fresh_hashes = line_up(p->fresh, p->n_fresh);
 	set_room(p);
 	p->at = 0;
 	p->seated = false;
@@ -476,6 +511,18 @@ static void end(struct ph_places *p)
 		p->seats[i].taken = p->seats[i].node->seat == i;
 	free_nodes(p);
 	p->sum = 0;
+}
+
+/* The next key; those after it, whose slots lie anywhere, are on their way from memory by then. */
+static struct ph_slot *next_key(const struct ph_hub *hub)
+{
+	const struct ph_places *p = &hub->places;
+	if (p->at + AHEAD < p->n_order) {
+		const struct ph_slot *ahead = ph_slot_at(hub, p->order[p->at + AHEAD]);
+		__builtin_prefetch(ahead);
+		__builtin_prefetch(&ahead->place, 1);
+	}
+	return ph_slot_at(hub, p->order[p->at]);
 }
 
 bool ph_place_all(struct ph_hub *hub)
@@ -495,13 +542,13 @@ bool ph_place_all(struct ph_hub *hub)
 		p->sum = sum;
 	}
 	for (; !p->seated && p->at < p->n_order && looks < PIECE; p->at++)
-		looks += find_favourite(p, ph_slot_at(hub, p->order[p->at]));
+		looks += find_favourite(p, next_key(hub));
 	if (!p->seated && p->at == p->n_order) {
 		p->seated = true;
 		p->at = 0;
 	}
 	for (; p->seated && p->at < p->n_order && looks < PIECE; p->at++)
-		looks += give_place(hub, ph_slot_at(hub, p->order[p->at]));
+		looks += give_place(hub, next_key(hub));
 	if (!p->seated || p->at < p->n_order)
 		return false;
 	end(p);

@@ -18,6 +18,7 @@ struct ph_choice {
 	double weight;
 	const struct ph_node *node;
 	const char *labels; /* owned, or NULL */
+	uint32_t end;	    /* the first one after it that has a larger weight, or their number */
 	uint16_t seat;
 };
 
@@ -28,7 +29,8 @@ struct ph_places {
 	size_t n_order;
 	uint64_t order_sum; /* digest of what `order` was made from */
 	/* the run that goes on: its inputs, and how far it has come */
-	struct ph_choice *nodes, *fresh; /* by weight and name; fresh: not there before it */
+	struct ph_choice *nodes, *fresh;      /* by weight and name; fresh: not there before it */
+	uint64_t *node_hashes, *fresh_hashes; /* theirs, side by side */
 	size_t n_nodes, n_fresh;
 	uint64_t sum; /* digest of its inputs; 0: none goes on */
 	size_t at;

@@ -1,6 +1,8 @@
 /* Where each key belongs: deterministic, bounded, moving little, within the child's constraints. */
 #include "core_world.h"
 
+#include <math.h>
+
 #define KEYS 1000
 
 static struct ph_hub *hub_named(const char *name, double weight, const char *labels)
@@ -69,6 +71,12 @@ static struct ph_hub *cluster(int n, int self, int step)
 	return hub;
 }
 
+static double score_of(const struct ph_slot *slot, const struct ph_node *node, double weight)
+{
+	uint64_t hash = ph_mix64(ph_slot_hash(slot) ^ node->hash);
+	return -weight / log(((double)(hash >> 11) + 0.5) * 0x1p-53);
+}
+
 /* Every member comes to the same result, in whatever order it has met the others. */
 START_TEST(the_same_everywhere)
 {
@@ -87,6 +95,37 @@ static unsigned count(struct ph_hub *hub, const char *name)
 		n += strcmp(place_of(hub, "room", i), name) == 0;
 	return n;
 }
+
+/*
+ * A key's favourite is the node with its largest score, whatever weights there are and in whatever
+ * order the nodes came.
+ */
+START_TEST(the_largest_score)
+{
+	static const double weights[] = {1, 0.5, 2};
+	struct ph_hub *hub = hub_named("node-0", 1, NULL);
+	char name[PH_NAME_SIZE];
+	declare(hub, "room", KEYS, NULL, NULL);
+	for (int i = 1; i < 30; i++) {
+		node_name(name, i);
+		(void)add(hub, name, weights[i % (_i + 1)]);
+		if (i % 7 == 0)
+			ph_place_all(hub);
+	}
+	ph_place_all(hub);
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
+		const struct ph_node *best = hub->slots.self;
+		double top = score_of(slot, best, 1);
+		for (struct ph_member *m = hub->members; m; m = m->hh.next)
+			if (score_of(slot, m->node, m->info.weight) > top) {
+				best = m->node;
+				top = score_of(slot, best, m->info.weight);
+			}
+		ck_assert_ptr_eq(hub->places.seats[slot->favourite].node, best);
+	}
+	ph_hub_free(hub);
+}
+END_TEST
 
 START_TEST(the_bound_is_kept)
 {
@@ -305,6 +344,7 @@ int main(void)
 {
 	Suite *suite = suite_create("core_place");
 	W_TEST(suite, the_same_everywhere, 4);
+	W_TEST(suite, the_largest_score, 3);
 	W_TEST(suite, the_bound_is_kept, 1);
 	W_TEST(suite, a_join_moves_little, 9);
 	W_TEST(suite, weights_count, 1);

@@ -29,8 +29,9 @@ struct ph_child {
 	uint64_t offered_ms;	/* its text was last offered to whom placement names */
 	struct ph_unfit *unfit; /* nodes that cannot start it; owned */
 	size_t n_unfit;
-	bool dropped;  /* asking who still declares it */
-	bool disputed; /* owned here, and removed as others know */
+	uint32_t slots_at; /* where the slot of number 0 is: often the others come after it */
+	bool dropped;	   /* asking who still declares it */
+	bool disputed;	   /* owned here, and removed as others know */
 	uint64_t dropped_at_ms;
 	UT_hash_handle hh;
 };

@@ -153,6 +153,10 @@ struct ph_slot *ph_slot_find(
 	const struct ph_child *child = ph_child_find(hub, &key->child);
 	if (!child || !slots->n)
 		return NULL;
+	/* A child's are mostly made one after another: then no table is needed to find one. */
+	uint32_t guess = child->slots_at + key->instance;
+	if (guess < slots->n && is_it(ph_slot_at(hub, guess), child, key, local))
+		return ph_slot_at(hub, guess);
 	uint32_t at = first_try(slots, hash_of(child, key->instance, key->replica), local);
 	for (; slots->table[at]; at = (at + 1) & (slots->room - 1)) {
 		struct ph_slot *slot = ph_slot_at(hub, slots->table[at] - 1);
@@ -210,6 +214,8 @@ struct ph_slot *ph_slot_get(
 	slot->number = key->instance;
 	slot->replica = key->replica;
 	slot->local = local != NULL;
+	if (!slot->number && !slot->replica && !local)
+		slot->child->slots_at = slot->no;
 	if (local)
 		ph_slot_work(hub, slot)->local_of = ph_node_get(hub, local);
 	enter(slots, slot);

@@ -16,6 +16,8 @@ static struct ph_key key_of(const char *child, uint32_t instance, uint32_t repli
 		.child = ph_name_of(child), .instance = instance, .replica = replica};
 }
 
+#define KEY(child, instance) ((struct ph_key[]){key_of(child, instance, 0)})
+
 /* Each key has one slot, whatever else is there, and they come in the order of their making. */
 START_TEST(found_by_key)
 {
@@ -42,6 +44,29 @@ START_TEST(found_by_key)
 		n++;
 	}
 	ck_assert_uint_eq(n, hub->slots.n);
+	ph_hub_free(hub);
+}
+END_TEST
+
+/* Those of a child that were made one after another are found without a look into the table. */
+START_TEST(found_beside_each_other)
+{
+	struct ph_hub *hub = hub_of("n1");
+	struct ph_key other = key_of("other", 3, 0);
+	struct ph_name local = ph_name_of("n7");
+	(void)ph_slot_get(hub, &other, NULL);
+	for (uint32_t i = 0; i < 1000; i++)
+		(void)ph_slot_get(hub, KEY("room", i), NULL);
+	struct ph_slot *one_more = ph_slot_get(hub, KEY("room", 1000), &local);
+	ck_assert(one_more->local && one_more->no == 1001);
+	ck_assert_ptr_null(ph_slot_find(hub, KEY("room", 1000), NULL));
+	memset(hub->slots.table, 0, hub->slots.room * sizeof *hub->slots.table);
+	for (uint32_t i = 0; i < 1000; i++) {
+		const struct ph_slot *slot = ph_slot_find(hub, KEY("room", i), NULL);
+		ck_assert_ptr_nonnull(slot);
+		ck_assert_uint_eq(slot->no, 1 + i);
+	}
+	ck_assert_ptr_null(ph_slot_find(hub, &other, NULL));
 	ph_hub_free(hub);
 }
 END_TEST
@@ -143,6 +168,7 @@ int main(void)
 {
 	Suite *suite = suite_create("core_slot");
 	W_TEST(suite, found_by_key, 1);
+	W_TEST(suite, found_beside_each_other, 1);
 	W_TEST(suite, one_a_node, 1);
 	W_TEST(suite, work_comes_and_goes, 1);
 	W_TEST(suite, unowned_since, 1);

@@ -194,9 +194,10 @@ static void tell_dirty(struct ph_hub *hub, struct ph_exchange_part *part)
 {
 	size_t n = hub->dirty.n;
 	struct ph_exchange_ranked *list = ph_must(calloc(n + 1, sizeof *list));
-	for (size_t i = 0; i < n; i++)
-		list[i] = (struct ph_exchange_ranked){
-			ph_exchange_rank_of(hub, NULL, hub->dirty.slots[i]), hub->dirty.slots[i]};
+	for (size_t i = 0; i < n; i++) {
+		struct ph_slot *slot = ph_slot_at(hub, hub->dirty.nos[i]);
+		list[i] = (struct ph_exchange_ranked){ph_exchange_rank_of(hub, NULL, slot), slot};
+	}
 	qsort(list, n, sizeof *list, ph_exchange_by_rank);
 	choose_targets(hub, part);
 	ph_exchange_send(hub, part, list, n);
@@ -213,7 +214,7 @@ void ph_registry_flush(struct ph_hub *hub)
 	if (!alone(hub))
 		tell_dirty(hub, &part);
 	for (size_t i = 0; i < hub->dirty.n; i++)
-		hub->dirty.slots[i]->dirty = false;
+		ph_slot_at(hub, hub->dirty.nos[i])->dirty = false;
 	ph_slot_list_clear(&hub->dirty);
 	hub->flushed_version = hub->version;
 	hub->flushed_migrations = hub->migrations_version;

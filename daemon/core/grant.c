@@ -340,9 +340,9 @@ static size_t drop_closed(struct ph_hub *hub)
 	struct ph_slot_list *list = &hub->grants;
 	size_t n = 0;
 	for (size_t i = 0; i < list->n; i++) {
-		struct ph_slot *slot = list->slots[i];
+		struct ph_slot *slot = ph_slot_at(hub, list->nos[i]);
 		if (still_open(slot))
-			list->slots[n++] = slot;
+			list->nos[n++] = slot->no;
 		else
 			ph_slot_work(hub, slot)->granted_open = false;
 	}
@@ -358,7 +358,7 @@ void ph_grant_beat(struct ph_hub *hub)
 	size_t n = drop_closed(hub);
 	struct ph_slot **open = ph_out_alloc(hub, (n + 1) * sizeof(struct ph_slot *));
 	for (size_t i = 0; i < n; i++) {
-		open[i] = hub->grants.slots[n - 1 - i]; /* the newest first */
+		open[i] = ph_slot_at(hub, hub->grants.nos[n - 1 - i]); /* the newest first */
 		struct ph_member *m = passed_over(hub, open[i]);
 		if (m)
 			m->withheld = true;

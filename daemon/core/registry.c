@@ -597,13 +597,14 @@ void ph_registry_journal(struct ph_hub *hub)
 	if (n > SEEN_BATCH && !hub->exiting) /* then all of them: there is no next one */
 		n = SEEN_BATCH;
 	for (size_t i = 0; i < n; i++) {
-		struct ph_record record = ph_slot_record(list->slots[i]);
+		struct ph_slot *slot = ph_slot_at(hub, list->nos[i]);
+		struct ph_record record = ph_slot_record(slot);
 		(void)ph_journal(hub, &record);
-		list->slots[i]->seen_dirty = false;
+		slot->seen_dirty = false;
 	}
 	list->n -= n;
 	if (!list->n)
 		ph_slot_list_clear(list);
 	else if (n)
-		memmove(list->slots, list->slots + n, list->n * sizeof(struct ph_slot *));
+		memmove(list->nos, list->nos + n, list->n * sizeof *list->nos);
 }

@@ -275,17 +275,17 @@ void ph_slot_trim(struct ph_hub *hub, struct ph_slot *slot)
 
 /* ---- lists ---- */
 
-void ph_slot_list_add(struct ph_slot_list *list, struct ph_slot *slot)
+void ph_slot_list_add(struct ph_slot_list *list, const struct ph_slot *slot)
 {
 	if (list->n == list->room) {
 		list->room = list->room ? 2 * list->room : LIST_FIRST_ROOM;
-		list->slots = ph_must(realloc(list->slots, list->room * sizeof(struct ph_slot *)));
+		list->nos = ph_must(realloc(list->nos, list->room * sizeof *list->nos));
 	}
-	list->slots[list->n++] = slot;
+	list->nos[list->n++] = slot->no;
 }
 
 void ph_slot_list_clear(struct ph_slot_list *list)
 {
-	free(list->slots);
+	free(list->nos);
 	*list = (struct ph_slot_list){0};
 }

@@ -119,9 +119,9 @@ struct ph_slots {
 	size_t nodes_most; /* beyond it those that nobody names are looked for */
 };
 
-/* A list of slots, kept in the order in which they came. */
+/* A list of slots, kept in the order in which they came: their numbers, as it may be of all. */
 struct ph_slot_list {
-	struct ph_slot **slots;
+	uint32_t *nos;
 	size_t n, room;
 };
 
@@ -145,7 +145,7 @@ struct ph_entry ph_slot_entry(const struct ph_slot *slot);
 struct ph_work *ph_slot_work(struct ph_hub *hub, struct ph_slot *slot);
 /* Frees that where all of it is as if it had never been set. */
 void ph_slot_trim(struct ph_hub *hub, struct ph_slot *slot);
-void ph_slot_list_add(struct ph_slot_list *list, struct ph_slot *slot);
+void ph_slot_list_add(struct ph_slot_list *list, const struct ph_slot *slot);
 void ph_slot_list_clear(struct ph_slot_list *list); /* its memory too */
 
 /* The one of that name; it lasts while a slot, a member or this step names it. */

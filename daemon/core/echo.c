@@ -138,7 +138,7 @@ static const struct ph_known *next_named(
 	while (*at < hub->n_by_name && (order = strcmp(hub->by_name[*at].name.s, name->s)) < 0)
 		++*at;
 	if (*at < hub->n_by_name && order == 0)
-		return &hub->by_name[*at];
+		return &hub->by_name[(*at)++];
 	struct ph_known key = {.name = *name};
 	return hub->n_by_name ? bsearch(&key, hub->by_name, hub->n_by_name, sizeof *hub->by_name,
 					compare_names)

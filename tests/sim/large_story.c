@@ -12,6 +12,7 @@
 #define START_US (2 * SEC) /* within this all nodes are started */
 #define PATIENCE_US (300 * SEC)
 #define FAILURE_TIMEOUT_S 5.0
+#define TOLD_NODES 500	  /* from so many on each act is told */
 #define REST_BYTES 800	  /* of a message, on average ... */
 #define REST_BYTES_EACH 3 /* ... and so many for each node */
 
@@ -102,20 +103,24 @@ static unsigned n_joined(const struct large *large)
  */
 static void settle(struct large *large, unsigned nodes, const char *what)
 {
-	uint64_t began_us = large->now_us, agreed_us = large->now_us;
+	uint64_t began_us = large->now_us, agreed_us = large->now_us, truth = 0;
+	unsigned joined = 0;
 	bool agreed = false;
 	large->truth = 0;
 	for (;;) {
 		large_run(large, large->now_us + LOOK_US);
 		if (large->why[0])
 			return;
-		(void)large_truth(large);
-		bool agree = !large_lags(large);
+		/* Who agreed does so still where nothing has changed: that look takes long. */
+		bool same = large_truth(large) == truth && n_joined(large) == joined;
+		bool agree = (agreed && same) || !large_lags(large);
 		if (agree && !agreed)
 			agreed_us = large->now_us;
 		agreed = agree;
-		if (agree && n_joined(large) == nodes && !large_busy(large) &&
-			large_complete(large))
+		truth = large->truth;
+		joined = n_joined(large);
+		if (agree && joined == nodes && !large_busy(large) && large_complete(large) &&
+			!large_lags(large))
 			break;
 		if (large->now_us >= began_us + PATIENCE_US) {
 			const struct large_node *late = large_lags(large);
@@ -247,15 +252,34 @@ static void arrive(struct large *large)
 			large->n_nodes - 1);
 }
 
+/* A run of many takes minutes: how far it has come, for who waits for it. */
+static void tell(const struct large *large, const char *act, clock_t began)
+{
+	struct rusage usage;
+	if (large->n_nodes < TOLD_NODES)
+		return;
+	(void)getrusage(RUSAGE_SELF, &usage);
+	(void)fprintf(stderr, "large: %s: %.1f s simulated, %.0f s of CPU, %ld MiB\n", act,
+		seconds(large->now_us), (double)(clock() - began) / CLOCKS_PER_SEC,
+		usage.ru_maxrss / 1024);
+}
+
 int large_play(unsigned nodes, unsigned children, uint64_t seed, struct large_result *ret)
 {
-	static void (*const acts[])(struct large *) = {join_all, weigh, rest, die, leave, arrive};
+	static const struct {
+		void (*run)(struct large *);
+		const char *name;
+	} acts[] = {{join_all, "all have joined"}, {weigh, "loads are weighed"},
+		{rest, "all is at rest"}, {die, "one has died"}, {leave, "one has left"},
+		{arrive, "one has come"}};
 	struct large *large = sim_alloc(sizeof *large);
 	clock_t began = clock();
 	struct rusage usage;
 	make(large, nodes, children, seed);
-	for (size_t i = 0; i < sizeof acts / sizeof acts[0] && !large->why[0]; i++)
-		acts[i](large);
+	for (size_t i = 0; i < sizeof acts / sizeof acts[0] && !large->why[0]; i++) {
+		acts[i].run(large);
+		tell(large, acts[i].name, began);
+	}
 	(void)getrusage(RUSAGE_SELF, &usage);
 	*ret = large->result;
 	ret->nodes = nodes;

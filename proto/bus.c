@@ -179,6 +179,7 @@ static const struct ph_field hello_rows[] = {
 static const struct ph_field challenge_rows[] = {
 	SELF(true),
 	{PH_FIELD("nonce", ID, wire, m.nonce)},
+	{PH_FIELD("name", BOOL, wire, m.refused)},
 	{0},
 };
 

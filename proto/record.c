@@ -72,7 +72,8 @@ static const struct ph_field draining_rows[] = {
 	{0},
 };
 
-static const struct ph_field forgotten_rows[] = {
+/* Something is (or is not any more) so of a node, as it was in that life. */
+static const struct ph_field node_rows[] = {
 	{PH_FIELD("node", NAME, ph_record, peer), .required = true},
 	{PH_FIELD("incarnation", U64, ph_record, epoch)},
 	{PH_FIELD("address", TEXT, ph_record, text)},
@@ -98,7 +99,8 @@ static const struct ph_field *const tables[PH_RECORD_COUNT] = {
 	[PH_RECORD_CONFLICT] = step_rows,
 	[PH_RECORD_LOST] = draining_rows,
 	[PH_RECORD_DRAINING] = draining_rows,
-	[PH_RECORD_FORGOTTEN] = forgotten_rows,
+	[PH_RECORD_FORGOTTEN] = node_rows,
+	[PH_RECORD_CLASHED] = node_rows,
 };
 
 const char *ph_record_word(enum ph_record_kind kind)

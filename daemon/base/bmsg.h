@@ -362,7 +362,8 @@ struct ph_bmsg {
 	struct ph_id nonce;	    /* CHALLENGE, PROOF; none: only `known` matters */
 	uint64_t previous;	    /* PROOF: incarnation that this state_dir had before; 0: none */
 	bool refused;		    /* PROOF: somebody has refused the sender just now;
-					 REFUSED: its name is another one's */
+					 CHALLENGE, REFUSED: its name is another one's, which
+					 lives: `known_incarnation` is that one's */
 	bool brief;		    /* HELLO, PROOF: the WELCOME need not name whom it knows */
 	uint64_t sequence;	    /* HEARTBEAT, PROBE */
 	bool drained;		    /* HEARTBEAT: a drain has ended */

@@ -30,7 +30,8 @@
 	X(DRAINING, "draining")	  /* this node is drained (`ok`) or not */ \
 	X(FORGOTTEN, "forgotten") /* `peer` is, up to incarnation `epoch`; not `ok`: no more */ \
 	X(CONFLICT, "conflict") /* the state that lost is in the file `text`: not told yet (`ok`) \
-				 */
+				 */ \
+	X(CLASHED, "clashed")	/* while another `peer` lived as `epoch`, this one was not let in */
 
 enum ph_record_kind {
 #define X(name, word) PH_RECORD_##name,
@@ -55,7 +56,7 @@ struct ph_record {
 	struct ph_name past;   /* ... and the owner, held for dead, that it went past */
 	bool asked;	       /* VOID: a claim for B had been asked */
 	bool overlap;	       /* PREPARED, ACTIVE: no handover, N serves already */
-	bool ok;	       /* DRAINING, LOST, FORGOTTEN */
+	bool ok;	       /* DRAINING, LOST, FORGOTTEN, CLASHED */
 	enum ph_result result; /* VOID, DONE: how it ends or has ended; else 0 */
 	const char *text;      /* SPEC: canonical JSON; VOID, DONE: why it ended so;
 				FORGOTTEN: the node's address */

@@ -292,6 +292,9 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 	case PH_RECORD_DRAINING:
 		hub->draining = hub->drain_wish = record->ok;
 		break;
+	case PH_RECORD_CLASHED:
+		ph_renumber_restore(hub, record);
+		break;
 	case PH_RECORD_FORGOTTEN:
 		ph_tomb_restore(hub, record);
 		break;
@@ -489,7 +492,7 @@ ONLY(adopted, ph_instance_adopt(hub, event->adopted))
 ONLY(started, on_start(hub))
 ONLY(configured, ph_child_configure(hub, event->config))
 ONLY(heard, ph_hub_message(hub, event->message))
-ONLY(renumbered, ph_join_renumbered(hub, event->ticket, event->error))
+ONLY(renumbered, ph_renumbered(hub, event->ticket, event->error))
 ONLY(bus, ph_member_bus(hub, event->kind == PH_EV_BUS_UP))
 ONLY(commanded, ph_order_command(hub, event->command))
 ONLY(detached, ph_order_detach(hub, event->ticket))

@@ -26,7 +26,6 @@
 #define MANY 64			/* from so many members on not each one is asked whom it knows */
 #define PROBE_BEATS 4		/* for an answer of the one whose place is wanted */
 #define REFUSED_SAY_MS 60000	/* between two lines of the log about it */
-#define RAISE_AGAIN_MS 5000	/* a higher incarnation could not be kept */
 #define APART 1024		/* between the numbers of two who are asked for more */
 
 /* ---- open challenges ---- */
@@ -104,12 +103,20 @@ static uint64_t told_of(const struct ph_hub *hub, const struct ph_member_info *t
 	return outbid(hub, to) ? 0 : known_of(hub, &to->name);
 }
 
+/* Another one has its name, and lives: what is known of that one is not of this one. */
+static bool clashes(const struct ph_hub *hub, const struct ph_member_info *info)
+{
+	const struct ph_member *first = ph_member_find(hub, &info->name);
+	return first && ph_member_live(first) && !same_address(first, info);
+}
+
 static void challenge(
 	struct ph_hub *hub, const struct ph_member_info *to, const struct ph_id *nonce)
 {
 	struct ph_bmsg *msg = ph_send_there(hub, to, PH_B_CHALLENGE);
 	msg->self = ph_member_self(hub);
 	msg->known_incarnation = told_of(hub, to);
+	msg->refused = clashes(hub, to);
 	if (nonce)
 		msg->nonce = *nonce;
 }
@@ -123,6 +130,7 @@ static void ask_for_more(struct ph_hub *hub, const struct ph_member_info *to)
 	struct ph_bmsg *msg = ph_send_there(hub, to, PH_B_CHALLENGE);
 	msg->self = ph_member_self(hub);
 	msg->known_incarnation = to->incarnation + 1 + ph_random(hub) % APART;
+	msg->refused = clashes(hub, to);
 }
 
 static struct ph_member_info info_of(const struct ph_challenge *c)
@@ -133,76 +141,6 @@ static struct ph_member_info info_of(const struct ph_challenge *c)
 	info.incarnation = c->incarnation;
 	memcpy(info.address, c->address, sizeof info.address);
 	return info;
-}
-
-/*
- * ---- a higher incarnation of this node ----
- *
- * It counts only once it is synced. Until then the others drop what this node says, as the late
- * word of an earlier life, and so it has not joined, however long its disk takes.
- */
-
-/*
- * The cluster knows a life of this node that its state directory does not: another node of its name
- * had it, or the directory was lost. What was promised then cannot be read here.
- */
-static void unknown_life(struct ph_hub *hub, const struct ph_bmsg *msg)
-{
-	uint64_t known = msg->known_incarnation;
-	if (known <= hub->set.previous || known == hub->set.incarnation || hub->set.journal_lost ||
-		hub->self_state != PH_MEMBER_JOINING)
-		return;
-	ph_log(hub, PH_LOG_WARNING,
-		"node %s knows incarnation %llu of this node, of which nothing is stored here: "
-		"what it promised is held for lost",
-		msg->from.s, (unsigned long long)known);
-	hub->set.journal_lost = true;
-	hub->forgetful = ph_quorate(hub);
-	ph_lost_write(hub, true);
-}
-
-/* The cluster knows a later life of this node than this one: its number was lost, or its clock. */
-static void raise_to(struct ph_hub *hub, const struct ph_bmsg *msg)
-{
-	uint64_t known = msg->known_incarnation;
-	unknown_life(hub, msg);
-	if (known <= hub->set.incarnation || hub->raising)
-		return;
-	if (known >= PH_EPOCH_LIMIT - 1) {
-		ph_log(hub, PH_LOG_ERROR, "node %s knows incarnation %llu of this node: impossible",
-			msg->from.s, (unsigned long long)known);
-		return;
-	}
-	hub->raising = known + 1;
-	ph_log(hub, PH_LOG_WARNING,
-		"node %s knows incarnation %llu of this node, which has %llu: it takes a higher "
-		"one",
-		msg->from.s, (unsigned long long)known, (unsigned long long)hub->set.incarnation);
-	ph_out(hub, PH_ACT_INCARNATION)->incarnation = hub->raising;
-}
-
-/* A disk that could not keep it is asked again. */
-static void raise_again(struct ph_hub *hub)
-{
-	if (!hub->raise_again_ms || hub->now_ms < hub->raise_again_ms)
-		return;
-	hub->raise_again_ms = 0;
-	ph_out(hub, PH_ACT_INCARNATION)->incarnation = hub->raising;
-}
-
-void ph_join_renumbered(struct ph_hub *hub, uint64_t incarnation, int error)
-{
-	if (error) {
-		hub->raise_again_ms = hub->raising ? hub->now_ms + RAISE_AGAIN_MS : 0;
-		return;
-	}
-	hub->raising = hub->raise_again_ms = 0;
-	hub->set.incarnation = incarnation;
-	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
-		m->echoed = m->welcomed = false; /* they know another one */
-		m->hears_me_have = m->echo_seq = 0;
-	}
-	ph_member_hello_soon(hub);
 }
 
 /* ---- HELLO ---- */
@@ -336,7 +274,7 @@ static void on_hello(struct ph_hub *hub, const struct ph_bmsg *msg)
 
 static void on_challenge(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
-	raise_to(hub, msg);
+	ph_renumber_told(hub, msg);
 	if (ph_id_none(&msg->nonce) || hub->raising)
 		return;
 	struct ph_bmsg *answer = ph_send_there(hub, &msg->self, PH_B_PROOF);
@@ -368,7 +306,7 @@ static void refuse(
 	struct ph_bmsg *answer = ph_send_there(hub, info, PH_B_REFUSED);
 	ph_reason(answer->reason, "%s", text);
 	answer->self = ph_member_self(hub);
-	answer->known_incarnation = told_of(hub, info);
+	answer->known_incarnation = !name && clashes(hub, info) ? 0 : told_of(hub, info);
 	answer->refused = name;
 	if (hub->refuse_said_ms && hub->now_ms < hub->refuse_said_ms + REFUSED_SAY_MS)
 		return;
@@ -481,7 +419,7 @@ static void outlived(struct ph_hub *hub, const struct ph_bmsg *msg)
 
 static void on_welcome(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
-	raise_to(hub, msg);
+	ph_renumber_told(hub, msg);
 	struct ph_member *member =
 		ph_join_replaces(hub, &msg->self) ? ph_member_learn(hub, &msg->self, true) : NULL;
 	if (!member) {
@@ -493,6 +431,7 @@ static void on_welcome(struct ph_hub *hub, const struct ph_bmsg *msg)
 		challenge_drop(hub, c);
 	if (ph_name_equal(&hub->refused_by, &msg->from))
 		hub->refused_ms = 0;
+	ph_renumber_let_in(hub);
 	member->proven = true;
 	ph_member_step(hub, member, ph_member_says(&msg->self));
 	ph_member_link(hub, member);
@@ -517,7 +456,7 @@ static void on_welcome(struct ph_hub *hub, const struct ph_bmsg *msg)
 
 static void on_refused(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
-	raise_to(hub, msg);
+	ph_renumber_told(hub, msg);
 	if (!hub->refused_said_ms || hub->now_ms >= hub->refused_said_ms + REFUSED_SAY_MS) {
 		char line[PH_REASON_SIZE];
 		ph_reason(line, "node %s refuses this node: %s", msg->from.s, msg->reason);
@@ -570,7 +509,7 @@ static void probed(struct ph_hub *hub, struct ph_challenge *c)
 void ph_join_beat(struct ph_hub *hub)
 {
 	struct ph_challenge *c, *next;
-	raise_again(hub);
+	ph_renumber_beat(hub);
 	DL_FOREACH_SAFE(hub->challenges, c, next)
 	{
 		bool open = !ph_id_none(&c->nonce);

@@ -399,6 +399,7 @@ static bool in_step(const struct ph_hub *hub)
 
 static void become_alive(struct ph_hub *hub)
 {
+	ph_renumber_let_in(hub);
 	hub->self_state = PH_MEMBER_ALIVE;
 	hub->yield_at_ms = 0;
 	ph_emit(hub, PH_EMIT_NODE_JOINED, NULL)->peer = hub->set.node;

@@ -93,6 +93,13 @@ void ph_join_ask_names(struct ph_hub *hub, const struct ph_name *to);
 const struct ph_id *ph_join_nonce(
 	const struct ph_hub *hub, const struct ph_name *name, uint64_t incarnation);
 
+/* ---- renumber.c ---- */
+/* A CHALLENGE, WELCOME or REFUSED says which incarnation of this node is known. */
+void ph_renumber_told(struct ph_hub *hub, const struct ph_bmsg *msg);
+/* This node is in the place of its name, or acts alone: if another one was kept from it by that. */
+void ph_renumber_let_in(struct ph_hub *hub);
+void ph_renumber_beat(struct ph_hub *hub);
+
 /* ---- probe.c ---- */
 void ph_probe(struct ph_hub *hub, struct ph_member *member);
 void ph_probe_beat(struct ph_hub *hub); /* whoever is suspect is asked, now and then */

@@ -67,7 +67,8 @@ struct ph_hub {
 	struct ph_name refused_by;
 	uint64_t name_refused_ms, yield_at_ms; /* yield.c; at: 0: nobody refuses its name */
 	uint64_t refuse_said_ms;	       /* of another node by this one */
-	uint64_t raising;		       /* incarnation that is being synced; 0: none ... */
+	uint64_t clashed; /* life of another node of its name that kept this one out; 0: none */
+	uint64_t raising; /* incarnation that is being synced; 0: none ... */
 	uint64_t raise_again_ms;	 /* ... or is to be again, as it failed; 0: it is not */
 	struct ph_challenge *challenges; /* oldest first */
 	size_t n_challenges;
@@ -281,7 +282,6 @@ void ph_forget_beat(struct ph_hub *hub); /* what was promised while there was no
 
 /* ---- join.c: HELLO and its answers; probe.c; tomb.c ---- */
 void ph_join_message(struct ph_hub *hub, const struct ph_bmsg *msg);
-void ph_join_renumbered(struct ph_hub *hub, uint64_t incarnation, int error);
 void ph_join_free(struct ph_hub *hub);
 void ph_probe_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_tomb_free(struct ph_hub *hub);
@@ -289,6 +289,10 @@ void ph_tomb_restore(struct ph_hub *hub, const struct ph_record *record);
 /* What the journal is to say of those that an operator has ordered. */
 void ph_tomb_records(const struct ph_hub *hub,
 	void (*each)(void *arg, const struct ph_record *record), void *arg);
+
+/* ---- renumber.c ---- */
+void ph_renumber_restore(struct ph_hub *hub, const struct ph_record *record);
+void ph_renumbered(struct ph_hub *hub, uint64_t incarnation, int error);
 
 /* ---- yield.c ---- */
 void ph_yield_refused(struct ph_hub *hub); /* for its name */

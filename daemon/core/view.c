@@ -358,6 +358,11 @@ void ph_hub_records(const struct ph_hub *hub, record_fn *each, void *arg)
 		each(arg, &(struct ph_record){.kind = PH_RECORD_LOST, .ok = true});
 	if (hub->drain_wish)
 		each(arg, &(struct ph_record){.kind = PH_RECORD_DRAINING, .ok = true});
+	if (hub->clashed)
+		each(arg, &(struct ph_record){.kind = PH_RECORD_CLASHED,
+				  .peer = hub->set.node,
+				  .epoch = hub->clashed,
+				  .ok = true});
 	ph_tomb_records(hub, each, arg);
 	child_records(hub, each, arg);
 	for (const struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))

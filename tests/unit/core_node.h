@@ -165,7 +165,7 @@ static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 	uint64_t failure_ms = (w->failure_ms ? w->failure_ms : 5000) * times;
 	struct ph_settings set = {.node = n->name,
 		.slot = node + 1,
-		.previous = previous,
+		.previous = n->blank ? 0 : previous,
 		.incarnation = n->incarnation,
 		.weight = 1,
 		.peers = peers,

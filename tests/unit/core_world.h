@@ -113,6 +113,7 @@ struct w_node {
 	bool hold_number, fail_number;	/* a higher incarnation is not answered; cannot be kept */
 	unsigned numbers;		/* so often one was to be kept */
 	unsigned mends;			/* links dialled anew */
+	bool blank;			/* its state directory is new: no earlier number is known */
 	char last_text[PH_REASON_SIZE]; /* of the last migration_aborted */
 };
 

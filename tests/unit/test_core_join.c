@@ -306,6 +306,70 @@ START_TEST(the_second_takes_over)
 }
 END_TEST
 
+static void again(struct world *w, unsigned name)
+{
+	w_power_off(w, 2);
+	w->nodes[2].name = w_name(name);
+	w_start(w, 2);
+}
+
+static bool was_lost(struct world *w)
+{
+	for (size_t i = 0; i < w->nodes[2].n_records; i++)
+		if (w->nodes[2].records[i].r.kind == PH_RECORD_LOST)
+			return true;
+	return hub_of(w, 2)->set.journal_lost;
+}
+
+enum clash {
+	RENAMED,
+	KEPT_NAME,
+	KEPT_AND_RESTARTED,
+	ALONE,
+	CLASHES
+};
+
+/*
+ * A name that another one has says nothing of this one's journal. Under a name of its own it goes
+ * on with it; in the place of the other one it knows nothing of what that one promised.
+ */
+START_TEST(a_clash_loses_no_journal)
+{
+	struct world *w =
+		twins(false, _i / CLASHES ? PH_PARTITION_MAJORITY : PH_PARTITION_DIVERGENCE);
+	enum clash how = (enum clash)(_i % CLASHES);
+	w->nodes[2].blank = true;
+	w_start(w, 2);
+	w->nodes[2].blank = false;
+	w_run(w, 3000);
+	ck_assert(is_refused(w));
+	ck_assert(!was_lost(w) && !hub_of(w, 2)->forgetful);
+	ck_assert_uint_eq(hub_of(w, 2)->clashed, 1);
+	if (how == RENAMED) {
+		w_compact(w, 2);
+		again(w, 2);
+		w_run(w, 6000);
+		ck_assert(hub_of(w, 2)->self_state == PH_MEMBER_ALIVE && !was_lost(w));
+		ck_assert_uint_eq(hub_of(w, 2)->clashed, 0);
+		goto end;
+	}
+	if (how == KEPT_AND_RESTARTED) {
+		w_compact(w, 2);
+		again(w, 1);
+		w_run(w, 3000);
+		ck_assert(is_refused(w) && !was_lost(w));
+	}
+	w_power_off(w, 1);
+	if (how == ALONE)
+		w_power_off(w, 0);
+	w_run(w, 30000);
+	ck_assert(hub_of(w, 2)->self_state == PH_MEMBER_ALIVE && was_lost(w));
+	ck_assert_uint_eq(hub_of(w, 2)->clashed, 0);
+end:
+	w_free(w);
+}
+END_TEST
+
 /* What it may have been told to drain is nobody's: it was never let in. */
 START_TEST(who_is_refused_ends_at_once)
 {
@@ -750,6 +814,7 @@ int main(void)
 	W_TEST(suite, open_challenges_are_bounded, 1);
 	W_TEST(suite, the_first_of_a_name_stays_while_it_lives, 2);
 	W_TEST(suite, the_second_takes_over, 2);
+	W_TEST(suite, a_clash_loses_no_journal, 2 * CLASHES);
 	W_TEST(suite, no_probe_ends_a_lease, 2);
 	W_TEST(suite, no_list_replaces_who_lives, 1);
 	W_TEST(suite, who_is_refused_elsewhere_is_not_let_in, 1);

@@ -228,6 +228,17 @@ static void say_welcome(struct ph_hub *hub, struct ph_instance *instance)
 	put_migration(instance, answer);
 }
 
+/*
+ * One that an earlier daemon had started as the new one of a handover, and no record speaks of. It
+ * is in none, and not active, as its own word shows: nothing will ever be made of it.
+ */
+static bool is_stray(const struct ph_instance *instance, const struct ph_wmsg *msg)
+{
+	return instance->state == PH_INSTANCE_STANDING && instance->adopted && !instance->held &&
+	       !instance->target && !instance->source &&
+	       (!msg->has_standing || ph_id_none(&msg->standing_id));
+}
+
 /* It stands in a handover that nobody here knows. True: that decides what becomes of it. */
 static bool settle_unknown(
 	struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
@@ -291,6 +302,8 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 		ph_target_hello(hub, instance->target, msg);
 	else if (instance->resumed_by_ms)
 		repeat_resume(hub, instance, msg);
+	else if (is_stray(instance, msg))
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_DEADLINE);
 	else if (instance->slot->work->instance == instance && msg->has_standing &&
 		 !ph_id_none(&msg->standing_id) && msg->standing != PH_STANDING_COMMITTED &&
 		 settle_unknown(hub, instance, msg))

@@ -38,6 +38,48 @@ START_TEST(dead_member_is_no_stranger)
 }
 END_TEST
 
+static void crash_target(struct world *w)
+{
+	struct h_run *run = w->arg;
+	w_crash(w, run->to);
+}
+
+/* The source has given it up, say. */
+static bool no_prepare(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	return msg->kind != PH_B_PREPARE;
+}
+
+/*
+ * The target's daemon dies as the new worker says hello, or before (1). What that worker says to
+ * the next one shows that nothing will become of it: it does not stand there for a while longer.
+ */
+START_TEST(a_new_worker_without_its_daemon)
+{
+	struct h_run run = h_begin(0, crash_target);
+	struct world *w = run.w;
+	w->when = W_AT_TELL;
+	w->when_kind = PH_W_WELCOME;
+	w->when_node = run.to;
+	h_go(&run, 1000);
+	struct w_proc *fresh = h_new_worker(&run);
+	ck_assert(w->done && fresh && fresh != run.old);
+	fresh->welcomes = !_i;
+	w->pass = no_prepare;
+	w_start(w, run.to);
+	if (_i)
+		w_hello(w, fresh);
+	w_run(w, 500);
+	ck_assert(!fresh->alive);
+	w->pass = NULL;
+	w_run(w, 60000);
+	ck_assert_ptr_nonnull(w_serving(w, "room", 0));
+	w_no_leftovers(w);
+	w_free(w);
+}
+END_TEST
+
 static bool hangs(struct world *w, struct w_proc *p, const struct ph_wmsg *msg)
 {
 	(void)w;
@@ -223,6 +265,7 @@ int main(void)
 {
 	Suite *suite = suite_create("core_after");
 	W_TEST(suite, dead_member_is_no_stranger, 1);
+	W_TEST(suite, a_new_worker_without_its_daemon, 2);
 	W_TEST(suite, hung_worker_is_restarted, 2);
 	W_TEST(suite, format_comes_with_the_end_too, 2);
 	W_TEST(suite, each_order_has_its_own_budgets, 1);

@@ -8,6 +8,7 @@
  */
 #include "core/conflict.h"
 #include "core/heal.h"
+#include "core/source.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -126,6 +127,27 @@ static bool quorum_granted(const struct ph_hub *hub, const struct ph_claim *clai
 {
 	return !ph_quorate(hub) || (ph_lease_valid(hub) && hub->view.number &&
 					   claim->n_granted >= ph_quorum_of(hub, hub->view.size));
+}
+
+/*
+ * A frozen worker waits for this one, and nobody can have become the owner instead: no commit was
+ * ever written. Who is silent knows nothing that speaks against going on as before the migration.
+ */
+static uint64_t patience_ms(const struct ph_hub *hub, const struct ph_claim *claim)
+{
+	const struct ph_source *s = claim->slot->work->source;
+	return claim->basis == PH_CLAIM_TAKEBACK && s && s->old && s->uncommitted
+		       ? ph_source_abort_wait(s)
+		       : hub->set.failure_timeout_ms;
+}
+
+/* Silent for so long: they no longer delay it. */
+static bool waited_enough(const struct ph_hub *hub, const struct ph_claim *claim)
+{
+	if (hub->now_ms >= claim->asked_ms + hub->set.failure_timeout_ms)
+		return true;
+	return hub->now_ms >= claim->asked_ms + patience_ms(hub, claim) && !waits_for(claim, 0) &&
+	       quorum_granted(hub, claim);
 }
 
 static void decide(struct ph_hub *hub, struct ph_claim *claim, bool granted)
@@ -291,7 +313,9 @@ static void begin(struct ph_hub *hub, struct ph_claim *claim, uint64_t number)
 	await(hub, claim);
 	if (ph_grant_self(hub, claim))
 		wait_for(claim, 0);
-	ph_timer_set(hub, &claim->timer, hub->now_ms + ASK_AGAIN_MS);
+	uint64_t first_ms = patience_ms(hub, claim);
+	ph_timer_set(hub, &claim->timer,
+		hub->now_ms + (first_ms < ASK_AGAIN_MS ? first_ms : ASK_AGAIN_MS));
 }
 
 void ph_claim_run(struct ph_hub *hub)
@@ -327,7 +351,7 @@ void ph_claim_answered(struct ph_hub *hub, struct ph_claim *claim, uint32_t no)
 		claim->wait[no / 64] &= ~(UINT64_C(1) << no % 64);
 		claim->n_wait--;
 	}
-	if (claim->number && claim->n_wait == 0)
+	if (claim->number && (claim->n_wait == 0 || waited_enough(hub, claim)))
 		decide(hub, claim, true);
 }
 
@@ -343,8 +367,8 @@ void ph_claim_deadline(struct ph_hub *hub, struct ph_claim *claim)
 {
 	if (!claim->number) /* it was to be asked again later */
 		return;
-	if (hub->now_ms >= claim->asked_ms + hub->set.failure_timeout_ms) {
-		wait_for_nobody(claim); /* silent for so long: it no longer delays */
+	if (waited_enough(hub, claim)) {
+		wait_for_nobody(claim);
 		decide(hub, claim, true);
 		return;
 	}

@@ -98,6 +98,7 @@ struct ph_source {
 	bool final_left;		/* B may have been told that the last delta is complete */
 	bool frozen; /* O was told to freeze (or handover_start without rounds) */
 	bool claim_asked;
+	bool uncommitted;     /* ... by this process, which has not written `commit` since */
 	bool unheard;	      /* ABORTING after a restart: O has not said hello yet */
 	bool voided, reclaim; /* O resumes only by a claim */
 	bool void_unsynced;   /* `void` stands in no file: all live members must know it */

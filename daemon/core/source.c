@@ -234,7 +234,7 @@ static enum ph_source_state claim_for_peer(struct ph_hub *hub, struct ph_source 
 {
 	struct ph_claim *claim =
 		ph_claim_start(hub, s->slot, PH_CLAIM_COMMIT, &s->peer, &s->id, s->new_epoch);
-	s->claim_asked = true;
+	s->claim_asked = s->uncommitted = true;
 	s->new_epoch = claim->epoch;
 	s->said = PH_B_NONE;
 	s->resend_ms = PH_NEVER_MS;
@@ -243,6 +243,7 @@ static enum ph_source_state claim_for_peer(struct ph_hub *hub, struct ph_source 
 
 static enum ph_source_state commit(struct ph_hub *hub, struct ph_source *s)
 {
+	s->uncommitted = false;
 	ph_source_write(hub, s, PH_RECORD_COMMIT);
 	return PH_SOURCE_COMMITTING;
 }

@@ -18,7 +18,8 @@ void ph_source_answer_release(struct ph_hub *hub, struct ph_source *s, bool ok);
 void ph_source_entered(struct ph_hub *hub, struct ph_source *s, enum ph_source_state before);
 void ph_source_result(struct ph_hub *hub, struct ph_source *s, enum ph_result result);
 void ph_source_free(struct ph_hub *hub, struct ph_source *s);
-uint64_t ph_source_budget(const struct ph_source *s); /* downtime of this attempt, ms */
+uint64_t ph_source_budget(const struct ph_source *s);	  /* downtime of this attempt, ms */
+uint64_t ph_source_abort_wait(const struct ph_source *s); /* for each step of an abort, ms */
 /* Stops O where its retention is over and all live members look elsewhere. */
 enum ph_source_state ph_source_stop_if(struct ph_hub *hub, struct ph_source *s);
 enum ph_source_state ph_source_void(struct ph_hub *hub, struct ph_source *s);

@@ -274,10 +274,11 @@ void ph_source_result(struct ph_hub *hub, struct ph_source *s, enum ph_result re
 /* ---- bounds ---- */
 
 /*
- * How long each of the two steps of an abort may take after the end of the state has left: B's
- * word, and `void`. Both are part of the budget, an eighth each.
+ * How long each of the three steps of an abort may take after the end of the state has left: B's
+ * word, `void`, and the claim by which A takes back what was asked for B. All are part of the
+ * budget, an eighth each.
  */
-static uint64_t abort_wait(const struct ph_source *s)
+uint64_t ph_source_abort_wait(const struct ph_source *s)
 {
 	uint64_t part = s->old ? ph_source_budget(s) / 8 : PH_ABORT_WAIT_MS;
 	return min_ms(part, PH_ABORT_WAIT_MS);
@@ -310,7 +311,7 @@ static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_source *s)
 		if (!s->old)
 			return PH_NEVER_MS; /* the claim, B's `never` or B's death decides */
 		return (s->frozen ? s->frozen_at_ms : hub->now_ms) + ph_source_budget(s) -
-		       2 * abort_wait(s);
+		       3 * ph_source_abort_wait(s);
 	case PH_SOURCE_RETAINING:
 		if (s->told != PH_W_COMMITTED)
 			return s->tell_by_ms;
@@ -321,9 +322,9 @@ static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_source *s)
 				s->committed_at_ms + CONFIRM_MAX_MS);
 		return hub->now_ms + hub->set.heartbeat_ms;
 	case PH_SOURCE_ABORTING:
-		return hub->now_ms + (s->unheard ? HELLO_WAIT_MS : abort_wait(s));
+		return hub->now_ms + (s->unheard ? HELLO_WAIT_MS : ph_source_abort_wait(s));
 	case PH_SOURCE_VOIDING:
-		return hub->now_ms + abort_wait(s);
+		return hub->now_ms + ph_source_abort_wait(s);
 	case PH_SOURCE_COMMITTING: /* the journal answers */
 	case PH_SOURCE_FINISHING:
 	case PH_SOURCE_COMMITTED:  /* until B answers or is dead */

@@ -190,3 +190,26 @@ def test_target_node_dies_after_the_commit(cluster):
     assert entry["epoch"] > before["epoch"]
     client.acks(20)
     client.finish(dead_allowed=True, lost_allowed=entry["pid"] != before["pid"])
+
+
+@pytest.mark.parametrize("strategy", ["divergence", "majority"])
+def test_a_third_node_dies_before_the_claim(cluster, strategy):
+    """Nobody knows yet that it is dead, so its answer is waited for; the worker is not kept frozen
+    for it longer than its budget."""
+    nodes = cluster.start("a", "b", "c", cluster={"partition": {"strategy": strategy}},
+                          children={"by": raw(cluster, "by", migration={"downtime": "500ms"},
+                                              placement={"nodes": ["a", "b"]})})
+    cluster.wait_members()
+    cluster.wait_calm()
+    client = Client(cluster, "by")
+    client.acks(20)
+    source, target = ends(cluster, "by")
+    before = source.child("by")
+    nodes[2].kill_node()
+    source.ctl("move", "by", target.name)
+    ended = source.wait_migration("by")
+    assert ended["downtime_ms"] <= 500, ended
+    if ended["result"] == "aborted":
+        assert source.child("by")["pid"] == before["pid"]
+    client.acks(20)
+    client.finish()

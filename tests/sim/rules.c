@@ -106,6 +106,15 @@ static void note_answers(
 	}
 }
 
+/* All whom it holds for alive were asked, and had a moment to object: nobody else can own it. */
+static void must_be_asked(struct sim_node *node, struct sim_key *key, uint64_t epoch)
+{
+	const struct sim_claim *claim = claim_of(key, node, epoch);
+	if (ph_hub_quorum(node->hub) < 0 && live_members(node) & ~(claim ? claim->asked : 0))
+		sim_fail(node->sim, "%s: a return of %s/%u that not all members were asked for",
+			node->name.s, key->key.child.s, key->key.instance);
+}
+
 /* It acts on a claim: have all whom it holds for alive said that nothing is against it? */
 static void must_be_granted(struct sim_node *node, struct sim_key *key, uint64_t epoch,
 	uint64_t spared, const char *what)
@@ -291,7 +300,10 @@ static void resumes(struct sim_node *node, const struct sim_mig *mig, const stru
 	struct sim *sim = node->sim;
 	bool refused = heard(mig, false, PH_B_NACK) || heard(mig, false, PH_B_REJECT) ||
 		       heard(mig, false, PH_B_ABORTED);
-	if (msg->epoch > mig->epoch)
+	bool commits = mig->commit_left || synced(node, &mig->id, PH_RECORD_COMMIT);
+	if (msg->epoch > mig->epoch && !commits)
+		must_be_asked(node, mig->key, msg->epoch);
+	else if (msg->epoch > mig->epoch)
 		must_be_granted(node, mig->key, msg->epoch, 0, "a return");
 	else if (mig->commit_left)
 		sim_fail(sim, "%s resumes %s/%u after commit without a claim", node->name.s,

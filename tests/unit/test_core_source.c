@@ -274,6 +274,33 @@ START_TEST(an_order_starts_nothing_meanwhile)
 END_TEST
 
 /*
+ * A member is silent when the claim for B is asked: O serves again within its budget, whether B
+ * answers meanwhile (0) or is silent too (1). It is another matter once `commit` was written (2).
+ */
+START_TEST(a_silent_member_costs_no_more_than_the_budget)
+{
+	struct world *w = p_world(make, true);
+	w_trace_if(w, _i);
+	struct ph_source *s = reach(w, _i == 2 ? PH_SOURCE_COMMITTED : PH_SOURCE_CLAIMING);
+	const struct ph_instance *old = s->old;
+	uint64_t until_ms = s->frozen_at_ms + ph_source_budget(s);
+	w->nodes[0].manual_disk = false;
+	if (_i == 0) {
+		w_run(w, 330);
+		ck_assert_int_eq((int)s->state, PH_SOURCE_ABORTING);
+		(void)from_target(w, PH_B_ABORTED);
+	} else if (_i == 2) {
+		(void)from_target(w, PH_B_NACK);
+		until_ms = w->now_ms + 2 * ph_source_budget(s);
+	}
+	w_run(w, until_ms - w->now_ms);
+	ck_assert_int_eq(old->state == PH_INSTANCE_RUNNING, _i < 2);
+	ck_assert_int_eq(old->epoch > s->epoch, _i < 2);
+	w_free(w);
+}
+END_TEST
+
+/*
  * O ends while the claim that takes it back is undecided, by itself (2) or as it is stopped by an
  * order. Whether it is ordered to start before the claim is granted (1, 2) or after it (0), it is
  * started after it, and serves under the epoch that was granted.
@@ -460,6 +487,7 @@ int main(void)
 	W_TEST(suite, every_pair_is_survived, PH_SOURCE_STATE_COUNT);
 	W_TEST(suite, an_operator_cancels, PH_SOURCE_STATE_COUNT);
 	W_TEST(suite, an_order_starts_nothing_meanwhile, 2 * PH_SOURCE_STATE_COUNT);
+	W_TEST(suite, a_silent_member_costs_no_more_than_the_budget, 3);
 	W_TEST(suite, ended_while_it_is_taken_back, 3);
 	W_TEST(suite, a_prepare_from_the_target_counts_as_active, 1);
 	int n = H_MOMENTS * H_VARIANTS;

@@ -106,7 +106,7 @@ static void normal_path(const char *path, char ret[PATH_SIZE])
 }
 
 /* What the daemon makes in the two folders, beside hidden files that it renames to these. */
-#define RUN_NAMES "|control.sock|worker.sock|notify.sock|state|lock|"
+#define RUN_NAMES "|control.sock|worker.sock|notify.sock|state|lock|fifo|"
 #define STATE_NAMES "|incarnation|journal|lock|"
 
 /* Where `path` is inside `dir` with a first name that is one of `names`, that name. */
@@ -428,6 +428,7 @@ int ph_conf_check_child(struct ph_conf_loader *ld, const struct ph_conf_child *c
 			"children.%s: 'command' is missing", child->name.s);
 	check_backoff(ld, child);
 	check_health(ld, child);
+	ph_conf_check_log(ld, child);
 	check_accounts(ld, child);
 	return check_size(ld, child);
 }

@@ -290,6 +290,8 @@ static int load_all(struct ph_conf_loader *ld, struct ph_conf *conf, struct docu
 		rc = ph_conf_check_daemon(ld, conf);
 	if (rc == 0)
 		rc = ph_conf_check_listeners(ld, conf, docs->base);
+	if (rc == 0)
+		rc = ph_conf_check_logs(ld, conf, docs->base);
 	free(ld->values);
 	ld->values = NULL;
 	return rc;

@@ -23,6 +23,7 @@
 #define PH_CONF_PEERS_MAX 64
 #define PH_CONF_HOOKS_MAX 64
 #define PH_CONF_LISTENERS_MAX 64 /* of a child */
+#define PH_CONF_LOG_KEEP_MAX 1000
 #define PH_CONF_ERRORS_MAX 20
 #define PH_CONF_ETC "/etc/prochub"
 
@@ -89,7 +90,9 @@ enum ph_conf_handover {
 };
 enum ph_conf_log_to {
 	PH_CONF_LOG_INHERIT,
-	PH_CONF_LOG_NULL
+	PH_CONF_LOG_NULL,
+	PH_CONF_LOG_JOURNAL,
+	PH_CONF_LOG_FILE
 };
 
 struct ph_conf_list {
@@ -121,7 +124,7 @@ struct ph_conf_origin {
 
 /*
  * A child. Texts are after ${...} and before %i, %r, %n, %c, which ph_conf_expand does for each
- * instance in command, env, dir, env_file and listen. A text that is not set is NULL.
+ * instance in command, env, dir, env_file, listen and log.path. A text that is not set is NULL.
  */
 struct ph_conf_child {
 	struct ph_name name;
@@ -154,6 +157,9 @@ struct ph_conf_child {
 	} restart;
 	struct {
 		enum ph_conf_log_to to;
+		char *path; /* FILE only: absolute, else NULL */
+		uint64_t size_bytes;
+		uint32_t keep;
 	} log;
 	struct {
 		enum ph_conf_placement strategy;

@@ -74,6 +74,13 @@ bool ph_conf_hooks_equal(const struct ph_conf *a, const struct ph_conf *b);
 
 /* What a child's options mean together. */
 PH_MUST_CHECK int ph_conf_check_child(struct ph_conf_loader *ld, const struct ph_conf_child *child);
+/* ---- check_log.c ---- */
+void ph_conf_check_log(struct ph_conf_loader *ld, const struct ph_conf_child *child);
+/* No two children, and no two instances of one, write to one file; `base` (or NULL): to whose
+ * children those of `conf` are added. */
+PH_MUST_CHECK int ph_conf_check_logs(
+	struct ph_conf_loader *ld, const struct ph_conf *conf, const struct ph_conf *base);
+
 /* Works out what depends on other options, then checks node, cluster and control. */
 PH_MUST_CHECK int ph_conf_check_daemon(struct ph_conf_loader *ld, struct ph_conf *conf);
 

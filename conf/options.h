@@ -167,11 +167,15 @@
 	NOT("limits.memory", SIZE, NO, NULL, NULL, "memory, by cgroup")                            \
 	NOT("limits.cpu", PERCENT, NO, NULL, NULL, "processor time, by cgroup")                    \
 	NOT("limits.tasks", COUNT, NO, NULL, NULL, "processes and threads, by cgroup")             \
-	OPT("log.to", ENUM, log.to, "inherit", 0, 0, "inherit|null|!journal|!file", PLAIN,         \
-	    "where its output goes: that of the daemon, or nowhere")                               \
-	NOT("log.path", PATH, NO, NULL, NULL, "file of the output")                                \
-	NOT("log.size", SIZE, NO, NULL, NULL, "size at which a new file begins")                   \
-	NOT("log.keep", COUNT, NO, NULL, NULL, "old files that are kept")                          \
+	OPT("log.to", ENUM, log.to, "inherit", 0, 0, "inherit|null|journal|file", PLAIN,           \
+	    "where its output goes: that of the daemon, nowhere, systemd's journal, or a file")    \
+	OPT("log.path", PATH, log.path, NULL, 0, 0, NULL, TEMPLATE,                                \
+	    "file of the output, of this child (and instance) alone")                              \
+	OPT("log.size", SIZE, log.size_bytes, "10M", 0, UINT64_C(1) << 50, NULL, PLAIN,            \
+	    "size at which a new file begins; 0: never")                                           \
+	OPT("log.keep", COUNT, log.keep, "5", 0, PH_CONF_LOG_KEEP_MAX, NULL, PLAIN,                \
+	    "old files that are kept: PATH.1 is the newest, large ones from PATH.2 on are "        \
+	    "compressed")                                                                          \
 	OPT("placement.strategy", ENUM, placement.strategy, "hash", 0, 0,                          \
 	    "hash|local|!guided|!load", LIVE,                                                      \
 	    "one in the cluster by weighted hash, or one on each node that declares it")           \

@@ -35,6 +35,10 @@ static void push(struct ph_shell *shell, struct ph_shell_worker *worker,
 	ph_shell_workers_add(shell, worker);
 	if (ph_hub_claimable(shell->hub, spec, &what->key.child))
 		ph_shell_fence_add(worker);
+	struct ph_err err;
+	const struct ph_spec *known = spec ? spec : ph_hub_spec(shell->hub, &what->key.child);
+	ph_shell_output_adopt(
+		shell, worker, known ? ph_shell_specs_find(shell, known, &err) : NULL);
 	a->adopted = *what;
 	a->spec = spec;
 	a->meta = what->meta ? ph_shell_strdup(what->meta) : NULL;
@@ -279,5 +283,6 @@ size_t ph_shell_adopt(struct ph_shell *shell, const struct ph_shell_found *found
 		ph_shell_log(shell, PH_LOG_ERROR, "cannot search for workers in /proc: %s",
 			strerror(-error));
 	ph_shell_fence_settled(shell);
+	ph_shell_outputs_settled(shell);
 	return ended;
 }

@@ -236,6 +236,43 @@ size_t ph_shell_nofile(const struct ph_shell *shell, struct ph_spawn_limit *ret)
 const struct ph_user *ph_shell_specs_user(
 	struct ph_shell *shell, const struct ph_spec *spec, struct ph_err *err);
 
+/* ---- shell_output.c: what workers write */
+
+struct ph_output_order;
+struct ph_shell_output_want {
+	struct ph_key key;
+	const struct ph_conf_child *child;
+	const char *token;
+	uid_t uid; /* that it runs as */
+	gid_t gid;
+};
+/* The FIFOs of a worker that is about to be started. */
+struct ph_shell_output {
+	unsigned n; /* 0, 1 or 2 */
+	bool two;
+	int ends[2];
+	struct ph_output_order *orders[2];
+};
+int ph_shell_outputs_new(struct ph_shell *shell, struct ph_err *err);
+/* `orderly`: no worker is left; what they wrote is written first. */
+void ph_shell_outputs_free(struct ph_shell *shell, bool orderly);
+/*
+ * Its standard output and error as its options say, -1 for nowhere; they are `output`'s. Errors
+ * with a sentence: a file that cannot be opened, no FIFO. Then _started or _abandon.
+ */
+PH_MUST_CHECK int ph_shell_output_prepare(struct ph_shell *shell,
+	const struct ph_shell_output_want *want, struct ph_shell_output *output, int ret_fds[2],
+	struct ph_err *err);
+void ph_shell_output_started(struct ph_shell *shell, struct ph_shell_output *output);
+void ph_shell_output_abandon(struct ph_shell_output *output);
+/* Reads on where an earlier daemon has ended; `child` NULL: its options are not known. */
+void ph_shell_output_adopt(struct ph_shell *shell, const struct ph_shell_worker *worker,
+	const struct ph_conf_child *child);
+/* All workers of an earlier daemon are adopted: what is left of others goes. */
+void ph_shell_outputs_settled(struct ph_shell *shell);
+/* Files may have been moved away. */
+void ph_shell_outputs_reopen(struct ph_shell *shell);
+
 /* ---- shell_exit.c: signals, the end of a process and of its group */
 
 /* Of the process that was started; `arg` is the shell. */

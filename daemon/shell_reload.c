@@ -117,6 +117,7 @@ static void put_in_force(struct ph_shell *shell, struct ph_conf *conf)
 	ph_shell_flows_configure(shell, conf);
 	ph_shell_configure(shell, conf);
 	ph_conf_free(before);
+	ph_shell_outputs_reopen(shell);
 	ph_shell_tell_people(shell, PH_EMIT_CONFIG_RELOADED, NULL, NULL);
 }
 

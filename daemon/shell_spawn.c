@@ -91,6 +91,7 @@ struct start {
 	char **argv, *dir;
 	struct ph_shell_listens listens;
 	int fds[3 + PH_CONF_LISTENERS_MAX];
+	struct ph_shell_output output;
 	struct ph_spawn_limit limit;
 };
 
@@ -213,19 +214,38 @@ static int fill_spec(
 	return want_user(start, ret, err);
 }
 
-static int run(
-	struct ph_shell *shell, struct start *start, struct ph_spawned *ret, struct ph_err *err)
+static int prepare_output(
+	struct ph_shell *shell, const struct ph_key *key, struct start *start, struct ph_err *err)
 {
-	bool inherit = start->child->log.to == PH_CONF_LOG_INHERIT;
-	struct ph_spawn_spec spec;
+	bool other = start->child->user || start->child->group;
+	const struct ph_shell_output_want want = {
+		.key = *key,
+		.child = start->child,
+		.token = start->token,
+		.uid = other ? start->user->uid : geteuid(),
+		.gid = other ? start->user->gid : getegid(),
+	};
 	start->fds[0] = -1;
-	start->fds[1] = inherit ? STDOUT_FILENO : -1;
-	start->fds[2] = inherit ? STDERR_FILENO : -1;
+	return ph_shell_output_prepare(shell, &want, &start->output, start->fds + 1, err);
+}
+
+static int run(struct ph_shell *shell, const struct ph_key *key, struct start *start,
+	struct ph_spawned *ret, struct ph_err *err)
+{
+	struct ph_spawn_spec spec;
 	int error = fill_spec(shell, start, &spec, err);
 	ph_shell_listens_fds(&start->listens, start->fds + 3);
+	if (!error)
+		error = prepare_output(shell, key, start, err);
 	spec.fds = start->fds;
 	spec.n_fds = 3 + start->listens.n;
-	return error ? error : ph_spawn_start(&spec, ret, err);
+	if (!error)
+		error = ph_spawn_start(&spec, ret, err);
+	if (error)
+		ph_shell_output_abandon(&start->output);
+	else
+		ph_shell_output_started(shell, &start->output);
+	return error;
 }
 
 static void kill_unwatched(pid_t pid)
@@ -271,7 +291,7 @@ static void start_one(struct ph_shell *shell, const struct wanted *wanted)
 		error = ph_shell_listens_get(shell, &wanted->key, &start->child->listen,
 			&start->vars, &start->listens, &err);
 	if (!error)
-		error = run(shell, start, &spawned, &err);
+		error = run(shell, &wanted->key, start, &spawned, &err);
 	if (!error)
 		error = watch(shell, wanted, start, &spawned, &err);
 	struct ph_event event = {.wid = wanted->wid};

@@ -295,8 +295,10 @@ static int start_core(struct ph_shell *shell, struct ph_err *err)
 	int read = ph_shell_state_read(shell->run_dir, &found, &why);
 	if (read && read != -ENOENT)
 		ph_shell_log(shell, PH_LOG_ERROR, "state file: %s", why.text);
-	error = ph_shell_records_new(
-		shell, !read && !ph_id_none(&found.journal) ? &found.journal : NULL, err);
+	error = ph_shell_outputs_new(shell, err);
+	if (!error)
+		error = ph_shell_records_new(
+			shell, !read && !ph_id_none(&found.journal) ? &found.journal : NULL, err);
 	if (!error)
 		error = make_hub(shell);
 	if (!error)
@@ -331,6 +333,7 @@ static void stop(struct ph_shell *shell, bool orderly)
 	ph_shell_exit_free(shell);
 	ph_shell_workers_free(shell);
 	ph_shell_listeners_free(shell, orderly);
+	ph_shell_outputs_free(shell, orderly);
 	ph_shell_records_free(shell);
 	ph_shell_state_free(shell, orderly);
 	ph_shell_queue_free(shell);

@@ -176,10 +176,21 @@ START_TEST(test_sentences)
 		{"children: {web: {command: [a], redundancy: {replicas: 2}}}",
 			"1:55: children.web.redundancy.replicas: '2' is not available in this "
 			"version"},
-		{"children: {web: {command: [a], log: {to: journal}}}",
-			"1:42: children.web.log.to: 'journal' is not available in this version"},
-		{"children: {web: {command: [a], log: {to: {file: {path: /x}}}}}",
-			"1:42: children.web.log.to: 'file' is not available in this version"},
+		{"children: {web: {command: [a], log: {to: file}}}",
+			"1:38: children.web.log.to: 'file' needs log.path"},
+		{"children: {web: {command: [a], log: {to: file, path: /x/}}}",
+			"1:48: children.web.log.path: expected a file, not a folder"},
+		{"children: {web: {command: [a], log: {path: /x}}}",
+			"1:38: children.web.log.path: only log.to: file has it"},
+		{"children: {web: {command: [a], instances: 2, log: {to: file, path: /x}}}",
+			"1:62: children.web.log.path: all instances would write to '/x': put %i "
+			"into it"},
+		{"children: {a: {command: [a], log: {to: file, path: /x/%c}}, "
+		 "b: {command: [a], log: {to: file, path: /x//a}}}",
+			"1:95: children.b.log.path: '/x/a' is that of children.a as well"},
+		{"children: {a: {command: [a], instances: 3, log: {to: file, path: '/x-%i'}}, "
+		 "b: {command: [a], log: {to: file, path: /x-2}}}",
+			"1:111: children.b.log.path: '/x-2' is that of children.a as well"},
 		{"children: {web: {command: [a], ready: 'tcp:x'}}",
 			"1:39: children.web.ready: 'x' is not PORT or ADDRESS:PORT (IPv4, [IPv6] "
 			"or "

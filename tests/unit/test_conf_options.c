@@ -28,6 +28,11 @@ static void document(const struct ph_conf_table *table, const char *path, const 
 		closes++;
 	}
 	n += (size_t)snprintf(ret + n, size - n, "%s", value);
+	/* a file has a path, and nothing else has */
+	if (strcmp(path, "log.path") == 0)
+		n += (size_t)snprintf(ret + n, size - n, ", to: file");
+	else if (strcmp(path, "log.to") == 0 && strstr(value, "file"))
+		n += (size_t)snprintf(ret + n, size - n, ", path: /x");
 	closes += child ? 2 : 0;
 	for (int i = 0; i < closes; i++)
 		n += (size_t)snprintf(ret + n, size - n, "}");

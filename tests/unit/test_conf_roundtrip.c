@@ -126,7 +126,8 @@ START_TEST(test_print_loads_again)
 	static const char *const texts[] = {"",
 		"defaults: {stop_timeout: 1500ms, env: {A: b}}\nchildren: {\"true\": {command: "
 		"[x]}, "
-		"1e3: {command: [x]}, a: {command: [x, \"%i\"], log: {to: null}, placement: "
+		"1e3: {command: [x]}, a: {command: [x, \"%i\"], log: {to: file, path: /x/%c, size: "
+		"1K, keep: 0}, placement: "
 		"{nodes: "
 		"[a, \"b*\"]}}}",
 		"cluster: {listen: \"tcp://[::1]:7400\", failure_timeout: 1s, peers: "
@@ -199,7 +200,8 @@ START_TEST(test_child_text_is_canonical)
 		"\"30s\",\"jitter\":\"20%\",\"intensity\":5,\"within\":\"1m\",\"on_limit\":"
 		"\"retry\","
 		"\"retry_after\":\"5m\"},\"health\":{\"interval\":\"5s\",\"timeout\":\"1s\","
-		"\"failures\":3},\"log\":{\"to\":\"inherit\"},\"placement\":{\"strategy\":"
+		"\"failures\":3},\"log\":{\"to\":\"inherit\",\"size\":\"10M\",\"keep\":5},"
+		"\"placement\":{\"strategy\":"
 		"\"hash\",\"nodes\":[],\"labels\":[]},\"migration\":{\"strategy\":\"hot-swap\","
 		"\"handover\":\"auto\",\"retention\":\"5s\",\"timeout\":\"30s\",\"downtime\":"
 		"\"500ms\",\"rounds_max\":8,\"max_state\":\"16G\",\"defer_max\":\"10m\"}}";

@@ -1,0 +1,172 @@
+#include "io/output_thread.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "io/clock.h"
+
+#define LAST_TURN_MS 50
+
+struct ph_output_thread {
+	pthread_t thread;
+	struct ph_output *output; /* the thread's, while it runs */
+	int eventfd;		  /* readable when there is news */
+	struct event *event;
+	ph_output_news_fn *fn;
+	void *arg;
+
+	pthread_mutex_t lock;
+	/* under it: */
+	struct ph_output_order *orders, **orders_tail;
+	struct ph_output_news *news, **news_tail;
+	bool stop;
+	uint64_t stop_at_ms;
+};
+
+/* ---- in the thread */
+
+static void give_news(struct ph_output_thread *t)
+{
+	const uint64_t one = 1;
+	struct ph_output_news *news = ph_output_news(t->output), *last = news;
+	if (!news)
+		return;
+	while (last->next)
+		last = last->next;
+	(void)pthread_mutex_lock(&t->lock);
+	*t->news_tail = news;
+	t->news_tail = &last->next;
+	(void)pthread_mutex_unlock(&t->lock);
+	ssize_t n = write(t->eventfd, &one, sizeof one);
+	(void)n; /* the counter never gets near its end */
+}
+
+static void *run(void *arg)
+{
+	struct ph_output_thread *t = arg;
+	(void)pthread_setname_np(pthread_self(), "output");
+	for (;;) {
+		(void)pthread_mutex_lock(&t->lock);
+		struct ph_output_order *order = t->orders, *next;
+		t->orders = NULL;
+		t->orders_tail = &t->orders;
+		bool stop = t->stop;
+		uint64_t until = t->stop_at_ms;
+		(void)pthread_mutex_unlock(&t->lock);
+		for (; order; order = next) {
+			next = order->next;
+			ph_output_order(t->output, order);
+		}
+		if (stop && (!ph_output_open_count(t->output) || ph_clock_now_ms() >= until))
+			return NULL;
+		ph_output_pump(t->output, stop ? LAST_TURN_MS : -1);
+		give_news(t);
+	}
+}
+
+/* ---- in the loop */
+
+static void take_news(struct ph_output_thread *t)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	struct ph_output_news *news = t->news;
+	t->news = NULL;
+	t->news_tail = &t->news;
+	(void)pthread_mutex_unlock(&t->lock);
+	for (const struct ph_output_news *each = news; each; each = each->next)
+		t->fn(t->arg, each);
+	ph_output_news_free(news);
+}
+
+static void on_news(evutil_socket_t fd, short what, void *arg)
+{
+	uint64_t count;
+	(void)what;
+	if (read(fd, &count, sizeof count) > 0)
+		take_news(arg);
+}
+
+static int start(struct ph_output_thread *t, struct event_base *base)
+{
+	sigset_t all, before;
+	t->eventfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (t->eventfd < 0)
+		return -errno;
+	t->event = event_new(base, t->eventfd, EV_READ | EV_PERSIST, on_news, t);
+	if (!t->event || event_add(t->event, NULL))
+		return -ENOMEM;
+	/* signals are the loop's */
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	int r = pthread_create(&t->thread, NULL, run, t);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -r;
+}
+
+static void release(struct ph_output_thread *t)
+{
+	for (struct ph_output_order *order = t->orders, *next; order; order = next) {
+		next = order->next;
+		ph_output_order_free(order);
+	}
+	ph_output_news_free(t->news);
+	if (t->output)
+		ph_output_free(t->output);
+	if (t->event)
+		event_free(t->event);
+	if (t->eventfd >= 0)
+		close(t->eventfd);
+	(void)pthread_mutex_destroy(&t->lock);
+	free(t);
+}
+
+int ph_output_thread_new(struct event_base *base, const struct ph_output_settings *settings,
+	ph_output_news_fn *fn, void *arg, struct ph_output_thread **ret)
+{
+	struct ph_output_thread *t = calloc(1, sizeof *t);
+	if (!t)
+		return -ENOMEM;
+	t->eventfd = -1;
+	t->fn = fn;
+	t->arg = arg;
+	t->orders_tail = &t->orders;
+	t->news_tail = &t->news;
+	(void)pthread_mutex_init(&t->lock, NULL);
+	int error = ph_output_new(settings, &t->output);
+	if (!error)
+		error = start(t, base);
+	if (error)
+		release(t);
+	else
+		*ret = t;
+	return error;
+}
+
+size_t ph_output_thread_free(struct ph_output_thread *t, unsigned patience_ms)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	t->stop = true;
+	t->stop_at_ms = ph_clock_now_ms() + patience_ms;
+	(void)pthread_mutex_unlock(&t->lock);
+	ph_output_wake(t->output);
+	(void)pthread_join(t->thread, NULL);
+	take_news(t);
+	size_t left = ph_output_open_count(t->output);
+	release(t);
+	return left;
+}
+
+void ph_output_thread_put(struct ph_output_thread *t, struct ph_output_order *order)
+{
+	order->next = NULL;
+	(void)pthread_mutex_lock(&t->lock);
+	*t->orders_tail = order;
+	t->orders_tail = &order->next;
+	(void)pthread_mutex_unlock(&t->lock);
+	ph_output_wake(t->output);
+}

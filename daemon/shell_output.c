@@ -1,0 +1,450 @@
+/*
+ * The output of workers: FIFOs in run_dir/fifo, one for standard output and error together, so that
+ * the order of what is written stays; two where the daemon's own are two different files and get
+ * it.
+ *
+ * Their names come from the worker's token, so that the next daemon finds them by what it knows
+ * anyway. A worker holds both ends, the daemon reads: a worker that writes while no daemon is there
+ * gets no SIGPIPE, and what it wrote is read by the next one.
+ */
+#include <errno.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "io/child.h"
+#include "io/journald.h"
+#include "io/logfile.h"
+#include "io/output_thread.h"
+#include "io/spawn.h"
+#include "io/user.h"
+#include "shell_logs.h"
+#include "shell_parts.h"
+
+#define FOLDER "fifo"
+#define FIFO_BYTES (128 * 1024) /* then a line of 64 KiB fits, however it is written */
+#define PATIENCE_MS 2000	/* at the end, for a disk that is full, say */
+
+/* An old file that is being compressed. */
+struct job {
+	struct ph_shell *shell;
+	struct ph_child *child;
+	char *file, *made;
+	struct job *prev, *next;
+};
+
+struct ph_shell_outputs {
+	struct ph_output_thread *thread;
+	char *folder;
+	const char *journal;
+	bool two; /* the daemon's output and error are two files */
+	bool journal_told, gzip_told;
+	struct job *jobs;
+};
+
+/* ---- the thread's news */
+
+static void compress(struct ph_shell *shell, const char *file, const char *name);
+
+static void on_news(void *arg, const struct ph_output_news *news)
+{
+	struct ph_shell *shell = arg;
+	switch (news->kind) {
+	case PH_OUTPUT_NOTE:
+		ph_shell_log(shell, news->bad ? PH_LOG_WARNING : PH_LOG_INFO, "%s",
+			news->text ? news->text : "out of memory");
+		break;
+	case PH_OUTPUT_LINES:
+		ph_shell_logs_lines(shell, news);
+		break;
+	case PH_OUTPUT_COMPRESS:
+		if (news->text && news->name)
+			compress(shell, news->text, news->name);
+		break;
+	}
+}
+
+void ph_shell_output_order(struct ph_shell *shell, struct ph_output_order *order)
+{
+	ph_output_thread_put(shell->outputs->thread, order);
+}
+
+struct ph_output_order *ph_shell_output_order_new(enum ph_output_order_kind kind)
+{
+	struct ph_output_order *order = ph_output_order_new(kind);
+	if (!order)
+		abort();
+	return order;
+}
+
+/* ---- compression, by another process */
+
+static void job_free(struct job *job)
+{
+	DL_DELETE(job->shell->outputs->jobs, job);
+	ph_child_free(job->child);
+	free(job->file);
+	free(job->made);
+	free(job);
+}
+
+/* Takes `made` (may be NULL). */
+static void tell_compressed(struct ph_shell *shell, const char *file, char *made, bool ok)
+{
+	struct ph_output_order *order = ph_shell_output_order_new(PH_OUTPUT_COMPRESSED);
+	order->file = ph_shell_strdup(file);
+	order->made = made ? made : ph_shell_strdup("");
+	order->ok = ok;
+	ph_shell_output_order(shell, order);
+}
+
+static void on_compressed(void *arg, struct ph_child *child, const struct ph_child_exit *status)
+{
+	struct job *job = arg;
+	bool ok = !status->unknown && !status->signal && !status->code;
+	(void)child;
+	if (!ok)
+		ph_shell_log(job->shell, PH_LOG_WARNING,
+			"an old file of '%s' stays as it is: gzip failed", job->file);
+	tell_compressed(job->shell, job->file, job->made, ok);
+	job->made = NULL;
+	job_free(job);
+}
+
+static int run_gzip(struct ph_shell *shell, struct job *job, const char *name, struct ph_err *err)
+{
+	char path[PATH_MAX];
+	const char *const argv[] = {"gzip", "-c", NULL};
+	const char *const env[] = {NULL};
+	struct ph_spawned spawned;
+	int error = ph_spawn_resolve("gzip", getenv("PATH"), path, err);
+	if (error)
+		return error;
+	(void)unlink(job->made);
+	int fds[3] = {open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC),
+		open(job->made, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640), -1};
+	struct ph_spawn_spec spec = {
+		.path = path, .argv = argv, .env = env, .fds = fds, .n_fds = 3};
+	if (fds[0] < 0 || fds[1] < 0)
+		error = ph_err_set(err, errno, "'%s': %s", name, strerror(errno));
+	else
+		error = ph_spawn_start(&spec, &spawned, err);
+	for (int i = 0; i < 2; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	if (error)
+		return error;
+	return ph_child_new(shell->base, spawned.pid, spawned.pidfd, spawned.start_time,
+		on_compressed, job, &job->child);
+}
+
+static void compress(struct ph_shell *shell, const char *file, const char *name)
+{
+	struct ph_shell_outputs *outputs = shell->outputs;
+	struct ph_err err = {{0}};
+	struct job *job = ph_shell_alloc(sizeof *job);
+	size_t n = strlen(file) + sizeof PH_LOGFILE_MADE;
+	job->shell = shell;
+	job->file = ph_shell_strdup(file);
+	job->made = ph_shell_alloc(n);
+	(void)snprintf(job->made, n, "%s" PH_LOGFILE_MADE, file);
+	DL_APPEND(outputs->jobs, job);
+	if (!run_gzip(shell, job, name, &err))
+		return;
+	if (!outputs->gzip_told)
+		ph_shell_log(shell, PH_LOG_WARNING, "old files of output stay uncompressed: %s",
+			err.text);
+	outputs->gzip_told = true;
+	tell_compressed(shell, file, job->made, false);
+	job->made = NULL;
+	job_free(job);
+}
+
+/* ---- names */
+
+/* run_dir/fifo/web.3.0-0123456789abcdef and, for standard error alone, the same with .err */
+static char *fifo_path(
+	const struct ph_shell *shell, const struct ph_key *key, const char *token, const char *end)
+{
+	char name[PH_NAME_SIZE + 64];
+	uint64_t mark = ph_mix64(ph_hash_bytes(PH_HASH_SEED, token, strlen(token)));
+	(void)snprintf(name, sizeof name, "%s.%u.%u-%016llx%s", key->child.s, key->instance,
+		key->replica, (unsigned long long)mark, end);
+	return ph_shell_path(shell->outputs->folder, name);
+}
+
+/* ---- what its options say */
+
+static void log_options(struct ph_shell *shell, const struct ph_conf_child *child,
+	struct ph_output_order *order, const char *file)
+{
+	struct ph_shell_outputs *outputs = shell->outputs;
+	int error = 0;
+	order->to = PH_OUTPUT_RELAY;
+	if (child && child->log.to == PH_CONF_LOG_FILE && file) {
+		order->to = PH_OUTPUT_FILE;
+		order->file = ph_shell_strdup(file);
+		order->size = child->log.size_bytes;
+		order->keep = child->log.keep;
+	} else if (child && child->log.to == PH_CONF_LOG_JOURNAL) {
+		order->to = PH_OUTPUT_JOURNAL;
+		error = ph_journald_there(outputs->journal);
+	}
+	if (error && !outputs->journal_told)
+		ph_shell_log(shell, PH_LOG_WARNING,
+			"%s/%u: log.to: no journal at %s (%s): its output goes to that of the "
+			"daemon as long as there is none",
+			order->key.child.s, order->key.instance, outputs->journal,
+			strerror(-error));
+	outputs->journal_told = outputs->journal_told || error;
+}
+
+static int expand_file(struct ph_shell *shell, const struct ph_key *key,
+	const struct ph_conf_child *child, char **ret, struct ph_err *err)
+{
+	const struct ph_conf_vars vars = {.child = key->child.s,
+		.node = shell->node,
+		.instance = key->instance,
+		.replica = key->replica};
+	int error = ph_conf_expand(child->log.path, &vars, ret);
+	return error ? ph_err_set(err, -error, "log.path: bad template '%.200s'", child->log.path)
+		     : 0;
+}
+
+/* ---- a new worker */
+
+static int make_fifo(
+	const char *path, uid_t uid, gid_t gid, struct ph_output_order *order, struct ph_err *err)
+{
+	(void)unlink(path);
+	int end = -1, error = mkfifo(path, 0600) < 0 ? -errno : 0;
+	if (!error && !geteuid() && chown(path, uid, gid) < 0) /* so that /dev/stdout works */
+		error = -errno;
+	if (!error) {
+		order->fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		end = order->fd < 0 ? -1 : open(path, O_RDWR | O_CLOEXEC);
+		if (end < 0)
+			error = -errno;
+	}
+	if (error) {
+		(void)unlink(path);
+		return ph_err_set(err, -error, "cannot make '%s': %s", path, strerror(-error));
+	}
+	(void)fcntl(end, F_SETPIPE_SZ, FIFO_BYTES);
+	return end;
+}
+
+static int make_one(struct ph_shell *shell, const struct ph_shell_output_want *want,
+	const char *file, struct ph_shell_output *output, struct ph_err *err)
+{
+	bool second = output->n == 1;
+	char *path = fifo_path(shell, &want->key, want->token, second ? ".err" : "");
+	struct ph_output_order *order = ph_shell_output_order_new(PH_OUTPUT_OPEN);
+	order->key = want->key;
+	order->stream = !output->two ? PH_OUTPUT_BOTH
+			: second     ? PH_OUTPUT_STDERR
+				     : PH_OUTPUT_STDOUT;
+	order->fifo = path;
+	int end = make_fifo(path, want->uid, want->gid, order, err);
+	if (end < 0) {
+		ph_output_order_free(order);
+		return end;
+	}
+	log_options(shell, want->child, order, file);
+	output->ends[output->n] = end;
+	output->orders[output->n++] = order;
+	return 0;
+}
+
+static int make_all(struct ph_shell *shell, const struct ph_shell_output_want *want,
+	struct ph_shell_output *output, struct ph_err *err)
+{
+	enum ph_conf_log_to to = want->child->log.to;
+	char *file = NULL;
+	int fd = -1, error = 0;
+	output->two = to == PH_CONF_LOG_INHERIT && shell->outputs->two;
+	if (to == PH_CONF_LOG_FILE) {
+		error = expand_file(shell, &want->key, want->child, &file, err);
+		/* one that cannot be opened is the start's failure, not a line in the log */
+		if (!error)
+			error = ph_logfile_open_fd(file, &fd, err);
+		if (error)
+			ph_err_prefix(err, "log.path");
+	}
+	if (!error)
+		error = make_one(shell, want, file, output, err);
+	if (!error && output->two)
+		error = make_one(shell, want, file, output, err);
+	if (!error && fd >= 0)
+		output->orders[0]->file_fd = fd;
+	else if (fd >= 0)
+		close(fd);
+	free(file);
+	return error;
+}
+
+int ph_shell_output_prepare(struct ph_shell *shell, const struct ph_shell_output_want *want,
+	struct ph_shell_output *output, int ret_fds[2], struct ph_err *err)
+{
+	*output = (struct ph_shell_output){.n = 0};
+	ret_fds[0] = ret_fds[1] = -1;
+	if (want->child->log.to == PH_CONF_LOG_NULL)
+		return 0;
+	int error = make_all(shell, want, output, err);
+	if (error) {
+		ph_shell_output_abandon(output);
+		if (want->child->log.to != PH_CONF_LOG_INHERIT)
+			return error;
+		/* then it writes there itself, and nobody else sees it */
+		ph_shell_log(shell, PH_LOG_WARNING, "%s/%u: %s: it writes to the daemon's output",
+			want->key.child.s, want->key.instance, err->text);
+		ret_fds[0] = STDOUT_FILENO;
+		ret_fds[1] = STDERR_FILENO;
+		return 0;
+	}
+	ret_fds[0] = output->ends[0];
+	ret_fds[1] = output->ends[output->n - 1];
+	return 0;
+}
+
+void ph_shell_output_abandon(struct ph_shell_output *output)
+{
+	for (unsigned i = 0; i < output->n; i++) {
+		close(output->ends[i]);
+		if (!output->orders[i])
+			continue;
+		(void)unlink(output->orders[i]->fifo);
+		ph_output_order_free(output->orders[i]);
+	}
+	output->n = 0;
+}
+
+void ph_shell_output_started(struct ph_shell *shell, struct ph_shell_output *output)
+{
+	for (unsigned i = 0; i < output->n; i++) {
+		close(output->ends[i]);
+		ph_shell_output_order(shell, output->orders[i]);
+	}
+	output->n = 0;
+}
+
+/* ---- a worker of an earlier daemon */
+
+static bool adopt_one(struct ph_shell *shell, const struct ph_shell_worker *worker,
+	const struct ph_conf_child *child, const char *end, enum ph_output_stream stream)
+{
+	char *path = fifo_path(shell, &worker->key, worker->token, end), *file = NULL;
+	struct stat st;
+	struct ph_err err;
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode)) {
+		if (fd >= 0)
+			close(fd);
+		free(path);
+		return false;
+	}
+	struct ph_output_order *order = ph_shell_output_order_new(PH_OUTPUT_OPEN);
+	order->key = worker->key;
+	order->stream = stream;
+	order->fifo = path;
+	order->fd = fd;
+	if (child && child->log.path && expand_file(shell, &worker->key, child, &file, &err))
+		ph_shell_log(shell, PH_LOG_WARNING, "%s/%u: %s", worker->key.child.s,
+			worker->key.instance, err.text);
+	log_options(shell, child, order, file);
+	free(file);
+	ph_shell_output_order(shell, order);
+	return true;
+}
+
+void ph_shell_output_adopt(struct ph_shell *shell, const struct ph_shell_worker *worker,
+	const struct ph_conf_child *child)
+{
+	bool two = adopt_one(shell, worker, child, ".err", PH_OUTPUT_STDERR);
+	(void)adopt_one(shell, worker, child, "", two ? PH_OUTPUT_STDOUT : PH_OUTPUT_BOTH);
+}
+
+/* A FIFO that nobody has open is left from a worker that ended while no daemon was there. */
+void ph_shell_outputs_settled(struct ph_shell *shell)
+{
+	DIR *dir = opendir(shell->outputs->folder);
+	struct dirent *entry;
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		char *path = ph_shell_path(shell->outputs->folder, entry->d_name);
+		int fd = open(path, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+		if (fd >= 0)
+			close(fd);
+		else if (errno == ENXIO)
+			(void)unlink(path);
+		free(path);
+	}
+	if (dir)
+		(void)closedir(dir);
+}
+
+/* ---- life */
+
+void ph_shell_outputs_reopen(struct ph_shell *shell)
+{
+	ph_shell_output_order(shell, ph_shell_output_order_new(PH_OUTPUT_REOPEN));
+}
+
+int ph_shell_outputs_new(struct ph_shell *shell, struct ph_err *err)
+{
+	struct ph_shell_outputs *outputs = ph_shell_alloc(sizeof *outputs);
+	struct stat out, error_out;
+	const char *journal = getenv("PROCHUB_JOURNAL_SOCKET");
+	outputs->folder = ph_shell_path(shell->run_dir, FOLDER);
+	outputs->journal = journal ? journal : PH_JOURNALD_SOCKET;
+	outputs->two = fstat(STDOUT_FILENO, &out) == 0 && fstat(STDERR_FILENO, &error_out) == 0 &&
+		       (out.st_dev != error_out.st_dev || out.st_ino != error_out.st_ino);
+	shell->outputs = outputs;
+	if (mkdir(outputs->folder, 0700) < 0 && errno != EEXIST)
+		return ph_err_set(err, errno, "cannot make folder '%s': %s", outputs->folder,
+			strerror(errno));
+	const struct ph_output_settings settings = {.node = ph_name_of(shell->node),
+		.out = STDOUT_FILENO,
+		.err = STDERR_FILENO,
+		.journal = outputs->journal};
+	int error = ph_output_thread_new(shell->base, &settings, on_news, shell, &outputs->thread);
+	return error ? ph_err_set(err, -error, "cannot read the output of children: %s",
+			       strerror(-error))
+		     : 0;
+}
+
+void ph_shell_outputs_free(struct ph_shell *shell, bool orderly)
+{
+	struct ph_shell_outputs *outputs = shell->outputs;
+	if (!outputs)
+		return;
+	while (outputs->jobs) {
+		struct job *job = outputs->jobs;
+		if (job->child) {
+			(void)ph_child_signal(job->child, SIGKILL);
+			while (waitpid(ph_child_pid(job->child), NULL, 0) < 0 && errno == EINTR)
+				;
+		}
+		(void)unlink(job->made);
+		job_free(job);
+	}
+	size_t left = outputs->thread
+			      ? ph_output_thread_free(outputs->thread, orderly ? PATIENCE_MS : 0)
+			      : 0;
+	if (left && orderly)
+		ph_shell_log(shell, PH_LOG_WARNING,
+			"the last output of %zu workers could not be written, and is lost", left);
+	if (orderly)
+		ph_shell_outputs_settled(shell);
+	(void)rmdir(outputs->folder);
+	free(outputs->folder);
+	free(outputs);
+	shell->outputs = NULL;
+}

@@ -194,7 +194,8 @@ START_TEST(test_child_text_is_canonical)
 {
 	static const char want[] =
 		"{\"command\":[\"web\",\"%i\"],\"env\":{\"A\":\"1\",\"B\":\"2\"},\"user\":\"www\","
-		"\"umask\":\"0022\",\"instances\":2,\"ready\":\"none\",\"start_timeout\":\"10s\","
+		"\"umask\":\"0022\",\"instances\":2,\"listen\":{},\"ready\":\"none\",\"start_"
+		"timeout\":\"10s\","
 		"\"stop_signal\":\"TERM\",\"stop_timeout\":\"5s\",\"watchdog\":\"0s\",\"restart\":{"
 		"\"policy\":\"permanent\",\"delay\":\"0s\",\"backoff\":\"100ms\",\"backoff_max\":"
 		"\"30s\",\"jitter\":\"20%\",\"intensity\":5,\"within\":\"1m\",\"on_limit\":"
@@ -230,8 +231,8 @@ START_TEST(test_child_parse_refuses)
 		{"web", "", "child: empty"},
 		{"web", "{}", "child:1:1: children.web: 'command' is missing"},
 		{"web", "[]", "child:1:1: children.web: expected a mapping (name: value)"},
-		{"web", "{\"command\":[\"x\"],\"listen\":{}}",
-			"child:1:18: children.web.listen: not available in this version"},
+		{"web", "{\"command\":[\"x\"],\"state\":{}}",
+			"child:1:18: children.web.state: not available in this version"},
 		{"web", "{\"command\":[\"x\"],\"instances\":0}",
 			"child:1:30: children.web.instances: '0' is out of range (1 to 100000)"},
 	};

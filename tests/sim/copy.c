@@ -9,8 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+static size_t bytes_now, bytes_most; /* of what is on its way */
+
 struct block {
 	struct block *next;
+	size_t n;
 	_Alignas(16) unsigned char bytes[];
 };
 
@@ -38,9 +41,24 @@ struct sim_letter {
 	size_t n_lines;
 };
 
+static void counted(size_t n)
+{
+	bytes_now += n;
+	bytes_most = bytes_now > bytes_most ? bytes_now : bytes_most;
+}
+
+size_t sim_letters_most(void)
+{
+	size_t most = bytes_most;
+	bytes_most = bytes_now;
+	return most;
+}
+
 static void *take(struct sim_letter *letter, size_t n)
 {
 	struct block *block = sim_alloc(sizeof *block + n);
+	block->n = n;
+	counted(sizeof *block + n);
 	block->next = letter->blocks;
 	letter->blocks = block;
 	return block->bytes;
@@ -71,6 +89,7 @@ static struct shared *shared_of(const void *bytes, size_t n)
 		list = list->next;
 	if (!list) {
 		list = sim_alloc(sizeof *list + n);
+		counted(sizeof *list + n);
 		memcpy(list->bytes, bytes, n);
 		list->hash = hash;
 		list->n = n;
@@ -89,6 +108,7 @@ static void put_back(struct shared *list)
 	while (*at != list)
 		at = &(*at)->next;
 	*at = list->next;
+	bytes_now -= sizeof *list + list->n;
 	free(list);
 }
 
@@ -182,6 +202,7 @@ static void copy_specs(struct sim *sim, struct sim_letter *letter, const struct 
 struct sim_letter *sim_letter_new(struct sim *sim, const struct ph_bmsg *msg)
 {
 	struct sim_letter *letter = sim_alloc(sizeof *letter);
+	counted(sizeof *letter);
 	letter->refs = 1;
 	letter->msg = *msg;
 	copy_members(letter, msg);
@@ -238,9 +259,11 @@ void sim_letter_drop(void *arg)
 		put_back(letter->shared[i]);
 	while (letter->blocks) {
 		struct block *next = letter->blocks->next;
+		bytes_now -= sizeof *next + letter->blocks->n;
 		free(letter->blocks);
 		letter->blocks = next;
 	}
+	bytes_now -= sizeof *letter;
 	free(letter->lines);
 	free(letter);
 }

@@ -12,9 +12,11 @@
 #define START_US (2 * SEC) /* within this all nodes are started */
 #define PATIENCE_US (300 * SEC)
 #define FAILURE_TIMEOUT_S 5.0
-#define TOLD_NODES 500	  /* from so many on each act is told */
-#define REST_BYTES 800	  /* of a message, on average ... */
-#define REST_BYTES_EACH 3 /* ... and so many for each node */
+#define LETTERS_BYTES (8u << 20) /* of messages on their way at once, at most ... */
+#define LETTERS_BYTES_PAIR 2048	 /* ... and so many for each two nodes, whatever is in them */
+#define TOLD_NODES 500		 /* from so many on each act is told */
+#define REST_BYTES 800		 /* of a message, on average ... */
+#define REST_BYTES_EACH 3	 /* ... and so many for each node */
 
 static double seconds(uint64_t us)
 {
@@ -264,6 +266,14 @@ static void tell(const struct large *large, const char *act, clock_t began)
 		usage.ru_maxrss / 1024);
 }
 
+/* Where all nodes ask all others at once it is what messages share that counts. */
+static void weigh_letters(struct large *large)
+{
+	size_t most = sim_letters_most();
+	if (most > LETTERS_BYTES + (size_t)LETTERS_BYTES_PAIR * large->n_nodes * large->n_nodes)
+		large_fail(large, "%zu MiB of messages were on their way at once", most >> 20);
+}
+
 int large_play(unsigned nodes, unsigned children, uint64_t seed, struct large_result *ret)
 {
 	static const struct {
@@ -276,8 +286,10 @@ int large_play(unsigned nodes, unsigned children, uint64_t seed, struct large_re
 	clock_t began = clock();
 	struct rusage usage;
 	make(large, nodes, children, seed);
+	(void)sim_letters_most(); /* of an earlier run */
 	for (size_t i = 0; i < sizeof acts / sizeof acts[0] && !large->why[0]; i++) {
 		acts[i].run(large);
+		weigh_letters(large);
 		tell(large, acts[i].name, began);
 	}
 	(void)getrusage(RUSAGE_SELF, &usage);

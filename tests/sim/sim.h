@@ -468,6 +468,8 @@ void sim_letter_means(struct sim_letter *letter, const struct ph_hub *hub);
 bool sim_letter_step(struct ph_hub *hub, const struct ph_event *event, uint64_t now_ms,
 	struct ph_actions *ret, char *why, size_t size);
 void sim_letter_drop(void *letter);
+size_t sim_letters_most(
+	void); /* bytes of those that were on their way at once, since the last call */
 struct sim_def *sim_def_of_text(struct sim *sim, const char *text);
 
 /* ---- node.c: daemons ---- */

@@ -3,8 +3,8 @@
  *
  * A revision is made like an epoch, so two nodes never make the same one, and the highest wins.
  * The text that is in force was made by an owner; a file makes a new one only where its text for
- * that child changed on the node that owns it. Other nodes fetch the text when they see a revision
- * in the registry that they do not know.
+ * that child changed on the node that owns it, or where no such node lives (stranded.c). Other
+ * nodes fetch the text when they see a revision in the registry that they do not know.
  */
 #include "core/instance.h"
 
@@ -183,8 +183,7 @@ static uint64_t next_revision(const struct ph_hub *hub, const struct ph_child *c
 	return ph_epoch_make(counter, hub->set.slot);
 }
 
-/* A text is in force elsewhere, and asked for: an own one would go above it, unheard. */
-static bool is_on_its_way(const struct ph_hub *hub, const struct ph_child *child)
+bool ph_child_awaited(const struct ph_hub *hub, const struct ph_child *child)
 {
 	return is_missing(child) && hub->now_ms < child->fetch_first_ms + FETCH_PATIENCE_MS &&
 	       ph_member_up(hub, &child->fetch_from);
@@ -192,7 +191,7 @@ static bool is_on_its_way(const struct ph_hub *hub, const struct ph_child *child
 
 const struct ph_spec *ph_child_settle(struct ph_hub *hub, struct ph_child *child)
 {
-	if (is_on_its_way(hub, child))
+	if (ph_child_awaited(hub, child))
 		return child->spec;
 	if (!child->spec && child->own) {
 		ph_child_in_force(hub, child, child->own, next_revision(hub, child), true);
@@ -212,13 +211,23 @@ static void make_slots(struct ph_hub *hub, const struct ph_spec *spec)
 	}
 }
 
+void ph_child_own_in_force(struct ph_hub *hub, struct ph_child *child)
+{
+	ph_child_in_force(hub, child, child->own, next_revision(hub, child), true);
+	journal_declared(hub, child);
+	child->changed = false;
+}
+
 static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec)
 {
 	bool first = !child->own && !child->spec;
+	bool changed = child->changed || (child->own && child->own->hash != spec->hash);
 	struct ph_spec *copy = ph_must(ph_spec_clone(spec));
 	ph_out_bury_spec(hub, child->own);
 	child->own = copy;
 	child->dropped = false;
+	child->changed = changed && child->spec && spec->hash != child->spec->hash &&
+			 spec->hash != child->declared_hash;
 	make_slots(hub, spec);
 	if (first && hub->started)
 		(void)ph_emit(hub, PH_EMIT_CHILD_ADDED, &(struct ph_key){.child = child->name});
@@ -231,8 +240,7 @@ static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_
 	 */
 	if (spec->hash == child->declared_hash || !owns_any(hub, child))
 		return;
-	ph_child_in_force(hub, child, spec, next_revision(hub, child), true);
-	journal_declared(hub, child);
+	ph_child_own_in_force(hub, child);
 	(void)ph_emit(hub, PH_EMIT_CHILD_CHANGED, &(struct ph_key){.child = child->name});
 	apply_to_instances(hub, child);
 }
@@ -259,11 +267,14 @@ void ph_child_redeclare(struct ph_hub *hub)
 		}
 		if (!child->own || !child->spec || child->own->hash == child->spec->hash)
 			continue;
-		if (child->own->hash == child->declared_hash || !owns_any(hub, child))
+		if (child->own->hash == child->declared_hash)
 			continue;
-		ph_child_in_force(hub, child, child->own, next_revision(hub, child), true);
-		journal_declared(hub, child);
-		apply_to_instances(hub, child);
+		if (owns_any(hub, child)) {
+			ph_child_own_in_force(hub, child);
+			apply_to_instances(hub, child);
+		} else {
+			child->changed = child->declared_hash != 0; /* while it was away */
+		}
 	}
 }
 
@@ -560,6 +571,8 @@ static bool owned_elsewhere(struct ph_hub *hub, const struct ph_child *child)
 void ph_child_tick(struct ph_hub *hub)
 {
 	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
+		if (child->changed)
+			ph_child_changed(hub, child);
 		if (!child->dropped || child->own)
 			continue;
 		if (hub->members && hub->now_ms < child->dropped_at_ms + DROPPED_WAIT_MS) {

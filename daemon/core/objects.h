@@ -22,7 +22,8 @@ struct ph_child {
 	struct ph_spec *spec; /* in force: revision > 0; or NULL */
 	struct ph_spec *own;  /* this node's configuration declares it; or NULL */
 	uint64_t declared_hash, declared_revision; /* as journalled */
-	struct ph_name fetch_from;		   /* who has named `wanted_revision` */
+	bool changed; /* `own` did here, and is not in force: who owns the child has another text */
+	struct ph_name fetch_from; /* who has named `wanted_revision` */
 	uint64_t wanted_revision;  /* seen in the registry, its text still to be fetched */
 	uint64_t removed_revision; /* up to which it was removed; 0: never */
 	uint64_t fetch_at_ms, fetch_first_ms;

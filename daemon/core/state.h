@@ -305,6 +305,10 @@ const struct ph_spec *ph_child_spec(const struct ph_child *child);
 void ph_child_configure(struct ph_hub *hub, const struct ph_config *config);
 void ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec,
 	uint64_t revision, bool journal);
+/* This node's own text of it, as a new revision. */
+void ph_child_own_in_force(struct ph_hub *hub, struct ph_child *child);
+/* A text is in force elsewhere, and asked for: an own one would go above it, unheard. */
+bool ph_child_awaited(const struct ph_hub *hub, const struct ph_child *child);
 /* What is in force is newer than what its worker was started with, as a migration of it ran. */
 void ph_child_catch_up(struct ph_hub *hub, struct ph_slot *slot);
 /* Its own text, made the one in force if nothing is. NULL: this node knows no text of it. */
@@ -325,6 +329,10 @@ void ph_child_removed(struct ph_hub *hub, const struct ph_name *name, uint64_t r
 void ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t revision);
 void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
 	const struct ph_name *from);
+
+/* ---- stranded.c ---- */
+/* Its own text changed here and is not in force: it may count now. */
+void ph_child_changed(struct ph_hub *hub, struct ph_child *child);
 
 /* ---- instance.c ---- */
 struct ph_instance *ph_instance_new(struct ph_hub *hub, struct ph_slot *slot,

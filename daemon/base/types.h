@@ -67,16 +67,22 @@ enum ph_role {
 	PH_ROLE_STANDBY
 };
 
-/* The bits of a 64-bit value, mixed (murmur3's finaliser): placement does it for each key and node.
- */
-static inline uint64_t ph_mix64(uint64_t v)
+/* All but the last step of ph_mix64(), which changes the lower 31 bits alone. */
+static inline uint64_t ph_mix64_upper(uint64_t v)
 {
 	v ^= v >> 33;
 	v *= 0xff51afd7ed558ccdu;
 	v ^= v >> 33;
 	v *= 0xc4ceb9fe1a85ec53u;
-	v ^= v >> 33;
 	return v;
+}
+
+/* The bits of a 64-bit value, mixed (murmur3's finaliser): placement does it for each key and node.
+ */
+static inline uint64_t ph_mix64(uint64_t v)
+{
+	v = ph_mix64_upper(v);
+	return v ^ v >> 33;
 }
 
 /* FNV-1a over `n` bytes, going on from `seed` (start with PH_HASH_SEED). */

@@ -326,15 +326,18 @@ static void keep_better(struct pick *best, struct pick *pick)
 	pick->choice = NULL;
 }
 
-/* Of nodes with one weight. */
+/* Of nodes with one weight. Nearly all are seen to be smaller before the last step of mixing. */
 static size_t top_of(const uint64_t *hashes, size_t n, uint64_t key_hash, uint64_t *ret_hash)
 {
 	size_t best = 0;
-	uint64_t top = 0;
+	uint64_t top = 0, upper = 0;
 	for (size_t i = 0; i < n; i++) {
+		if (ph_mix64_upper(key_hash ^ hashes[i]) < upper)
+			continue;
 		uint64_t hash = ph_mix64(key_hash ^ hashes[i]);
 		if (hash > top) {
 			top = hash;
+			upper = top >> 31 << 31;
 			best = i;
 		}
 	}

@@ -62,6 +62,7 @@ struct ph_claim *ph_claim_start(struct ph_hub *hub, struct ph_slot *slot, enum p
 	claim->timer.owner = claim;
 	ph_slot_work(hub, slot)->claim = claim;
 	DL_APPEND(hub->claims, claim);
+	hub->n_unasked++;
 	return claim;
 }
 
@@ -69,6 +70,7 @@ static void drop(struct ph_hub *hub, struct ph_claim *claim)
 {
 	ph_timer_set(hub, &claim->timer, PH_NEVER_MS);
 	DL_DELETE(hub->claims, claim);
+	hub->n_unasked -= !claim->number;
 	ph_slot_work(hub, claim->slot)->claim = NULL;
 	if (claim->wait)
 		ph_out_bury(hub, claim->wait);
@@ -115,9 +117,16 @@ static void wait_for_nobody(struct ph_claim *claim)
 	claim->n_wait = 0;
 }
 
+static void set_number(struct ph_hub *hub, struct ph_claim *claim, uint64_t number)
+{
+	hub->n_unasked -= !claim->number;
+	hub->n_unasked += !number;
+	claim->number = number;
+}
+
 static void ask_again(struct ph_hub *hub, struct ph_claim *claim, uint64_t after_ms)
 {
-	claim->number = 0;
+	set_number(hub, claim, 0);
 	wait_for_nobody(claim);
 	claim->again_ms = hub->now_ms + after_ms;
 	ph_timer_set(hub, &claim->timer, claim->again_ms);
@@ -305,7 +314,7 @@ static void ask_all(struct ph_hub *hub, uint64_t number)
 
 static void begin(struct ph_hub *hub, struct ph_claim *claim, uint64_t number)
 {
-	claim->number = number;
+	set_number(hub, claim, number);
 	claim->asked_ms = hub->now_ms;
 	claim->arrivals = hub->arrivals;
 	ph_slot_seen(hub, claim->slot, claim->epoch);
@@ -323,7 +332,9 @@ void ph_claim_run(struct ph_hub *hub)
 	uint64_t number = 0;
 	struct ph_claim *claim, *next;
 	if (hub->self_state != PH_MEMBER_ALIVE || hub->away || !ph_lease_valid(hub))
-		return; /* those who are to be asked are not all known yet */
+		return;	     /* those who are to be asked are not all known yet */
+	if (!hub->n_unasked) /* as in each step while answers come, by the thousand */
+		return;
 	DL_FOREACH (hub->claims, claim) {
 		if (claim->number || claim->again_ms > hub->now_ms)
 			continue;

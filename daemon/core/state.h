@@ -110,6 +110,7 @@ struct ph_hub {
 	struct ph_source *sources;
 	struct ph_target *targets;
 	struct ph_claim *claims;
+	size_t n_unasked; /* of them, those that have asked nobody yet, or are to ask again */
 	struct ph_conflict *conflicts;	      /* in the order of their turns */
 	uint64_t asked_again, asked_again_ms; /* batch of claims, and when */
 	struct ph_move *moves;

@@ -12,8 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATIENCE_MS 1000 /* a ballot that no quorum has answered by then is given up ... */
+#define PATIENCE_MS 1500 /* a phase that no quorum has answered by then ends the ballot ... */
 #define PAUSE_MS 400	 /* ... and the next one begins after this and as much again by chance */
+#define AGAIN_MS 200	 /* who has not answered by then is asked once more with the next beat */
 
 static bool first(const struct ph_hub *hub)
 {
@@ -162,21 +163,44 @@ void ph_ballot_over(struct ph_hub *hub)
 	hub->want_ms = 0;
 }
 
-static void to_voters(struct ph_hub *hub, enum ph_bkind kind)
+static bool has_answered(const struct ph_ballot *ballot, const struct ph_name *name)
 {
-	struct ph_bmsg own = {.kind = kind, .from = hub->set.node};
+	for (size_t i = 0; i < ballot->n_yes; i++)
+		if (ph_name_equal(&ballot->yes[i], name))
+			return true;
+	return false;
+}
+
+/* The question of this phase, to all others who have not answered it. */
+static void to_others(struct ph_hub *hub)
+{
+	struct ph_ballot *ballot = &hub->ballot;
+	enum ph_bkind kind = ballot->proposed ? PH_B_VIEW_PROPOSE : PH_B_VIEW_ASK;
+	ballot->said_ms = hub->now_ms;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
-		if (!ph_member_live(m) || !may_vote(hub, &m->info.name))
+		if (!ph_member_live(m) || !may_vote(hub, &m->info.name) ||
+			has_answered(ballot, &m->info.name))
 			continue;
 		struct ph_bmsg *msg = ph_send(hub, &m->info.name, kind);
-		msg->view = hub->ballot.view;
-		msg->ballot = hub->ballot.number;
-		msg->value = kind == PH_B_VIEW_PROPOSE ? ph_out_text(hub, hub->ballot.value) : NULL;
+		msg->view = ballot->view;
+		msg->ballot = ballot->number;
+		msg->value = ballot->proposed ? ph_out_text(hub, ballot->value) : NULL;
 	}
-	own.view = hub->ballot.view;
-	own.ballot = hub->ballot.number;
-	own.value = hub->ballot.value;
-	if (kind == PH_B_VIEW_PROPOSE)
+}
+
+static void begin_phase(struct ph_hub *hub, bool proposed)
+{
+	struct ph_ballot *ballot = &hub->ballot;
+	struct ph_bmsg own = {.kind = proposed ? PH_B_VIEW_PROPOSE : PH_B_VIEW_ASK,
+		.from = hub->set.node,
+		.view = ballot->view,
+		.ballot = ballot->number,
+		.value = ballot->value};
+	ballot->proposed = proposed;
+	ballot->n_yes = 0;
+	ballot->started_ms = hub->now_ms;
+	to_others(hub);
+	if (proposed)
 		on_propose(hub, &own);
 	else
 		on_ask(hub, &own);
@@ -192,26 +216,18 @@ void ph_ballot_want(struct ph_hub *hub, const struct ph_view *next)
 	ballot->yes = ph_must(realloc(ballot->yes, (PH_NODES_MAX + 1) * sizeof *ballot->yes));
 	ballot->number = ph_epoch_make(++hub->ballots, hub->set.slot);
 	ballot->view = hub->view.number + 1;
-	ballot->started_ms = hub->now_ms;
-	ballot->proposed = false;
 	ballot->best = 0;
-	ballot->n_yes = 0;
-	to_voters(hub, PH_B_VIEW_ASK);
+	begin_phase(hub, false);
 }
 
 void ph_ballot_beat(struct ph_hub *hub)
 {
-	if (hub->ballot.number && hub->now_ms >= hub->ballot.started_ms + PATIENCE_MS)
+	if (!hub->ballot.number)
+		return;
+	if (hub->now_ms >= hub->ballot.started_ms + PATIENCE_MS)
 		give_up(hub);
-}
-
-static bool counted(struct ph_ballot *ballot, const struct ph_name *name)
-{
-	for (size_t i = 0; i < ballot->n_yes; i++)
-		if (ph_name_equal(&ballot->yes[i], name))
-			return true;
-	ballot->yes[ballot->n_yes++] = *name;
-	return false;
+	else if (hub->now_ms >= hub->ballot.said_ms + AGAIN_MS)
+		to_others(hub); /* a question or its answer was lost */
 }
 
 static void chosen(struct ph_hub *hub)
@@ -247,15 +263,15 @@ static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
 		free(ballot->value);
 		ballot->value = ph_must(strdup(msg->value));
 	}
-	if (counted(ballot, &msg->from) || ballot->n_yes < needed(hub))
+	if (has_answered(ballot, &msg->from))
 		return;
-	if (second) {
+	ballot->yes[ballot->n_yes++] = msg->from;
+	if (ballot->n_yes < needed(hub))
+		return;
+	if (second)
 		chosen(hub);
-		return;
-	}
-	ballot->proposed = true;
-	ballot->n_yes = 0;
-	to_voters(hub, PH_B_VIEW_PROPOSE);
+	else
+		begin_phase(hub, true);
 }
 
 void ph_ballot_message(struct ph_hub *hub, const struct ph_bmsg *msg)

@@ -14,6 +14,7 @@
 #define DETECT_MS 1000	  /* ... up to this */
 #define BEATS_A_TIMEOUT 5 /* ... and to so many within failure_timeout: two may be lost */
 #define LAG_BEATS 3	  /* this node's own loop was late by so many heartbeat_ms: accuse nobody */
+#define HEARD_WAIT_MS 3000 /* an orderly end waits so long until all have what it has said */
 
 /* ---- heartbeats ---- */
 
@@ -356,6 +357,22 @@ void ph_member_heartbeat(struct ph_hub *hub, const struct ph_bmsg *msg)
 	ph_registry_step(hub, member);
 	ph_source_confirmations(hub);
 	ph_member_try_join(hub);
+}
+
+/*
+ * Does anybody who is there lack some of what this node has said of its part? Its leave may
+ * overtake that, or outlive it, and then nobody is left to ask for it. So it goes once all have
+ * said that they have it, or after a while.
+ */
+bool ph_member_unheard(const struct ph_hub *hub)
+{
+	if (hub->bus_down || hub->now_ms >= hub->leaving_ms + HEARD_WAIT_MS)
+		return false;
+	for (const struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (ph_member_live(m) && m->state != PH_MEMBER_SUSPECT && m->echoed &&
+			m->hears_me_have < hub->version)
+			return true;
+	return false;
 }
 
 void ph_member_leave(struct ph_hub *hub)

@@ -468,7 +468,9 @@ void ph_shutdown_check(struct ph_hub *hub)
 				return;
 	if (hub->dirty.n || hub->migrations_version != hub->flushed_migrations)
 		ph_registry_flush(hub);
-	if (ph_quorum_leaving(hub))
+	if (!hub->leaving_ms)
+		hub->leaving_ms = hub->now_ms;
+	if (ph_quorum_leaving(hub) || ph_member_unheard(hub))
 		return;
 	hub->exiting = true;
 	ph_registry_journal(hub);

@@ -325,9 +325,9 @@ static bool next_view(struct ph_hub *hub, struct ph_view *next)
 {
 	bool may = may_shrink(hub);
 	copy_view(hub, next);
-	if (hub->stopping && ph_quorum_has(&hub->view, &hub->set.node)) {
+	if (may && hub->stopping && ph_quorum_has(&hub->view, &hub->set.node)) {
 		without(next, &hub->set.node);
-		return may;
+		return true;
 	}
 	for (size_t i = 0; i < hub->view.n && may; i++)
 		if (ph_forgotten(hub, &hub->view.names[i])) {
@@ -400,11 +400,19 @@ static void look_at_view(struct ph_hub *hub)
 	free(next.names);
 }
 
+/* One that is about to be in the view: with it there are enough to do without this node. */
+static bool newcomer(const struct ph_hub *hub)
+{
+	for (const struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (ph_member_live(m) && m->echoed && !ph_quorum_has(&hub->view, &m->info.name))
+			return true;
+	return false;
+}
+
 bool ph_quorum_leaving(struct ph_hub *hub)
 {
-	if (!hub->leaving_ms)
-		hub->leaving_ms = hub->now_ms;
-	if (!ph_quorate(hub) || !ph_quorum_has(&hub->view, &hub->set.node) || !may_shrink(hub) ||
+	bool may = may_shrink(hub) || newcomer(hub);
+	if (!ph_quorate(hub) || !ph_quorum_has(&hub->view, &hub->set.node) || !may ||
 		!hub->lease_held || hub->now_ms >= hub->leaving_ms + LEAVE_WAIT_MS)
 		return false;
 	look_at_view(hub);

@@ -89,7 +89,7 @@ struct ph_hub {
 	bool forgetful; /* what this node granted before is lost: it grants nothing yet */
 	struct ph_slot_list grants; /* granted, and not known to be taken up */
 	uint64_t reminded_ms;	    /* owners that were held for dead were last told of them */
-	uint64_t leaving_ms;	    /* since when an orderly end waits to be out of the view */
+	uint64_t leaving_ms;	    /* since when an orderly end waits for the others */
 
 	uint64_t texts_at_ms, texts_wait_ms; /* child.c: texts are asked for again; at 0: none */
 	size_t texts_first;		     /* ... from which of those that are missing on */
@@ -269,6 +269,7 @@ void ph_member_hello(struct ph_hub *hub);
 void ph_member_bus(struct ph_hub *hub, bool up);
 void ph_member_woke(struct ph_hub *hub); /* did the loop stand still? */
 void ph_member_heartbeat_now(struct ph_hub *hub);
+bool ph_member_unheard(const struct ph_hub *hub); /* an orderly end waits for that */
 void ph_member_leave(struct ph_hub *hub);
 /* A message from this incarnation is to be dropped. */
 bool ph_member_stale(struct ph_hub *hub, const struct ph_bmsg *msg);

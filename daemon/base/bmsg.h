@@ -201,9 +201,12 @@ enum ph_echo_flag {
 	PH_ECHO_DRAINING = 8,
 	PH_ECHO_DRAINED = 16,
 	PH_ECHO_ASK = 32, /* what others have of its part matters to the sender: no places for it */
-	PH_ECHO_LIST = 64,   /* it is heard, and has named what is here `list` ... */
-	PH_ECHO_BASE = 128,  /* ... or what is here `base`, as either of its two */
-	PH_ECHO_UNSURE = 256 /* `have` may lack what its author gave away: it confirms nothing */
+	PH_ECHO_LIST = 64,    /* it is heard, and has named what is here `list` ... */
+	PH_ECHO_BASE = 128,   /* ... or what is here `base`, as either of its two */
+	PH_ECHO_UNSURE = 256, /* `have` may lack what its author gave away: it confirms nothing */
+	PH_ECHO_ADRIFT =
+		512, /* the sender does not know what it has promised: it renews no lease */
+	PH_ECHO_DOUBTED = 1024 /* it has said so of itself */
 };
 
 /* In a heartbeat: what its sender has heard from one member. */
@@ -448,7 +451,7 @@ struct ph_bmsg {
 	/* quorum strategies: HEARTBEAT, CLAIM, CLAIM_ANSWER, VIEW..., GRANTS */
 	uint64_t view;		   /* number of the sender's; VIEW_ASK...: of the one to choose */
 	uint64_t ballot, accepted; /* PROMISE: `value` was accepted at `accepted`, 0: none */
-	const char *value;	   /* a view as text: "SIZE NAME,NAME,..." */
+	const char *value;	   /* a view as text: "SIZE NAME@INCARNATION,..." */
 
 	/* RELAY */
 	const char *frame; /* the whole sealed message, in hex */

@@ -99,7 +99,7 @@ static void on_propose(struct ph_hub *hub, const struct ph_bmsg *msg)
 	struct ph_view view;
 	if (!concerns(hub, msg) || !ph_quorum_read(msg->value, &view))
 		return;
-	free(view.names);
+	free(view.voters);
 	if (msg->ballot < hub->promised) {
 		refuse(hub, msg, PH_B_VIEW_ACCEPTED);
 		return;

@@ -159,7 +159,8 @@ static uint32_t flags_of(const struct ph_hub *hub, const struct ph_member *m)
 		bool on;
 		uint32_t flag;
 	} all[] = {{m->state == PH_MEMBER_SUSPECT, PH_ECHO_SUSPECT},
-		{m->withheld, PH_ECHO_WITHHELD},
+		{m->withheld, PH_ECHO_WITHHELD}, {hub->stranger, PH_ECHO_ADRIFT},
+		{m->adrift, PH_ECHO_DOUBTED},
 		{m->state == PH_MEMBER_SUSPECT || m->state == PH_MEMBER_ALIVE, PH_ECHO_JOINED},
 		{m->info.draining, PH_ECHO_DRAINING}, {m->drained, PH_ECHO_DRAINED},
 		{asks(hub, m), PH_ECHO_ASK}, {m->sure < m->have, PH_ECHO_UNSURE},
@@ -336,6 +337,7 @@ static void take_own_echo(struct ph_hub *hub, struct ph_member *member, const st
 {
 	if (echo->incarnation != hub->set.incarnation)
 		return;
+	member->adrift = echo->flags & PH_ECHO_ADRIFT;
 	if (!(echo->flags & PH_ECHO_UNSURE))
 		member->hears_me_have = echo->have;
 	member->echo_seq = echo->sequence <= hub->sequence ? echo->sequence : 0;
@@ -349,7 +351,7 @@ static void take_own_echo(struct ph_hub *hub, struct ph_member *member, const st
 	if (!member->echoed) /* it hears this node, and is joining still */
 		ph_tombstones_tell(hub, &member->info.name);
 	member->echoed = true;
-	if (!(echo->flags & PH_ECHO_WITHHELD) && msg->view == hub->view.number &&
+	if (!(echo->flags & (PH_ECHO_WITHHELD | PH_ECHO_ADRIFT)) && msg->view == hub->view.number &&
 		sent > member->lease_at_ms)
 		member->lease_at_ms = sent;
 	if (ph_member_echo_age(hub, member) <= ph_member_silent_ms(hub))
@@ -434,7 +436,8 @@ static void take_lines(struct ph_hub *hub, struct ph_member *member, const struc
 			ph_forget_heard(hub, &member->info.name, echo);
 		if (other && echo->flags & (PH_ECHO_ASK | PH_ECHO_SUSPECT))
 			other->member->asked_ms = hub->now_ms;
-		if (!other || other->wanted)
+		/* Where another one has its name, who hears that one is always of interest. */
+		if (!other || other->wanted || echo->incarnation > other->incarnation)
 			keep_report(member, echo, false);
 	}
 }

@@ -318,17 +318,22 @@ static void remind(
 static void fetch_grants(struct ph_hub *hub)
 {
 	bool all = hub->view.number != 0;
+	bool told = all && hub->self_state == PH_MEMBER_ALIVE; /* by all that are there */
 	for (size_t i = 0; i < hub->view.n; i++) {
-		struct ph_member *m = ph_member_find(hub, &hub->view.names[i]);
+		struct ph_member *m = ph_member_find(hub, &hub->view.voters[i].name);
 		/* Of what a forgotten one granted, the grantee itself knows, if it is not that one.
 		 */
-		if (ph_is_self(hub, &hub->view.names[i]) || (m && m->grants_known) ||
-			ph_forgotten(hub, &hub->view.names[i]))
+		if (ph_is_self(hub, &hub->view.voters[i].name) || (m && m->grants_known) ||
+			ph_forgotten(hub, &hub->view.voters[i].name))
 			continue;
 		all = false;
-		if (m && ph_member_live(m))
-			ph_send(hub, &m->info.name, PH_B_GRANTS_FETCH)->view = hub->view.number + 1;
+		if (!m || !ph_member_live(m))
+			continue;
+		told = false;
+		ph_send(hub, &m->info.name, PH_B_GRANTS_FETCH)->view = hub->view.number + 1;
 	}
+	if (all || told)
+		hub->stranger = false;
 	if (all) /* those without a name have not voted yet */
 		hub->forgetful = false;
 }
@@ -354,7 +359,7 @@ void ph_grant_beat(struct ph_hub *hub)
 	if (hub->forgetful)
 		fetch_grants(hub);
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
-		m->withheld = false;
+		m->withheld = ph_member_outranked(hub, m);
 	size_t n = drop_closed(hub);
 	struct ph_slot **open = ph_out_alloc(hub, (n + 1) * sizeof(struct ph_slot *));
 	for (size_t i = 0; i < n; i++) {

@@ -164,6 +164,19 @@ bool ph_member_heard_elsewhere(
 	return false;
 }
 
+bool ph_member_outranked(const struct ph_hub *hub, const struct ph_member *member)
+{
+	const uint64_t fresh = ph_member_silent_ms(hub);
+	for (const struct ph_member *by = hub->members; by; by = by->hh.next) {
+		const struct ph_report *r = by->n_reports ? ph_member_report(by, member) : NULL;
+		if (r && r->incarnation > member->info.incarnation &&
+			!(r->flags & PH_ECHO_DOUBTED) && by->state == PH_MEMBER_ALIVE &&
+			ph_member_echo_age(hub, by) <= fresh && age_of(hub, by, r) <= fresh)
+			return true;
+	}
+	return false;
+}
+
 bool ph_member_superseded(const struct ph_hub *hub, const struct ph_member *first)
 {
 	if (has_echo(hub, first))

@@ -288,6 +288,7 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 		break;
 	case PH_RECORD_LOST: /* and this daemon's predecessor died before that was settled */
 		hub->set.journal_lost |= record->ok;
+		hub->stranger = record->ok && record->hash;
 		break;
 	case PH_RECORD_DRAINING:
 		hub->draining = hub->drain_wish = record->ok;
@@ -474,6 +475,7 @@ void ph_shutdown_check(struct ph_hub *hub)
 		return;
 	hub->exiting = true;
 	ph_registry_journal(hub);
+	ph_lease_end(hub);
 	ph_grant_bequeath(hub);
 	ph_member_leave(hub);
 	(void)ph_out(hub, PH_ACT_EXIT);

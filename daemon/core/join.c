@@ -351,7 +351,8 @@ static uint64_t probe_time(const struct ph_hub *hub)
 static bool may_replace(struct ph_hub *hub, struct ph_challenge *c, const struct ph_bmsg *msg)
 {
 	struct ph_member *first = ph_member_find(hub, &msg->self.name);
-	if (ph_join_replaces(hub, &msg->self) || ph_member_superseded(hub, first))
+	if (ph_join_replaces(hub, &msg->self) ||
+		(ph_member_superseded(hub, first) && ph_lease_over(hub, first)))
 		return true;
 	/* With a quorum strategy the first may hold a lease for longer than a probe takes. */
 	bool heir = !ph_quorate(hub) && msg->previous == first->info.incarnation;

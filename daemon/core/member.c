@@ -242,7 +242,7 @@ static void renew(struct ph_hub *hub, struct ph_member *member, const struct ph_
 	member->hearer = false;
 	member->echo_seq = member->sure_seq = member->mark_seq = 0;
 	member->lease_at_ms = 0;
-	member->proven = false;
+	member->proven = member->adrift = false;
 	member->answered_ms = member->probed_ms = member->welcomed_ms = 0;
 	member->named_ms = 0;
 	member->n_reports = 0;

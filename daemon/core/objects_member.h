@@ -80,6 +80,7 @@ struct ph_member {
 	uint64_t told_seq;    /* newest number of it that we have echoed ... */
 	uint64_t told_at_ms;  /* ... first at; 0: never */
 	bool withheld;	      /* our echo renews no lease of it */
+	bool adrift;	      /* it does not know what it has promised: it counts for nothing */
 	bool grants_known;    /* it has told all that it granted, to us who lost our journal ... */
 	uint64_t grants_next; /* ... piece by piece: the next one */
 	size_t n_reports;

@@ -17,7 +17,8 @@
 
 #define FENCED_PERCENT 105 /* clocks of two machines differ by no more while a lease lasts */
 #define FENCED_MORE_MS 250
-#define LEAVE_WAIT_MS 3000 /* an orderly end waits so long until it is out of the view */
+#define INCARNATION_CHARS 24 /* of a view's text, of each member */
+#define LEAVE_WAIT_MS 3000   /* an orderly end waits so long until it is out of the view */
 
 bool ph_quorate(const struct ph_hub *hub)
 {
@@ -38,22 +39,51 @@ uint32_t ph_quorum_of(const struct ph_hub *hub, uint32_t size)
 
 static int by_name(const void *a, const void *b)
 {
-	return strcmp(((const struct ph_name *)a)->s, ((const struct ph_name *)b)->s);
+	const struct ph_voter *x = a, *y = b;
+	return strcmp(x->name.s, y->name.s);
+}
+
+static const struct ph_voter *voter_of(const struct ph_view *view, const struct ph_name *name)
+{
+	struct ph_voter key = {.name = *name};
+	return view->n ? bsearch(&key, view->voters, view->n, sizeof key, by_name) : NULL;
 }
 
 bool ph_quorum_has(const struct ph_view *view, const struct ph_name *name)
 {
-	return view->n && bsearch(name, view->names, view->n, sizeof *name, by_name);
+	return voter_of(view, name) != NULL;
 }
 
 char *ph_quorum_text(const struct ph_view *view)
 {
-	size_t size = 32 + view->n * sizeof(struct ph_name);
+	size_t size = 32 + view->n * (sizeof(struct ph_name) + INCARNATION_CHARS);
 	char *text = ph_must(malloc(size));
 	size_t n = (size_t)snprintf(text, size, "%u ", view->size);
-	for (size_t i = 0; i < view->n; i++)
-		n += (size_t)snprintf(text + n, size - n, "%s%s", i ? "," : "", view->names[i].s);
+	for (size_t i = 0; i < view->n; i++) {
+		const struct ph_voter *voter = &view->voters[i];
+		n += (size_t)snprintf(text + n, size - n, "%s%s", i ? "," : "", voter->name.s);
+		if (voter->incarnation)
+			n += (size_t)snprintf(text + n, size - n, "@%llu",
+				(unsigned long long)voter->incarnation);
+	}
 	return text;
+}
+
+/* `name` or `name@incarnation`. */
+static bool read_voter(const char *at, size_t length, struct ph_voter *ret)
+{
+	size_t n = strcspn(at, ",@");
+	const char *digits = at + n + 1;
+	*ret = (struct ph_voter){0};
+	if (!n || n >= sizeof ret->name.s)
+		return false;
+	memcpy(ret->name.s, at, n);
+	if (n >= length)
+		return true;
+	size_t n_digits = strspn(digits, "0123456789");
+	ret->incarnation = strtoull(digits, NULL, 10);
+	return n_digits && n_digits < INCARNATION_CHARS && n + 1 + n_digits == length &&
+	       ret->incarnation < PH_EPOCH_LIMIT;
 }
 
 bool ph_quorum_read(const char *text, struct ph_view *ret)
@@ -64,31 +94,70 @@ bool ph_quorum_read(const char *text, struct ph_view *ret)
 	if (!n || n > PH_NODES_MAX || *end != ' ')
 		return false;
 	view.size = (uint32_t)n;
-	view.names = ph_must(calloc(n, sizeof *view.names));
+	view.voters = ph_must(calloc(n, sizeof *view.voters));
 	for (const char *at = end + 1; *at;) {
 		size_t length = strcspn(at, ",");
 		bool more = at[length] == ',';
-		if (view.n == n || !length || length >= sizeof view.names->s ||
-			(more && !at[length + 1]))
+		if (view.n == n || (more && !at[length + 1]) ||
+			!read_voter(at, length, &view.voters[view.n]))
 			break;
-		memcpy(view.names[view.n++].s, at, length);
+		view.n++;
 		at += length + more;
 		end = (char *)(uintptr_t)at;
 	}
 	if (!view.n || *end) {
-		free(view.names);
+		free(view.voters);
 		return false;
 	}
-	qsort(view.names, view.n, sizeof *view.names, by_name);
+	qsort(view.voters, view.n, sizeof *view.voters, by_name);
 	*ret = view;
 	return true;
 }
 
 static void use_view(struct ph_hub *hub, uint64_t number, const struct ph_view *view)
 {
-	free(hub->view.names);
+	free(hub->view.voters);
 	hub->view = *view;
 	hub->view.number = number;
+}
+
+void ph_quorum_forgot(struct ph_hub *hub)
+{
+	hub->stranger = hub->stranger || !hub->set.journal_lost;
+	hub->forgetful = true;
+	for (struct ph_member *m = hub->members; m; m = m->hh.next)
+		m->grants_known = false;
+	ph_lost_write(hub, true); /* the next daemon of this node knows no more of it */
+}
+
+/*
+ * A place in the view is for the life that was let in, and for those after it that have its
+ * journal. Another one that comes by it, as it has the same name, does not know what was promised
+ * there: a machine that was set up anew, or the second of two nodes of one name.
+ */
+static bool foreign_place(const struct ph_hub *hub, const struct ph_view *next)
+{
+	const struct ph_voter *voter = voter_of(next, &hub->set.node);
+	const struct ph_voter *was = voter_of(&hub->view, &hub->set.node);
+	if (!voter || voter->incarnation == hub->set.incarnation ||
+		(was && was->incarnation == voter->incarnation))
+		return false;
+	if (was && !(was->incarnation && voter->incarnation)) /* of before it was told */
+		return false;
+	return hub->view.number || !hub->promised;
+}
+
+static void tell_of_view(struct ph_hub *hub)
+{
+	const struct ph_view *view = &hub->view;
+	size_t size = 1 + view->n * sizeof(struct ph_name), n = 0;
+	char *names = ph_must(calloc(1, size));
+	for (size_t i = 0; i < view->n; i++)
+		n += (size_t)snprintf(
+			names + n, size - n, "%s%s", i ? "," : "", view->voters[i].name.s);
+	ph_log(hub, PH_LOG_INFO, "view %llu of the cluster, %u of %u %s needed",
+		(unsigned long long)view->number, ph_quorum_of(hub, view->size), view->size, names);
+	free(names);
 }
 
 void ph_quorum_take(struct ph_hub *hub, uint64_t number, const char *text)
@@ -96,9 +165,8 @@ void ph_quorum_take(struct ph_hub *hub, uint64_t number, const char *text)
 	struct ph_view view;
 	if (number <= hub->view.number || !ph_quorum_read(text, &view))
 		return;
-	/* A machine that was set up anew under a name that has voted before does not know how. */
-	if (!hub->view.number && ph_quorum_has(&view, &hub->set.node) && !hub->promised)
-		hub->forgetful = true;
+	if (foreign_place(hub, &view))
+		ph_quorum_forgot(hub);
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
 		if ((m->newcomer_ms || hub->view.number) && ph_quorum_has(&view, &m->info.name) &&
 			!ph_quorum_has(&hub->view, &m->info.name))
@@ -107,8 +175,9 @@ void ph_quorum_take(struct ph_hub *hub, uint64_t number, const char *text)
 	struct ph_record record = {.kind = PH_RECORD_VIEW, .epoch = number, .text = text};
 	(void)ph_journal(hub, &record);
 	ph_ballot_over(hub);
-	ph_log(hub, PH_LOG_INFO, "view %llu of the cluster, %u of %s needed",
-		(unsigned long long)number, ph_quorum_of(hub, view.size), text);
+	if (!ph_quorum_has(&view, &hub->set.node))
+		ph_lease_end(hub);
+	tell_of_view(hub);
 	ph_plan_soon(hub, hub->set.settle_ms);
 }
 
@@ -132,7 +201,7 @@ void ph_quorum_restore(struct ph_hub *hub, const struct ph_record *record)
 
 void ph_quorum_free(struct ph_hub *hub)
 {
-	free(hub->view.names);
+	free(hub->view.voters);
 	free(hub->ballot.value);
 	free(hub->ballot.yes);
 	free(hub->accepted_value);
@@ -146,7 +215,10 @@ static int newest_first(const void *a, const void *b)
 	return x > y ? -1 : x < y;
 }
 
-/* When the heartbeat was sent with which a quorum, this node included, was complete; 0: never. */
+/*
+ * When the heartbeat was sent with which a quorum, this node included, was complete; 0: never. One
+ * that never made the promises of its place does not count itself: another one has that place.
+ */
 static uint64_t quorum_at(struct ph_hub *hub)
 {
 	uint32_t need = ph_quorum_of(hub, hub->view.size);
@@ -154,7 +226,8 @@ static uint64_t quorum_at(struct ph_hub *hub)
 	size_t n = 0;
 	if (!hub->view.number || !ph_quorum_has(&hub->view, &hub->set.node))
 		return 0;
-	times[n++] = hub->now_ms;
+	if (!hub->stranger)
+		times[n++] = hub->now_ms;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
 		if (m->lease_at_ms && ph_quorum_has(&hub->view, &m->info.name))
 			times[n++] = m->lease_at_ms;
@@ -167,6 +240,11 @@ static uint64_t quorum_at(struct ph_hub *hub)
 bool ph_lease_valid(const struct ph_hub *hub)
 {
 	return !ph_quorate(hub) || hub->now_ms < hub->lease_until_ms;
+}
+
+void ph_lease_end(struct ph_hub *hub)
+{
+	hub->lease_until_ms = min_ms(hub->lease_until_ms, hub->now_ms);
 }
 
 bool ph_lease_alone(const struct ph_hub *hub)
@@ -224,7 +302,7 @@ static void tell_people(struct ph_hub *hub, bool held)
 
 static void renew(struct ph_hub *hub)
 {
-	if (!ph_quorate(hub) || !hub->started)
+	if (!ph_quorate(hub) || !hub->started || hub->exiting)
 		return;
 	uint64_t at = quorum_at(hub);
 	if (at && at + hub->set.fence_after_ms > hub->lease_until_ms)
@@ -252,6 +330,11 @@ static uint64_t fenced_at(const struct ph_hub *hub, const struct ph_member *m, u
 	/* What an earlier daemon of this node echoed is not known: as if it had just done so. */
 	uint64_t last = m && m->told_at_ms ? m->told_at_ms : hub->started_ms;
 	return last + (bound > wait_ms ? bound : wait_ms);
+}
+
+bool ph_lease_over(const struct ph_hub *hub, const struct ph_member *m)
+{
+	return !ph_quorate(hub) || hub->now_ms >= fenced_at(hub, m, 0);
 }
 
 bool ph_fenced(const struct ph_hub *hub, const struct ph_name *name)
@@ -287,25 +370,25 @@ static bool out_of_view(const struct ph_hub *hub, struct ph_member *m)
 static void copy_view(const struct ph_hub *hub, struct ph_view *next)
 {
 	*next = hub->view;
-	next->names = ph_must(calloc(hub->view.n + 1, sizeof *next->names));
+	next->voters = ph_must(calloc(hub->view.n + 1, sizeof *next->voters));
 	if (hub->view.n)
-		memcpy(next->names, hub->view.names, hub->view.n * sizeof *next->names);
+		memcpy(next->voters, hub->view.voters, hub->view.n * sizeof *next->voters);
 }
 
-static void with(struct ph_view *next, const struct ph_name *name)
+static void with(struct ph_view *next, const struct ph_name *name, uint64_t incarnation)
 {
-	next->names[next->n++] = *name;
+	next->voters[next->n++] = (struct ph_voter){.name = *name, .incarnation = incarnation};
 	if (next->size < next->n)
 		next->size = (uint32_t)next->n;
-	qsort(next->names, next->n, sizeof *next->names, by_name);
+	qsort(next->voters, next->n, sizeof *next->voters, by_name);
 }
 
 static void without(struct ph_view *next, const struct ph_name *name)
 {
 	size_t k = 0;
 	for (size_t i = 0; i < next->n; i++)
-		if (!ph_name_equal(&next->names[i], name))
-			next->names[k++] = next->names[i];
+		if (!ph_name_equal(&next->voters[i].name, name))
+			next->voters[k++] = next->voters[i];
 	next->size -= (uint32_t)(next->n - k);
 	next->n = k;
 }
@@ -330,14 +413,14 @@ static bool next_view(struct ph_hub *hub, struct ph_view *next)
 		return true;
 	}
 	for (size_t i = 0; i < hub->view.n && may; i++)
-		if (ph_forgotten(hub, &hub->view.names[i])) {
-			without(next, &hub->view.names[i]);
+		if (ph_forgotten(hub, &hub->view.voters[i].name)) {
+			without(next, &hub->view.voters[i].name);
 			return true;
 		}
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
 		bool in = ph_quorum_has(&hub->view, &m->info.name);
 		if (!in && m->state == PH_MEMBER_ALIVE && hub->view.n < PH_NODES_MAX) {
-			with(next, &m->info.name);
+			with(next, &m->info.name, m->info.incarnation);
 			return true;
 		}
 		if (in && may && out_of_view(hub, m)) {
@@ -353,15 +436,15 @@ static bool first_view(struct ph_hub *hub, struct ph_view *next)
 {
 	size_t known = 0;
 	*next = (struct ph_view){
-		.names = ph_must(calloc(hub->set.n_peers + 1, sizeof(struct ph_name)))};
-	with(next, &hub->set.node);
+		.voters = ph_must(calloc(hub->set.n_peers + 1, sizeof(struct ph_voter)))};
+	with(next, &hub->set.node, hub->set.incarnation);
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
 		if (m->view && ph_member_live(m))
 			return false; /* there is one already */
 		for (size_t i = 0; i < hub->set.n_peers; i++)
 			if (m->state == PH_MEMBER_ALIVE && known < hub->set.n_peers &&
 				strcmp(m->info.address, hub->set.peers[i]) == 0) {
-				with(next, &m->info.name);
+				with(next, &m->info.name, m->info.incarnation);
 				known++;
 				break;
 			}
@@ -397,7 +480,7 @@ static void look_at_view(struct ph_hub *hub)
 			hub->now_ms >= hub->want_ms + hub->set.failure_timeout_ms)
 			ph_ballot_want(hub, &next);
 	}
-	free(next.names);
+	free(next.voters);
 }
 
 /* One that is about to be in the view: with it there are enough to do without this node. */
@@ -424,6 +507,7 @@ void ph_quorum_start(struct ph_hub *hub)
 	if (!ph_quorate(hub))
 		return;
 	hub->forgetful = hub->set.journal_lost;
+	hub->stranger = hub->stranger && hub->forgetful;
 	hub->lease_until_ms = hub->set.lease_until_ms;
 	hub->lease_held = hub->lease_until_ms != 0; /* its end is news, though it was meanwhile */
 }

@@ -86,6 +86,7 @@ struct ph_hub {
 	uint64_t lease_until_ms;		/* as last computed */
 	bool lease_held;			/* as last told to people */
 	bool lost_open; /* what hung on a journal that is lost is not settled yet */
+	bool stranger; /* and it never made those promises: another one had its place in the view */
 	bool forgetful; /* what this node granted before is lost: it grants nothing yet */
 	struct ph_slot_list grants; /* granted, and not known to be taken up */
 	uint64_t reminded_ms;	    /* owners that were held for dead were last told of them */
@@ -269,6 +270,8 @@ void ph_member_hello(struct ph_hub *hub);
 void ph_member_bus(struct ph_hub *hub, bool up);
 void ph_member_woke(struct ph_hub *hub); /* did the loop stand still? */
 void ph_member_heartbeat_now(struct ph_hub *hub);
+/* Somebody gives a higher incarnation of its name a lease: this one is to have none. */
+bool ph_member_outranked(const struct ph_hub *hub, const struct ph_member *member);
 bool ph_member_unheard(const struct ph_hub *hub); /* an orderly end waits for that */
 void ph_member_leave(struct ph_hub *hub);
 /* A message from this incarnation is to be dropped. */
@@ -418,6 +421,9 @@ void ph_claim_answered(struct ph_hub *hub, struct ph_claim *claim, uint32_t no);
 bool ph_quorate(const struct ph_hub *hub); /* a quorum strategy is in force */
 uint32_t ph_quorum_of(const struct ph_hub *hub, uint32_t size);
 bool ph_quorum_has(const struct ph_view *view, const struct ph_name *name);
+/* It does not know what is promised in its place: it counts for nothing until all have told. */
+void ph_quorum_forgot(struct ph_hub *hub);
+void ph_lease_end(struct ph_hub *hub);
 char *ph_quorum_text(const struct ph_view *view);	    /* the caller's */
 bool ph_quorum_read(const char *text, struct ph_view *ret); /* false: no such text */
 void ph_quorum_take(struct ph_hub *hub, uint64_t number, const char *text); /* a chosen one */
@@ -426,6 +432,8 @@ bool ph_quorum_same(struct ph_hub *hub, const struct ph_name *other, uint64_t nu
 bool ph_lease_valid(const struct ph_hub *hub); /* always so without a quorum strategy */
 /* It has one, and another node of its name, with those that do not hear this one, cannot. */
 bool ph_lease_alone(const struct ph_hub *hub);
+/* No lease of that member can rest on this node any more, and its fence has done its work. */
+bool ph_lease_over(const struct ph_hub *hub, const struct ph_member *m);
 /* It is dead for this node, and what ran there has been stopped by its fence since. */
 bool ph_fenced(const struct ph_hub *hub, const struct ph_name *name);
 /* It is dead for this node, and its fence may need so long still; 0: no, or nobody holds it so. */

@@ -355,7 +355,8 @@ static void view_records(const struct ph_hub *hub, record_fn *each, void *arg)
 void ph_hub_records(const struct ph_hub *hub, record_fn *each, void *arg)
 {
 	if (hub->lost_open)
-		each(arg, &(struct ph_record){.kind = PH_RECORD_LOST, .ok = true});
+		each(arg, &(struct ph_record){
+				  .kind = PH_RECORD_LOST, .ok = true, .hash = hub->stranger});
 	if (hub->drain_wish)
 		each(arg, &(struct ph_record){.kind = PH_RECORD_DRAINING, .ok = true});
 	if (hub->clashed)

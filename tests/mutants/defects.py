@@ -401,7 +401,7 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
 """, ""), unit="test_core_cancel"),
     Defect("a forgotten node is waited for", ":one_that_lost_its_journal_waits_no_longer:",
            Edit(GRANT, """ ||
-			ph_forgotten(hub, &hub->view.names[i]))
+			ph_forgotten(hub, &hub->view.voters[i].name))
 """, ")\n"), unit="test_core_forget"),
     Defect("forget that nobody else agrees to", ":one_who_hears_it_objects:",
            Edit("daemon/core/forget.c", "\t\tif (ph_member_live(m))\n",

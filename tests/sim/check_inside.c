@@ -16,6 +16,30 @@ static unsigned newest(const struct sim *sim)
 	return last ? last->node : 0;
 }
 
+static bool has_lease(const struct sim_node *node)
+{
+	const struct ph_hub *hub = node->hub;
+	return hub && ph_quorate(hub) && !hub->exiting && sim_node_ms(node) < hub->lease_until_ms;
+}
+
+/* Whoever has the place of a name in the view has it alone. */
+void sim_check_lease(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	if (!has_lease(node))
+		return;
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		if (i != node->no && sim->nodes[i].who == node->who && has_lease(&sim->nodes[i]))
+			sim_fail(sim,
+				"two nodes of the name %s have a lease: n%u for %llu ms, n%u for "
+				"%llu",
+				node->name.s, node->no,
+				(unsigned long long)(node->hub->lease_until_ms - sim_node_ms(node)),
+				i,
+				(unsigned long long)(sim->nodes[i].hub->lease_until_ms -
+						     sim_node_ms(&sim->nodes[i])));
+}
+
 bool sim_check_quorate(const struct sim *sim)
 {
 	for (unsigned i = 0; i < sim->n_nodes; i++) {

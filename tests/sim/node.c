@@ -213,6 +213,7 @@ void sim_node_step(struct sim_node *node, const struct ph_event *event)
 	if (sim->failed)
 		return;
 	sim_fence_lease(node, ph_lease_until(node->hub));
+	sim_check_lease(node);
 	if (touched && !node->starting) /* at the end of the turn: a crash within it finds the file
 					   of the last one */
 		sim_node_see(node);

@@ -582,6 +582,7 @@ void sim_check_joined(struct sim_node *node);
 void sim_check_state(struct sim_proc *proc);
 struct sim_mig *sim_mig_of(struct sim *sim, const struct ph_id *id);
 void sim_check_end(struct sim *sim);	       /* polls until all is well or the time is over */
+void sim_check_lease(struct sim_node *node);   /* does another one of its name have one as well? */
 bool sim_check_quorate(const struct sim *sim); /* enough of the view live to have a quorum */
 bool sim_check_placed(struct sim_node *node, char *why, size_t size);
 /* Enough of the newest view live to choose the next one? */

@@ -34,8 +34,9 @@ static unsigned served(struct world *w, unsigned node)
 
 START_TEST(texts)
 {
-	static const char *const bad[] = {NULL, "", "a", "0 a", "1", "1 ", "2 a,", "2 a,,b",
-		"1 a,b", "9999 a", "-1 a", "2 ,a"};
+	static const char *const bad[] = {NULL, "", "a", "0 a", "1", "1 ", "2 a,", "2 a,,b", "1 a@",
+		"1 @7", "1 a@7x", "1 a@7@8", "1 a@9999999999999999999", "1 a@-7", "1 a,b", "9999 a",
+		"-1 a", "2 ,a"};
 	struct ph_view v;
 	ck_assert(ph_quorum_read("3 b,a", &v));
 	ck_assert_uint_eq(v.size, 3);
@@ -45,7 +46,12 @@ START_TEST(texts)
 	char *text = ph_quorum_text(&v);
 	ck_assert_str_eq(text, "3 a,b");
 	free(text);
-	free(v.names);
+	free(v.voters);
+	ck_assert(ph_quorum_read("3 b@170,a", &v));
+	text = ph_quorum_text(&v);
+	ck_assert_str_eq(text, "3 a,b@170");
+	free(text);
+	free(v.voters);
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		ck_assert_msg(!ph_quorum_read(bad[i], &v), "'%s' is no view", bad[i]);
 }
@@ -193,7 +199,7 @@ START_TEST(a_ballot_is_finished_by_another)
 	ck_assert_uint_eq(view(w, 1)->number, number + 1);
 	ck_assert_uint_eq(view(w, 1)->n, 2);
 	ck_assert_uint_eq(view(w, 2)->n, 2);
-	free(next.names);
+	free(next.voters);
 	w_free(w);
 }
 END_TEST
@@ -206,6 +212,149 @@ START_TEST(another_one_proposes_where_the_first_does_not)
 	w_run(w, 20000);
 	ck_assert_uint_eq(served(w, W_NODES), 6);
 	ck_assert_uint_ge(view(w, 0)->number, 1);
+	w_free(w);
+}
+END_TEST
+
+static bool lose_answers(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	bool *lost = w->arg;
+	bool promise = msg->kind == PH_B_VIEW_PROMISE;
+	if (from == to || !(promise || msg->kind == PH_B_VIEW_ACCEPTED) || lost[promise])
+		return true;
+	lost[promise] = true;
+	return false;
+}
+
+/* The question goes out again: a lost answer, in either phase, does not cost the ballot. */
+START_TEST(a_lost_answer_is_asked_for_again)
+{
+	struct world *w = majority(3);
+	bool lost[2] = {false, false};
+	w_start(w, 0);
+	w_start(w, 1);
+	w->pass = lose_answers;
+	w->arg = lost;
+	for (unsigned i = 0; i < 900 && !view(w, 0)->number; i++)
+		w_run(w, 10);
+	ck_assert(lost[0] && lost[1]);
+	ck_assert_uint_eq(view(w, 0)->number, 1);
+	ck_assert_uint_eq(w->nodes[0].hub->ballots, 1);
+	ck_assert_uint_eq(w->nodes[1].hub->ballots, 1);
+	w_free(w);
+}
+END_TEST
+
+/* ---- an orderly end */
+
+static bool lose_last_words(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	unsigned *n = w->arg;
+	struct ph_name leaver = w_name(2);
+	struct ph_hub *hub = w->nodes[2].hub;
+	if (from != 2 || to != 0)
+		return true;
+	if (msg->kind == PH_B_LEAVE) {
+		ck_assert_uint_ge(
+			ph_member_find(w->nodes[0].hub, &leaver)->have, hub->flushed_version);
+		n[1]++;
+	}
+	if (msg->kind != PH_B_REGISTRY || msg->fetched || !hub->shutting)
+		return true;
+	n[0]++;
+	return false;
+}
+
+/* What it casts last is lost on its way to one of them: it stays until that one has asked for it.
+ */
+START_TEST(who_leaves_is_heard_out)
+{
+	struct world *w = majority(3);
+	unsigned n[2] = {0, 0};
+	w->partition = _i ? PH_PARTITION_MAJORITY : PH_PARTITION_DIVERGENCE;
+	w_start_all(w);
+	w_run(w, 6000);
+	w->pass = lose_last_words;
+	w->arg = n;
+	(void)w_push(w, 2, PH_EV_SHUTDOWN);
+	w_run(w, 8000);
+	ck_assert(w->nodes[2].exited);
+	ck_assert_uint_gt(n[0], 0);
+	ck_assert_uint_eq(n[1], 1);
+	w_free(w);
+}
+END_TEST
+
+/* Of two of three one ends while the third is joining: it stays until that one is in the view. */
+START_TEST(who_leaves_waits_for_its_successor)
+{
+	struct world *w = majority(3);
+	w_start(w, 0);
+	w_start(w, 1);
+	w_run(w, 12000);
+	w_start(w, 2);
+	w_run(w, 500);
+	ck_assert_uint_eq(view(w, 0)->n, 2);
+	(void)w_push(w, 1, PH_EV_SHUTDOWN);
+	w_run(w, 12000);
+	ck_assert(w->nodes[1].exited);
+	ck_assert_uint_eq(view(w, 0)->n, 2);
+	ck_assert_uint_eq(view(w, 0)->size, 2);
+	ck_assert_int_eq(ph_hub_quorum(w->nodes[0].hub), 1);
+	ck_assert_uint_eq(served(w, W_NODES), 6);
+	w_free(w);
+}
+END_TEST
+
+/* ---- whose place it is */
+
+/* A view that names another life: this one does not know what that one has promised. */
+START_TEST(a_place_is_for_one_life)
+{
+	struct world *w = majority(3);
+	char text[128];
+	w_start_all(w);
+	w_run(w, 6000);
+	struct ph_hub *b = w->nodes[1].hub;
+	unsigned long long own = b->set.incarnation;
+	(void)snprintf(text, sizeof text, "3 a@1,b@%llu,c@1", own);
+	ph_out_begin(b);
+	ph_quorum_take(b, b->view.number + 1, text);
+	ck_assert(!b->forgetful);
+	(void)snprintf(text, sizeof text, "3 a@1,b@%llu,c@1", own + 7);
+	ph_quorum_take(b, b->view.number + 1, text);
+	ck_assert(b->forgetful && b->stranger && b->lost_open);
+	ph_quorum_take(b, b->view.number + 1, "2 a@1,c@1");
+	ck_assert(!ph_lease_valid(b)); /* it has no place at all */
+	struct ph_actions actions;
+	ph_out_end(b, &actions);
+	w_free(w);
+}
+END_TEST
+
+static bool no_grants(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	return msg->kind != PH_B_GRANTS;
+}
+
+/* One that has another one's place counts for nothing, not even for itself, until all have told. */
+START_TEST(a_stranger_counts_for_nothing)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 6000);
+	w_power_off(w, 2);
+	w->pass = no_grants;
+	w->nodes[0].hub->forgetful = w->nodes[0].hub->stranger = true;
+	w_run(w, 5000);
+	ck_assert_int_eq(ph_hub_quorum(w->nodes[0].hub), 0);
+	ck_assert_int_eq(ph_hub_quorum(w->nodes[1].hub), 0); /* its echo counts for nothing */
+	w->pass = NULL;
+	w_run(w, 2000);
+	ck_assert(!w->nodes[0].hub->stranger);
+	ck_assert_int_eq(ph_hub_quorum(w->nodes[0].hub), 1);
+	ck_assert_int_eq(ph_hub_quorum(w->nodes[1].hub), 1);
 	w_free(w);
 }
 END_TEST
@@ -618,6 +767,11 @@ int main(void)
 	W_TEST(s, the_dead_stay_or_go, 2);
 	W_TEST(s, a_ballot_is_finished_by_another, 1);
 	W_TEST(s, another_one_proposes_where_the_first_does_not, 1);
+	W_TEST(s, a_lost_answer_is_asked_for_again, 1);
+	W_TEST(s, who_leaves_is_heard_out, 2);
+	W_TEST(s, who_leaves_waits_for_its_successor, 1);
+	W_TEST(s, a_place_is_for_one_life, 1);
+	W_TEST(s, a_stranger_counts_for_nothing, 1);
 	W_TEST(s, votes_are_synced_first, 1);
 	W_TEST(s, a_node_that_is_cut_off_stops_first, 1);
 	W_TEST(s, the_deaf_are_killed_in_time, 1);

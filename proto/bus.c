@@ -374,6 +374,7 @@ static const struct ph_field *const tables[PH_BKIND_COUNT] = {
 	[PH_B_RELEASED] = step_rows,
 	[PH_B_FORGET] = step_rows,
 	[PH_B_FORGOTTEN] = step_rows,
+	[PH_B_PROPOSED] = specs_rows,
 	[PH_B_DROPPED] = specs_rows,
 	[PH_B_DECLARED] = specs_rows,
 	[PH_B_ORDER] = order_rows,

@@ -53,6 +53,7 @@
 	X(RELEASED, "released") /* A has taken it back, or B may go on (`ok` false) */ \
 	X(FORGET, "forget")	/* A's outcome is synced: B may forget it */ \
 	X(FORGOTTEN, "forgotten") \
+	X(PROPOSED, "proposed") /* to the owner: a text that changed in the sender's file */ \
 	X(DROPPED, "dropped")	/* asks who declares the children named in `specs` */ \
 	X(DECLARED, "declared") /* answer: those of them that this node declares */ \
 	X(ORDER, "order")	/* an operator's order for the receiver's children */ \
@@ -408,7 +409,7 @@ struct ph_bmsg {
 	const struct ph_part *parts;
 	bool ask; /* the receiver's own is wanted as answer; ORDER: would it do so? nothing more */
 
-	/* SPEC_FETCH, SPEC, DROPPED, DECLARED; PREPARE has exactly one */
+	/* SPEC_FETCH, SPEC, DROPPED, DECLARED; PREPARE and PROPOSED have exactly one */
 	size_t n_specs;
 	const struct ph_spec_line *specs;
 

@@ -100,7 +100,7 @@ static void journal_declared(struct ph_hub *hub, struct ph_child *child)
 	(void)ph_journal(hub, &record);
 }
 
-static bool owns_any(const struct ph_hub *hub, const struct ph_child *child)
+bool ph_child_owned_here(const struct ph_hub *hub, const struct ph_child *child)
 {
 	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
 		if (slot->child == child && ph_slot_mine(hub, slot))
@@ -166,11 +166,14 @@ void ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const struct 
 	child->spec = copy;
 	if (journal)
 		journal_spec(hub, child);
+	if (child->proposes && child->own && child->own->hash == spec->hash)
+		journal_declared(hub, child);
+	child->proposes = false; /* it was taken, or there is a newer one */
 	if (hub->started)
 		apply_to_instances(hub, child);
 }
 
-static uint64_t next_revision(const struct ph_hub *hub, const struct ph_child *child)
+uint64_t ph_child_next_revision(const struct ph_hub *hub, const struct ph_child *child)
 {
 	uint64_t known = child->spec ? child->spec->revision : 0;
 	if (child->wanted_revision > known)
@@ -194,7 +197,7 @@ const struct ph_spec *ph_child_settle(struct ph_hub *hub, struct ph_child *child
 	if (ph_child_awaited(hub, child))
 		return child->spec;
 	if (!child->spec && child->own) {
-		ph_child_in_force(hub, child, child->own, next_revision(hub, child), true);
+		ph_child_in_force(hub, child, child->own, ph_child_next_revision(hub, child), true);
 		journal_declared(hub, child);
 	}
 	return child->spec;
@@ -213,9 +216,19 @@ static void make_slots(struct ph_hub *hub, const struct ph_spec *spec)
 
 void ph_child_own_in_force(struct ph_hub *hub, struct ph_child *child)
 {
-	ph_child_in_force(hub, child, child->own, next_revision(hub, child), true);
+	ph_child_in_force(hub, child, child->own, ph_child_next_revision(hub, child), true);
 	journal_declared(hub, child);
 	child->changed = false;
+}
+
+bool ph_child_own_counts(struct ph_hub *hub, struct ph_child *child)
+{
+	if (!ph_child_owned_here(hub, child))
+		return false;
+	ph_child_own_in_force(hub, child);
+	(void)ph_emit(hub, PH_EMIT_CHILD_CHANGED, &(struct ph_key){.child = child->name});
+	apply_to_instances(hub, child);
+	return true;
 }
 
 static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec)
@@ -238,11 +251,9 @@ static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_
 	}
 	/* A text that this node has had all along is no news, even where another one is in force.
 	 */
-	if (spec->hash == child->declared_hash || !owns_any(hub, child))
-		return;
-	ph_child_own_in_force(hub, child);
-	(void)ph_emit(hub, PH_EMIT_CHILD_CHANGED, &(struct ph_key){.child = child->name});
-	apply_to_instances(hub, child);
+	if (spec->hash != child->declared_hash && !ph_child_own_counts(hub, child) &&
+		child->changed)
+		ph_propose(hub, child);
 }
 
 static void ask_who_declares(struct ph_hub *hub, struct ph_child *child)
@@ -269,11 +280,12 @@ void ph_child_redeclare(struct ph_hub *hub)
 			continue;
 		if (child->own->hash == child->declared_hash)
 			continue;
-		if (owns_any(hub, child)) {
+		if (ph_child_owned_here(hub, child)) {
 			ph_child_own_in_force(hub, child);
 			apply_to_instances(hub, child);
-		} else {
-			child->changed = child->declared_hash != 0; /* while it was away */
+		} else if (child->declared_hash) { /* while it was away */
+			child->changed = true;
+			ph_propose(hub, child);
 		}
 	}
 }
@@ -319,7 +331,7 @@ void ph_child_end(struct ph_hub *hub, struct ph_slot *slot, uint64_t revision)
 
 static void remove_child(struct ph_hub *hub, struct ph_child *child)
 {
-	bool owned = owns_any(hub, child);
+	bool owned = ph_child_owned_here(hub, child);
 	child->dropped = child->disputed = false;
 	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
 		if (slot->child != child || !ph_slot_mine(hub, slot))
@@ -434,7 +446,7 @@ static void answer_dropped(struct ph_hub *hub, const struct ph_bmsg *msg)
 	struct ph_spec_line *lines = NULL;
 	for (size_t i = 0; i < msg->n_specs; i++) {
 		struct ph_child *child = ph_child_find(hub, &msg->specs[i].child);
-		if (child && !child->own && !child->dropped && owns_any(hub, child))
+		if (child && !child->own && !child->dropped && ph_child_owned_here(hub, child))
 			ask_who_declares(hub, child); /* the owner decides, and must ask itself */
 		if (!child || !child->own)
 			continue;
@@ -451,7 +463,7 @@ static void answer_dropped(struct ph_hub *hub, const struct ph_bmsg *msg)
 static void live_on(struct ph_hub *hub, struct ph_child *child)
 {
 	struct ph_spec *same = ph_must(ph_spec_clone(child->spec));
-	ph_child_in_force(hub, child, same, next_revision(hub, child), true);
+	ph_child_in_force(hub, child, same, ph_child_next_revision(hub, child), true);
 	ph_spec_free(same);
 }
 
@@ -463,7 +475,7 @@ static void take_tombstone(struct ph_hub *hub, struct ph_child *child, uint64_t 
 {
 	if (!child->spec || child->spec->revision > revision)
 		return;
-	if (!owns_any(hub, child)) {
+	if (!ph_child_owned_here(hub, child)) {
 		if (!child->own)
 			ph_child_gone(hub, &child->name, revision);
 		return;
@@ -482,8 +494,8 @@ static void take_tombstone(struct ph_hub *hub, struct ph_child *child, uint64_t 
 /* Somebody declares it. Where it counts as removed, it lives on above its tombstone. */
 static void take_declared(struct ph_hub *hub, struct ph_child *child)
 {
-	child->dropped = false;
-	if (child->disputed && child->spec && owns_any(hub, child))
+	child->dropped = child->proposes = false;
+	if (child->disputed && child->spec && ph_child_owned_here(hub, child))
 		live_on(hub, child);
 	child->disputed = false;
 }
@@ -538,7 +550,8 @@ void ph_child_forget(struct ph_hub *hub, struct ph_child *child, uint64_t revisi
 void ph_child_removed(struct ph_hub *hub, const struct ph_name *name, uint64_t revision)
 {
 	struct ph_child *child = ph_child_find(hub, name);
-	if (child && child->own && !owns_any(hub, child)) /* it begins anew, above its tombstone */
+	if (child && child->own &&
+		!ph_child_owned_here(hub, child)) /* it begins anew, above its tombstone */
 		ph_child_gone(hub, name, revision);
 	else if (child)
 		take_tombstone(hub, child, revision);
@@ -579,7 +592,7 @@ void ph_child_tick(struct ph_hub *hub)
 			ph_plan_soon(hub, DROPPED_WAIT_MS);
 			continue;
 		}
-		if (owns_any(hub, child) || !owned_elsewhere(hub, child)) {
+		if (ph_child_owned_here(hub, child) || !owned_elsewhere(hub, child)) {
 			remove_child(hub, child);
 		} else if (!child->spec) {
 			child->dropped = false; /* it is gone, and its owner knows */

@@ -89,7 +89,8 @@ static bool claims(const struct ph_bmsg *msg)
 static size_t new_slots(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	size_t n = 0;
-	bool texts = msg->kind == PH_B_SPEC || msg->kind == PH_B_PREPARE;
+	bool texts =
+		msg->kind == PH_B_SPEC || msg->kind == PH_B_PROPOSED || msg->kind == PH_B_PREPARE;
 	for (size_t i = 0; msg->kind == PH_B_REGISTRY && i < msg->n_entries; i++) {
 		const struct ph_entry *e = &msg->entries[i];
 		n += !ph_slot_find(hub, &e->key, e->local ? &e->node : NULL);

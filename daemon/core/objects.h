@@ -31,6 +31,7 @@ struct ph_child {
 	struct ph_unfit *unfit; /* nodes that cannot start it; owned */
 	size_t n_unfit;
 	uint32_t slots_at; /* where the slot of number 0 is: often the others come after it */
+	bool proposes;	   /* its text changed in this node's file: told to its owner */
 	bool dropped;	   /* asking who still declares it */
 	bool disputed;	   /* owned here, and removed as others know */
 	uint64_t dropped_at_ms;

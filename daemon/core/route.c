@@ -16,6 +16,7 @@ static void (*const routes[PH_BKIND_COUNT])(struct ph_hub *, const struct ph_bms
 	[PH_B_DIGEST] = ph_exchange_message,
 	[PH_B_SPEC_FETCH] = ph_child_message,
 	[PH_B_SPEC] = ph_child_message,
+	[PH_B_PROPOSED] = ph_propose_message,
 	[PH_B_DROPPED] = ph_child_message,
 	[PH_B_DECLARED] = ph_child_message,
 	[PH_B_CLAIM] = ph_claim_message,

@@ -92,6 +92,7 @@ struct ph_hub {
 	uint64_t reminded_ms;	    /* owners that were held for dead were last told of them */
 	uint64_t leaving_ms;	    /* since when an orderly end waits for the others */
 
+	uint64_t proposals_at_ms;	     /* propose.c: told again; 0: none */
 	uint64_t texts_at_ms, texts_wait_ms; /* child.c: texts are asked for again; at 0: none */
 	size_t texts_first;		     /* ... from which of those that are missing on */
 	uint64_t placed; /* place.c: digest of what the places were computed from; 0: anew */
@@ -319,6 +320,13 @@ void ph_child_catch_up(struct ph_hub *hub, struct ph_slot *slot);
 /* Its own text, made the one in force if nothing is. NULL: this node knows no text of it. */
 const struct ph_spec *ph_child_settle(struct ph_hub *hub, struct ph_child *child);
 void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg);
+uint64_t ph_child_next_revision(const struct ph_hub *hub, const struct ph_child *child);
+bool ph_child_owned_here(const struct ph_hub *hub, const struct ph_child *child);
+/* The same, where this node owns one of them. */
+bool ph_child_own_counts(struct ph_hub *hub, struct ph_child *child);
+void ph_propose(struct ph_hub *hub, struct ph_child *child);
+void ph_propose_beat(struct ph_hub *hub);
+void ph_propose_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_child_beat(struct ph_hub *hub); /* texts that were asked for and have not come */
 /* The text that is in force, as the only one of a SPEC. */
 void ph_child_put_text(struct ph_hub *hub, const struct ph_child *child, struct ph_bmsg *msg);

@@ -229,6 +229,25 @@ def test_children_that_one_file_alone_declares(cluster):
     assert_single(cluster, "web")
 
 
+def test_a_file_changes_where_the_child_does_not_run(cluster):
+    """It is taken by an owner whose own file does not know the child, and by no other."""
+    a = cluster.node("a", {"own": sleeper(placement={"nodes": ["b"]}),
+                           "both": sleeper(placement={"nodes": ["b"]})}).start()
+    b = cluster.node("b", {"both": sleeper(placement={"nodes": ["b"]})}).start()
+    cluster.wait_members()
+    before = {name: cluster.wait_everywhere(name, node="b") for name in ("own", "both")}
+    for name in before:
+        a.config["children"][name]["env"] = {"NEW": "1"}
+    a.write()
+    assert a.ctl("reload").returncode == 0
+    entry = cluster.wait_everywhere("own", node="b", differs=False,
+                                    pid=lambda pid: pid not in (None, before["own"]["pid"]))
+    assert cluster.wait_single("own") == entry["pid"]
+    assert a.call("show", child="own")["spec"]["env"] == {"NEW": "1"}
+    a.wait_child("both", pid=before["both"]["pid"], differs=True)
+    assert b.events("child_changed")
+
+
 def test_placement_to_named_nodes(cluster):
     cluster.start("a", "b", children={
         "on-b": sleeper(placement={"nodes": ["b*"]}, instances=3),

@@ -1,0 +1,97 @@
+/* A text that changed on a node where the child does not run: whose is in force then. */
+#include "core_puppet.h"
+
+static void reload(struct world *w, unsigned node, const struct w_def *def)
+{
+	w->nodes[node].n_specs = 0;
+	w_declare(w, node, def);
+	w_configure(w, node);
+	w_drain(w);
+}
+
+static const struct w_def *text(struct world *w, const char *text)
+{
+	struct w_def *def = w_def(w, "room", text);
+	def->spec.nodes = "a";
+	return def;
+}
+
+static bool in_force(struct world *w, unsigned node, const struct w_def *def)
+{
+	struct ph_name room = ph_name_of("room");
+	const struct ph_spec *spec = ph_hub_spec(w->nodes[node].hub, &room);
+	return spec && spec->hash == def->spec.hash;
+}
+
+static bool in_force_everywhere(struct world *w, const struct w_def *def)
+{
+	return in_force(w, 0, def) && in_force(w, 1, def) && in_force(w, 2, def);
+}
+
+/* b and c know the child by their files, a runs it. 1: a's file knows it too, and is asked. */
+static struct world *cluster(const struct w_def **ret_first, bool owner_declares)
+{
+	struct world *w = w_new(3);
+	*ret_first = text(w, "1");
+	for (unsigned i = owner_declares ? 0 : 1; i < 3; i++)
+		w_declare(w, i, *ret_first);
+	w_start_all(w);
+	w_run(w, 6000);
+	ck_assert_uint_eq(w_only(w, "room", 0)->node, 0);
+	return w;
+}
+
+START_TEST(changed_where_it_does_not_run)
+{
+	const struct w_def *first;
+	struct world *w = cluster(&first, _i);
+	const struct w_def *second = text(w, "2"), *third = text(w, "3");
+	w_trace_if(w, _i);
+	uint32_t pid = w_only(w, "room", 0)->pid;
+	reload(w, 1, second);
+	w_run(w, 3000);
+	ck_assert(in_force_everywhere(w, _i ? first : second));
+	ck_assert_int_eq(w_only(w, "room", 0)->pid == pid, _i);
+	/* Another one's change, then back to what it had been: the newest, and no fight. */
+	reload(w, 2, third);
+	w_run(w, 15000);
+	ck_assert(in_force_everywhere(w, _i ? first : third));
+	reload(w, 1, first);
+	w_run(w, 15000);
+	ck_assert(in_force_everywhere(w, first));
+	unsigned said = w->nodes[1].sent[PH_B_PROPOSED] + w->nodes[2].sent[PH_B_PROPOSED];
+	w_run(w, 15000);
+	ck_assert_uint_eq(w->nodes[1].sent[PH_B_PROPOSED] + w->nodes[2].sent[PH_B_PROPOSED], said);
+	w_free(w);
+}
+END_TEST
+
+/* The file changed while that daemon was away; c, whose file is another one, has no news. */
+START_TEST(changed_while_it_was_away)
+{
+	const struct w_def *first;
+	struct world *w = cluster(&first, false);
+	const struct w_def *second = text(w, "2");
+	w_crash(w, 1);
+	w_run(w, 500);
+	w->nodes[1].n_specs = 0;
+	w_declare(w, 1, second);
+	w_start(w, 1);
+	w_run(w, 8000);
+	ck_assert(in_force_everywhere(w, second));
+	w_crash(w, 2);
+	w_run(w, 500);
+	w_start(w, 2);
+	w_run(w, 8000);
+	ck_assert(in_force_everywhere(w, second));
+	w_free(w);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("core_propose");
+	W_TEST(suite, changed_where_it_does_not_run, 2);
+	W_TEST(suite, changed_while_it_was_away, 1);
+	return w_main(suite);
+}

@@ -581,6 +581,17 @@ static bool owned_elsewhere(struct ph_hub *hub, const struct ph_child *child)
 	return false;
 }
 
+/* One that stands still may declare it, and is asked before its word counts for nothing. */
+static bool all_have_heard(const struct ph_hub *hub, const struct ph_child *child)
+{
+	if (hub->now_ms >= child->dropped_at_ms + hub->set.failure_timeout_ms)
+		return true;
+	for (const struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (ph_member_live(m) && m->echo_at_ms <= child->dropped_at_ms)
+			return false;
+	return true;
+}
+
 void ph_child_tick(struct ph_hub *hub)
 {
 	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
@@ -588,7 +599,8 @@ void ph_child_tick(struct ph_hub *hub)
 			ph_child_changed(hub, child);
 		if (!child->dropped || child->own)
 			continue;
-		if (hub->members && hub->now_ms < child->dropped_at_ms + DROPPED_WAIT_MS) {
+		if (hub->members && (hub->now_ms < child->dropped_at_ms + DROPPED_WAIT_MS ||
+					    !all_have_heard(hub, child))) {
 			ph_plan_soon(hub, DROPPED_WAIT_MS);
 			continue;
 		}

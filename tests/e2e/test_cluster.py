@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import time
 
 import harness
 import pytest
@@ -227,6 +229,24 @@ def test_children_that_one_file_alone_declares(cluster):
     for node in cluster.live:
         harness.wait(lambda: node.child("only-a") is None, "and none is known")
     assert_single(cluster, "web")
+
+
+def test_dropped_while_the_other_declarer_stands_still(cluster):
+    """Its daemon is hung for a moment, not dead: what it declares is not removed."""
+    web = {"web": sleeper(placement={"nodes": ["a"]})}
+    a, b = cluster.start("a", "b", children=web, cluster={"failure_timeout": "4s"})
+    pid = cluster.wait_everywhere("web", node="a")["pid"]
+    b.process.send_signal(signal.SIGSTOP)
+    try:
+        a.config["children"].clear()
+        a.write()
+        assert a.ctl("reload").returncode == 0
+        time.sleep(2)
+    finally:
+        b.process.send_signal(signal.SIGCONT)
+    time.sleep(2)
+    assert not a.events("child_removed", "node_dead")
+    assert cluster.wait_everywhere("web", node="a")["pid"] == pid
 
 
 def test_a_file_changes_where_the_child_does_not_run(cluster):

@@ -163,6 +163,7 @@ static const struct ph_ctl_verb verbs[] = {
 	CHILDREN_ORDER("start", START),
 	CHILDREN_ORDER("stop", STOP),
 	CHILDREN_ORDER("restart", RESTART),
+	CHILDREN_ORDER("swap", SWAP),
 	MOVE_ORDER("move", MOVE, ONE | MOVES, BIT(CHILD) | BIT(NODE)),
 	MOVE_ORDER("drain", DRAIN, MOVES, 0),
 	MOVE_ORDER("undrain", UNDRAIN, BIT(NODE) | BIT(NO_WAIT), 0),
@@ -175,7 +176,7 @@ static const struct ph_ctl_verb verbs[] = {
 };
 
 /* Verbs of INTERFACE.md that come later. */
-static const char *const later[] = {"signal", "swap", "add", "remove", "rebalance", "logs", "top"};
+static const char *const later[] = {"signal", "add", "remove", "rebalance", "logs", "top"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

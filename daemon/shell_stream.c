@@ -20,7 +20,8 @@ static const struct ph_keep_limits keep_limits = {
 };
 
 struct flow {
-	struct ph_id id;
+	struct ph_id id; /* in io/stream: of the new worker's end of a swap it is another one */
+	struct ph_id migration;
 	struct ph_name peer;
 	uint64_t wid;
 	bool incoming;
@@ -50,17 +51,39 @@ static enum ph_stream_seal seal_of(const struct ph_conf *conf)
 
 /* ---- what io/stream tells */
 
+static struct flow *find(struct ph_shell *shell, const struct ph_id *id)
+{
+	struct flow *flow;
+	HASH_FIND(hh, shell->flows->all, id, sizeof *id, flow);
+	return flow;
+}
+
+/* The name that the new worker's end has where both ends of a stream are here. */
+static struct ph_id far_end(const struct ph_id *id)
+{
+	struct ph_id other = *id;
+	other.b[sizeof other.b - 1] ^= 1;
+	return other;
+}
+
 static void report(struct ph_shell *shell, enum ph_event_kind kind,
-	const struct ph_stream_report *flat, int code, const char *text)
+	const struct ph_stream_report *what, int code, const char *text)
 {
 	struct ph_event event = {.kind = kind, .error = code, .text = text};
-	ph_shell_push_flat(shell, &event, flat, sizeof *flat);
+	const struct flow *flow = find(shell, &what->id);
+	struct ph_stream_report flat = *what;
+	if (flow) {
+		flat.id = flow->migration;
+		flat.incoming = flow->incoming;
+	}
+	ph_shell_push_flat(shell, &event, &flat, sizeof flat);
 }
 
 static void on_round(
 	void *arg, const struct ph_id *id, uint32_t round, uint64_t bytes, uint64_t digest)
 {
-	struct ph_stream_report flat = {*id, round, bytes, digest};
+	struct ph_stream_report flat = {
+		.id = *id, .round = round, .bytes = bytes, .digest = digest};
 	report(arg, PH_EV_STREAM_ROUND, &flat, 0, NULL);
 }
 
@@ -211,25 +234,39 @@ static void peer_address(
 	memcpy(ret, search.address, PH_ADDRESS_SIZE);
 }
 
-static struct flow *find(struct ph_shell *shell, const struct ph_id *id)
-{
-	struct flow *flow;
-	HASH_FIND(hh, shell->flows->all, id, sizeof *id, flow);
-	return flow;
-}
-
 void ph_shell_flow_ticket(struct ph_shell *shell, const struct ph_id *id,
 	const struct ph_name *peer, uint8_t ret_ticket[PH_SECRET_SIZE])
 {
 	ph_seal_ticket(shell->flows->key, id, peer, ret_ticket);
 }
 
+static bool is_here(const struct ph_shell *shell, const struct ph_stream_order *order)
+{
+	return strcmp(order->peer.s, shell->node) == 0;
+}
+
 static int send_flow(
 	struct ph_shell *shell, const struct ph_stream_order *order, const char *address)
 {
+	struct ph_streams *streams = shell->flows->streams;
+	struct ph_id other = far_end(&order->id);
 	uint8_t ticket[PH_SECRET_SIZE];
 	ph_shell_flow_ticket(shell, &order->id, &order->peer, ticket);
-	int error = ph_stream_send(shell->flows->streams, &order->id, ticket, address);
+	int error = is_here(shell, order) ? ph_stream_send_here(streams, &order->id, ticket, &other)
+					  : ph_stream_send(streams, &order->id, ticket, address);
+	ph_seal_wipe(ticket, sizeof ticket);
+	return error;
+}
+
+/* The ticket came with PREPARE; where that never left this daemon it is its own. */
+static int expect_flow(
+	struct ph_shell *shell, const struct ph_stream_order *order, const struct ph_id *id)
+{
+	uint8_t ticket[PH_SECRET_SIZE];
+	memcpy(ticket, order->ticket, sizeof ticket);
+	if (is_here(shell, order))
+		ph_shell_flow_ticket(shell, &order->id, &order->peer, ticket);
+	int error = ph_stream_expect(shell->flows->streams, id, ticket, order->max_bytes);
 	ph_seal_wipe(ticket, sizeof ticket);
 	return error;
 }
@@ -239,7 +276,7 @@ static void add_flow(struct ph_shell *shell, const struct flow *what)
 	struct flow *flow = ph_shell_alloc(sizeof *flow);
 	*flow = *what;
 	HASH_ADD(hh, shell->flows->all, id, sizeof flow->id, flow);
-	ph_shell_conns_unpark(shell, &flow->id);
+	ph_shell_conns_unpark(shell, &flow->migration);
 }
 
 /* The state of a worker that lost a conflict: CHILD-INSTANCE-EPOCH-ID. */
@@ -256,13 +293,17 @@ static void keep_flow(struct ph_shell *shell, const struct ph_stream_order *orde
 	if (error)
 		report(shell, PH_EV_STREAM_FAILED, &flat, -error, strerror(-error));
 	else
-		add_flow(shell, &(struct flow){.id = order->id, .wid = order->wid, .keep = true});
+		add_flow(shell, &(struct flow){.id = order->id,
+					.migration = order->id,
+					.wid = order->wid,
+					.keep = true});
 }
 
 static void open_flow(struct ph_shell *shell, const struct ph_stream_order *order, bool incoming)
 {
-	struct ph_streams *streams = shell->flows->streams;
-	struct ph_stream_report flat = {.id = order->id};
+	bool here = is_here(shell, order);
+	struct ph_id id = here && incoming ? far_end(&order->id) : order->id;
+	struct ph_stream_report flat = {.id = order->id, .incoming = incoming};
 	struct ph_shell_worker *worker = ph_shell_worker_by_wid(shell, order->wid);
 	char address[PH_ADDRESS_SIZE];
 	int error;
@@ -270,16 +311,17 @@ static void open_flow(struct ph_shell *shell, const struct ph_stream_order *orde
 		worker->stream_id = order->id;
 	peer_address(shell, &order->peer, address);
 	if (incoming)
-		error = ph_stream_expect(streams, &order->id, order->ticket, order->max_bytes);
+		error = expect_flow(shell, order, &id);
 	else
 		error = send_flow(shell, order, address[0] ? address : NULL);
 	if (error) {
 		report(shell, PH_EV_STREAM_FAILED, &flat, -error, strerror(-error));
 		return;
 	}
-	if (!incoming && !address[0])
+	if (!incoming && !address[0] && !here)
 		report(shell, PH_EV_STREAM_NO_DIAL, &flat, 0, NULL);
-	add_flow(shell, &(struct flow){.id = order->id,
+	add_flow(shell, &(struct flow){.id = id,
+				.migration = order->id,
 				.peer = order->peer,
 				.wid = order->wid,
 				.incoming = incoming});
@@ -298,9 +340,13 @@ static void dial_flow(struct ph_shell *shell, const struct ph_stream_order *orde
 		report(shell, PH_EV_STREAM_NO_DIAL, &flat, -error, NULL);
 }
 
-static void close_flow(struct ph_shell *shell, const struct ph_id *id, bool stays)
+static void close_flow(struct ph_shell *shell, const struct ph_stream_order *order, bool stays)
 {
-	struct flow *flow = find(shell, id);
+	struct ph_id other = far_end(&order->id);
+	struct flow *flow = order->incoming ? find(shell, &other) : NULL;
+	const struct ph_id *id = flow ? &other : &order->id;
+	if (!flow)
+		flow = find(shell, id);
 	ph_stream_close(shell->flows->streams, id);
 	if (!flow)
 		return;
@@ -326,7 +372,7 @@ void ph_shell_flow_act(struct ph_shell *shell, const struct ph_action *action)
 		keep_flow(shell, action->stream);
 		break;
 	default:
-		close_flow(shell, &action->stream->id, action->on);
+		close_flow(shell, action->stream, action->on);
 	}
 }
 
@@ -335,8 +381,11 @@ void ph_shell_flow_act(struct ph_shell *shell, const struct ph_action *action)
 int ph_shell_flow_find(
 	struct ph_shell *shell, const struct ph_id *id, uint64_t wid, bool *ret_incoming)
 {
+	struct ph_id other = far_end(id);
 	const struct flow *flow = find(shell, id);
 	if (!flow || flow->wid != wid)
+		flow = find(shell, &other);
+	if (!flow || flow->wid != wid || !ph_id_equal(&flow->migration, id))
 		return -ENOENT;
 	*ret_incoming = flow->incoming;
 	return 0;
@@ -347,9 +396,10 @@ int ph_shell_flow_take(struct ph_shell *shell, const struct ph_id *id, uint32_t 
 {
 	struct ph_streams *streams = shell->flows->streams;
 	const struct flow *flow = find(shell, id);
+	struct ph_id other = far_end(id);
 	if (flow && flow->keep)
 		return ph_keeps_feed(shell->flows->keeps, id, fd, bytes, n);
 	if (incoming)
-		return ph_stream_drain(streams, id, round, fd);
+		return ph_stream_drain(streams, flow && flow->incoming ? id : &other, round, fd);
 	return ph_stream_feed(streams, id, round, fd, bytes, n);
 }

@@ -341,7 +341,8 @@ struct ph_spec_line {
 	X(WAIT, "wait") \
 	X(RELOAD, "reload") \
 	X(CANCEL, "cancel") \
-	X(FORGET, "forget")
+	X(FORGET, "forget") \
+	X(SWAP, "swap")
 
 enum ph_verb {
 #define X(name, word) PH_VERB_##name,

@@ -73,6 +73,7 @@ struct ph_stream_order {
 	struct ph_id id;
 	struct ph_name peer;
 	uint64_t wid;			/* the worker whose data connections belong to it */
+	bool incoming;			/* EXPECT, DIAL, CLOSE: the end of the new worker */
 	uint8_t ticket[PH_SECRET_SIZE]; /* EXPECT: that of PREPARE. SEND: the shell's own */
 	uint64_t max_bytes;
 	struct ph_key key; /* KEEP: whose state, ... */

@@ -7,6 +7,7 @@
  * and the order is refused. An id that was tried and is to be tried again stands for the next try.
  */
 #include "core/order.h"
+#include "core/swap.h"
 
 #include <errno.h>
 #include <string.h>
@@ -148,6 +149,8 @@ int ph_cancel_carry_out(
 	struct ph_source *s;
 	const struct ph_history *h = ph_history_of(hub, id);
 	struct ph_slot *slot = ph_slot_find(hub, key, NULL);
+	if (h && ph_is_self(hub, &h->info.to)) /* a swap */
+		slot = ph_swap_slot(hub, &h->info.to, id, key);
 	struct ph_move *move = slot ? slot->work->move : NULL;
 	HASH_FIND(hh, hub->sources, id->b, sizeof id->b, s);
 	if (s && s->state != PH_SOURCE_ENDED)

@@ -7,6 +7,7 @@
  * nodes fetch the text when they see a revision in the registry that they do not know.
  */
 #include "core/instance.h"
+#include "core/swap.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -109,7 +110,7 @@ bool ph_child_owned_here(const struct ph_hub *hub, const struct ph_child *child)
 }
 
 /* A worker goes on under the new text where nothing of its process changed, else it starts anew. */
-static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot *slot)
+static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot *slot, bool renew)
 {
 	struct ph_instance *instance = slot->work->instance;
 	if (slot->work->source || slot->work->target || instance->target)
@@ -127,7 +128,8 @@ static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot 
 		}
 		ph_slot_publish(hub, slot);
 	} else if (!slot->wish_stopped) {
-		ph_instance_step(hub, instance, PH_INSTANCE_IN_RESTART);
+		if (!ph_swap_instead(hub, slot, renew))
+			ph_instance_step(hub, instance, PH_INSTANCE_IN_RESTART);
 	} else {
 		ph_slot_publish(hub, slot); /* the others hear of the text by its entry */
 	}
@@ -140,7 +142,7 @@ void ph_child_catch_up(struct ph_hub *hub, struct ph_slot *slot)
 	if (child->spec && instance && ph_instance_has_process(instance) &&
 		instance->state <= PH_INSTANCE_RUNNING &&
 		instance->spec->revision < child->spec->revision)
-		apply_to(hub, child, slot);
+		apply_to(hub, child, slot, false);
 }
 
 static void apply_to_instances(struct ph_hub *hub, struct ph_child *child)
@@ -149,7 +151,7 @@ static void apply_to_instances(struct ph_hub *hub, struct ph_child *child)
 		if (slot->child != child || !ph_slot_mine(hub, slot))
 			continue;
 		if (slot->work->instance)
-			apply_to(hub, child, slot);
+			apply_to(hub, child, slot, true);
 		else
 			ph_slot_publish(hub, slot);
 	}

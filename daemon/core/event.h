@@ -90,6 +90,7 @@ struct ph_notify {
 
 struct ph_stream_report {
 	struct ph_id id;
+	bool incoming; /* of the end that the new worker reads from */
 	uint32_t round;
 	uint64_t bytes;
 	uint64_t digest;

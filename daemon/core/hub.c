@@ -3,6 +3,7 @@
 #include "core/heal.h"
 #include "core/instance.h"
 #include "core/member.h"
+#include "core/swap.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -144,6 +145,7 @@ void ph_hub_free(struct ph_hub *hub)
 	free((void *)(uintptr_t)hub->set.peers);
 	free((void *)(uintptr_t)hub->set.labels);
 	free(hub->done_orders);
+	ph_swap_free(hub);
 	free(hub);
 }
 
@@ -362,7 +364,7 @@ static void on_stream(struct ph_hub *hub, const struct ph_event *event)
 	const struct ph_id *id = &event->stream->id;
 	HASH_FIND(hh, hub->sources, id->b, sizeof id->b, s);
 	HASH_FIND(hh, hub->targets, id->b, sizeof id->b, t);
-	if (s)
+	if (s && !(t && event->stream->incoming)) /* both: a swap */
 		ph_source_stream(hub, s, event);
 	else if (t)
 		ph_target_stream(hub, t, event);
@@ -603,14 +605,17 @@ void ph_step(
 	if (hub->started)
 		ph_member_woke(hub); /* before anything that was queued meanwhile */
 	handlers[event->kind](hub, event);
+	ph_swap_deliver(hub);
 	struct ph_timer *timer;
 	/* What is left is due in the next step, at once. */
 	for (int i = 0; i < TIMERS_A_STEP && hub->started && (timer = ph_timer_due(hub)); i++)
 		run_timer(hub, timer);
+	ph_swap_deliver(hub);
 	if (hub->started) {
 		ph_claim_run(hub);
 		ph_plan_drained(hub);
 		ph_shutdown_check(hub);
+		ph_swap_deliver(hub);
 		if (hub->flush_now)
 			ph_registry_flush(hub);
 	}

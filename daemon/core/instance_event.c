@@ -49,6 +49,29 @@ void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance)
 	ph_out_bury(hub, instance);
 }
 
+/*
+ * Which migration it belongs to was restored from the journal, if it got that far. Both workers of
+ * a swap name the same one: the new one has the higher epoch.
+ */
+static bool find_migration(
+	struct ph_hub *hub, struct ph_instance *instance, const struct ph_adopted *adopted)
+{
+	const struct ph_id *id = &adopted->migration;
+	HASH_FIND(hh, hub->sources, id->b, sizeof id->b, instance->source);
+	if (instance->source && adopted->epoch > instance->source->epoch)
+		instance->source = NULL;
+	if (instance->source) {
+		instance->source->old = instance;
+		return true;
+	}
+	HASH_FIND(hh, hub->targets, id->b, sizeof id->b, instance->target);
+	if (instance->target && adopted->epoch <= instance->target->epoch)
+		instance->target = NULL;
+	if (instance->target)
+		instance->target->fresh = instance;
+	return instance->target != NULL;
+}
+
 void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 {
 	struct ph_child *child = ph_child_get(hub, &adopted->key.child);
@@ -64,8 +87,9 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 	struct ph_instance *instance =
 		ph_instance_new(hub, slot, spec, adopted->role, adopted->epoch);
 	instance->spec->revision = adopted->revision;
-	/* The journal that had the text is lost: what runs here is in force, and told to others. */
-	if (adopted->spec && !child->spec && adopted->revision > child->removed_revision)
+	/* The journal that had the text is lost: what runs here is in force, and told to others. Of
+	 * the two workers of a swap that is the newer one's. */
+	if (adopted->spec && adopted->revision > child->removed_revision)
 		ph_child_in_force(hub, child, adopted->spec, adopted->revision, true);
 	instance->wid = adopted->wid;
 	instance->pid = adopted->pid;
@@ -87,19 +111,8 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 	else
 		instance->state = adopted->ready ? PH_INSTANCE_RUNNING : PH_INSTANCE_STARTING;
 	ph_health_enter(hub, instance);
-	/* Which migration it belongs to was restored from the journal, if it got that far. */
-	HASH_FIND(hh, hub->sources, adopted->migration.b, sizeof adopted->migration.b,
-		instance->source);
-	if (instance->source) {
-		instance->source->old = instance;
+	if (find_migration(hub, instance, adopted))
 		return;
-	}
-	HASH_FIND(hh, hub->targets, adopted->migration.b, sizeof adopted->migration.b,
-		instance->target);
-	if (instance->target) {
-		instance->target->fresh = instance;
-		return;
-	}
 	if (instance->state == PH_INSTANCE_RUNNING || instance->state == PH_INSTANCE_STARTING) {
 		if (!slot->work->instance || slot->work->instance->epoch < adopted->epoch) {
 			ph_slot_work(hub, slot)->instance =

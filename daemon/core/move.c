@@ -2,6 +2,7 @@
  * move.c - moves that are wanted: until they begin as migrations, and again after one that failed.
  */
 #include "core/move.h"
+#include "core/swap.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -177,9 +178,12 @@ static bool can_go(const struct ph_hub *hub, const struct ph_slot *slot)
 bool ph_plan_movable(struct ph_hub *hub, const struct ph_slot *slot)
 {
 	const struct ph_instance *instance = slot->work->instance;
-	if (!ph_slot_mine(hub, slot) || !instance || instance->spec->local || !instance->spec->swap)
-		return false;
-	/* `handover: true` refuses to swap a worker that cannot hand over. */
+	return ph_slot_mine(hub, slot) && instance && !instance->spec->local &&
+	       instance->spec->swap && ph_plan_hands_over(hub, instance);
+}
+
+bool ph_plan_hands_over(const struct ph_hub *hub, const struct ph_instance *instance)
+{
 	if (instance->spec->handover != PH_HANDOVER_YES || (instance->caps & PH_CAP_HANDOVER))
 		return true;
 	if (instance->connected)
@@ -191,6 +195,8 @@ bool ph_plan_movable(struct ph_hub *hub, const struct ph_slot *slot)
 static bool target_ready(const struct ph_hub *hub, const struct ph_move *move)
 {
 	const struct ph_member *member = ph_member_find(hub, &move->to);
+	if (ph_is_self(hub, &move->to))
+		return true;
 	return member && member->state == PH_MEMBER_ALIVE && !member->info.draining &&
 	       (!ph_quorate(hub) || ph_quorum_has(&hub->view, &move->to));
 }
@@ -199,6 +205,8 @@ static bool target_ready(const struct ph_hub *hub, const struct ph_move *move)
 static bool pointless(struct ph_hub *hub, const struct ph_move *move)
 {
 	const struct ph_member *member = ph_member_find(hub, &move->to);
+	if (ph_is_self(hub, &move->to))
+		return move->slot->work->instance && ph_swap_objection(hub, move->slot);
 	if (!ph_slot_mine(hub, move->slot) || move->slot->wish_stopped ||
 		(move->slot->work->instance && !ph_plan_movable(hub, move->slot)))
 		return true;
@@ -314,6 +322,9 @@ static bool moved_again(const struct ph_hub *hub, const struct ph_source *s)
 	if (!slot->work->instance || !ph_slot_mine(hub, slot) || slot->wish_stopped ||
 		hub->exiting || s->cancelled || strcmp(s->info.reason, "cancelled") == 0)
 		return false;
+	if (!s->order && ph_is_self(hub, &s->peer)) /* a swap, for a text that it has not got yet */
+		return slot->child->spec &&
+		       slot->child->spec->revision > slot->work->instance->spec->revision;
 	return !s->order || ph_plan_tried_again(s->info.reason);
 }
 

@@ -210,7 +210,10 @@ static void advance(struct ph_hub *hub, struct ph_order *order)
 		bool unheard = line->state == PH_LINE_OPEN || line->state == PH_LINE_SENT;
 		bool tired = line->tries >= (c->no_wait ? ORDER_TRIES_HASTY : PH_ORDER_TRIES);
 		/* What cannot be while a migration of it runs is done after it. */
-		tired = tired && (c->no_wait || !ph_order_moving(hub, &line->key));
+		if (tired && !c->no_wait && ph_order_moving(hub, &line->key)) {
+			line->tries = 1;
+			tired = false;
+		}
 		if (!waits && unheard && again && tired)
 			give_up(line);
 		else if (!waits && unheard && again)

@@ -1,5 +1,6 @@
 /* order_do.c - an order where it is carried out: by the owner of the child, or the node itself. */
 #include "core/order.h"
+#include "core/swap.h"
 
 #include <errno.h>
 #include <string.h>
@@ -109,6 +110,27 @@ static int do_move(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 	return 0;
 }
 
+/* A new worker beside the old one, here, from the newest text. */
+static int do_swap(struct ph_hub *hub, struct ph_slot *slot, uint64_t order, struct ph_id *ret_id,
+	char why[PH_REASON_SIZE])
+{
+	const char *objection = ph_swap_objection(hub, slot);
+	if (slot->work->source || slot->work->target) {
+		ph_reason(why, "a migration of it is running");
+		return -EAGAIN;
+	}
+	if (!objection && slot->work->instance->never_why[0])
+		objection = slot->work->instance->never_why;
+	if (objection) {
+		ph_reason(why, "%s", objection);
+		return -EINVAL;
+	}
+	struct ph_move *move = slot->work->move; /* ordered before, and not begun: the same one */
+	bool same = move && move->order && !move->pinned && ph_is_self(hub, &move->to);
+	*ret_id = same ? move->id : ph_move_add(hub, slot, &hub->set.node, order, false)->id;
+	return 0;
+}
+
 int ph_order_carry_out(struct ph_hub *hub, struct ph_slot *slot, enum ph_verb verb,
 	const struct ph_name *to, bool force, struct ph_id *ret_id, char why[PH_REASON_SIZE])
 {
@@ -118,6 +140,8 @@ int ph_order_carry_out(struct ph_hub *hub, struct ph_slot *slot, enum ph_verb ve
 	}
 	if (verb == PH_VERB_MOVE)
 		return do_move(hub, slot, to, force, ++hub->numbers, ret_id, why);
+	if (verb == PH_VERB_SWAP)
+		return do_swap(hub, slot, ++hub->numbers, ret_id, why);
 	if (verb == PH_VERB_RESTART)
 		return do_restart(hub, slot, why);
 	if (verb == PH_VERB_START)
@@ -201,6 +225,7 @@ static int take(struct ph_hub *hub, const struct ph_bmsg *msg, struct ph_done_or
 	case PH_VERB_STOP:
 	case PH_VERB_RESTART:
 	case PH_VERB_MOVE:
+	case PH_VERB_SWAP:
 		slot = ph_slot_find(hub, &msg->key, NULL);
 		if (!slot || !ph_slot_mine(hub, slot)) /* one a node: this node's */
 			slot = ph_slot_find(hub, &msg->key, &hub->set.node);

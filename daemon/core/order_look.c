@@ -166,11 +166,12 @@ void ph_order_look(struct ph_hub *hub, struct ph_order *order, struct ph_order_l
 		else
 			look_at_end(order, line, slot);
 		break;
-	case PH_VERB_MOVE: /* no id: it was there already */
+	case PH_VERB_MOVE:
+	case PH_VERB_SWAP:
 		if (!ph_id_none(&line->id))
 			look_at_move(hub, line);
 		else if (e && ph_name_equal(&e->node->name, &c->node))
-			line->state = PH_LINE_DONE;
+			line->state = PH_LINE_DONE; /* it was there already */
 		break;
 	case PH_VERB_DRAIN:
 		if (node_drained(hub, &c->node, line)) {
@@ -192,9 +193,8 @@ void ph_order_look(struct ph_hub *hub, struct ph_order *order, struct ph_order_l
 			line->state = PH_LINE_DONE;
 		break;
 	case PH_VERB_WAIT:
-		if (c->wait_for == PH_WAIT_READY	 ? ready
-			: c->wait_for == PH_WAIT_STOPPED ? down
-							 : false)
+		if ((c->wait_for == PH_WAIT_READY && ready) ||
+			(c->wait_for == PH_WAIT_STOPPED && down))
 			line->state = PH_LINE_DONE;
 		break;
 	case PH_VERB_NONE:

@@ -1,5 +1,5 @@
 /* Actions, the memory of a step, random bits, timers: what every other file of core uses. */
-#include "core/state.h"
+#include "core/swap.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -262,6 +262,8 @@ static bool relayed(enum ph_bkind kind)
 
 struct ph_bmsg *ph_send(struct ph_hub *hub, const struct ph_name *to, enum ph_bkind kind)
 {
+	if (kind >= PH_B_PREPARE && kind <= PH_B_FORGOTTEN && ph_is_self(hub, to))
+		return ph_swap_say(hub, kind);
 	struct ph_action *action = ph_out(hub, PH_ACT_SEND);
 	const struct ph_member *via = relayed(kind) ? ph_member_relay(hub, to) : NULL;
 	const struct ph_member *member = ph_member_find(hub, to);

@@ -137,7 +137,8 @@ static void plan_own(struct ph_hub *hub, struct ph_slot *slot)
 		ph_move_drop(hub, move);
 		move = NULL;
 	}
-	if (move && (move->order || ph_name_equal(&move->to, to) || move->pinned))
+	bool swap = move && ph_is_self(hub, &move->to); /* goes with it */
+	if (move && (move->order || ph_name_equal(&move->to, to) || (move->pinned && !swap)))
 		return;
 	move = ph_move_add(hub, slot, to, 0, hub->draining && hub->drain_force);
 	const char *never = slot->work->instance->never_why;

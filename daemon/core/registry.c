@@ -351,14 +351,17 @@ static bool is_news(
 	return e->version > slot->entry.version;
 }
 
-/* It lives, and has not heard of who died as the next owner: nobody else may be left to tell it. */
+/*
+ * It lives, and has not heard of who died as the next owner: nobody else may be left to tell it. Or
+ * it has lost, with its journal, under which epoch it owns the child itself.
+ */
 static void tell_author(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *author,
 	const struct ph_entry *e)
 {
 	const struct ph_name *owner = &slot->entry.node->name;
 	if (ph_slot_owned(slot) && e->epoch < slot->entry.epoch && !slot->local &&
 		ph_name_equal(author, &e->node) && ph_member_up(hub, author) &&
-		!ph_member_up(hub, owner))
+		(!ph_member_up(hub, owner) || ph_name_equal(author, owner)))
 		ph_registry_tell(hub, slot, author);
 }
 

@@ -230,8 +230,20 @@ static enum ph_source_state copy_deadline(struct ph_hub *hub, struct ph_source *
 
 /* ---- prepared, commit ---- */
 
+static enum ph_source_state commit(struct ph_hub *hub, struct ph_source *s)
+{
+	s->uncommitted = false;
+	ph_source_write(hub, s, PH_RECORD_COMMIT);
+	return PH_SOURCE_COMMITTING;
+}
+
 static enum ph_source_state claim_for_peer(struct ph_hub *hub, struct ph_source *s)
 {
+	if (s->slot->local) { /* nobody else may have it: there is nobody to ask */
+		s->said = PH_B_NONE;
+		s->resend_ms = PH_NEVER_MS;
+		return commit(hub, s);
+	}
 	struct ph_claim *claim =
 		ph_claim_start(hub, s->slot, PH_CLAIM_COMMIT, &s->peer, &s->id, s->new_epoch);
 	s->claim_asked = s->uncommitted = true;
@@ -239,13 +251,6 @@ static enum ph_source_state claim_for_peer(struct ph_hub *hub, struct ph_source 
 	s->said = PH_B_NONE;
 	s->resend_ms = PH_NEVER_MS;
 	return PH_SOURCE_CLAIMING;
-}
-
-static enum ph_source_state commit(struct ph_hub *hub, struct ph_source *s)
-{
-	s->uncommitted = false;
-	ph_source_write(hub, s, PH_RECORD_COMMIT);
-	return PH_SOURCE_COMMITTING;
 }
 
 static enum ph_source_state claim_denied(struct ph_hub *hub, struct ph_source *s)

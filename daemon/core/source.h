@@ -35,6 +35,8 @@ void ph_source_close_with(struct ph_hub *hub, struct ph_source *s, enum ph_bkind
 enum ph_source_state ph_source_finish(
 	struct ph_hub *hub, struct ph_source *s, enum ph_result result);
 enum ph_source_state ph_source_resume(struct ph_hub *hub, struct ph_source *s);
+/* O goes on under an epoch of its own, above all that were given away. */
+enum ph_source_state ph_source_reclaim(struct ph_hub *hub, struct ph_source *s);
 /* O goes on, and no end of its state has left: what a restart would ask about goes. */
 void ph_source_unfinal(struct ph_hub *hub, struct ph_source *s);
 void ph_source_blame(struct ph_source *s, const char *reason);

@@ -5,6 +5,7 @@
  * known was never ready B may still give the child back, and O goes on, by a claim.
  */
 #include "core/source.h"
+#include "core/swap.h"
 
 /*
  * O is told `committed` once N is ready: until then it may have to go on, and it can name N's
@@ -108,7 +109,10 @@ enum ph_source_state ph_source_retain(struct ph_hub *hub, struct ph_source *s)
 	struct ph_slot *slot = s->slot;
 	struct ph_instance *old = s->old;
 	/* Where another one is the owner, the registry tells who, and it is not for us to say. */
-	if (s->peer_active && (!slot->entered || slot->entry.epoch < s->new_epoch))
+	bool swap = ph_is_self(hub, &s->peer);
+	if (swap)
+		; /* B has seen to it */
+	else if (s->peer_active && (!slot->entered || slot->entry.epoch < s->new_epoch))
 		ph_slot_give(hub, slot, &s->peer, s->new_epoch);
 	else
 		ph_slot_vouch(hub, slot);
@@ -116,14 +120,15 @@ enum ph_source_state ph_source_retain(struct ph_hub *hub, struct ph_source *s)
 	s->committed_at_ms = hub->now_ms;
 	if (slot->work->instance == old)
 		ph_slot_work(hub, slot)->instance = NULL;
-	if (!old && slot->work->instance && !ph_instance_has_process(slot->work->instance)) {
+	if (!old && !swap && slot->work->instance &&
+		!ph_instance_has_process(slot->work->instance)) {
 		slot->work->instance->after = PH_AFTER_DISCARD; /* what is left of a stopped O */
 		ph_instance_step(hub, slot->work->instance, PH_INSTANCE_IN_STOP);
 	}
 	if (!old)
 		return old_gone(hub, s);
 	s->tell_by_ms = hub->now_ms + old->spec->start_timeout_ms + TELL_SLACK_MS;
-	if (s->overlap && old->spec->ready == PH_READY_NONE)
+	if (s->overlap && ph_swap_spec(hub, s)->ready == PH_READY_NONE)
 		s->handled = true; /* the retention was B's test of the new worker */
 	const struct ph_member *peer = ph_member_find(hub, &s->peer);
 	s->served |= slot->entered && slot->entry.ready && slot->entry.epoch >= s->new_epoch;

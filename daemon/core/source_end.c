@@ -101,12 +101,22 @@ static void start_without_old(struct ph_hub *hub, struct ph_source *s)
 	ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD);
 }
 
+enum ph_source_state ph_source_reclaim(struct ph_hub *hub, struct ph_source *s)
+{
+	if (s->slot->local) { /* nobody else may have it: there is nobody to ask */
+		ph_slot_seen(hub, s->slot, s->new_epoch); /* the new one may have been told it */
+		s->new_epoch = ph_next_epoch(hub, s->slot);
+		ph_slot_seen(hub, s->slot, s->new_epoch);
+		return ph_source_taken_back(hub, s);
+	}
+	(void)ph_claim_start(hub, s->slot, PH_CLAIM_TAKEBACK, &hub->set.node, &s->id, 0);
+	return PH_SOURCE_RECLAIMING;
+}
+
 enum ph_source_state ph_source_resume(struct ph_hub *hub, struct ph_source *s)
 {
-	if (s->claim_asked || s->reclaim) {
-		(void)ph_claim_start(hub, s->slot, PH_CLAIM_TAKEBACK, &hub->set.node, &s->id, 0);
-		return PH_SOURCE_RECLAIMING;
-	}
+	if (s->claim_asked || s->reclaim)
+		return ph_source_reclaim(hub, s);
 	let_old_go_on(hub, s);
 	bool lone = !s->old;
 	enum ph_source_state next =

@@ -1,5 +1,6 @@
 /* source_hear.c - a migration as its source sees it: what is heard, and what a restart finds. */
 #include "core/source.h"
+#include "core/swap.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,7 +30,9 @@ static enum ph_source_input input_of(enum ph_bkind kind)
 static void answer_stranger(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_bmsg *answer;
-	struct ph_slot *slot = ph_slot_find(hub, &msg->key, NULL);
+	struct ph_slot *slot = ph_is_self(hub, &msg->from)
+				       ? ph_swap_slot(hub, &msg->from, &msg->id, &msg->key)
+				       : ph_slot_find(hub, &msg->key, NULL);
 	/* With the journal lost only a worker that serves proves that nothing was committed. */
 	bool serves = slot && ph_slot_mine(hub, slot) && slot->work->instance &&
 		      slot->work->instance->state == PH_INSTANCE_RUNNING;
@@ -61,7 +64,7 @@ static struct ph_source *go_on_blind(struct ph_hub *hub, const struct ph_bmsg *m
 {
 	if (msg->kind != PH_B_PREPARED || !hub->set.journal_lost)
 		return NULL;
-	struct ph_slot *slot = ph_slot_get(hub, &msg->key, NULL);
+	struct ph_slot *slot = ph_swap_slot(hub, &msg->from, &msg->id, &msg->key);
 	bool others = slot->entered && !ph_is_self(hub, &slot->entry.node->name) &&
 		      ph_member_up(hub, &slot->entry.node->name);
 	if (others || ph_slot_busy(slot) || slot->work->source || slot->work->target ||
@@ -361,7 +364,7 @@ void ph_source_restore(struct ph_hub *hub, const struct ph_record *record)
 	}
 	if (!of_source(record->kind))
 		return;
-	struct ph_slot *slot = ph_slot_get(hub, &record->key, NULL);
+	struct ph_slot *slot = ph_swap_slot(hub, &record->peer, &record->id, &record->key);
 	struct ph_source *before = slot->work->source;
 	if (!s && before && before->state == PH_SOURCE_ABORTING) {
 		before->state =
@@ -407,9 +410,9 @@ void ph_source_lost(struct ph_hub *hub, struct ph_instance *old, const struct ph
 	ph_instance_step(hub, old, PH_INSTANCE_IN_FREEZE);
 	s->final_asked = s->final_left = true;
 	ph_source_write(hub, s, PH_RECORD_FINAL); /* for a daemon that dies before it is decided */
-	(void)ph_claim_start(hub, old->slot, PH_CLAIM_TAKEBACK, &hub->set.node, id, 0);
-	s->state = PH_SOURCE_RECLAIMING;
-	ph_source_entered(hub, s, PH_SOURCE_ABORTING);
+	s->state = ph_source_reclaim(hub, s);
+	if (s->slot)
+		ph_source_entered(hub, s, PH_SOURCE_ABORTING);
 }
 
 /* Without a state file O was adopted as an ordinary worker: its epoch tells that it is O. */

@@ -2,6 +2,7 @@
  * source_say.c - a migration as its source sees it: what is said, bounded, shown.
  */
 #include "core/source.h"
+#include "core/swap.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,11 +30,12 @@ struct ph_bmsg *ph_source_compose(struct ph_hub *hub, struct ph_source *s, enum 
 static void put_prepare(struct ph_hub *hub, struct ph_source *s, struct ph_bmsg *msg)
 {
 	struct ph_instance *old = s->old;
+	const struct ph_spec *spec = ph_swap_spec(hub, s);
 	struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
-	line->child = old->spec->child;
-	line->revision = old->spec->revision;
-	line->text = ph_out_text(hub, old->spec->text);
-	line->spec = old->spec;
+	line->child = spec->child;
+	line->revision = spec->revision;
+	line->text = ph_out_text(hub, spec->text);
+	line->spec = spec;
 	msg->specs = line;
 	msg->n_specs = 1;
 	msg->epoch = s->epoch;
@@ -293,6 +295,7 @@ static uint64_t deadline_of(const struct ph_hub *hub, const struct ph_source *s)
 	case PH_SOURCE_PREPARING:
 		if (!spec)
 			return hub->now_ms;
+		spec = ph_swap_spec(hub, s);
 		return hub->now_ms + spec->start_timeout_ms + PEER_SLACK_MS +
 		       (s->overlap && spec->ready == PH_READY_NONE ? spec->retention_ms : 0);
 	case PH_SOURCE_COPYING:

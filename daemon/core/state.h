@@ -24,6 +24,8 @@ struct ph_hub {
 	struct ph_chunk *arena;
 	struct ph_action *out;
 	size_t n_out, out_cap, out_done;
+	struct ph_bmsg **own; /* said in this step to the other side of a swap; swap.h */
+	size_t n_own, own_cap;
 	void **graves;
 	struct ph_spec **spec_graves;
 	size_t n_spec_graves, spec_graves_cap;
@@ -411,6 +413,8 @@ bool ph_plan_tried_again(const char *reason); /* of an abort: an order of it goe
 /* Its worker has said `busy` for defer_max: it is not asked again before the next plan. */
 bool ph_plan_busy_for_good(struct ph_hub *hub, struct ph_source *source);
 bool ph_plan_movable(struct ph_hub *hub, const struct ph_slot *slot);
+/* `handover: true` refuses a worker that cannot. */
+bool ph_plan_hands_over(const struct ph_hub *hub, const struct ph_instance *instance);
 
 /* ---- claim.c ---- */
 struct ph_claim *ph_claim_start(struct ph_hub *hub, struct ph_slot *slot, enum ph_claim_basis basis,

@@ -31,6 +31,7 @@ static void cut_stream(struct ph_hub *hub, struct ph_target *t)
 	t->streaming = false;
 	struct ph_stream_order *order = ph_out_alloc(hub, sizeof *order);
 	order->id = t->id;
+	order->incoming = true;
 	ph_out(hub, PH_ACT_STREAM_CLOSE)->stream = order;
 }
 
@@ -216,6 +217,7 @@ static enum ph_target_state started(struct ph_hub *hub, struct ph_target *t)
 	order->id = t->id;
 	order->peer = t->peer;
 	order->wid = t->fresh->wid;
+	order->incoming = true;
 	order->max_bytes = t->fresh->spec->max_state_bytes;
 	memcpy(order->ticket, t->ticket, sizeof order->ticket);
 	ph_out(hub, PH_ACT_STREAM_EXPECT)->stream = order;
@@ -412,8 +414,13 @@ static enum ph_target_state active_synced(struct ph_hub *hub, struct ph_target *
 		ph_target_say(hub, t, PH_B_ACTIVE, false);
 	if (!fresh || !ph_instance_has_process(fresh)) /* it ended meanwhile */
 		return t->a_dead ? start_again(hub, t) : release(hub, t);
+	struct ph_instance *before = slot->work->instance;
 	ph_slot_work(hub, slot)->target = NULL;
 	ph_slot_work(hub, slot)->instance = fresh;
+	if (before && before != fresh && !ph_instance_has_process(before)) {
+		before->after = PH_AFTER_DISCARD; /* what is left of a stopped O, in a swap */
+		ph_instance_step(hub, before, PH_INSTANCE_IN_STOP);
+	}
 	if (fresh->state != PH_INSTANCE_STANDING) { /* it is being ended: said when it is gone */
 		fresh->activated = true;
 		return PH_TARGET_ACTIVE;

@@ -2,6 +2,7 @@
  * target_restart.c - a migration as its target sees it: restored, and gone on with, after a restart
  * of the daemon.
  */
+#include "core/swap.h"
 #include "core/target.h"
 
 #define KEPT_MAX 4096	    /* outcomes that are kept for those who may ask; more are dropped */
@@ -23,7 +24,7 @@ void ph_target_restore(struct ph_hub *hub, const struct ph_record *record)
 	if (record->kind != PH_RECORD_PREPARED && record->kind != PH_RECORD_ACTIVE &&
 		record->kind != PH_RECORD_NEVER)
 		return;
-	struct ph_slot *slot = ph_slot_get(hub, &record->key, NULL);
+	struct ph_slot *slot = ph_swap_slot(hub, &record->peer, &record->id, &record->key);
 	if (!t)
 		t = ph_target_new(
 			hub, &record->id, slot, &record->peer, record->epoch, record->revision);
@@ -47,7 +48,9 @@ static void restart_active(struct ph_hub *hub, struct ph_target *t)
 	struct ph_slot *slot = t->slot;
 	struct ph_instance *fresh = t->fresh;
 	bool newest = slot->seen <= t->new_epoch;
-	if (slot->work->instance || slot->work->target)
+	const struct ph_source *s = slot->work->source;
+	bool swap = s && ph_id_equal(&s->id, &t->id) && s->old == slot->work->instance;
+	if ((slot->work->instance && !swap) || slot->work->target)
 		return;
 	if (!fresh) {
 		if (newest)

@@ -1,6 +1,7 @@
 /*
  * target_say.c - a migration as its target sees it: what is said, heard, bounded.
  */
+#include "core/swap.h"
 #include "core/target.h"
 
 #include <stdlib.h>
@@ -207,6 +208,8 @@ static const char *objection(
 	struct ph_hub *hub, const struct ph_bmsg *msg, struct ph_slot *slot, bool *busy)
 {
 	const struct ph_child *child = ph_child_find(hub, &msg->key.child);
+	const struct ph_source *s = slot->work->source;
+	bool swap = s && s->old == slot->work->instance && ph_id_equal(&s->id, &msg->id);
 	*busy = true;
 	if (hub->draining && !hub->shutting)
 		return "this node is being drained";
@@ -214,7 +217,7 @@ static const char *objection(
 		return "this node has not joined yet";
 	if (ph_migrations_in(hub) >= hub->set.migrations_max)
 		return &PH_NO_SLOT[sizeof PH_BUSY - 1]; /* A puts PH_BUSY in front */
-	if (slot->work->target || slot->work->instance)
+	if (slot->work->target || (slot->work->instance && !swap))
 		return "this node still has a worker of that child";
 	*busy = false;
 	if (hub->shutting)
@@ -256,7 +259,7 @@ static void refuse_now(struct ph_hub *hub, struct ph_target *t)
 
 static void on_prepare(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
-	struct ph_slot *slot = ph_slot_get(hub, &msg->key, NULL);
+	struct ph_slot *slot = ph_swap_slot(hub, &msg->from, &msg->id, &msg->key);
 	struct ph_target *t = ph_target_new(hub, &msg->id, slot, &msg->from, msg->epoch, msg->seen);
 	bool busy;
 	/* It offers what it can only have if it was activated: that is its ACTIVE. */
@@ -267,7 +270,8 @@ static void on_prepare(struct ph_hub *hub, const struct ph_bmsg *msg)
 		ph_source_step(hub, slot->work->source, PH_SOURCE_IN_ACTIVE);
 	}
 	const char *why = objection(hub, msg, slot, &busy);
-	ph_slot_seen(hub, slot, msg->seen);
+	if (!ph_is_self(hub, &msg->from))
+		ph_slot_seen(hub, slot, msg->seen);
 	if (why) {
 		t->state = PH_TARGET_REFUSING;
 		t->answer = PH_B_REJECT;
@@ -325,7 +329,7 @@ static void on_unknown(struct ph_hub *hub, const struct ph_bmsg *msg)
 	}
 	if (msg->kind == PH_B_RELEASED)
 		return;
-	struct ph_slot *slot = ph_slot_get(hub, &msg->key, NULL);
+	struct ph_slot *slot = ph_swap_slot(hub, &msg->from, &msg->id, &msg->key);
 	if (slot->entered && slot->entry.epoch >= msg->epoch && msg->kind == PH_B_COMMIT &&
 		slot->entry.state != PH_CHILD_RELEASED) {
 		struct ph_bmsg *answer = ph_send(hub, &msg->from, PH_B_ACTIVE);
@@ -399,6 +403,7 @@ static void on_dial_back(struct ph_hub *hub, struct ph_target *t)
 		return;
 	struct ph_stream_order *order = ph_out_alloc(hub, sizeof *order);
 	order->id = t->id;
+	order->incoming = true;
 	order->peer = t->peer;
 	memcpy(order->ticket, t->ticket, sizeof order->ticket);
 	ph_out(hub, PH_ACT_STREAM_DIAL)->stream = order;

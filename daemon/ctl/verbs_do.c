@@ -38,6 +38,7 @@ static const char *outcome_word(const struct ph_ctl *ctl, const char *result)
 		{"start", "running", "is being started"},
 		{"stop", "stopped", "is being stopped"},
 		{"restart", "restarted", "is being restarted"},
+		{"swap", "swapped", "is being swapped"},
 	};
 
 	if (result && strcmp(result, "done") != 0)

@@ -229,6 +229,21 @@ int ph_stream_send(struct ph_streams *streams, const struct ph_id *id,
 	return ph_stream_dial_back(streams, id, address);
 }
 
+int ph_stream_send_here(struct ph_streams *streams, const struct ph_id *id,
+	const uint8_t ticket[PH_STREAM_TICKET_BYTES], const struct ph_id *target)
+{
+	if (ph_stream_find(streams, id))
+		return -EEXIST;
+	struct ph_stream *s = stream_new(streams, id, ticket, PH_STREAM_SOURCE);
+	if (!s)
+		return -ENOMEM;
+	s->here = true;
+	s->other = *target;
+	ph_stream_dial(s);
+	ph_stream_settle(s);
+	return 0;
+}
+
 int ph_stream_expect(struct ph_streams *streams, const struct ph_id *id,
 	const uint8_t ticket[PH_STREAM_TICKET_BYTES], uint64_t max_bytes)
 {

@@ -121,6 +121,12 @@ PH_MUST_CHECK int ph_stream_address(const char *address, char ret_address[PH_ADD
 PH_MUST_CHECK int ph_stream_send(struct ph_streams *streams, const struct ph_id *id,
 	const uint8_t ticket[PH_STREAM_TICKET_BYTES], const char *address);
 /*
+ * Source: the same to a target of this daemon, which ph_stream_expect() has let in under the other
+ * id and with the same ticket. Returns 0, -EEXIST, -ENOMEM.
+ */
+PH_MUST_CHECK int ph_stream_send_here(struct ph_streams *streams, const struct ph_id *id,
+	const uint8_t ticket[PH_STREAM_TICKET_BYTES], const struct ph_id *target);
+/*
  * Source: takes the old worker's data connection of `round` (a connected stream socket; it is made
  * non-blocking) with the `n` bytes that were read after its first line (copied, at most
  * PH_STREAM_BLOCK_BYTES). Rounds come in order; that of the next one may come before the present

@@ -153,6 +153,8 @@ struct ph_stream {
 	struct ph_stream_conn *conn;
 	struct sockaddr_storage peer;
 	socklen_t peer_length; /* 0: nobody to dial */
+	bool here;	       /* it dials a target of this very daemon ... */
+	struct ph_id other;    /* ... which has this id */
 	bool dialed;	       /* the last connection was made from here */
 	bool linked;	       /* there was one that both had proven */
 	int64_t lost_at_ms;    /* 0: connected, or nothing to be connected yet */

@@ -218,12 +218,34 @@ static void on_write(evutil_socket_t fd, short what, void *arg)
 	ph_stream_settle(s);
 }
 
+static void guest_admit(struct ph_streams *streams, int fd);
+
+/* The other end comes in as a guest, which proves the ticket like any other. */
+static void dial_here(struct ph_stream *s)
+{
+	int fds[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0) {
+		ph_stream_doom(s, errno, "socketpair: %s", strerror(errno));
+		return;
+	}
+	guest_admit(s->streams, fds[1]);
+	s->conn = conn_new(s->streams, s, fds[0]);
+	if (!s->conn)
+		ph_stream_doom(s, ENOMEM, "no memory for a connection");
+	else
+		event_add(s->conn->ev_write, NULL);
+}
+
 void ph_stream_dial(struct ph_stream *s)
 {
 	s->dialed = true;
 	s->redial_at_ms = 0;
 	if (!s->lost_at_ms)
 		s->lost_at_ms = ph_stream_now_ms();
+	if (s->here) {
+		dial_here(s);
+		return;
+	}
 	int fd = socket(s->peer.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0) {
 		ph_stream_doom(s, errno, "socket: %s", strerror(errno));

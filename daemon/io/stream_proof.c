@@ -109,7 +109,7 @@ int ph_stream_shake_hello(struct ph_stream_conn *c)
 	p[5] = (uint8_t)s->role;
 	p[6] = (uint8_t)s->seal;
 	p[7] = 0;
-	memcpy(p + 8, s->id.b, sizeof(s->id.b));
+	memcpy(p + 8, s->here ? s->other.b : s->id.b, sizeof(s->id.b));
 	memcpy(p + 24, c->nonce_dialer, sizeof(c->nonce_dialer));
 	shake_queue(c, PH_STREAM_HELLO_BYTES);
 	event_add(c->ev_read, NULL);

@@ -6,9 +6,37 @@
 
 typedef void act_fn(struct sim_node *node, const struct ph_action *action);
 
+static struct sim_mig *mig_new(struct sim_node *a, const struct ph_id *id, const struct ph_name *b,
+	const struct ph_key *key)
+{
+	struct sim *sim = a->sim;
+	struct sim_mig *mig = sim_alloc(sizeof *mig);
+	mig->id = *id;
+	mig->a = a;
+	mig->b = sim_node_named(sim, b);
+	mig->key = sim_key_of(sim, key);
+	mig->next = sim->migs;
+	sim->migs = mig;
+	return mig;
+}
+
+static uint64_t epoch_before(const struct sim_node *node, const struct ph_key *key)
+{
+	uint64_t epoch = 0;
+	for (const struct sim_proc *p = node->sim->procs; p; p = p->next)
+		if (p->alive && p->node == node && p->role == PH_ROLE_ACTIVE &&
+			ph_key_equal(&p->key->key, key) && p->epoch > epoch)
+			epoch = p->epoch;
+	return epoch;
+}
+
 static void act_spawn(struct sim_node *node, const struct ph_action *action)
 {
 	struct sim *sim = node->sim;
+	const struct ph_spawn *spawn = action->spawn;
+	if (!ph_id_none(&spawn->migration) && !sim_mig_of(sim, &spawn->migration)) /* a swap */
+		mig_new(node, &spawn->migration, &node->name, &spawn->key)->epoch =
+			epoch_before(node, &spawn->key);
 	struct ph_event event = {.kind = PH_EV_SPAWNED, .wid = action->wid};
 	struct sim_proc *proc = sim_proc_new(node, action->wid, action->spawn);
 	if (!proc) {
@@ -43,11 +71,12 @@ static void act_tell(struct sim_node *node, const struct ph_action *action)
 	struct sim_proc *proc = sim_proc_of_wid(node, action->wid);
 	if (!proc)
 		return;
-	if (action->worker->op == PH_W_HANDOVER_START) {
-		struct sim_mig *mig = sim_mig_of(node->sim, &action->worker->id);
-		if (mig)
-			mig->old = proc;
-	}
+	struct sim_mig *mig = sim_mig_of(node->sim, &action->worker->id);
+	enum ph_wop op = action->worker->op;
+	if (mig && op == PH_W_HANDOVER_START)
+		mig->old = proc;
+	if (mig && mig->a == mig->b && (op == PH_W_RESUME || op == PH_W_ABORT))
+		mig->abort_sent = true; /* within its node */
 	sim_rules_tell(proc, action->worker);
 	sim_proc_hear(proc, action->worker);
 }
@@ -94,15 +123,8 @@ static void act_send(struct sim_node *node, const struct ph_action *action)
 	struct sim *sim = node->sim;
 	const struct ph_bmsg *msg = action->message;
 	struct sim_mig *mig = sim_mig_of(sim, &msg->id);
-	if (!mig && msg->kind == PH_B_PREPARE) {
-		mig = sim_alloc(sizeof *mig);
-		mig->id = msg->id;
-		mig->a = node;
-		mig->b = sim_node_named(sim, &action->to);
-		mig->key = sim_key_of(sim, &msg->key);
-		mig->next = sim->migs;
-		sim->migs = mig;
-	}
+	if (!mig && msg->kind == PH_B_PREPARE)
+		mig = mig_new(node, &msg->id, &action->to, &msg->key);
 	if (mig && msg->kind == PH_B_ABORT)
 		mig->abort_sent = true;
 	sim_rules_send(node, &action->to, msg);

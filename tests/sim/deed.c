@@ -61,7 +61,8 @@ bool sim_deed_order(struct sim *sim, struct sim_deed *deed, enum ph_verb verb)
 		return false;
 	struct ph_command order = {.ticket = ++sim->last_ticket, .verb = verb};
 	order.node = sim->nodes[deed->other].name;
-	if (verb == PH_VERB_MOVE || verb == PH_VERB_STOP || verb == PH_VERB_START) {
+	if (verb == PH_VERB_MOVE || verb == PH_VERB_STOP || verb == PH_VERB_START ||
+		verb == PH_VERB_SWAP) {
 		order.child = sim->keys[deed->key].key.child;
 		order.instance = sim->keys[deed->key].key.instance;
 	}

@@ -188,6 +188,20 @@ static void do_begin(struct sim *sim, struct sim_deed *deed)
 	(void)sim_deed_order(sim, deed, PH_VERB_START);
 }
 
+/* Crashes that are to befall it are for the node that has it now. */
+static void do_swap(struct sim *sim, struct sim_deed *deed)
+{
+	const struct sim_node *owner = NULL;
+	for (const struct sim_proc *p = sim->procs; p; p = p->next)
+		if (p->alive && p->serving && p->key == &sim->keys[deed->key])
+			owner = p->node;
+	for (unsigned i = 0; owner && i < sim->n_plan; i++)
+		if (sim_deed_is_fault[sim->plan[i].kind] && sim->plan[i].key == deed->key &&
+			sim->plan[i].at_us >= deed->at_us)
+			sim->plan[i].node = owner->no;
+	(void)sim_deed_order(sim, deed, PH_VERB_SWAP);
+}
+
 static void do_unfit(struct sim *sim, struct sim_deed *deed)
 {
 	sim->fired++;
@@ -210,4 +224,5 @@ sim_deed_fn *const sim_more_deeds[DEED_COUNT] = {
 	[DEED_STOP] = do_stop,
 	[DEED_BEGIN] = do_begin,
 	[DEED_UNFIT] = do_unfit,
+	[DEED_SWAP] = do_swap,
 };

@@ -283,8 +283,10 @@ void sim_rules_record(struct sim_node *node, const struct ph_record *record)
 	struct sim_mig *mig = sim_mig_of(sim, &record->id);
 	if (!mig || !mig->key || sim->lax || !mig->b)
 		return;
-	if (record->kind == PH_RECORD_FORGET)
+	if (record->kind == PH_RECORD_FORGET && mig->a != mig->b)
 		forgets(node, mig);
+	else if (mig->key->def->spec.local)
+		return; /* nobody else may have it: there is nobody to ask */
 	else if (record->kind == PH_RECORD_COMMIT && node->who == mig->a->who)
 		must_be_granted(node, mig->key, record->revision, bit(mig->b->who), "commit");
 	else if (record->kind == PH_RECORD_ACTIVE && node->who == mig->b->who &&
@@ -301,10 +303,18 @@ static void resumes(struct sim_node *node, const struct sim_mig *mig, const stru
 	bool refused = heard(mig, false, PH_B_NACK) || heard(mig, false, PH_B_REJECT) ||
 		       heard(mig, false, PH_B_ABORTED);
 	bool commits = mig->commit_left || synced(node, &mig->id, PH_RECORD_COMMIT);
+	bool swap = mig->a == mig->b; /* what its two sides say to each other is not seen here */
+	if (mig->key->def->spec.local)
+		return;
 	if (msg->epoch > mig->epoch && !commits)
 		must_be_asked(node, mig->key, msg->epoch);
 	else if (msg->epoch > mig->epoch)
 		must_be_granted(node, mig->key, msg->epoch, 0, "a return");
+	else if (swap && (synced(node, &mig->id, PH_RECORD_COMMIT) || mig->active_synced))
+		sim_fail(sim, "%s resumes %s/%u after commit without a claim", node->name.s,
+			mig->key->key.child.s, mig->key->key.instance);
+	else if (swap)
+		return;
 	else if (mig->commit_left)
 		sim_fail(sim, "%s resumes %s/%u after commit without a claim", node->name.s,
 			mig->key->key.child.s, mig->key->key.instance);

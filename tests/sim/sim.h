@@ -38,7 +38,8 @@ typedef void sim_fn(struct sim *sim, void *arg);
 	X(FORGET, "forget") \
 	X(MEMBER, "member") \
 	X(LATE, "late") \
-	X(OWN, "own")
+	X(OWN, "own") \
+	X(SWAP, "swap")
 enum sim_story {
 #define X(name, word) STORY_##name,
 	SIM_STORIES(X)
@@ -87,6 +88,7 @@ enum sim_story {
 	X(FILES, false) /* ... of all nodes, those that are down too */ \
 	X(STOP, false)	/* an order */ \
 	X(BEGIN, false) /* an order `start` */ \
+	X(SWAP, false)	/* an order; what is to befall a node from then on is for the owner's */ \
 	X(UNFIT, true)	/* nodes of the mask `x` cannot start the child of `key` */
 
 enum sim_deed_kind {
@@ -618,6 +620,8 @@ void sim_count_show(const struct sim_counts *counts);
 /* ---- story_more.c ---- */
 void sim_story_more_nodes(struct sim *sim); /* after the nodes, before the children */
 void sim_story_more(struct sim *sim);
+void sim_story_swap_nodes(struct sim *sim);
+void sim_story_swap(struct sim *sim);
 
 /* ---- deed_more.c ---- */
 typedef void sim_deed_fn(struct sim *sim, struct sim_deed *deed);

@@ -419,15 +419,19 @@ void sim_story_make(struct sim *sim)
 					 : (enum sim_story)(sim_random(sim) % STORY_HEAL);
 	sim->faultless = sim->story != STORY_CRASH && sim->story != STORY_MIXED &&
 			 sim->story != STORY_HEAL && sim->story != STORY_FORGET &&
-			 sim->story < STORY_MEMBER && sim_chance(sim, 50);
+			 (sim->story < STORY_MEMBER || sim->story == STORY_SWAP) &&
+			 sim_chance(sim, sim->story == STORY_SWAP ? 20 : 50);
 	sim->skewed = sim->seed % 4 == 0;
 	choose_synchronization(sim);
 	make_nodes(sim);
 	sim_story_more_nodes(sim);
+	sim_story_swap_nodes(sim);
 	make_children(sim);
 	if (sim->story == STORY_JOIN && sim->n_nodes == 2)
 		sim->story = sim->opt.story >= 0 ? STORY_JOIN : STORY_COLD;
-	if (sim->story >= STORY_MEMBER)
+	if (sim->story == STORY_SWAP)
+		sim_story_swap(sim);
+	else if (sim->story >= STORY_MEMBER)
 		sim_story_more(sim);
 	else
 		tell_story(sim);

@@ -35,6 +35,7 @@ static void report(struct sim_stream *s, struct sim_end *end, enum ph_event_kind
 	struct ph_stream_report *copy = sim_alloc(sizeof *copy);
 	*copy = *flat;
 	copy->id = s->id;
+	copy->incoming = end == &s->b;
 	struct ph_event event = {.kind = kind, .stream = copy, .text = "simulated"};
 	end->failed = kind == PH_EV_STREAM_FAILED;
 	sim_node_push(end->node, delay_us, &event, free, copy);
@@ -210,13 +211,15 @@ void sim_stream_act(struct sim_node *node, const struct ph_action *action)
 	} else if (action->kind == PH_ACT_STREAM_EXPECT) {
 		s->a.node = s->a.node ? s->a.node : sim_node_named(sim, &order->peer);
 		open_end(node, &s->b, order);
+		if (s->a.node == node) /* a swap: nothing has left this node */
+			sim_stream_ticket(node, &order->id, s->b.ticket);
 	} else if (action->kind == PH_ACT_STREAM_KEEP) {
 		open_end(node, &s->a, order);
 		s->kept = true;
 	} else if (action->kind == PH_ACT_STREAM_DIAL) {
 		sim_after(sim, sim_between(sim, 200, 5 * MS), dial_back, s, NULL);
 	} else {
-		struct sim_end *end = s->a.node == node ? &s->a : &s->b;
+		struct sim_end *end = order->incoming ? &s->b : &s->a;
 		end->open = false;
 		if (s->hooked && action->on == s->merged)
 			sim_fail(sim, "%s: a file %s though its hook ended %s", node->name.s,

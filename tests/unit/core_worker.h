@@ -92,12 +92,16 @@ static inline struct w_stream *w_stream(struct world *w, const struct ph_id *id)
 }
 
 static inline void w_round_done(
-	struct world *w, unsigned node, const struct w_stream *stream, uint32_t round)
+	struct world *w, bool incoming, const struct w_stream *stream, uint32_t round)
 {
+	unsigned node = incoming ? stream->b_node : stream->a_node;
 	struct ph_stream_report *report = w_alloc(w, sizeof *report);
 	const struct w_round *r = &stream->rounds[round];
-	*report = (struct ph_stream_report){
-		.id = stream->id, .round = round, .bytes = r->bytes, .digest = r->value + 7};
+	*report = (struct ph_stream_report){.id = stream->id,
+		.incoming = incoming,
+		.round = round,
+		.bytes = r->bytes,
+		.digest = r->value + 7};
 	w_push(w, node, PH_EV_STREAM_ROUND)->stream = report;
 }
 
@@ -108,10 +112,10 @@ static inline void w_flow(struct world *w, struct w_stream *stream)
 		if (!r->fed || !stream->a || !stream->b)
 			continue;
 		if (!r->told_a)
-			w_round_done(w, stream->a_node, stream, i);
+			w_round_done(w, false, stream, i);
 		r->told_a = true;
 		if (r->wanted && !r->told_b)
-			w_round_done(w, stream->b_node, stream, i);
+			w_round_done(w, true, stream, i);
 		r->told_b = r->told_b || r->wanted;
 	}
 }
@@ -162,8 +166,10 @@ static inline void w_stream_act(struct world *w, unsigned node, const struct ph_
 		stream->keep = true;
 	} else {
 		w->keeps = stream->keep && a->on;
-		stream->a = stream->a && stream->a_node != node;
-		stream->b = stream->b && stream->b_node != node;
+		if (a->stream->incoming)
+			stream->b = stream->b && stream->b_node != node;
+		else
+			stream->a = stream->a && stream->a_node != node;
 	}
 	w_flow(w, stream);
 }

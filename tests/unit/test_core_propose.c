@@ -49,7 +49,7 @@ START_TEST(changed_where_it_does_not_run)
 	w_trace_if(w, _i);
 	uint32_t pid = w_only(w, "room", 0)->pid;
 	reload(w, 1, second);
-	w_run(w, 3000);
+	w_run(w, 12000); /* the old one has its retention */
 	ck_assert(in_force_everywhere(w, _i ? first : second));
 	ck_assert_int_eq(w_only(w, "room", 0)->pid == pid, _i);
 	/* Another one's change, then back to what it had been: the newest, and no fight. */

@@ -155,7 +155,7 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@$(B)/sim --story own --seeds 1..2000
 	@$(B)/sim --story swap --list tests/sim/seeds_swap.txt
 	@$(B)/sim --story swap --seeds 1..2000
-	@$(B)/sim --story swap --partition majority --seeds 1..1000
+	@$(B)/sim --story swap --partition majority --seeds 201..1200
 	@$(B)/sim --steady 10,100,300
 	@$(B)/sim --steady 40 --each 100
 	@tests/check/static.sh $(B)

@@ -90,8 +90,14 @@ void ph_instance_arm(struct ph_hub *hub, struct ph_instance *instance)
 
 void ph_instance_publish(struct ph_hub *hub, struct ph_instance *instance)
 {
-	if (instance->slot->work->instance == instance)
-		ph_slot_publish(hub, instance->slot);
+	struct ph_slot *slot = instance->slot;
+	if (slot->work->instance != instance)
+		return;
+	ph_slot_publish(hub, slot);
+	struct ph_source *s = slot->work->source;
+	if (s && s->state == PH_SOURCE_RETAINING &&
+		s->old != instance) /* N of a swap may be ready */
+		ph_source_step(hub, s, PH_SOURCE_IN_DEADLINE);
 }
 
 /* ---- handlers ---- */

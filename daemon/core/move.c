@@ -91,6 +91,8 @@ static void show_waiting(struct ph_hub *hub, const struct ph_move *move, enum ph
 		.result = result,
 		.version = ++hub->migrations_version};
 	const char *why = hopeless(hub, move);
+	if (!why && ph_is_self(hub, &move->to))
+		why = ph_swap_objection(hub, move->slot);
 	if (result == PH_RESULT_RUNNING || move->cancelled)
 		why = move->why;
 	ph_reason(info.reason, "%s", why ? why : "it cannot be moved any more");

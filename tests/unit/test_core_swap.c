@@ -112,6 +112,24 @@ START_TEST(state_goes_along)
 }
 END_TEST
 
+/* The old one redirects its clients as soon as the new one is ready, and not before. */
+START_TEST(told_when_the_new_one_is_ready)
+{
+	struct world *w = begin(_i, 0);
+	w->defs[0].traits.never_ready = true;
+	swap(w);
+	w_run(w, 2000);
+	ck_assert(ph_id_none(&old->committed_id));
+	w->defs[0].traits.never_ready = false;
+	w_ready(w, &w->procs[w->n_procs - 1]);
+	w_run(w, 10);
+	ck_assert(!ph_id_none(&old->committed_id));
+	w_run(w, 20000);
+	ck_assert_ptr_ne(one_left(w), old);
+	w_free(w);
+}
+END_TEST
+
 static void crash(struct world *w)
 {
 	w_crash(w, owner);
@@ -368,6 +386,7 @@ int main(void)
 {
 	Suite *suite = suite_create("core_swap");
 	W_TEST(suite, state_goes_along, VARIANTS);
+	W_TEST(suite, told_when_the_new_one_is_ready, VARIANTS);
 	W_TEST(suite, a_crash_at_each_moment, MOMENTS * VARIANTS);
 	W_TEST(suite, the_new_one_dies_at_each_moment, MOMENTS * VARIANTS);
 	W_TEST(suite, the_old_one_dies_at_each_moment, MOMENTS * VARIANTS);

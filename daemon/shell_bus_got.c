@@ -6,6 +6,7 @@
 #include "io/clock.h"
 #include "proto/bus.h"
 #include "shell_bus_int.h"
+#include "shell_logs.h"
 
 /* A decoded message with all that it points to. */
 struct got {
@@ -159,6 +160,11 @@ void ph_bus_got(void *arg, enum ph_plane plane, uint8_t *bytes, size_t n)
 		/* sealed by a member and still wrong: another version, not an intruder */
 		ph_err_prefix(&err, "from %s", header.from.s);
 		refuse(bus, -EPROTO, &err);
+		got_free(got);
+		return;
+	}
+	if (got->message.kind == PH_B_LOGS || got->message.kind == PH_B_LINES) {
+		ph_shell_logs_got(bus->shell, &got->message);
 		got_free(got);
 		return;
 	}

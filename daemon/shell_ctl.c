@@ -9,6 +9,7 @@
 
 #include "shell_ctl_int.h"
 #include "shell_emit.h"
+#include "shell_logs.h"
 
 /* A command that core has, and whose it is. */
 struct ticket {
@@ -101,10 +102,17 @@ static void request_free(struct ph_ctl_request *request)
 {
 	struct ph_shell_ctl *ctl = request->ctl;
 	DL_DELETE(ctl->requests, request);
+	if (request->logs)
+		ph_shell_logs_leave(request->logs);
 	json_decref(request->rows);
 	json_decref(request->left);
 	free(request);
 	set_ticking(ctl);
+}
+
+void ph_ctl_over(struct ph_ctl_request *request)
+{
+	request_free(request);
 }
 
 void ph_ctl_command(struct ph_ctl_request *request, const struct ph_ctl_args *args,

@@ -7,6 +7,7 @@
 #include "proto/codec.h"
 #include "shell_ctl_int.h"
 #include "shell_emit.h"
+#include "shell_logs.h"
 
 #define ID_DIGITS_MIN 4
 #define TIMEOUT_MAX_MS (UINT64_C(366) * 24 * 3600 * 1000)
@@ -138,6 +139,15 @@ static int read_since(const json_t *value, struct ph_ctl_args *ret, struct ph_er
 	return 0;
 }
 
+static int read_lines(const json_t *value, struct ph_ctl_args *ret, struct ph_err *err)
+{
+	uint64_t lines = 0;
+	int error = read_whole(value, PH_OUTPUT_TAIL_LINES, "lines", &lines, err);
+	if (!error)
+		ret->lines = (uint32_t)lines;
+	return error;
+}
+
 static int read_id(const json_t *value, struct ph_ctl_args *ret, struct ph_err *err)
 {
 	struct ph_id id;
@@ -191,6 +201,8 @@ static int read_one(
 		return read_flag(value, word, &ret->follow, err);
 	case PH_CTL_SINCE:
 		return read_since(value, ret, err);
+	case PH_CTL_LINES:
+		return read_lines(value, ret, err);
 	case PH_CTL_ID:
 		return read_id(value, ret, err);
 	case PH_CTL_MIGRATION:

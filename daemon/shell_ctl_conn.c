@@ -85,6 +85,11 @@ static size_t waiting(const struct ph_ctl_conn *conn)
 	return evbuffer_get_length(bufferevent_get_output(conn->bev));
 }
 
+size_t ph_ctl_conn_backlog(const struct ph_ctl_conn *conn)
+{
+	return waiting(conn);
+}
+
 static void end_when_done(struct ph_ctl_conn *conn)
 {
 	if (conn->ending && (!conn->half || conn->open == 0) && waiting(conn) == 0)

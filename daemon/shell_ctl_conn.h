@@ -53,4 +53,7 @@ void ph_ctl_conn_answer(struct ph_ctl_conn *conn, uint64_t re, json_t *fields, b
 void ph_ctl_conn_refuse(
 	struct ph_ctl_conn *conn, uint64_t re, const char *code, const char *text, json_t *fields);
 
+/* Bytes that wait until it reads them. */
+size_t ph_ctl_conn_backlog(const struct ph_ctl_conn *conn);
+
 #endif

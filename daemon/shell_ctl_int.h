@@ -27,6 +27,7 @@
 	X(TIMEOUT, "timeout_ms") \
 	X(FOLLOW, "follow") \
 	X(SINCE, "since") \
+	X(LINES, "lines") \
 	X(ID, "id") \
 	X(MIGRATION, "migration") \
 	X(DRY_RUN, "dry_run") \
@@ -49,6 +50,7 @@ struct ph_ctl_args {
 	bool force, no_wait, follow, dry_run, cluster;
 	enum ph_wait_for wait_for;
 	uint64_t timeout_ms;
+	uint32_t lines;
 	uint64_t after, since_ms;  /* `since`: a number, or a time */
 	const char *id;		   /* in the request's JSON */
 	struct ph_id migration;	   /* the first ... */
@@ -64,6 +66,7 @@ void ph_ctl_args_fini(struct ph_ctl_args *args);
 /* ---- requests */
 
 struct ph_ctl_request;
+struct ph_logs_asker;
 struct ph_shell *ph_ctl_shell(const struct ph_ctl_request *request);
 
 struct ph_ctl_verb {
@@ -94,8 +97,9 @@ struct ph_ctl_request {
 	json_t *left;
 	int error; /* of the last answer that had one; positive errno */
 	char text[PH_REASON_SIZE];
-	size_t n_left; /* at the start */
-	uint64_t told; /* hash of the last progress line */
+	size_t n_left;		    /* at the start */
+	uint64_t told;		    /* hash of the last progress line */
+	struct ph_logs_asker *logs; /* logs: who asks for lines */
 	struct ph_ctl_request *prev, *next;
 };
 
@@ -108,6 +112,9 @@ void ph_ctl_fail(struct ph_ctl_request *request, int error, const char *text, js
 const char *ph_ctl_code(int error);
 /* "web" or "web/3" */
 void ph_ctl_what_text(const struct ph_view_filter *what, char *ret, size_t size);
+
+/* Its last line was written outside of `run` and `act`: it is freed. */
+void ph_ctl_over(struct ph_ctl_request *request);
 
 /* Gives core a command; its answer comes to verb->answered. */
 void ph_ctl_command(struct ph_ctl_request *request, const struct ph_ctl_args *args,
@@ -140,6 +147,10 @@ void ph_ctl_run_forget(struct ph_ctl_request *request, const struct ph_ctl_args 
 void ph_ctl_answered_forget(struct ph_ctl_request *request, const struct ph_view_filter *what,
 	const struct ph_answer *answer);
 void ph_ctl_done_forget(struct ph_ctl_request *request);
+
+/* ---- shell_ctl_logs.c */
+
+void ph_ctl_run_logs(struct ph_ctl_request *request, const struct ph_ctl_args *args);
 
 /* ---- shell_ctl_progress.c */
 

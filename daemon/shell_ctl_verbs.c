@@ -159,6 +159,7 @@ static const struct ph_ctl_verb verbs[] = {
 	READ("migrations", BIT(ID), 0, run_migrations),
 	READ("lookup", ONE, BIT(CHILD), run_lookup),
 	READ("events", BIT(FOLLOW) | BIT(SINCE), 0, run_events),
+	READ("logs", ONE | BIT(FOLLOW) | BIT(LINES), BIT(CHILD), ph_ctl_run_logs),
 	READ("reload", BIT(DRY_RUN) | BIT(CLUSTER), 0, run_reload),
 	CHILDREN_ORDER("start", START),
 	CHILDREN_ORDER("stop", STOP),
@@ -176,7 +177,7 @@ static const struct ph_ctl_verb verbs[] = {
 };
 
 /* Verbs of INTERFACE.md that come later. */
-static const char *const later[] = {"signal", "add", "remove", "rebalance", "logs", "top"};
+static const char *const later[] = {"signal", "add", "remove", "rebalance", "top"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -18,6 +18,7 @@
 #include "shell_ctl.h"
 #include "shell_emit.h"
 #include "shell_hook.h"
+#include "shell_logs.h"
 #include "shell_parts.h"
 
 #define HEARTBEAT_MS 250
@@ -295,7 +296,9 @@ static int start_core(struct ph_shell *shell, struct ph_err *err)
 	int read = ph_shell_state_read(shell->run_dir, &found, &why);
 	if (read && read != -ENOENT)
 		ph_shell_log(shell, PH_LOG_ERROR, "state file: %s", why.text);
-	error = ph_shell_outputs_new(shell, err);
+	error = ph_shell_logs_new(shell);
+	if (!error)
+		error = ph_shell_outputs_new(shell, err);
 	if (!error)
 		error = ph_shell_records_new(
 			shell, !read && !ph_id_none(&found.journal) ? &found.journal : NULL, err);
@@ -333,6 +336,7 @@ static void stop(struct ph_shell *shell, bool orderly)
 	ph_shell_exit_free(shell);
 	ph_shell_workers_free(shell);
 	ph_shell_listeners_free(shell, orderly);
+	ph_shell_logs_free(shell);
 	ph_shell_outputs_free(shell, orderly);
 	ph_shell_records_free(shell);
 	ph_shell_state_free(shell, orderly);

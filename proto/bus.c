@@ -329,6 +329,41 @@ static const struct ph_field order_rows[] = {
 	{0},
 };
 
+static const struct ph_field logs_rows[] = {
+	{PH_FIELD("id", ID, wire, m.id), .required = true},
+	{PH_FIELD("c", NAME, wire, m.key.child), .required = true},
+	{PH_FIELD("i", U32, wire, m.key.instance)},
+	{PH_FIELD("all", BOOL, wire, m.all_instances)},
+	{PH_FIELD("last", U32, wire, m.n_last)},
+	{PH_FIELD("since", HEX64, wire, m.since_ms)},
+	{PH_FIELD("follow", BOOL, wire, m.follow)},
+	{PH_FIELD("sequence", U64, wire, m.sequence)},
+	{PH_FIELD("final", BOOL, wire, m.final)},
+	{0},
+};
+
+static const struct ph_field line_rows[] = {
+	{PH_FIELD("i", U32, ph_log_line, instance)},
+	{PH_FIELD("r", U32, ph_log_line, replica)},
+	{PH_FIELD("age", HEX64, ph_log_line, age_ms), PH_HAS(ph_log_line, has_age)},
+	{PH_FIELD("s", U32, ph_log_line, stream), .max = 2},
+	{PH_FIELD("cut", BOOL, ph_log_line, cut)},
+	{PH_FIELD("gap", BOOL, ph_log_line, gap)},
+	{PH_FIELD("t", TEXT, ph_log_line, text), .required = true, .max = PH_BMSG_TEXT_MAX},
+	{0},
+};
+
+static const struct ph_field lines_rows[] = {
+	{PH_FIELD("id", ID, wire, m.id), .required = true},
+	{PH_FIELD("sequence", U64, wire, m.sequence), .required = true},
+	{PH_FIELD("final", BOOL, wire, m.final)},
+	{PH_FIELD("why", STR, wire, m.reason), .max = PH_REASON_SIZE - 1},
+	{PH_FIELD("lines", LIST, wire, m.lines), PH_COUNT(wire, m.n_lines),
+		.max = PH_BMSG_LINES_MAX, .sub = line_rows,
+		.element_size = sizeof(struct ph_log_line)},
+	{0},
+};
+
 static const struct ph_field relay_rows[] = {
 	{PH_FIELD("target", NAME, wire, m.target), .required = true},
 	{PH_FIELD("on", BOOL, wire, m.passed_on)},
@@ -392,6 +427,8 @@ static const struct ph_field *const tables[PH_BKIND_COUNT] = {
 	[PH_B_GRANTED] = claims_rows,
 	[PH_B_CONFLICT] = step_rows,
 	[PH_B_CONFLICT_ACK] = step_rows,
+	[PH_B_LOGS] = logs_rows,
+	[PH_B_LINES] = lines_rows,
 	[PH_B_RELAY] = relay_rows,
 };
 

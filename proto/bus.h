@@ -19,6 +19,7 @@
 #define PH_BMSG_LINES_MAX 4096u		 /* entries, migrations, specs, claims, each */
 #define PH_BMSG_SPEC_MAX (256u * 1024u)	 /* bytes of a spec's text */
 #define PH_BMSG_VIEW_MAX (72u * 1024u)	 /* bytes of a view: 1024 names of 63, and a number */
+#define PH_BMSG_TEXT_MAX (256u * 1024u)	 /* bytes of a line of a worker's output */
 #define PH_BMSG_FRAME_MAX (128u * 1024u) /* hex digits of a message that is relayed */
 
 /*

@@ -71,6 +71,8 @@
 	X(GRANTED, "granted")	/* to an owner held for dead: these were granted to others */ \
 	X(CONFLICT, "conflict") /* the loser of a heal: what became of its state */ \
 	X(CONFLICT_ACK, "conflict_ack") \
+	X(LOGS, "logs")	  /* the shell's: asks for lines of a child, and says which have come */ \
+	X(LINES, "lines") /* ... answer: some of them, repeated until they have come */ \
 	X(RELAY, "relay") /* the shell's: a message for `target`, sealed, to be passed on */
 
 enum ph_bkind {
@@ -351,6 +353,16 @@ enum ph_verb {
 	PH_VERB_COUNT
 };
 
+/* In LINES: a line that a worker wrote. */
+struct ph_log_line {
+	uint32_t instance, replica;
+	bool has_age;
+	uint64_t age_ms; /* at the moment of sending */
+	uint32_t stream; /* enum ph_output_stream */
+	bool cut, gap;
+	const char *text;
+};
+
 #define PH_SECRET_SIZE 32 /* bytes of a ticket, which proves a stream; A's shell draws it */
 
 struct ph_bmsg {
@@ -454,6 +466,17 @@ struct ph_bmsg {
 	uint64_t view;		   /* number of the sender's; VIEW_ASK...: of the one to choose */
 	uint64_t ballot, accepted; /* PROMISE: `value` was accepted at `accepted`, 0: none */
 	const char *value;	   /* a view as text: "SIZE NAME@INCARNATION,..." */
+
+	/*
+	 * LOGS: `id` of the asking, `key` and `all_instances`, `sequence` of the newest LINES that
+	 * have come, `final`: no more are wanted. LINES: `id`, `sequence`, `final`: the last ones,
+	 * with a `reason` where there can be none.
+	 */
+	uint32_t n_last;   /* so many lines of each instance ... */
+	uint64_t since_ms; /* ... or, not 0, those of this time */
+	bool follow;
+	size_t n_lines;
+	const struct ph_log_line *lines;
 
 	/* RELAY */
 	const char *frame; /* the whole sealed message, in hex */

@@ -19,6 +19,7 @@ enum {
 
 #define WAITING PH_OPTION_NO_WAIT
 #define MOVING (PH_OPTION_NO_WAIT | PH_OPTION_FORCE)
+#define LOGS (PH_OPTION_FOLLOW | PH_OPTION_LINES)
 #define EVENTS (PH_OPTION_FOLLOW | PH_OPTION_SINCE)
 
 /* kinds: c child, n node, i migration id, m the same or its beginning, f file, s shell, w anything
@@ -58,7 +59,8 @@ static const struct ph_command command_rows[] = {
 		ph_verb_lookup},
 	{"wait", "CHILD", "c", 1, 1, PH_OPTION_FOR, 0, "wait until a child is as asked with --for",
 		ph_verb_wait},
-	{"logs", "CHILD", "w", 0, ANY, PH_OPTION_FOLLOW, 0, "the output of a child", NULL},
+	{"logs", "CHILD", "c", 1, 1, LOGS, READ_MS, "the last lines that a child has written",
+		ph_verb_logs},
 	{"events", "", "", 0, 0, EVENTS, READ_MS, "what happened, as JSON lines", ph_verb_events},
 	{"reload", "", "", 0, 0, PH_OPTION_DRY_RUN, 0, "read the configuration again",
 		ph_verb_reload},

@@ -41,6 +41,7 @@ struct ph_ctl {
 	const char *wait_for; /* ready, stopped, moved */
 	const char *since;
 	uint64_t timeout_ms;
+	uint64_t lines;
 	size_t n_args;
 	const char **args; /* the words after the verb */
 	bool colored;	   /* what `color`, NO_COLOR and the terminal come to */

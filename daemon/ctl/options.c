@@ -34,12 +34,16 @@ static const struct ph_option option_rows[] = {
 		"a duration ago (10m), a time (RFC 3339), or a sequence number"},
 	{"follow", 'f', NULL, PH_OPTION_FLAG, offsetof(struct ph_ctl, follow), PH_OPTION_FOLLOW,
 		"go on with what happens from now on"},
+	{"lines", 'n', "N", PH_OPTION_COUNT, offsetof(struct ph_ctl, lines), PH_OPTION_LINES,
+		"the last N lines of each instance, 0 to 10000; 10 where it is not given"},
 	{"dry-run", 0, NULL, PH_OPTION_FLAG, offsetof(struct ph_ctl, dry_run), PH_OPTION_DRY_RUN,
 		"say what would change, and change nothing"},
 	{"cluster", 0, NULL, PH_OPTION_FLAG, 0, 0, NULL},
 };
 
 enum {
+	LINES_DEFAULT = 10,
+	LINES_MAX = 10000,
 	OPTION_COUNT = sizeof(option_rows) / sizeof(option_rows[0])
 };
 
@@ -76,7 +80,9 @@ static const struct ph_option *option_find(const char *word, size_t n, struct ph
 static const struct ph_option *option_find_letter(const char *word, struct ph_err *err)
 {
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		if (word[1] == option_rows[i].letter && word[2] == '\0')
+		bool alone = word[2] == '\0' || option_rows[i].type != PH_OPTION_FLAG;
+
+		if (word[1] == option_rows[i].letter && alone)
 			return &option_rows[i];
 	}
 	(void)ph_err_set(err, EINVAL, "unknown option '%s'; see 'prochubctl --help'", word);
@@ -126,6 +132,21 @@ int ph_options_duration(const char *text, uint64_t *ret_ms)
 	return -EINVAL;
 }
 
+static int option_set_count(
+	const struct ph_option *row, const char *value, char *field, struct ph_err *err)
+{
+	uint64_t n = 0;
+	size_t digits = strspn(value, "0123456789");
+
+	if (digits && digits < 8 && !value[digits])
+		n = strtoull(value, NULL, 10);
+	if (!digits || digits > 7 || value[digits] || n > LINES_MAX)
+		return ph_err_set(err, EINVAL, "--%s: '%s' is not a whole number from 0 to %d",
+			row->name, value, LINES_MAX);
+	memcpy(field, &n, sizeof(n));
+	return 0;
+}
+
 static int option_set(
 	const struct ph_option *row, const char *value, struct ph_ctl *ctl, struct ph_err *err)
 {
@@ -150,6 +171,8 @@ static int option_set(
 		memcpy(field, &ms, sizeof(ms));
 		return 0;
 	}
+	if (row->type == PH_OPTION_COUNT)
+		return option_set_count(row, value, field, err);
 	if (row->type == PH_OPTION_WORD && !option_has_word(row->value, value))
 		return ph_err_set(
 			err, EINVAL, "--%s: expected %s, not '%s'", row->name, row->value, value);
@@ -173,6 +196,7 @@ static int option_take(
 		value = word[2 + n] == '=' ? word + 3 + n : NULL;
 	} else {
 		row = option_find_letter(word, err);
+		value = word[2] ? word + 2 : NULL; /* -n5 */
 	}
 	if (!row)
 		return -EINVAL;
@@ -194,7 +218,7 @@ static int option_take(
 int ph_options_parse(int argc, char **argv, struct ph_ctl *ret, const char **ret_verb,
 	unsigned *ret_given, struct ph_err *err)
 {
-	struct ph_ctl ctl = {.color = "auto"};
+	struct ph_ctl ctl = {.color = "auto", .lines = LINES_DEFAULT};
 	const char *verb = NULL;
 	unsigned given = 0;
 	bool words_only = false;

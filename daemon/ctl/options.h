@@ -19,13 +19,15 @@ enum ph_option_bit {
 	PH_OPTION_SINCE = 1 << 3,
 	PH_OPTION_FOLLOW = 1 << 4,
 	PH_OPTION_DRY_RUN = 1 << 5,
+	PH_OPTION_LINES = 1 << 10,
 };
 
 enum ph_option_type {
 	PH_OPTION_FLAG,
 	PH_OPTION_TEXT,
 	PH_OPTION_WORD,
-	PH_OPTION_DURATION
+	PH_OPTION_DURATION,
+	PH_OPTION_COUNT
 };
 
 struct ph_option {

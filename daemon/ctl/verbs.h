@@ -23,6 +23,9 @@ enum ph_exit ph_verb_forget(const struct ph_ctl *ctl);
 enum ph_exit ph_verb_reload(const struct ph_ctl *ctl);
 enum ph_exit ph_verb_events(const struct ph_ctl *ctl);
 
+/* verbs_logs.c */
+enum ph_exit ph_verb_logs(const struct ph_ctl *ctl);
+
 /* verbs_move.c: orders that are followed to their end */
 enum ph_exit ph_verb_move(const struct ph_ctl *ctl);
 enum ph_exit ph_verb_drain(const struct ph_ctl *ctl); /* drain, undrain */

@@ -81,7 +81,7 @@ struct ph_output_line {
 	enum ph_output_stream stream;
 	bool cut, gap; /* gap: lines before it are missing */
 	size_t n;
-	char text[]; /* n bytes and a NUL */
+	char text[]; /* n bytes and a NUL; a NUL within it is a '?' */
 };
 
 enum ph_output_news_kind {

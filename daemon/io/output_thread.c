@@ -58,13 +58,14 @@ static void *run(void *arg)
 		bool stop = t->stop;
 		uint64_t until = t->stop_at_ms;
 		(void)pthread_mutex_unlock(&t->lock);
+		bool busy = order != NULL;
 		for (; order; order = next) {
 			next = order->next;
 			ph_output_order(t->output, order);
 		}
 		if (stop && (!ph_output_open_count(t->output) || ph_clock_now_ms() >= until))
 			return NULL;
-		ph_output_pump(t->output, stop ? LAST_TURN_MS : -1);
+		ph_output_pump(t->output, busy ? 0 : stop ? LAST_TURN_MS : -1);
 		give_news(t);
 	}
 }

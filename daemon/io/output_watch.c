@@ -109,6 +109,9 @@ static struct ph_output_line *batch_add(
 	line->key = *key;
 	line->n = n;
 	memcpy(line->text, text, n);
+	for (size_t i = 0; i < n; i++)
+		if (!line->text[i])
+			line->text[i] = '?'; /* so that it is a text */
 	*batch->tail = line;
 	batch->tail = &line->next;
 	batch->news->bytes += sizeof *line + n;

@@ -202,7 +202,7 @@ def test_wrong_words(words, message, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"prochubctl: {message}\n")
 
 
-@pytest.mark.parametrize("verb", ["top", "signal", "swap", "add", "remove", "rebalance", "logs"])
+@pytest.mark.parametrize("verb", ["top", "signal", "swap", "add", "remove", "rebalance"])
 def test_verbs_of_later_versions(verb):
     for words in ([verb], [verb, "web"], [verb, "--help"]):
         done = ctl(*words)

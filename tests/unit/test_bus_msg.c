@@ -110,6 +110,11 @@ static const struct ph_claim_line claims[] = {
 	{.key = {.child = {"web"}}},
 };
 
+static const struct ph_log_line log_lines[] = {
+	{.has_age = true, .stream = 2, .cut = true, .gap = true, .text = "a \"line\"\x1b\xff"},
+	{.instance = 7, .text = ""},
+};
+
 /* Every field set; a kind's table takes those that are its own. */
 static struct ph_bmsg full(enum ph_bkind kind)
 {
@@ -168,6 +173,11 @@ static struct ph_bmsg full(enum ph_bkind kind)
 		.born_ms = 1764000000000,
 		.copied_ms = 5,
 		.frame = "00ff",
+		.n_last = 10,
+		.since_ms = UINT64_MAX,
+		.follow = true,
+		.n_lines = 2,
+		.lines = log_lines,
 		.passed_on = true,
 		.bytes_estimate = 4096,
 		.round = 2,
@@ -342,6 +352,19 @@ START_TEST(test_migration)
 	ck_assert(m.order == 0xffffffffffffff00u && m.verb == PH_VERB_MOVE && m.all_instances);
 	ck_assert(m.ask && m.known_incarnation == full(PH_B_ORDER).known_incarnation);
 	ck_assert_str_eq(m.target.s, "c");
+	ph_doc_free(doc);
+
+	m = through(PH_B_LOGS, &doc);
+	ck_assert(m.n_last == 10 && m.since_ms == UINT64_MAX && m.follow && m.all_instances);
+	ck_assert(!m.n_lines);
+	ph_doc_free(doc);
+
+	m = through(PH_B_LINES, &doc);
+	ck_assert(m.n_lines == 2 && m.lines[0].has_age && m.lines[0].age_ms == 0);
+	ck_assert(m.lines[0].cut && m.lines[0].gap && m.lines[0].stream == 2);
+	ck_assert_str_eq(m.lines[0].text, "a \"line\"\x1b\xef\xbf\xbd");
+	ck_assert(!m.lines[1].has_age && m.lines[1].instance == 7);
+	ck_assert_str_eq(m.lines[1].text, "");
 	ph_doc_free(doc);
 
 	m = through(PH_B_CLAIM_ANSWER, &doc);

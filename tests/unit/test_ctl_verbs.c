@@ -15,6 +15,7 @@
 #include "shell.h"
 #include "shell_ctl.h"
 #include "shell_emit.h"
+#include "shell_logs.h"
 
 #define WAIT_MS 5000
 
@@ -54,6 +55,35 @@ void *ph_shell_alloc(size_t size)
 	void *at = calloc(1, size);
 	ck_assert_ptr_nonnull(at);
 	return at;
+}
+
+/* Who asks for lines gets one, the next one and the end when it is time. */
+static struct ph_logs_want asked;
+static unsigned n_left;
+static char asker;
+
+struct ph_logs_asker *ph_shell_logs_ask(struct ph_shell *s, const struct ph_logs_want *want)
+{
+	ck_assert_ptr_eq(s, &shell);
+	asked = *want;
+	return (struct ph_logs_asker *)(void *)&asker;
+}
+
+void ph_shell_logs_leave(struct ph_logs_asker *which)
+{
+	ck_assert_ptr_eq(which, &asker);
+	n_left++;
+}
+
+static struct ph_conf_child spec_child;
+
+const struct ph_conf_child *ph_shell_specs_find(
+	struct ph_shell *s, const struct ph_spec *spec, struct ph_err *err)
+{
+	(void)s;
+	(void)spec;
+	(void)err;
+	return &spec_child;
 }
 
 int ph_shell_reload(struct ph_shell *s, bool dry_run, json_t **ret_json, struct ph_err *err)
@@ -286,6 +316,10 @@ static const struct {
 	{"{\"op\":\"migrations\",\"req\":1,\"id\":\"00112233445566778899aabbccddeeff\"}",
 		"\"code\":\"not_found\""},
 	{"{\"op\":\"migrations\",\"req\":1,\"id\":\"x\"}", "id: expected 32"},
+	{"{\"op\":\"logs\",\"req\":1}", "child: missing"},
+	{"{\"op\":\"logs\",\"req\":1,\"child\":\"nope\"}", "no such child: nope"},
+	{"{\"op\":\"logs\",\"req\":1,\"child\":\"web\",\"lines\":10001}", "from 0 to 10000"},
+	{"{\"op\":\"logs\",\"req\":1,\"child\":\"web\",\"follow\":1}", "true or false"},
 	{"{\"op\":\"reload\",\"req\":1,\"dry_run\":true}",
 		"\"added\":[],\"removed\":[],\"changed\":[{\"child\":\"web\""},
 	{"{\"op\":\"reload\",\"req\":1}", "\"failed\",\"text\":\"a:1:1: no good (and 1 more)\","
@@ -396,6 +430,45 @@ START_TEST(test_move)
 		"\"id\":\"ab000000000000000000000000000000\",\"from\":\"a\",\"to\":\"b\",\"bytes\":"
 		"2000,\"elapsed_ms\":500}],\"left\":[],"
 		"\"result\":\"done\"}");
+}
+END_TEST
+
+START_TEST(test_logs)
+{
+	say("{\"op\":\"logs\",\"req\":7,\"child\":\"room\",\"instance\":1,\"lines\":3}");
+	for (int i = 0; i < 200 && !asked.line; i++)
+		turn();
+	ck_assert_str_eq(asked.filter.child.s, "room");
+	ck_assert(asked.filter.has_instance && asked.filter.instance == 1);
+	ck_assert(asked.lines == 3 && !asked.follow);
+	asked.line(asked.arg, json_pack("{s:s}", "text", "hello"));
+	ck_assert_str_eq(hear(), "{\"re\":7,\"ok\":true,\"more\":true,\"text\":\"hello\"}");
+	ck_assert_uint_eq(asked.backlog(asked.arg), 0);
+	asked.end(asked.arg, NULL);
+	ck_assert_uint_eq(n_left, 1);
+	ck_assert_str_eq(hear(), "{\"re\":7,\"ok\":true,\"child\":\"room\"}");
+	asked.line = NULL;
+	say("{\"op\":\"logs\",\"req\":8,\"child\":\"web\",\"follow\":true}");
+	for (int i = 0; i < 200 && !asked.line; i++)
+		turn();
+	ck_assert(asked.lines == 10 && asked.follow && !asked.filter.has_instance);
+	asked.end(asked.arg, "node b: it does not answer");
+	ck_assert_str_eq(hear(), "{\"re\":8,\"ok\":false,\"code\":\"failed\","
+				 "\"text\":\"node b: it does not answer\"}");
+	spec_child.log.to = PH_CONF_LOG_NULL;
+	say("{\"op\":\"logs\",\"req\":9,\"child\":\"room\"}");
+	HAS("\"refused\",\"text\":\"room writes nowhere: its log.to is null\"");
+	spec_child.log.to = PH_CONF_LOG_INHERIT;
+	asked.line = NULL;
+	say("{\"op\":\"logs\",\"req\":10,\"child\":\"web\",\"follow\":true}");
+	for (int i = 0; i < 200 && !asked.line; i++)
+		turn();
+	close(fd);
+	fd = -1;
+	for (int i = 0; i < 200 && n_left < 3; i++)
+		turn(); /* whoever has gone is not told any more */
+	ck_assert_uint_eq(n_left, 3);
+	dial();
 }
 END_TEST
 
@@ -548,6 +621,7 @@ int main(void)
 	tcase_add_loop_test(t, test_at_once, 0, sizeof at_once / sizeof *at_once);
 	tcase_add_test(t, test_stale);
 	tcase_add_test(t, test_children);
+	tcase_add_test(t, test_logs);
 	tcase_add_test(t, test_move);
 	tcase_add_test(t, test_move_not_done);
 	tcase_add_test(t, test_cancel);

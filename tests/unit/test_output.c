@@ -346,6 +346,14 @@ START_TEST(test_thread)
 	for (int i = 0; i < 100 && !notes; i++)
 		(void)event_base_loop(base, EVLOOP_ONCE);
 	ck_assert_uint_eq(notes, 1);
+	/* an answer does not wait for something else to happen */
+	order = ph_output_order_new(PH_OUTPUT_WATCH);
+	order->filter.child = ph_name_of("one");
+	order->lines = 5;
+	ph_output_thread_put(thread, order);
+	for (int i = 0; i < 100 && notes < 2; i++)
+		(void)event_base_loop(base, EVLOOP_ONCE);
+	ck_assert_uint_eq(notes, 2);
 	ck_assert_int_eq(write(end, "b", 1), 1);
 	close(end);
 	ck_assert_uint_eq(ph_output_thread_free(thread, 2000), 0);

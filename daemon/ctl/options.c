@@ -35,7 +35,7 @@ static const struct ph_option option_rows[] = {
 	{"follow", 'f', NULL, PH_OPTION_FLAG, offsetof(struct ph_ctl, follow), PH_OPTION_FOLLOW,
 		"go on with what happens from now on"},
 	{"lines", 'n', "N", PH_OPTION_COUNT, offsetof(struct ph_ctl, lines), PH_OPTION_LINES,
-		"the last N lines of each instance, 0 to 10000; 10 where it is not given"},
+		"the last N lines of each instance, at most 10000; else 10"},
 	{"dry-run", 0, NULL, PH_OPTION_FLAG, offsetof(struct ph_ctl, dry_run), PH_OPTION_DRY_RUN,
 		"say what would change, and change nothing"},
 	{"cluster", 0, NULL, PH_OPTION_FLAG, 0, 0, NULL},

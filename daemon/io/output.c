@@ -19,6 +19,7 @@
 #define TURN_FIFOS 8	   /* looked at before the next look who else has something */
 #define PARTIAL_BYTES 4096 /* half a line of so many bytes is not looked at all the time */
 #define PARTIAL_MS 5
+#define ENDED_MAX 16 /* FIFOs of one instance, but for the newest of workers that have ended */
 #define PAUSE_MAX_MS 1024
 
 /* ---- news */
@@ -230,7 +231,7 @@ static void serve(struct ph_output *output, struct ph_output_fifo *fifo)
 	if (look.n && took == 0 && !half_line(output, fifo, &look))
 		took = deliver(fifo, &look);
 	if (took < 0)
-		fifo->not_before = output->now_ms + ph_output_sink_failed(fifo, (int)-took);
+		ph_output_sink_failed(fifo, (int)-took);
 	/* an edge is seen once: what is left, or has come since, is to be looked for */
 	if (took != 0)
 		fifo->look_at = 0;
@@ -238,9 +239,13 @@ static void serve(struct ph_output *output, struct ph_output_fifo *fifo)
 		enqueue(output, fifo);
 }
 
+/* Many may wait for one disk or reader: it is asked once for all of them. */
 static uint64_t due(const struct ph_output_fifo *fifo)
 {
-	return fifo->not_before > fifo->look_at ? fifo->not_before : fifo->look_at;
+	if (fifo->ended)
+		return 0;
+	uint64_t at = fifo->not_before > fifo->look_at ? fifo->not_before : fifo->look_at;
+	return at > fifo->sink->not_before ? at : fifo->sink->not_before;
 }
 
 static void turn(struct ph_output *output)
@@ -257,7 +262,10 @@ static void turn(struct ph_output *output)
 			continue;
 		}
 		fifo->queued = false;
-		serve(output, fifo);
+		if (fifo->ended)
+			fifo_end(output, fifo);
+		else
+			serve(output, fifo);
 		served++;
 	}
 	if (later) {
@@ -329,6 +337,25 @@ void ph_output_order_free(struct ph_output_order *order)
 	free(order);
 }
 
+/* A child that ends again and again while nothing can be written is not to fill the daemon. */
+static void limit(struct ph_output *output, const struct ph_output_memory *memory)
+{
+	struct ph_output_fifo *fifo;
+	if (memory->fifos <= ENDED_MAX)
+		return;
+	DL_FOREACH (output->fifos, fifo) {
+		if (fifo->memory != memory || fifo->ended || !hung_up(fifo->fd))
+			continue;
+		ph_output_note(output, true,
+			"%s/%u: the output of a worker that ended long ago cannot be written, and "
+			"is lost",
+			fifo->key.child.s, fifo->key.instance);
+		fifo->ended = true;
+		enqueue(output, fifo);
+		return;
+	}
+}
+
 static int watch_fifo(struct ph_output *output, struct ph_output_fifo *fifo)
 {
 	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = fifo};
@@ -370,6 +397,7 @@ static void open_fifo(struct ph_output *output, struct ph_output_order *order)
 		return;
 	}
 	enqueue(output, fifo);
+	limit(output, memory);
 }
 
 void ph_output_order(struct ph_output *output, struct ph_output_order *order)

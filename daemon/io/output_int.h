@@ -29,7 +29,10 @@ struct ph_output_sink {
 	const struct ph_output_fifo *owner; /* is in the middle of a line */
 	char owed[4];			    /* to be written before anything else */
 	size_t n_owed;
-	int failed; /* errno that was told; 0: it works */
+	int failed;	     /* errno that was told; 0: it works */
+	int lost;	     /* errno for which what comes is lost */
+	unsigned pause_ms;   /* it took nothing for so long */
+	uint64_t not_before; /* it is not tried again before */
 	struct ph_output_sink *prev, *next;
 };
 
@@ -56,7 +59,7 @@ struct ph_output_fifo {
 	uint64_t not_before; /* is not looked at before, whatever happens */
 	uint64_t look_at;    /* ... before, unless something happens */
 	unsigned pause_ms;
-	bool queued, ended;
+	bool queued, ended;		    /* ended: it is given up */
 	struct ph_output_fifo *prev, *next; /* all */
 	struct ph_output_fifo *run_next;    /* those to be looked at, in their order */
 };
@@ -108,8 +111,8 @@ PH_MUST_CHECK ssize_t ph_output_sink_lines(
 /* A piece that ends without a newline. */
 PH_MUST_CHECK ssize_t ph_output_sink_piece(
 	struct ph_output_fifo *fifo, const struct ph_piece *piece);
-/* It could not take anything: told once; returns in how many ms it is tried again. */
-unsigned ph_output_sink_failed(struct ph_output_fifo *fifo, int error);
+/* It could not take anything: told once; it is tried again a while later. */
+void ph_output_sink_failed(struct ph_output_fifo *fifo, int error);
 void ph_output_sink_works(struct ph_output_fifo *fifo);
 void ph_output_files_look(struct ph_output *output);
 void ph_output_compressed(struct ph_output *output, const struct ph_output_order *order);

@@ -7,8 +7,8 @@
 
 #include "io/output_int.h"
 
-#define BUSY_MS 10  /* until a reader that did not read is asked again */
-#define FULL_MS 200 /* ... and a disk */
+#define BUSY_MS 5   /* until a line of somebody else is looked for its end */
+#define FULL_MS 200 /* until a disk that was full is tried again, and a reader at the latest */
 
 /* ---- life */
 
@@ -127,6 +127,34 @@ void ph_output_sink_drop(struct ph_output *output, struct ph_output_fifo *fifo)
 		file_free(output, sink);
 }
 
+/* ---- the daemon's own output */
+
+static bool can_wait(int error)
+{
+	return error == ENOSPC || error == EDQUOT || error == EIO || error == ENOMEM ||
+	       error == EROFS || error == EFBIG;
+}
+
+/* Where nobody reads it a child is not to wait: its lines are remembered, and that is all. */
+static ssize_t relay(
+	struct ph_output_fifo *fifo, struct ph_output_sink *sink, const char *bytes, size_t n)
+{
+	ssize_t took = ph_relay_take(&sink->relay, fifo->fd, bytes, n);
+	if (took >= 0 || took == -EAGAIN || can_wait((int)-took)) {
+		sink->lost = took > 0 ? 0 : sink->lost;
+		return took;
+	}
+	if (sink->lost != (int)-took)
+		ph_output_note(fifo->output, true,
+			"cannot write to the daemon's own output: %s: what children write there is "
+			"lost",
+			strerror((int)-took));
+	sink->lost = (int)-took;
+	sink->n_owed = 0;
+	ph_pipe_discard(fifo->fd, n);
+	return (ssize_t)n;
+}
+
 /* ---- the journal */
 
 static ssize_t instead(struct ph_output_fifo *fifo, const char *bytes, size_t n, int error)
@@ -138,7 +166,7 @@ static ssize_t instead(struct ph_output_fifo *fifo, const char *bytes, size_t n,
 			"the daemon",
 			output->journald.path, strerror(error));
 	output->journal_told = true;
-	return ph_relay_take(&output->out.relay, fifo->fd, bytes, n);
+	return relay(fifo, &output->out, bytes, n);
 }
 
 static int send_piece(struct ph_output_fifo *fifo, const struct ph_piece *piece)
@@ -199,13 +227,15 @@ static ssize_t take(struct ph_output_fifo *fifo, const char *bytes, size_t n)
 {
 	struct ph_output_sink *sink = fifo->sink;
 	if (sink->owner && sink->owner != fifo)
-		return -EAGAIN;
+		return -EBUSY;
 	int error = pay(sink);
-	if (error)
+	if (error == -EAGAIN || (error && can_wait(-error)))
 		return error;
+	if (error)
+		sink->n_owed = 0; /* a file that could not be opened, a reader that is gone */
 	return sink->to == PH_OUTPUT_FILE
 		       ? ph_logfile_take(&sink->file, fifo->fd, bytes, n, fifo->output->now_ms)
-		       : ph_relay_take(&sink->relay, fifo->fd, bytes, n);
+		       : relay(fifo, sink, bytes, n);
 }
 
 /* The newest old file but one is for a helper to compress, which only the loop can start. */
@@ -270,35 +300,31 @@ ssize_t ph_output_sink_piece(struct ph_output_fifo *fifo, const struct ph_piece 
 
 /* ---- what goes wrong */
 
-static bool can_wait(int error)
-{
-	return error == ENOSPC || error == EDQUOT || error == EIO || error == ENOMEM ||
-	       error == EROFS || error == EFBIG;
-}
-
-unsigned ph_output_sink_failed(struct ph_output_fifo *fifo, int error)
+void ph_output_sink_failed(struct ph_output_fifo *fifo, int error)
 {
 	struct ph_output_sink *sink = fifo->sink;
-	if (error == EAGAIN || error == EINTR)
-		return BUSY_MS;
-	bool lost = sink->to == PH_OUTPUT_RELAY && !can_wait(error);
+	uint64_t now = fifo->output->now_ms;
+	if (error == EBUSY) { /* another one is in the middle of a line */
+		fifo->not_before = now + BUSY_MS;
+		return;
+	}
+	if (error == EAGAIN || error == EINTR) {
+		sink->pause_ms = !sink->pause_ms	    ? 1
+				 : sink->pause_ms < FULL_MS ? 2 * sink->pause_ms
+							    : FULL_MS;
+		sink->not_before = now + sink->pause_ms;
+		return;
+	}
+	sink->not_before = now + FULL_MS;
 	if (!sink->failed && sink->to == PH_OUTPUT_FILE)
 		ph_output_note(fifo->output, true,
 			"%s/%u: cannot write to '%s': %s: its output waits", fifo->key.child.s,
 			fifo->key.instance, sink->file.path, strerror(error));
 	else if (!sink->failed)
 		ph_output_note(fifo->output, true,
-			"cannot write to the daemon's own output: %s: what children write %s",
-			strerror(error), lost ? "is lost" : "waits");
+			"cannot write to the daemon's own output: %s: what children write waits",
+			strerror(error));
 	sink->failed = error;
-	if (!lost)
-		return FULL_MS;
-	/* nobody reads it; a child is not to wait for that */
-	sink->n_owed = 0;
-	sink->owner = NULL;
-	ph_pipe_discard(fifo->fd, PH_OUTPUT_TURN);
-	fifo->skip = 0;
-	return 0;
 }
 
 void ph_output_sink_works(struct ph_output_fifo *fifo)
@@ -308,6 +334,7 @@ void ph_output_sink_works(struct ph_output_fifo *fifo)
 		ph_output_note(fifo->output, false, "%s/%u: writes to '%s' again",
 			fifo->key.child.s, fifo->key.instance, sink->file.path);
 	sink->failed = 0;
+	sink->pause_ms = 0;
 }
 
 /* ---- orders */

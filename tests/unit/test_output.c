@@ -89,6 +89,33 @@ START_TEST(test_ring)
 }
 END_TEST
 
+/* ---- lines that are asked for */
+
+static void watch(uint64_t number, const char *child, uint32_t lines, bool follow)
+{
+	struct ph_output_order *order = ph_output_order_new(PH_OUTPUT_WATCH);
+	order->watch = number;
+	order->filter.child = ph_name_of(child);
+	order->lines = lines;
+	order->follow = follow;
+	ph_output_order(output, order);
+}
+
+/* All lines of that watch so far: "a|b|" */
+static const char *heard(uint64_t number)
+{
+	static char text[4096];
+	struct ph_output_news *news = ph_output_news(output);
+	text[0] = '\0';
+	for (const struct ph_output_news *each = news; each; each = each->next)
+		for (const struct ph_output_line *l = each->watch == number ? each->lines : NULL; l;
+			l = l->next)
+			(void)snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s|",
+				l->gap ? "..." : "", l->n < 100 ? l->text : "long");
+	ph_output_news_free(news);
+	return text;
+}
+
 /* ---- the daemon's output */
 
 START_TEST(test_whole_lines_are_relayed)
@@ -147,6 +174,33 @@ START_TEST(test_reader_that_does_not_read)
 }
 END_TEST
 
+/* Workers that end one after the other while nothing can be written: a few are kept. */
+START_TEST(test_many_that_have_ended)
+{
+	int ends[2];
+	char block[4096];
+	memset(block, 'x', sizeof block);
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+	while (write(ends[1], block, sizeof block) > 0)
+		;
+	ph_output_free(output);
+	output_begin(ends[1], path_of("nobody"));
+	for (int i = 0; i < 40; i++) {
+		int fifo = fifo_open("one", NULL, 0, 0);
+		say(fifo, "last words\n");
+		close(fifo);
+		pump();
+	}
+	ck_assert_uint_eq(ph_output_open_count(output), 16);
+	struct ph_output_news *news = ph_output_news(output);
+	ck_assert_ptr_nonnull(news);
+	ck_assert_ptr_nonnull(strstr(news->text, "is lost"));
+	ph_output_news_free(news);
+	close(ends[0]);
+	close(ends[1]);
+}
+END_TEST
+
 START_TEST(test_reader_that_is_gone)
 {
 	int ends[2];
@@ -162,6 +216,8 @@ START_TEST(test_reader_that_is_gone)
 	ck_assert_ptr_nonnull(strstr(news->text, "is lost"));
 	ck_assert_ptr_null(news->next);
 	ph_output_news_free(news);
+	watch(1, "one", 3, false);
+	ck_assert_str_eq(heard(1), "a|a|a|"); /* they are remembered all the same */
 	close(fifo);
 	close(ends[1]);
 }
@@ -224,31 +280,6 @@ START_TEST(test_flood_starves_nobody)
 END_TEST
 
 /* ---- who asks for lines */
-
-static void watch(uint64_t number, const char *child, uint32_t lines, bool follow)
-{
-	struct ph_output_order *order = ph_output_order_new(PH_OUTPUT_WATCH);
-	order->watch = number;
-	order->filter.child = ph_name_of(child);
-	order->lines = lines;
-	order->follow = follow;
-	ph_output_order(output, order);
-}
-
-/* All lines of that watch so far: "a|b|" */
-static const char *heard(uint64_t number)
-{
-	static char text[4096];
-	struct ph_output_news *news = ph_output_news(output);
-	text[0] = '\0';
-	for (const struct ph_output_news *each = news; each; each = each->next)
-		for (const struct ph_output_line *l = each->watch == number ? each->lines : NULL; l;
-			l = l->next)
-			(void)snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s|",
-				l->gap ? "..." : "", l->n < 100 ? l->text : "long");
-	ph_output_news_free(news);
-	return text;
-}
 
 START_TEST(test_tail_and_follow)
 {
@@ -376,6 +407,7 @@ int main(void)
 	tcase_add_test(t, test_ring);
 	tcase_add_test(t, test_whole_lines_are_relayed);
 	tcase_add_test(t, test_reader_that_does_not_read);
+	tcase_add_test(t, test_many_that_have_ended);
 	tcase_add_test(t, test_reader_that_is_gone);
 	tcase_add_test(t, test_endless_line);
 	tcase_add_test(t, test_flood_starves_nobody);

@@ -58,6 +58,7 @@ def files_of(path):
 def fifos(node):
     return os.listdir(node.run_dir + "/fifo")
 
+
 # ---- where it goes
 
 def test_file_with_templates(solo, cluster):
@@ -157,6 +158,7 @@ def test_no_journal(cluster):
     wait(lambda: "\nhello\n" in node.log(), node.log)
     assert "web/0: log.to: no journal at " in node.log()
 
+
 # ---- files that grow
 
 def test_rotation_and_compression(solo, cluster):
@@ -165,8 +167,14 @@ def test_rotation_and_compression(solo, cluster):
     solo({"web": {**python(FLOOD, 40000, 50, done),
                   "log": {"to": "file", "path": path, "size": "300K", "keep": 50}}})
     wait(lambda: os.path.exists(done), "all is written", 30)
-    wait(lambda: len(numbers(files_of(path))) == 40000 and glob.glob(path + ".*.gz")
-         and not os.path.exists(path + ".new.gz"), lambda: glob.glob(path + "*"), 20)
+
+    def settled():
+        try:
+            return glob.glob(path + ".[0-9]*.gz") and not os.path.exists(path + ".new.gz") \
+                and len(numbers(files_of(path))) == 40000
+        except FileNotFoundError:  # it has got another name just now
+            return False
+    wait(settled, lambda: glob.glob(path + "*"), 20)
     assert numbers(files_of(path)) == list(range(40000))
     assert not os.path.exists(path + ".1.gz"), "the newest old file is for reading"
 
@@ -192,6 +200,7 @@ def test_moved_away_and_hangup(solo, cluster):
     os.rename(path, path + ".old")
     node.process.send_signal(signal.SIGHUP)
     wait(lambda: os.path.exists(path) and read(path), "a line in the new file")
+
 
 # ---- hostile children
 
@@ -256,6 +265,7 @@ def test_disk_full(solo, cluster):
         node.stop()
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
+
 
 # ---- daemons that are killed
 

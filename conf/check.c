@@ -428,6 +428,7 @@ int ph_conf_check_child(struct ph_conf_loader *ld, const struct ph_conf_child *c
 			"children.%s: 'command' is missing", child->name.s);
 	check_backoff(ld, child);
 	check_health(ld, child);
+	ph_conf_check_limits(ld, child);
 	ph_conf_check_log(ld, child);
 	check_accounts(ld, child);
 	return check_size(ld, child);

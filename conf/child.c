@@ -30,6 +30,8 @@ static int fill(struct ph_conf_child *child, const struct ph_conf_child *default
 				child->origin[i].from = PH_CONF_FROM_DEFAULTS;
 		} else if (o->fallback) {
 			rc = ph_conf_value_set(o, child, o->fallback, NULL);
+		} else {
+			ph_conf_value_unset_number(o, child);
 		}
 		if (rc < 0)
 			return rc;

@@ -27,6 +27,10 @@
 #define PH_CONF_ERRORS_MAX 20
 #define PH_CONF_ETC "/etc/prochub"
 
+/* A number of a child that is not set, as 0 may be a value. */
+#define PH_CONF_UNSET_U32 UINT32_MAX
+#define PH_CONF_UNSET_U64 UINT64_MAX
+
 /* The choices, in the order of the words in conf/options.h. */
 enum ph_conf_accept {
 	PH_CONF_ACCEPT_ANY,
@@ -87,6 +91,10 @@ enum ph_conf_handover {
 	PH_CONF_HANDOVER_AUTO,
 	PH_CONF_HANDOVER_TRUE,
 	PH_CONF_HANDOVER_FALSE
+};
+enum ph_conf_missing {
+	PH_CONF_MISSING_REFUSE,
+	PH_CONF_MISSING_WARN
 };
 enum ph_conf_log_to {
 	PH_CONF_LOG_INHERIT,
@@ -155,6 +163,12 @@ struct ph_conf_child {
 		enum ph_conf_limit on_limit;
 		uint64_t retry_after_ms;
 	} restart;
+	struct { /* each may be unset */
+		uint32_t nofile;
+		uint64_t core_bytes, memory_bytes;
+		uint32_t cpu_percent, tasks;
+		enum ph_conf_missing missing;
+	} limits;
 	struct {
 		enum ph_conf_log_to to;
 		char *path; /* FILE only: absolute, else NULL */
@@ -256,6 +270,7 @@ struct ph_conf_env {
 	uint32_t uid;		    /* effective; 0 may set user and group of children */
 	bool check_users;	    /* look users and groups up (only uid 0 does) */
 	uint16_t port_min;	    /* the lowest TCP port that this process may bind; 0: any */
+	uint64_t nofile_max;	    /* the highest limit of descriptors it may set; 0: any */
 	/* Is cluster.key_file good? Negative with a sentence, which gets the place of the value;
 	 * NULL: nobody looks. Called at most once a load, with the name of the cluster. */
 	int (*check_key)(void *arg, const char *path, const char *cluster, struct ph_err *err);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -37,13 +38,24 @@ static uint16_t lowest_port(void)
 	return port < UINT16_MAX ? (uint16_t)port : UINT16_MAX;
 }
 
+/* Who may raise the hard limit may do so as far as the kernel goes. */
+static uint64_t highest_nofile(void)
+{
+	const uint64_t sys_resource = UINT64_C(1) << 24;
+	struct rlimit limit;
+	if (read_number("/proc/self/status", "CapEff:", 16) & sys_resource)
+		return read_number("/proc/sys/fs/nr_open", "", 10);
+	return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_max : 0;
+}
+
 void ph_conf_env_system(struct ph_conf_env *ret)
 {
 	*ret = (struct ph_conf_env){.environ = (const char *const *)environ,
 		.etc = PH_CONF_ETC,
 		.uid = geteuid(),
 		.check_users = true,
-		.port_min = lowest_port()};
+		.port_min = lowest_port(),
+		.nofile_max = highest_nofile()};
 	if (gethostname(ret->hostname, sizeof ret->hostname - 1) < 0)
 		ret->hostname[0] = '\0';
 }

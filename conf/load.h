@@ -74,6 +74,8 @@ bool ph_conf_hooks_equal(const struct ph_conf *a, const struct ph_conf *b);
 
 /* What a child's options mean together. */
 PH_MUST_CHECK int ph_conf_check_child(struct ph_conf_loader *ld, const struct ph_conf_child *child);
+/* ---- check_limits.c ---- */
+void ph_conf_check_limits(struct ph_conf_loader *ld, const struct ph_conf_child *child);
 /* ---- check_log.c ---- */
 void ph_conf_check_log(struct ph_conf_loader *ld, const struct ph_conf_child *child);
 /* No two children, and no two instances of one, write to one file; `base` (or NULL): to whose

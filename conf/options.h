@@ -10,8 +10,9 @@
  * NOT(path, type, here, default, choices, help) one that this version has not got; ONLY_DEFAULT
  * accepts the value that is in force anyway, NO accepts nothing.
  *
- * `default` NULL: not set, or worked out from others (conf/check.c). Ranges are in ms, bytes,
- * percent, thousandths (WEIGHT). Choices are in the order of the enumeration in conf.h; those with
+ * `default` NULL: not set (a number of a child: PH_CONF_UNSET_U32, PH_CONF_UNSET_U64), or worked
+ * out from others (conf/check.c). Ranges are in ms, bytes, percent, thousandths (WEIGHT). Choices
+ * are in the order of the enumeration in conf.h; those with
  * '!' are not available, those with ':' take more text. LIVE: a reload brings it (daemon: without
  * a restart; child: without touching a running worker). TEMPLATE: %i, %r, %n, %c are expanded.
  */
@@ -162,11 +163,19 @@
 	    "for one check")                                                                       \
 	OPT("health.failures", COUNT, health.failures, "3", 1, 1000, NULL, LIVE,                   \
 	    "failed checks in a row before it is restarted")                                       \
-	NOT("limits.nofile", COUNT, NO, NULL, NULL, "open files")                                  \
-	NOT("limits.core", SIZE, NO, NULL, NULL, "size of a core file")                            \
-	NOT("limits.memory", SIZE, NO, NULL, NULL, "memory, by cgroup")                            \
-	NOT("limits.cpu", PERCENT, NO, NULL, NULL, "processor time, by cgroup")                    \
-	NOT("limits.tasks", COUNT, NO, NULL, NULL, "processes and threads, by cgroup")             \
+	OPT("limits.nofile", COUNT, limits.nofile, NULL, 8, 1 << 30, NULL, PLAIN,                  \
+	    "open files of each of its processes; not set: as the daemon was started with")        \
+	OPT("limits.core", SIZE, limits.core_bytes, NULL, 0, UINT64_C(1) << 50, NULL, PLAIN,       \
+	    "size of a core file; 0: none is written; not set: as the daemon's")                   \
+	OPT("limits.memory", SIZE, limits.memory_bytes, NULL, 1 << 20, UINT64_C(1) << 50, NULL,    \
+	    PLAIN, "memory of all its processes together, without swap, by cgroup v2")             \
+	OPT("limits.cpu", PERCENT, limits.cpu_percent, NULL, 1, 1000000, NULL, PLAIN,              \
+	    "processor time of all its processes together, 100% is one processor, by cgroup v2")   \
+	OPT("limits.tasks", COUNT, limits.tasks, NULL, 1, 1 << 22, NULL, PLAIN,                    \
+	    "processes and threads, by cgroup v2")                                                 \
+	OPT("limits.missing", ENUM, limits.missing, "refuse", 0, 0, "refuse|warn", PLAIN,          \
+	    "where memory, cpu or tasks cannot be limited: it is not started, or without the "     \
+	    "limit and with a warning")                                                            \
 	OPT("log.to", ENUM, log.to, "inherit", 0, 0, "inherit|null|journal|file", PLAIN,           \
 	    "where its output goes: that of the daemon, nowhere, systemd's journal, or a file")    \
 	OPT("log.path", PATH, log.path, NULL, 0, 0, NULL, TEMPLATE,                                \

@@ -192,7 +192,22 @@ int ph_conf_value_end(const struct ph_conf_option *o, void *holder, struct ph_er
 
 bool ph_conf_value_unset(const struct ph_conf_option *o, const void *holder)
 {
-	return field_of(o) == FIELD_TEXT && !ph_conf_value_string(o, holder);
+	if (field_of(o) == FIELD_TEXT)
+		return !ph_conf_value_string(o, holder);
+	if (o->fallback)
+		return false;
+	if (field_of(o) == FIELD_U32)
+		return *(const uint32_t *)at_const(o, holder) == PH_CONF_UNSET_U32;
+	return field_of(o) == FIELD_U64 &&
+	       *(const uint64_t *)at_const(o, holder) == PH_CONF_UNSET_U64;
+}
+
+void ph_conf_value_unset_number(const struct ph_conf_option *o, void *holder)
+{
+	if (!o->fallback && field_of(o) == FIELD_U32)
+		*(uint32_t *)at(o, holder) = PH_CONF_UNSET_U32;
+	else if (!o->fallback && field_of(o) == FIELD_U64)
+		*(uint64_t *)at(o, holder) = PH_CONF_UNSET_U64;
 }
 
 static bool string_equal(const char *a, const char *b)

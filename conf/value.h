@@ -34,8 +34,10 @@ PH_MUST_CHECK int ph_conf_value_pair(const struct ph_conf_option *o, void *holde
 PH_MUST_CHECK int ph_conf_value_end(
 	const struct ph_conf_option *o, void *holder, struct ph_err *err);
 
-/* A text that is not set; all others always are. */
+/* A text, or a number of a child without a default, that is not set; all others always are. */
 bool ph_conf_value_unset(const struct ph_conf_option *o, const void *holder);
+/* Makes a number that has no default unset; other fields stay as they are. */
+void ph_conf_value_unset_number(const struct ph_conf_option *o, void *holder);
 bool ph_conf_value_equal(const struct ph_conf_option *o, const void *a, const void *b);
 /* Replaces the value in `to`. 0 or -ENOMEM (then it is empty). */
 PH_MUST_CHECK int ph_conf_value_copy(const struct ph_conf_option *o, void *to, const void *from);

@@ -72,6 +72,7 @@ struct ph_shell_probe;	 /* shell_probe.c: one that is under way */
 struct ph_shell_leaving; /* shell_exit.c: a group that is to be gone */
 struct ph_shell_logs;	 /* shell_logs.c: who asks for lines of it */
 struct ph_shell_outputs; /* shell_output.c: what workers write */
+struct ph_shell_cgroups; /* shell_cgroup.c: where workers are limited and found */
 
 struct ph_shell {
 	struct event_base *base;
@@ -103,6 +104,7 @@ struct ph_shell {
 	struct ph_shell_probe *probes;
 	struct ph_shell_outputs *outputs;
 	struct ph_shell_logs *logs;
+	struct ph_shell_cgroups *cgroups;
 	struct ph_shell_records *records;
 	struct ph_shell_flows *flows;
 	struct ph_shell_notices *notices;

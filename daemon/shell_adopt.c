@@ -37,8 +37,9 @@ static void push(struct ph_shell *shell, struct ph_shell_worker *worker,
 		ph_shell_fence_add(worker);
 	struct ph_err err;
 	const struct ph_spec *known = spec ? spec : ph_hub_spec(shell->hub, &what->key.child);
-	ph_shell_output_adopt(
-		shell, worker, known ? ph_shell_specs_find(shell, known, &err) : NULL);
+	const struct ph_conf_child *child = known ? ph_shell_specs_find(shell, known, &err) : NULL;
+	ph_shell_output_adopt(shell, worker, child);
+	ph_shell_cgroup_adopt(shell, worker, child);
 	a->adopted = *what;
 	a->spec = spec;
 	a->meta = what->meta ? ph_shell_strdup(what->meta) : NULL;
@@ -284,5 +285,6 @@ size_t ph_shell_adopt(struct ph_shell *shell, const struct ph_shell_found *found
 			strerror(-error));
 	ph_shell_fence_settled(shell);
 	ph_shell_outputs_settled(shell);
+	ph_shell_cgroups_settled(shell);
 	return ended;
 }

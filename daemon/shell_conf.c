@@ -130,7 +130,7 @@ static void hash_text(uint64_t *hash, const char *text)
 /* Of the options that the table of conf/ does not call live: they need a new process. */
 static uint64_t process_hash(const struct ph_conf_child *child)
 {
-	char numbers[64];
+	char numbers[96];
 	uint64_t hash = 0;
 	for (size_t i = 0; i < child->command.n; i++)
 		hash_text(&hash, child->command.v[i]);
@@ -150,6 +150,11 @@ static uint64_t process_hash(const struct ph_conf_child *child)
 	hash_text(&hash, child->group);
 	(void)snprintf(numbers, sizeof numbers, "%u %d %llu", child->umask, (int)child->log.to,
 		(unsigned long long)child->watchdog_ms);
+	hash_text(&hash, numbers);
+	(void)snprintf(numbers, sizeof numbers, "%u %llx %llx %u %u %d", child->limits.nofile,
+		(unsigned long long)child->limits.core_bytes,
+		(unsigned long long)child->limits.memory_bytes, child->limits.cpu_percent,
+		child->limits.tasks, (int)child->limits.missing);
 	hash_text(&hash, numbers);
 	hash_text(&hash, child->ready);
 	return hash;

@@ -190,6 +190,9 @@ static void add_exit(struct line *l, const struct ph_exit *ended)
 		add(l, ", killed by signal %u%s", ended->value,
 			ended->kind == PH_EXIT_CORE ? " (core dumped)" : "");
 		return;
+	case PH_EXIT_OOM:
+		add(l, ", killed by signal %u (out of memory)", ended->value);
+		return;
 	case PH_EXIT_UNKNOWN:
 		add(l, ", ended unseen");
 		return;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "io/cgroup.h"
 #include "io/child.h"
 #include "io/clock.h"
 #include "io/proc.h"
@@ -27,8 +28,12 @@ struct ph_shell_leaving {
 
 static const struct timeval poll_tv = {0, POLL_MS * 1000};
 
-static struct ph_exit exit_of(const struct ph_child_exit *status)
+static struct ph_exit exit_of(
+	const struct ph_shell_worker *worker, const struct ph_child_exit *status)
 {
+	bool killed = status->unknown || status->signal == SIGKILL;
+	if (killed && ph_shell_cgroup_oom(worker))
+		return (struct ph_exit){PH_EXIT_OOM, SIGKILL};
 	if (status->unknown)
 		return (struct ph_exit){PH_EXIT_UNKNOWN, 0};
 	if (status->signal)
@@ -45,7 +50,8 @@ static void main_exited(struct ph_shell_worker *worker, const struct ph_child_ex
 		return; /* it is leaving */
 	if (worker->control)
 		ph_shell_conn_drain(worker->control); /* its last words come before its end */
-	struct ph_event event = {.kind = PH_EV_EXITED, .wid = worker->wid, .exit = exit_of(status)};
+	struct ph_event event = {
+		.kind = PH_EV_EXITED, .wid = worker->wid, .exit = exit_of(worker, status)};
 	ph_shell_push(shell, &event, NULL, NULL);
 }
 
@@ -79,6 +85,7 @@ static void gone(struct ph_shell_leaving *l)
 	HASH_DEL(l->shell->leaving_groups, l);
 	if (l->timer)
 		event_free(l->timer);
+	ph_shell_cgroup_drop(&l->worker->cgroup);
 	ph_shell_worker_free(l->worker);
 	free(l);
 }
@@ -90,6 +97,8 @@ static int kill_all(struct ph_shell_worker *worker)
 	int group = worker->child ? ph_child_kill_group(worker->child, SIGKILL) : 0;
 	if (!worker->child)
 		(void)ph_shell_kill_session(worker->pid, worker->token);
+	if (worker->cgroup)
+		(void)ph_cgroup_kill(worker->cgroup);
 	return worker->main ? error : group;
 }
 
@@ -113,6 +122,10 @@ static bool is_gone(const struct ph_shell_leaving *l)
 	}
 	if (worker->child) /* with another main process it may have ended only now */
 		ph_child_reap(worker->child);
+	if (worker->cgroup && ph_cgroup_is_populated(worker->cgroup)) {
+		(void)ph_cgroup_kill(worker->cgroup);
+		return false;
+	}
 	if (!worker->child)
 		return !ph_shell_kill_session(worker->pid, worker->token);
 	if (ph_child_group_alive(worker->child)) {
@@ -170,6 +183,14 @@ void ph_shell_exit_free(struct ph_shell *shell)
 		ph_shell_worker_free(l->worker);
 		free(l);
 	}
+}
+
+void ph_shell_leaving_each(
+	struct ph_shell *shell, void (*each)(void *arg, struct ph_shell_worker *worker), void *arg)
+{
+	struct ph_shell_leaving *l, *next;
+	HASH_ITER (hh, shell->leaving_groups, l, next)
+		each(arg, l->worker);
 }
 
 /* ---- SIGNAL */

@@ -75,6 +75,7 @@ struct ph_shell_worker {
 	struct ph_id asked_id;			/* of its newest handover_ask */
 	uint32_t fence_place, fence_generation; /* in its table; generation 0: it is not there */
 	struct ph_shell_listens listens;
+	char *cgroup; /* of all that it starts; NULL: it has none */
 	UT_hash_handle by_wid, by_token, by_pid;
 };
 
@@ -273,6 +274,34 @@ void ph_shell_outputs_settled(struct ph_shell *shell);
 /* Files may have been moved away. */
 void ph_shell_outputs_reopen(struct ph_shell *shell);
 
+/* ---- shell_cgroup.c: a cgroup for each worker, where the daemon has one to make it in */
+
+/* Before any process is started; the daemon may do without. -ENOMEM. */
+int ph_shell_cgroups_new(struct ph_shell *shell);
+void ph_shell_cgroups_free(struct ph_shell *shell);
+/* For -t: which limits this machine cannot set, a line each. */
+void ph_shell_cgroup_notes(const struct ph_conf *conf);
+/* Are there limits that only a cgroup can hold? */
+bool ph_shell_cgroup_limited(const struct ph_conf_child *child);
+/*
+ * A cgroup with the child's limits for a process that is about to be started; *ret_path is the
+ * caller's (ph_shell_cgroup_drop), NULL where there is none and none is needed. Errors with a
+ * sentence that names the limit which cannot be set, where limits.missing is `refuse`.
+ */
+PH_MUST_CHECK int ph_shell_cgroup_prepare(struct ph_shell *shell, const struct ph_key *key,
+	const struct ph_conf_child *child, const char *token, char **ret_path, struct ph_err *err);
+/* Tells, once, that workers run in no cgroup of their own. */
+void ph_shell_cgroup_lacking(struct ph_shell *shell, const struct ph_key *key, const char *why);
+/* Nothing is left of the worker: it is removed, and *path is NULL. */
+void ph_shell_cgroup_drop(char **path);
+/* Finds that of an adopted worker, and sets its limits again; `child` NULL: they are not known. */
+void ph_shell_cgroup_adopt(
+	struct ph_shell *shell, struct ph_shell_worker *worker, const struct ph_conf_child *child);
+/* Has one of its processes been killed because memory ran out? */
+bool ph_shell_cgroup_oom(const struct ph_shell_worker *worker);
+/* All workers of an earlier daemon are adopted: what is left of others is killed and removed. */
+void ph_shell_cgroups_settled(struct ph_shell *shell);
+
 /* ---- shell_exit.c: signals, the end of a process and of its group */
 
 /* Of the process that was started; `arg` is the shell. */
@@ -281,6 +310,9 @@ void ph_shell_exited(void *arg, struct ph_child *child, const struct ph_child_ex
 void ph_shell_main_exited(void *arg, struct ph_child *child, const struct ph_child_exit *status);
 void ph_shell_exit_act(struct ph_shell *shell, const struct ph_action *action);
 void ph_shell_exit_free(struct ph_shell *shell);
+/* Each worker that was reaped, and of which something may be left. */
+void ph_shell_leaving_each(
+	struct ph_shell *shell, void (*each)(void *arg, struct ph_shell_worker *worker), void *arg);
 /* SIGKILL to every process of a session whose leader is gone and that carries this token. Returns
  * how many there were. */
 size_t ph_shell_kill_session(pid_t session, const char *token);

@@ -92,7 +92,8 @@ struct start {
 	struct ph_shell_listens listens;
 	int fds[3 + PH_CONF_LISTENERS_MAX];
 	struct ph_shell_output output;
-	struct ph_spawn_limit limit;
+	struct ph_spawn_limit limits[2];
+	char *cgroup, *cgroup_procs; /* NULL: none */
 };
 
 static void make_token(char token[PH_TOKEN_SIZE])
@@ -108,6 +109,8 @@ static void start_fini(struct start *start)
 		free(start->argv[i]);
 	free(start->argv);
 	free(start->dir);
+	free(start->cgroup_procs);
+	ph_shell_cgroup_drop(&start->cgroup);
 	ph_shell_listens_drop(&start->listens);
 	ph_shell_env_fini(&start->env);
 }
@@ -197,7 +200,23 @@ static int want_user(const struct start *start, struct ph_spawn_spec *spec, stru
 	return 0;
 }
 
-/* All but the descriptors; what it points to lives as long as `start`. */
+/* Descriptors are those that the daemon was started with, where the child does not say. */
+static size_t fill_limits(struct ph_shell *shell, struct start *start)
+{
+	const struct ph_conf_child *child = start->child;
+	size_t n = ph_shell_nofile(shell, &start->limits[0]);
+	if (child->limits.nofile != PH_CONF_UNSET_U32) {
+		n = 1;
+		start->limits[0] = (struct ph_spawn_limit){
+			RLIMIT_NOFILE, child->limits.nofile, child->limits.nofile};
+	}
+	if (child->limits.core_bytes != PH_CONF_UNSET_U64)
+		start->limits[n++] = (struct ph_spawn_limit){
+			RLIMIT_CORE, child->limits.core_bytes, child->limits.core_bytes};
+	return n;
+}
+
+/* All but the descriptors and the cgroup; what it points to lives as long as `start`. */
 static int fill_spec(
 	struct ph_shell *shell, struct start *start, struct ph_spawn_spec *ret, struct ph_err *err)
 {
@@ -208,8 +227,8 @@ static int fill_spec(
 		.dir = start->dir,
 		.set_umask = true,
 		.umask = start->child->umask,
-		.limits = &start->limit,
-		.n_limits = ph_shell_nofile(shell, &start->limit),
+		.limits = start->limits,
+		.n_limits = fill_limits(shell, start),
 	};
 	return want_user(start, ret, err);
 }
@@ -229,6 +248,19 @@ static int prepare_output(
 	return ph_shell_output_prepare(shell, &want, &start->output, start->fds + 1, err);
 }
 
+static int prepare_cgroup(struct ph_shell *shell, const struct ph_key *key, struct start *start,
+	struct ph_spawn_spec *spec, struct ph_err *err)
+{
+	int error = ph_shell_cgroup_prepare(
+		shell, key, start->child, start->token, &start->cgroup, err);
+	if (error || !start->cgroup)
+		return error;
+	start->cgroup_procs = ph_shell_path(start->cgroup, "cgroup.procs");
+	spec->cgroup_procs = start->cgroup_procs;
+	spec->cgroup_optional = !ph_shell_cgroup_limited(start->child);
+	return 0;
+}
+
 static int run(struct ph_shell *shell, const struct ph_key *key, struct start *start,
 	struct ph_spawned *ret, struct ph_err *err)
 {
@@ -240,7 +272,13 @@ static int run(struct ph_shell *shell, const struct ph_key *key, struct start *s
 	spec.fds = start->fds;
 	spec.n_fds = 3 + start->listens.n;
 	if (!error)
+		error = prepare_cgroup(shell, key, start, &spec, err);
+	if (!error)
 		error = ph_spawn_start(&spec, ret, err);
+	if (!error && ret->cgroup_error) {
+		ph_shell_cgroup_lacking(shell, key, strerror(ret->cgroup_error));
+		ph_shell_cgroup_drop(&start->cgroup);
+	}
 	if (error)
 		ph_shell_output_abandon(&start->output);
 	else
@@ -272,6 +310,8 @@ static int watch(struct ph_shell *shell, const struct wanted *wanted, struct sta
 		kill_unwatched(spawned->pid);
 		return ph_err_set(err, -error, "cannot watch the process: %s", strerror(-error));
 	}
+	worker->cgroup = start->cgroup;
+	start->cgroup = NULL;
 	worker->listens = start->listens;
 	start->listens = (struct ph_shell_listens){0, NULL};
 	ph_shell_workers_add(shell, worker);

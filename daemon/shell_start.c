@@ -54,6 +54,7 @@ int ph_shell_check(const char *file)
 	puts("configuration is correct");
 	if (ph_conf_advice(conf))
 		printf("note: %s\n", ph_conf_advice(conf));
+	ph_shell_cgroup_notes(conf);
 	ph_keyring_free(ring);
 	ph_conf_free(conf);
 	return EXIT_STOPPED;
@@ -346,6 +347,7 @@ static void stop(struct ph_shell *shell, bool orderly)
 	ph_shell_signals_free(shell);
 	ph_shell_hooks_free(shell);
 	ph_shell_spawner_free(shell);
+	ph_shell_cgroups_free(shell);
 	ph_shell_specs_free(shell->specs);
 	ph_hub_free(shell->hub);
 	ph_shell_emit_free(shell->emit);
@@ -386,6 +388,10 @@ int ph_shell_run(const char *file)
 		error = prepare_dirs(shell, &err);
 	if (!error) {
 		(void)ph_shell_raise_nofile(shell);
+		if (ph_shell_cgroups_new(shell))
+			error = ph_err_set(&err, ENOMEM, "cannot start: out of memory");
+	}
+	if (!error) {
 		take_incarnation(shell);
 		error = start_core(shell, &err);
 	}

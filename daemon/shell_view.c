@@ -70,6 +70,9 @@ json_t *ph_view_exit(const struct ph_exit *ended)
 	case PH_EXIT_CORE:
 		return json_pack("{s:I,s:b}", "signal", (json_int_t)ended->value, "core",
 			ended->kind == PH_EXIT_CORE);
+	case PH_EXIT_OOM:
+		return json_pack(
+			"{s:I,s:b,s:b}", "signal", (json_int_t)ended->value, "core", 0, "oom", 1);
 	case PH_EXIT_UNKNOWN:
 		return json_pack("{s:b}", "unknown", 1);
 	case PH_EXIT_NONE:

@@ -23,7 +23,7 @@ static const char *const basis_words[] = {PH_CLAIM_BASES(X) NULL};
 static const char *const verdict_words[] = {PH_VERDICTS(X) NULL};
 #undef X
 const char *const ph_words_role[] = {"", "active", "standby", NULL};
-static const char *const exit_words[] = {"", "code", "signal", "core", "unknown", NULL};
+static const char *const exit_words[] = {"", "code", "signal", "core", "unknown", "oom", NULL};
 
 /* A message on its way: the codec has no type for bytes. */
 struct wire {

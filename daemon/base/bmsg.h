@@ -172,7 +172,8 @@ enum ph_exit_kind {
 	PH_EXIT_CODE,
 	PH_EXIT_SIGNAL,
 	PH_EXIT_CORE,
-	PH_EXIT_UNKNOWN
+	PH_EXIT_UNKNOWN,
+	PH_EXIT_OOM /* by SIGKILL, as its memory ran out */
 };
 struct ph_exit {
 	enum ph_exit_kind kind;

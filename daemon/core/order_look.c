@@ -111,6 +111,8 @@ static void look_at_end(
 		ph_reason(line->text, "it ended with exit code %u", e->exit.value);
 	else if (e->exit.kind == PH_EXIT_SIGNAL || e->exit.kind == PH_EXIT_CORE)
 		ph_reason(line->text, "it was ended by signal %u", e->exit.value);
+	else if (e->exit.kind == PH_EXIT_OOM)
+		ph_reason(line->text, "its memory ran out");
 	else
 		ph_reason(line->text, e->state == PH_CHILD_FAILED ? "it failed" : "it ended");
 }

@@ -114,6 +114,8 @@ static int run_init(struct run *run, const struct ph_spawn_spec *spec, bool dry,
 	if (spec->cgroup_procs && !dry) {
 		run->task.cgroup_fd = open(spec->cgroup_procs, O_WRONLY | O_CLOEXEC);
 		if (run->task.cgroup_fd < 0)
+			run->task.cgroup_error = errno;
+		if (run->task.cgroup_fd < 0 && !spec->cgroup_optional)
 			return ph_err_set(err, errno, "cannot open '%s': %s", spec->cgroup_procs,
 				strerror(errno));
 	}
@@ -183,6 +185,10 @@ static void subject(const struct ph_spawn_task *task, char *text, size_t n)
 		(void)snprintf(text, n, " to uid %u", (unsigned)spec->uid);
 	else if (task->step == PH_SPAWN_GID)
 		(void)snprintf(text, n, " to gid %u", (unsigned)spec->gid);
+	else if (task->step == PH_SPAWN_LIMITS && task->resource == RLIMIT_NOFILE)
+		(void)snprintf(text, n, " (open files)");
+	else if (task->step == PH_SPAWN_LIMITS && task->resource == RLIMIT_CORE)
+		(void)snprintf(text, n, " (core file)");
 	else if (task->step == PH_SPAWN_LIMITS)
 		(void)snprintf(text, n, " (number %d)", task->resource);
 }
@@ -229,6 +235,7 @@ static int run_once(struct run *run, struct ph_spawned *ret, struct ph_err *err)
 			err, -r, "cannot read /proc/%d/stat: %s", (int)spawned.pid, strerror(-r));
 	}
 	spawned.start_time = stat_line.start_time;
+	spawned.cgroup_error = run->task.cgroup_error;
 	*ret = spawned;
 	return 0;
 }

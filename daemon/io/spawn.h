@@ -51,6 +51,7 @@ struct ph_spawn_spec {
 	const struct ph_spawn_limit *limits; /* at most PH_SPAWN_LIMITS_MAX */
 	size_t n_limits;
 	const char *cgroup_procs; /* path of a cgroup.procs file to write itself into, or NULL */
+	bool cgroup_optional;	  /* where that fails it is started all the same */
 };
 
 struct ph_spawned {
@@ -58,6 +59,7 @@ struct ph_spawned {
 	int pidfd; /* close-on-exec; the caller's to close, or to give to ph_child_new() */
 	uint64_t start_time; /* field 22 of /proc/PID/stat: clock ticks since boot; with the pid it
 				names the process for as long as the machine runs */
+	int cgroup_error;    /* why it is not in its optional cgroup: an errno, or 0 */
 };
 
 /*

@@ -119,6 +119,16 @@ RAW static int execute(const struct ph_spawn_task *task)
 	return r ? r : CALL(SYS_execve, task->spec->path, task->spec->argv, task->env);
 }
 
+RAW static int enter_cgroup(struct ph_spawn_task *task)
+{
+	int r = task->cgroup_fd < 0 ? 0 : CALL(SYS_write, task->cgroup_fd, "0", 1);
+	if (!task->spec->cgroup_optional)
+		return r;
+	if (r)
+		task->cgroup_error = -r;
+	return 0;
+}
+
 RAW static int take_step(struct ph_spawn_task *task, enum ph_spawn_step step)
 {
 	const struct ph_spawn_spec *spec = task->spec;
@@ -128,7 +138,7 @@ RAW static int take_step(struct ph_spawn_task *task, enum ph_spawn_step step)
 	case PH_SPAWN_SIGNALS:
 		return reset_signals();
 	case PH_SPAWN_CGROUP:
-		return task->cgroup_fd < 0 ? 0 : CALL(SYS_write, task->cgroup_fd, "0", 1);
+		return enter_cgroup(task);
 	case PH_SPAWN_DIR:
 		(void)syscall(SYS_umask, spec->set_umask ? spec->umask : 022);
 		return spec->dir ? CALL(SYS_chdir, spec->dir) : 0;

@@ -52,7 +52,8 @@ struct ph_spawn_task {
 	/* written by the child where it fails */
 	int code; /* errno, or 0: it went well */
 	enum ph_spawn_step step;
-	int resource; /* of LIMITS */
+	int resource;	  /* of LIMITS */
+	int cgroup_error; /* of an optional cgroup */
 };
 
 /* The function for clone(); `task` is a struct ph_spawn_task. Does not return where it executes. */

@@ -240,7 +240,7 @@ static const struct {
 	{{.path = "/etc/passwd"}, EACCES, "cannot execute '/etc/passwd': Permission denied"},
 	{{.path = "/tmp"}, EACCES, "cannot execute '/tmp': Permission denied"},
 	{{.limits = too_high, .n_limits = 1}, EINVAL,
-		"cannot set the limits (number 7): Invalid argument"},
+		"cannot set the limits (open files): Invalid argument"},
 	{{.set_user = true, .uid = (uid_t)-2, .gid = 1, .groups = NULL, .n_groups = 1}, EFAULT,
 		"cannot set the supplementary groups: Bad address"},
 };

@@ -90,6 +90,8 @@ START_TEST(test_exit)
 	is_json(ph_view_exit(&(struct ph_exit){PH_EXIT_NONE, 0}), "null");
 	is_json(ph_view_exit(&(struct ph_exit){PH_EXIT_CODE, 0}), "{\"code\":0}");
 	is_json(ph_view_exit(&(struct ph_exit){PH_EXIT_CORE, 11}), "{\"signal\":11,\"core\":true}");
+	is_json(ph_view_exit(&(struct ph_exit){PH_EXIT_OOM, 9}),
+		"{\"signal\":9,\"core\":false,\"oom\":true}");
 	is_json(ph_view_exit(&(struct ph_exit){PH_EXIT_UNKNOWN, 0}), "{\"unknown\":true}");
 }
 END_TEST

@@ -349,6 +349,61 @@ START_TEST(test_listen)
 }
 END_TEST
 
+static bool both_over(struct world *w, int k)
+{
+	return w->rec[0][0].rounds >= k && w->rec[0][1].rounds >= k;
+}
+
+static bool failed(struct world *w, int k)
+{
+	return w->rec[0][0].failures >= k;
+}
+
+/* Both ends in one daemon, without an address: through a socketpair, and proven all the same. */
+START_TEST(test_within_one_daemon)
+{
+	static const uint64_t totals[] = {0, 5, 3u << 20};
+	const uint64_t total = totals[_i % 3];
+	struct world *w = world_new((enum ph_stream_seal)(_i / 3));
+	struct ph_id from = id_of(0), to = id_of(1);
+	uint8_t ticket[PH_STREAM_TICKET_BYTES];
+	int fd;
+	ticket_of(0, ticket);
+	ck_assert_int_eq(ph_stream_expect(w->side[0], &to, ticket, total), 0);
+	ck_assert_int_eq(ph_stream_send_here(w->side[0], &from, ticket, &to), 0);
+	ck_assert_int_eq(ph_stream_send_here(w->side[0], &from, ticket, &to), -EEXIST);
+	struct worker *o = writer_start(w, 0, 0, total), *n = reader_make(w, 0, &fd);
+	ck_assert_int_eq(ph_stream_drain(w->side[0], &to, 0, fd), 0);
+	ck_assert(world_run(w, both_over, 1, 10000));
+	while (!worker_done(n))
+		event_base_loop(w->base, EVLOOP_ONCE);
+	ck_assert_uint_eq(n->bytes, total);
+	ck_assert_uint_eq(w->rec[0][0].digest[0], XXH3_64bits_digest(o->hash));
+	ck_assert_uint_eq(w->rec[0][1].digest[0], XXH3_64bits_digest(n->hash));
+	ck_assert_uint_eq(w->rec[0][0].digest[0], w->rec[0][1].digest[0]);
+	ck_assert_int_eq(w->rec[0][0].failures + w->rec[0][1].failures, 0);
+	ph_stream_close(w->side[0], &from);
+	ph_stream_close(w->side[0], &to);
+	ck_assert_uint_eq(ph_streams_count(w->side[0]), 0);
+	world_free(w);
+}
+END_TEST
+
+START_TEST(test_another_ticket_within_one_daemon)
+{
+	struct world *w = world_new(PH_STREAM_NONE);
+	struct ph_id from = id_of(0), to = id_of(1);
+	uint8_t ticket[PH_STREAM_TICKET_BYTES];
+	ticket_of(1, ticket);
+	ck_assert_int_eq(ph_stream_expect(w->side[0], &to, ticket, 10), 0);
+	ticket_of(0, ticket);
+	ck_assert_int_eq(ph_stream_send_here(w->side[0], &from, ticket, &to), 0);
+	ck_assert(world_run(w, failed, 1, 5000));
+	ck_assert_int_eq(w->rec[0][0].code, EACCES);
+	world_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("stream");
@@ -365,6 +420,8 @@ int main(void)
 	tcase_add_test(tc, test_misuse);
 	tcase_add_test(tc, test_addresses);
 	tcase_add_test(tc, test_listen);
+	tcase_add_loop_test(tc, test_within_one_daemon, 0, 9);
+	tcase_add_test(tc, test_another_ticket_within_one_daemon);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

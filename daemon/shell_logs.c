@@ -12,7 +12,7 @@
 #include "shell_logs_int.h"
 #include "shell_view.h"
 
-#define TICK_MS 50
+#define TICK_MS 20
 #define REPEAT_MS 500
 #define ALIVE_MS 2000 /* between two messages to one who is followed, where nothing comes */
 #define BACKLOG_BYTES (256u << 10) /* that one who asks may have untaken and still get more */
@@ -314,7 +314,10 @@ void ph_shell_logs_lines(struct ph_shell *shell, const struct ph_output_news *ne
 		tell_local(session, line);
 	session->heard_ms = ph_clock_now_ms();
 	session->unpaid += news->bytes;
-	if (!session->asker->want.follow)
+	if (news->more && !session->asker->want.follow)
+		(void)snprintf(
+			session->asker->why, sizeof session->asker->why, "%s", PH_LOGS_TOO_MANY);
+	if (!session->asker->want.follow && news->last)
 		session_over(session, NULL);
 	/* whoever asks may leave for that: not from here */
 	ph_logs_set_tick(logs);

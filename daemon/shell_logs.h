@@ -18,7 +18,8 @@
 #include "io/output.h"
 
 #define PH_LOGS_PATIENCE_MS 10000
-#define PH_LOGS_SERVED 64	   /* askers of other nodes at a time */
+#define PH_LOGS_TOO_MANY "there are more lines: ask for fewer of them, or for one instance"
+#define PH_LOGS_SERVED 32	   /* askers of other nodes at a time */
 #define PH_LOGS_PIECE (128u << 10) /* bytes of lines in one message */
 
 struct ph_bmsg;

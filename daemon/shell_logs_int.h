@@ -23,6 +23,7 @@ struct ph_logs_serving {
 	uint64_t began_ms, heard_ms, sent_ms;
 	uint64_t sequence;   /* of the newest message */
 	bool waiting, final; /* it is not confirmed yet; it is the last one */
+	bool more;	     /* there were too many */
 	bool complete;	     /* the thread has given all */
 	size_t open;	     /* FIFOs that lines may come from */
 	/* lines: the first `n_sent` are in the message that waits */

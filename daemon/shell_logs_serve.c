@@ -8,6 +8,7 @@
 #define REPEAT_MS 500
 #define SETTLE_MS 2000 /* before it is believed that no line will come any more */
 #define LINES_MAX 2000 /* in one message */
+#define PACE_MS 20u    /* between two messages of all that are served */
 
 static struct ph_logs_serving *find(struct ph_shell_logs *logs, const struct ph_bmsg *message)
 {
@@ -76,12 +77,14 @@ static void send_piece(struct ph_shell_logs *logs, struct ph_logs_serving *servi
 	const struct ph_output_line *line = serving->lines;
 	for (size_t i = 0; i < serving->n_sent; i++, line = line->next)
 		lines[i] = as_sent(line, now);
-	const struct ph_bmsg message = {.kind = PH_B_LINES,
+	struct ph_bmsg message = {.kind = PH_B_LINES,
 		.id = serving->id,
 		.sequence = serving->sequence,
 		.final = serving->final,
 		.n_lines = serving->n_sent,
 		.lines = lines};
+	if (serving->final && serving->more)
+		(void)snprintf(message.reason, sizeof message.reason, "%s", PH_LOGS_TOO_MANY);
 	ph_logs_send(logs, &serving->node, &message);
 	serving->sent_ms = now;
 	free(lines);
@@ -98,7 +101,10 @@ static bool is_over(struct ph_shell_logs *logs, const struct ph_logs_serving *se
 
 static void go_on(struct ph_shell_logs *logs, struct ph_logs_serving *serving)
 {
-	if (serving->waiting)
+	/* heartbeats have their place, whatever is written here */
+	uint64_t pace_ms = PACE_MS * logs->n_serving;
+	if (serving->waiting || !serving->complete ||
+		ph_clock_now_ms() < serving->sent_ms + pace_ms)
 		return;
 	serving->n_sent = count_piece(serving);
 	const struct ph_output_line *line = serving->lines;
@@ -197,7 +203,8 @@ bool ph_logs_serve_news(struct ph_shell_logs *logs, const struct ph_output_news 
 		serving->tail = &copy->next;
 	}
 	serving->open = news->open;
-	serving->complete = true;
+	serving->complete = serving->complete || news->last;
+	serving->more = serving->more || news->more;
 	go_on(logs, serving);
 	return true;
 }
@@ -212,7 +219,7 @@ void ph_logs_serve_tick(struct ph_shell_logs *logs)
 			serving_free(logs, serving);
 		else if (serving->waiting && now > serving->sent_ms + REPEAT_MS)
 			send_piece(logs, serving);
-		else if (serving->complete)
+		else
 			go_on(logs, serving);
 	}
 }

@@ -21,11 +21,12 @@
 #include "io/outline.h"
 
 #define PH_OUTPUT_TURN (128u << 10)
-#define PH_OUTPUT_RING (256u << 10)
+#define PH_OUTPUT_RING (1u << 20)
 #define PH_OUTPUT_RINGS (32u << 20)
 #define PH_OUTPUT_TAIL_LINES 10000u /* of one child, for one who asks */
 #define PH_OUTPUT_TAIL_BYTES (1u << 20)
-#define PH_OUTPUT_BATCH (1u << 20) /* bytes of lines on their way to one who follows */
+#define PH_OUTPUT_TAILS (4u << 20)   /* of all children, for one who asks; more are left out */
+#define PH_OUTPUT_BATCH (128u << 10) /* bytes of lines on their way to one who follows */
 
 enum ph_output_to {
 	PH_OUTPUT_RELAY, /* standard output or error of the daemon */
@@ -86,7 +87,7 @@ struct ph_output_line {
 
 enum ph_output_news_kind {
 	PH_OUTPUT_NOTE,	   /* a line for the log: `bad`, `text` */
-	PH_OUTPUT_LINES,   /* of a watch; a watch that does not follow ends with them */
+	PH_OUTPUT_LINES,   /* of a watch */
 	PH_OUTPUT_COMPRESS /* old file `number` of `text`, whose name is `name` */
 };
 
@@ -100,6 +101,8 @@ struct ph_output_news {
 	struct ph_output_line *lines;
 	uint64_t bytes; /* of credit that they cost */
 	size_t open;	/* FIFOs of the filter that are open still */
+	bool last;	/* all lines there were at the start; one that does not follow ends here */
+	bool more;	/* ... or nearly all: there were too many */
 };
 void ph_output_news_free(struct ph_output_news *news); /* the whole list; NULL is fine */
 /* A zeroed order without descriptors. NULL without memory. */

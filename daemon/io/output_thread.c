@@ -11,6 +11,7 @@
 #include "io/clock.h"
 
 #define LAST_TURN_MS 50
+#define NEWS_A_TURN 2
 
 struct ph_output_thread {
 	pthread_t thread;
@@ -72,24 +73,33 @@ static void *run(void *arg)
 
 /* ---- in the loop */
 
-static void take_news(struct ph_output_thread *t)
+/* At most `max` of them; returns whether there are more. */
+static bool take_news(struct ph_output_thread *t, size_t max)
 {
 	(void)pthread_mutex_lock(&t->lock);
-	struct ph_output_news *news = t->news;
-	t->news = NULL;
-	t->news_tail = &t->news;
+	struct ph_output_news *news = t->news, **end = &t->news;
+	for (; *end && max; max--)
+		end = &(*end)->next;
+	t->news = *end;
+	*end = NULL;
+	if (!t->news)
+		t->news_tail = &t->news;
+	bool more = t->news != NULL;
 	(void)pthread_mutex_unlock(&t->lock);
 	for (const struct ph_output_news *each = news; each; each = each->next)
 		t->fn(t->arg, each);
 	ph_output_news_free(news);
+	return more;
 }
 
 static void on_news(evutil_socket_t fd, short what, void *arg)
 {
-	uint64_t count;
+	uint64_t count, again = 1;
 	(void)what;
-	if (read(fd, &count, sizeof count) > 0)
-		take_news(arg);
+	/* the loop has other things to do in between */
+	if (read(fd, &count, sizeof count) > 0 && take_news(arg, NEWS_A_TURN) &&
+		write(fd, &again, sizeof again) < 0)
+		(void)take_news(arg, SIZE_MAX);
 }
 
 static int start(struct ph_output_thread *t, struct event_base *base)
@@ -156,7 +166,7 @@ size_t ph_output_thread_free(struct ph_output_thread *t, unsigned patience_ms)
 	(void)pthread_mutex_unlock(&t->lock);
 	ph_output_wake(t->output);
 	(void)pthread_join(t->thread, NULL);
-	take_news(t);
+	(void)take_news(t, SIZE_MAX);
 	size_t left = ph_output_open_count(t->output);
 	release(t);
 	return left;

@@ -5,7 +5,8 @@
 #include "io/output_int.h"
 
 #define LEAST_RING (8u << 10)
-#define MEMORIES 4096u /* instances that are remembered; those that run here always are */
+#define PIECE_BYTES (64u << 10) /* of lines in one piece of news */
+#define MEMORIES 4096u		/* instances that are remembered; those that run here always are */
 
 /* ---- memories */
 
@@ -83,29 +84,36 @@ static bool matches(const struct ph_output_filter *filter, const struct ph_key *
 
 /* ---- lines for a watch */
 
+/* Lines on their way to a watch: several pieces of news, none of which keeps the loop for long. */
 struct batch {
-	struct ph_output_news *news;
+	struct ph_output *output;
+	struct ph_output_watch *watch;
+	struct ph_output_news *news; /* the newest */
 	struct ph_output_line **tail;
+	size_t bytes; /* of all */
 };
 
-static bool batch_begin(
-	struct ph_output *output, const struct ph_output_watch *watch, struct batch *ret)
+static bool batch_begin(struct batch *batch)
 {
-	ret->news = ph_output_tell(output, PH_OUTPUT_LINES);
-	if (!ret->news)
+	batch->news = ph_output_tell(batch->output, PH_OUTPUT_LINES);
+	if (!batch->news)
 		return false;
-	ret->news->watch = watch->number;
-	ret->news->open = watch->open;
-	ret->tail = &ret->news->lines;
+	batch->news->watch = batch->watch->number;
+	batch->news->open = batch->watch->open;
+	batch->tail = &batch->news->lines;
 	return true;
 }
 
+/* Nothing where there is no memory. */
 static struct ph_output_line *batch_add(
 	struct batch *batch, const struct ph_key *key, const char *text, size_t n)
 {
+	bool begin = !batch->news || batch->news->bytes >= PIECE_BYTES;
 	struct ph_output_line *line = calloc(1, sizeof *line + n + 1);
-	if (!line)
+	if (!line || (begin && !batch_begin(batch))) {
+		free(line);
 		return NULL;
+	}
 	line->key = *key;
 	line->n = n;
 	memcpy(line->text, text, n);
@@ -115,6 +123,8 @@ static struct ph_output_line *batch_add(
 	*batch->tail = line;
 	batch->tail = &line->next;
 	batch->news->bytes += sizeof *line + n;
+	batch->bytes += sizeof *line + n;
+	batch->watch->unpaid += sizeof *line + n;
 	return line;
 }
 
@@ -130,21 +140,24 @@ static void add_remembered(
 	line->gap = gap;
 }
 
-/* Lines of files that are older than what is remembered. A line that is cut there is whole here. */
+/* Lines of files that are older than what is remembered. */
 static void add_from_file(
 	struct batch *batch, const struct ph_output_memory *memory, size_t n, size_t known)
 {
 	struct ph_logfile file = {.path = memory->file, .fd = -1, .keep = memory->keep};
-	size_t bytes = 0;
+	size_t bytes = 0, lines = 0, at = 0;
 	char *text = ph_logfile_tail(&file, n, PH_OUTPUT_TAIL_BYTES, &bytes);
-	size_t lines = 0;
 	for (size_t i = 0; text && i < bytes; i++)
 		lines += text[i] == '\n';
-	size_t old = lines > known ? lines - known : 0;
-	for (size_t at = 0; old; old--) {
-		size_t length = (size_t)((char *)memchr(text + at, '\n', bytes - at) - text) - at;
-		(void)batch_add(batch, &memory->key, text + at, length);
-		at += length + 1;
+	for (size_t old = lines > known ? lines - known : 0; old;) {
+		struct ph_piece piece;
+		if (!ph_piece_next(text + at, bytes - at, true, false, &piece))
+			break;
+		struct ph_output_line *line = batch_add(batch, &memory->key, piece.text, piece.n);
+		if (line)
+			line->cut = piece.cut;
+		at += piece.taken;
+		old -= !piece.cut;
 	}
 	free(text);
 }
@@ -185,24 +198,26 @@ static void start(struct ph_output *output, struct ph_output_watch *watch,
 	const struct ph_output_order *order)
 {
 	struct ph_output_memory *memory, *next;
-	struct batch batch;
+	struct batch batch = {.output = output, .watch = watch};
 	size_t lines = order->lines > PH_OUTPUT_TAIL_LINES ? PH_OUTPUT_TAIL_LINES : order->lines;
 	uint64_t from_ms = order->age_ms < output->now_ms ? output->now_ms - order->age_ms : 0;
+	bool more = false;
 	watch->open = count_open(output, &watch->filter);
 	watch->cursor = output->seq;
-	if (!batch_begin(output, watch, &batch))
-		return;
 	HASH_SORT(output->memories, by_key);
 	HASH_ITER (hh, output->memories, memory, next) {
-		if (!matches(&watch->filter, &memory->key) ||
-			batch.news->bytes > 8u * PH_OUTPUT_BATCH)
+		if (!matches(&watch->filter, &memory->key))
 			continue;
-		if (order->age_ms)
+		more = batch.bytes > PH_OUTPUT_TAILS;
+		if (!more && order->age_ms)
 			add_recent(&batch, memory, from_ms);
-		else
+		else if (!more)
 			add_tail(&batch, memory, lines);
 	}
-	watch->unpaid += batch.news->bytes;
+	if (!batch.news && !batch_begin(&batch))
+		return;
+	batch.news->last = true;
+	batch.news->more = more;
 }
 
 /* ---- what comes from now on */
@@ -237,13 +252,12 @@ static void add_new(struct ph_output *output, struct ph_output_watch *watch, str
 		gap[n] = memory->ring.dropped > watch->cursor;
 		at[n++] = memory->ring.first;
 	}
-	while (watch->unpaid + batch->news->bytes < PH_OUTPUT_BATCH &&
-		(line = next_line(watch, at, n, &place))) {
+	while (watch->unpaid < PH_OUTPUT_BATCH && (line = next_line(watch, at, n, &place))) {
 		add_remembered(batch, &memories[place]->key, line, gap[place]);
 		gap[place] = false;
 		watch->cursor = line->seq;
 	}
-	if (watch->unpaid + batch->news->bytes < PH_OUTPUT_BATCH)
+	if (watch->unpaid < PH_OUTPUT_BATCH)
 		watch->cursor = output->seq;
 	free(memories);
 	free(at);
@@ -262,18 +276,15 @@ static bool has_new(struct ph_output *output, const struct ph_output_watch *watc
 
 static void serve(struct ph_output *output, struct ph_output_watch *watch)
 {
-	struct batch batch;
+	struct batch batch = {.output = output, .watch = watch};
 	size_t open = output->changed ? count_open(output, &watch->filter) : watch->open;
-	bool room = watch->unpaid < PH_OUTPUT_BATCH;
-	bool lines = room && output->seq > watch->cursor && has_new(output, watch);
-	if (open == watch->open && !lines)
-		return;
+	bool changed = open != watch->open;
 	watch->open = open;
-	if (!batch_begin(output, watch, &batch))
-		return;
-	if (lines)
+	if (watch->unpaid < PH_OUTPUT_BATCH && output->seq > watch->cursor &&
+		has_new(output, watch))
 		add_new(output, watch, &batch);
-	watch->unpaid += batch.news->bytes;
+	if (changed && !batch.news)
+		(void)batch_begin(&batch);
 }
 
 void ph_output_watches_serve(struct ph_output *output)

@@ -257,6 +257,27 @@ def test_many_lines_of_another_node(cluster):
     assert [int(l["text"].split()[0]) for l in lines] == list(range(1, 9001))
 
 
+def test_flood_is_followed(cluster):
+    """Those who read it along neither hold up the daemons nor their heartbeats."""
+    a, b = cluster.start("a", "b", children={
+        "flood": {**shell("exec yes 'a line of a flood'"), "placement": {"nodes": ["b"]}}})
+    b.wait_running("flood")
+    followers = [Follower(node, "flood", lines=0) for node in (a, b, a)]
+    worst, until = 0, time.monotonic() + 4
+    while time.monotonic() < until:
+        for node in (a, b):
+            began = time.monotonic()
+            node.call("ping")
+            worst = max(worst, time.monotonic() - began)
+        time.sleep(0.02)
+    assert worst < 0.5
+    for f in followers:
+        assert len(f.lines) > 1000 and any(line.get("gap") for line in list(f.lines))
+        f.close()
+    for node in (a, b):
+        assert not node.events("node_suspect", "node_dead")
+
+
 def test_owner_that_does_not_answer(cluster):
     """A node that is there and says nothing: told after a while, not waited for."""
     a, b = cluster.start("a", "b", children={"web": {**ticker(), "placement": {"nodes": ["b"]}}},

@@ -326,16 +326,21 @@ START_TEST(test_slow_reader)
 			lines++;
 	}
 	ph_output_news_free(news);
-	ck_assert_uint_ge(lines, 16);
-	ck_assert_uint_le(lines, 18);
-	struct ph_output_order *order = ph_output_order_new(PH_OUTPUT_CREDIT);
-	order->watch = 7;
-	order->bytes = bytes;
-	ph_output_order(output, order);
+	ck_assert_uint_ge(lines, 2);
+	ck_assert_uint_le(lines, 4);
 	say(one, "last\n");
-	const char *rest = heard(7);
-	ck_assert_int_eq(strncmp(rest, "...long|", 8), 0);
-	ck_assert_ptr_nonnull(strstr(rest, "|last|"));
+	bool gap = false, last = false;
+	for (int i = 0; i < 20 && !last; i++) {
+		struct ph_output_order *order = ph_output_order_new(PH_OUTPUT_CREDIT);
+		order->watch = 7;
+		order->bytes = bytes;
+		ph_output_order(output, order);
+		pump();
+		const char *rest = heard(7);
+		gap = gap || strncmp(rest, "...long|", 8) == 0;
+		last = strstr(rest, "|last|") != NULL;
+	}
+	ck_assert(gap && last);
 	free(text);
 	close(one);
 }

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -285,6 +286,45 @@ def test_daemon_is_killed_in_the_flood(solo, cluster):
     wait(lambda: os.path.exists(done), "all is written", 30)
     wait(lambda: numbers(read(path))[-1:] == [299999], "the last line")
     assert numbers(files_of(path)) == list(range(300000))
+
+
+def test_daemon_is_killed_in_a_flood_for_the_journal(cluster):
+    """Each line is there, in order; at most one a death is there twice."""
+    journal, done, found = Journal(cluster.dir + "/journal"), cluster.dir + "/done", []
+    node = cluster.node("a", {"web": {**python(FLOOD, 20000, 20, done),
+                                      "log": {"to": "journal"}}}, alone=True)
+    node.env = {"PROCHUB_JOURNAL_SOCKET": cluster.dir + "/journal"}
+
+    def read_all():
+        while not found or found[-1] != 19999:
+            found.append(int(journal.entry()["MESSAGE"].split()[1]))
+    reader = threading.Thread(target=read_all, daemon=True)
+    reader.start()
+    node.start()
+    deaths = 0
+    while not os.path.exists(done) and deaths < 5:
+        time.sleep(0.05)
+        node.kill()
+        node.start()
+        deaths += 1
+    reader.join(30)
+    assert sorted(set(found)) == list(range(20000)) and found == sorted(found)
+    assert len(found) <= 20000 + deaths
+
+
+def test_daemon_is_killed_in_a_flood_for_its_output(solo, cluster):
+    """Each line is there, in order; what was just being written may be there twice."""
+    done = cluster.dir + "/done"
+    node = solo({"web": python(FLOOD, 100000, 50, done)})
+    for _ in range(4):
+        time.sleep(0.1)
+        node.kill()
+        node.start()
+    wait(lambda: os.path.exists(done), "all is written", 30)
+    found = wait(lambda: numbers(read(node.output))[-1:] == [99999] and numbers(read(node.output)),
+                 "the last line")
+    assert sorted(set(found)) == list(range(100000))
+    assert len(found) < 100000 + 4 * 2500
 
 
 def test_what_is_written_without_a_daemon(solo, cluster):

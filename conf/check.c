@@ -378,7 +378,7 @@ static void check_accounts(struct ph_conf_loader *ld, const struct ph_conf_child
 }
 
 /* Most children are far from the limit, and writing each of them out would cost a load its time. */
-static int check_size(struct ph_conf_loader *ld, const struct ph_conf_child *child)
+int ph_conf_check_size(struct ph_conf_loader *ld, const struct ph_conf_child *child)
 {
 	size_t n = 0;
 	for (size_t i = 0; i < child->command.n; i++)
@@ -431,5 +431,5 @@ int ph_conf_check_child(struct ph_conf_loader *ld, const struct ph_conf_child *c
 	ph_conf_check_limits(ld, child);
 	ph_conf_check_log(ld, child);
 	check_accounts(ld, child);
-	return check_size(ld, child);
+	return ph_conf_check_size(ld, child);
 }

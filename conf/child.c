@@ -12,6 +12,7 @@ void ph_conf_child_free(struct ph_conf_child *child)
 	for (size_t i = 0; i < ph_conf_child_table.n; i++)
 		if (ph_conf_child_table.rows[i].here == PH_CONF_YES)
 			ph_conf_value_free(&ph_conf_child_table.rows[i], child);
+	ph_conf_group_free(child->in_group);
 	free(child->origin);
 	free(child);
 }
@@ -64,6 +65,17 @@ static size_t cost(const struct ph_conf_child *child)
 	return sum;
 }
 
+/* In a text of ours a member has its group with it; in a file that is no option. */
+static int load_group(
+	struct ph_conf_loader *ld, struct ph_conf_child *child, const struct ph_conf_node *value)
+{
+	for (size_t i = 0; value->kind == PH_CONF_MAPPING && i < value->n; i++)
+		if (!value->items[i].again &&
+			strcmp(value->items[i].key->text, PH_CONF_IN_GROUP) == 0)
+			return ph_conf_group_read(ld, value->items[i].value, &child->in_group);
+	return 0;
+}
+
 static int load_options(
 	struct ph_conf_loader *ld, struct ph_conf_child *child, const struct ph_conf_node *value)
 {
@@ -74,8 +86,11 @@ static int load_options(
 		.holder = child,
 		.origin = child->origin,
 		.where = where,
+		.only = ld->env ? NULL : "|" PH_CONF_IN_GROUP "|",
 	};
 	int rc = ph_conf_load_section(ld, &scope, value, "");
+	if (rc == 0 && !ld->env)
+		rc = load_group(ld, child, value);
 	bool nothing = value->kind != PH_CONF_MAPPING && !ph_conf_node_empty(value);
 	return rc < 0 || nothing ? rc : ph_conf_check_child(ld, child);
 }
@@ -153,5 +168,5 @@ bool ph_conf_child_equal(const struct ph_conf_child *a, const struct ph_conf_chi
 		if (o->here == PH_CONF_YES && !ph_conf_value_equal(o, a, b))
 			return false;
 	}
-	return true;
+	return ph_conf_group_equal(a->in_group, b->in_group);
 }

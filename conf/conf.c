@@ -19,6 +19,7 @@ void ph_conf_free(struct ph_conf *conf)
 			ph_conf_value_free(&ph_conf_daemon_table.rows[i], conf);
 	free(conf->cluster.host);
 	ph_conf_hooks_free(conf);
+	ph_conf_groups_free(conf);
 	ph_conf_child_free(conf->defaults);
 	for (size_t i = 0; i < conf->n_children; i++)
 		ph_conf_child_free(conf->children[i]);
@@ -130,7 +131,7 @@ static int load_daemon(struct ph_conf_loader *ld, struct ph_conf *conf, struct d
 		.origin = conf->origin,
 		.values = ld->values,
 		.where = "",
-		.only = "|defaults|children|hooks|",
+		.only = "|defaults|children|hooks|groups|",
 	};
 	int rc = 0;
 	for (size_t i = 0; rc == 0 && i < docs->n; i++) {
@@ -166,17 +167,18 @@ static int load_defaults(struct ph_conf_loader *ld, struct ph_conf *conf, struct
 	return rc;
 }
 
-static int load_hooks(struct ph_conf_loader *ld, struct ph_conf *conf, struct documents *docs)
+/* A section that all documents share. */
+static int load_shared(struct ph_conf_loader *ld, struct ph_conf *conf, struct documents *docs,
+	const char *key,
+	int load(struct ph_conf_loader *, struct ph_conf *, const struct ph_conf_node *))
 {
 	int rc = 0;
 	for (size_t i = 0; rc == 0 && !docs->children_only && i < docs->n; i++) {
-		const struct ph_conf_item *item = top(docs->v[i].tree.root, "hooks");
+		const struct ph_conf_item *item = top(docs->v[i].tree.root, key);
 		ld->file = docs->v[i].file;
 		if (item)
-			rc = ph_conf_hooks_load(ld, conf, item->value);
+			rc = load(ld, conf, item->value);
 	}
-	if (rc == 0)
-		ph_conf_hooks_end(ld, conf);
 	return rc;
 }
 
@@ -283,9 +285,17 @@ static int load_all(struct ph_conf_loader *ld, struct ph_conf *conf, struct docu
 	if (rc == 0)
 		rc = load_defaults(ld, conf, docs);
 	if (rc == 0)
-		rc = load_hooks(ld, conf, docs);
+		rc = load_shared(ld, conf, docs, "hooks", ph_conf_hooks_load);
+	if (rc == 0)
+		ph_conf_hooks_end(ld, conf);
 	if (rc == 0)
 		rc = load_children(ld, conf, docs);
+	if (rc == 0)
+		rc = load_shared(ld, conf, docs, "groups", ph_conf_groups_load);
+	if (rc == 0)
+		rc = ph_conf_groups_end(ld, conf);
+	if (rc == 0)
+		rc = ph_conf_check_after(ld, conf, docs->base);
 	if (rc == 0 && !docs->children_only)
 		rc = ph_conf_check_daemon(ld, conf);
 	if (rc == 0)

@@ -24,6 +24,9 @@
 #define PH_CONF_HOOKS_MAX 64
 #define PH_CONF_LISTENERS_MAX 64 /* of a child */
 #define PH_CONF_LOG_KEEP_MAX 1000
+#define PH_CONF_AFTER_MAX 64 /* names of a child's `after` */
+#define PH_CONF_GROUPS_MAX 1024
+#define PH_CONF_GROUP_CHILDREN_MAX 64
 #define PH_CONF_ERRORS_MAX 20
 #define PH_CONF_ETC "/etc/prochub"
 
@@ -77,7 +80,13 @@ enum ph_conf_restart {
 };
 enum ph_conf_limit {
 	PH_CONF_LIMIT_FAIL,
-	PH_CONF_LIMIT_RETRY
+	PH_CONF_LIMIT_RETRY,
+	PH_CONF_LIMIT_ELSEWHERE
+};
+enum ph_conf_strategy { /* in the order of enum ph_group_strategy */
+	PH_CONF_ONE_FOR_ONE,
+	PH_CONF_ONE_FOR_ALL,
+	PH_CONF_REST_FOR_ONE
 };
 enum ph_conf_placement {
 	PH_CONF_PLACEMENT_HASH,
@@ -118,6 +127,8 @@ struct ph_conf_pairs {
 	struct ph_conf_pair *v;
 };
 
+struct ph_conf_group;
+
 /* Where a value comes from. */
 enum ph_conf_from {
 	PH_CONF_FROM_DEFAULT,
@@ -154,6 +165,8 @@ struct ph_conf_child {
 	int stop_signal;
 	uint64_t stop_timeout_ms;
 	uint64_t watchdog_ms; /* 0: none */
+	struct ph_conf_list after;
+	struct ph_conf_group *in_group; /* a copy of it, without origins; NULL: in none */
 	struct {
 		enum ph_conf_restart policy;
 		uint64_t delay_ms, backoff_ms, backoff_max_ms;
@@ -206,6 +219,18 @@ struct ph_conf_hook {
 	struct ph_conf_origin *origin; /* one an option, in the order of the table */
 };
 
+/* Children that are restarted together. It travels from node to node in the text of each member. */
+struct ph_conf_group {
+	struct ph_name name;
+	enum ph_conf_strategy strategy;
+	struct ph_conf_list children; /* in the order of their start; each in one group at most */
+	uint32_t intensity;	      /* 0: no limit */
+	uint64_t within_ms;
+
+	struct ph_conf_origin at;      /* where the group itself stands */
+	struct ph_conf_origin *origin; /* one an option, in the order of the table */
+};
+
 struct ph_conf {
 	struct {
 		struct ph_name name;
@@ -251,6 +276,8 @@ struct ph_conf {
 
 	size_t n_hooks;
 	struct ph_conf_hook **hooks; /* sorted by name (strcmp), at most PH_CONF_HOOKS_MAX */
+	size_t n_groups;
+	struct ph_conf_group **groups; /* the same, at most PH_CONF_GROUPS_MAX */
 
 	struct ph_conf_child
 		*defaults; /* the section `defaults`; nameless, not checked as a child */
@@ -274,6 +301,9 @@ struct ph_conf_env {
 	/* Is cluster.key_file good? Negative with a sentence, which gets the place of the value;
 	 * NULL: nobody looks. Called at most once a load, with the name of the cluster. */
 	int (*check_key)(void *arg, const char *path, const char *cluster, struct ph_err *err);
+	/* Children that are added at run time may come after one that no file has: is it known?
+	 * NULL: only what files have is. */
+	bool (*knows_child)(void *arg, const char *name);
 	void *arg;
 };
 void ph_conf_env_system(struct ph_conf_env *ret);
@@ -365,7 +395,8 @@ struct ph_conf_change {
 	struct ph_name child;
 	bool restart; /* CHANGED: a running worker needs a restart or a swap to follow */
 	size_t n_options;
-	const char **options; /* CHANGED: paths as in the table ("restart.policy") */
+	const char **options; /* CHANGED: paths as in the table ("restart.policy"); "groups": its
+				 group */
 };
 struct ph_conf_option_change {
 	const char *path; /* "cluster.listen" */

@@ -67,7 +67,7 @@ static int diff_child(const struct ph_conf_child *before, const struct ph_conf_c
 	struct ph_conf_change change = {.kind = PH_CONF_CHANGED, .child = after->name};
 	if (ph_conf_child_equal(before, after))
 		return 0;
-	change.options = calloc(table->n, sizeof *change.options);
+	change.options = calloc(table->n + 1, sizeof *change.options);
 	if (!change.options)
 		return -ENOMEM;
 	for (size_t i = 0; i < table->n; i++) {
@@ -77,6 +77,8 @@ static int diff_child(const struct ph_conf_child *before, const struct ph_conf_c
 		change.options[change.n_options++] = o->path;
 		change.restart = change.restart || !(o->flags & PH_CONF_LIVE);
 	}
+	if (!ph_conf_group_equal(before->in_group, after->in_group))
+		change.options[change.n_options++] = "groups";
 	diff->children[diff->n_children++] = change;
 	return 0;
 }

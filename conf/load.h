@@ -35,6 +35,7 @@ struct ph_conf_scope {
 };
 
 #define PH_CONF_WHERE_SIZE 160
+#define PH_CONF_IN_GROUP "in_group" /* the key of a member's group in its text */
 
 /* Loads a mapping; `section` is "" at the top. Where nothing is written it is empty; a
  * null that is written is refused: it may have been meant for an option. */
@@ -72,7 +73,32 @@ void ph_conf_hooks_end(struct ph_conf_loader *ld, struct ph_conf *conf);
 void ph_conf_hooks_free(struct ph_conf *conf);
 bool ph_conf_hooks_equal(const struct ph_conf *a, const struct ph_conf *b);
 
+/* ---- group.c ---- */
+/* Adds the groups of one document's section `groups`, which all documents share. */
+PH_MUST_CHECK int ph_conf_groups_load(
+	struct ph_conf_loader *ld, struct ph_conf *conf, const struct ph_conf_node *section);
+/* All children are there: each member gets a copy of its group. */
+PH_MUST_CHECK int ph_conf_groups_end(struct ph_conf_loader *ld, struct ph_conf *conf);
+void ph_conf_groups_free(struct ph_conf *conf);
+void ph_conf_group_free(struct ph_conf_group *group); /* NULL is allowed */
+/* The name and options of the group of a child, as ph_conf_child_text has them. */
+PH_MUST_CHECK int ph_conf_group_read(
+	struct ph_conf_loader *ld, const struct ph_conf_node *node, struct ph_conf_group **ret);
+struct ph_conf_place ph_conf_group_place(const struct ph_conf_group *group); /* of `children` */
+bool ph_conf_group_equal(const struct ph_conf_group *a, const struct ph_conf_group *b);
+
+/* ---- after.c ---- */
+/*
+ * Adds an error for a name in `after` or in a group that no child has (`base`, which may be NULL,
+ * has children too), and for children that wait for each other in a circle. -ENOMEM.
+ */
+PH_MUST_CHECK int ph_conf_check_after(
+	struct ph_conf_loader *ld, const struct ph_conf *conf, const struct ph_conf *base);
+/* ", did you mean 'NAME'?" with the child whose name is nearest to `word`; else "". */
+void ph_conf_child_near(const struct ph_conf *conf, const char *word, char *ret, size_t size);
+
 /* What a child's options mean together. */
+PH_MUST_CHECK int ph_conf_check_size(struct ph_conf_loader *ld, const struct ph_conf_child *child);
 PH_MUST_CHECK int ph_conf_check_child(struct ph_conf_loader *ld, const struct ph_conf_child *child);
 /* ---- check_limits.c ---- */
 void ph_conf_check_limits(struct ph_conf_loader *ld, const struct ph_conf_child *child);

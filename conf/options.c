@@ -29,15 +29,18 @@
 #define DAEMON(...) OPT_OF(ph_conf, __VA_ARGS__)
 #define CHILD(...) OPT_OF(ph_conf_child, __VA_ARGS__)
 #define HOOK(...) OPT_OF(ph_conf_hook, __VA_ARGS__)
+#define GROUP(...) OPT_OF(ph_conf_group, __VA_ARGS__)
 
 static const struct ph_conf_option daemon_rows[] = {PH_CONF_DAEMON_OPTIONS(DAEMON, NOT)};
 static const struct ph_conf_option child_rows[] = {PH_CONF_CHILD_OPTIONS(CHILD, NOT)};
 static const struct ph_conf_option hook_rows[] = {PH_CONF_HOOK_OPTIONS(HOOK, NOT)};
+static const struct ph_conf_option group_rows[] = {PH_CONF_GROUP_OPTIONS(GROUP, NOT)};
 
 #define COUNT_OF(rows) (sizeof(rows) / sizeof(rows)[0])
 const struct ph_conf_table ph_conf_daemon_table = {daemon_rows, COUNT_OF(daemon_rows)};
 const struct ph_conf_table ph_conf_child_table = {child_rows, COUNT_OF(child_rows)};
 const struct ph_conf_table ph_conf_hook_table = {hook_rows, COUNT_OF(hook_rows)};
+const struct ph_conf_table ph_conf_group_table = {group_rows, COUNT_OF(group_rows)};
 
 const char *ph_conf_type_words(enum ph_conf_type type)
 {
@@ -172,6 +175,7 @@ void ph_conf_nearest(const struct ph_conf_table *table, const char *section, con
 	if (table == &ph_conf_daemon_table && skip == 0) {
 		consider(&best, "children", 8, "children");
 		consider(&best, "defaults", 8, "defaults");
+		consider(&best, "groups", 6, "groups");
 		consider(&best, "hooks", 5, "hooks");
 	}
 	/* words of this section go before those that belong deeper */

@@ -91,12 +91,17 @@
 	    "mode of the control socket")                                                          \
 	NOT("http.listen", LISTEN, NO, NULL, NULL, "metrics, health, events and the page")         \
 	OPT("log.level", ENUM, log.level, "info", 0, 0, "error|warning|info|debug", LIVE,          \
-	    "least important messages that are logged")                                            \
-	NOT("groups.*.strategy", ENUM, NO, NULL, "one-for-one|one-for-all|rest-for-one",           \
-	    "which children are restarted with a failed one")                                      \
-	NOT("groups.*.children", LIST, NO, NULL, NULL, "members, in the order of their start")     \
-	NOT("groups.*.intensity", COUNT, NO, NULL, NULL, "restarts of the group within `within`")  \
-	NOT("groups.*.within", DURATION, NO, NULL, NULL, "time for intensity")
+	    "least important messages that are logged")
+
+#define PH_CONF_GROUP_OPTIONS(OPT, NOT)                                                            \
+	OPT("strategy", ENUM, strategy, "one-for-one", 0, 0,                                       \
+	    "one-for-one|one-for-all|rest-for-one", LIVE,                                          \
+	    "which members are restarted with one that failed: none, all, or those after it")      \
+	OPT("children", NAMES, children, NULL, 1, PH_CONF_GROUP_CHILDREN_MAX, NULL, LIVE,          \
+	    "members, in the order of their start: each is ready before the next one is started")  \
+	OPT("intensity", COUNT, intensity, "10", 0, 1000000, NULL, LIVE,                           \
+	    "restarts of the group within `within` before on_limit of its members; 0: no limit")   \
+	OPT("within", DURATION, within_ms, "1m", 1, PH_CONF_DAY, NULL, LIVE, "time for intensity")
 
 #define PH_CONF_HOOK_OPTIONS(OPT, NOT)                                                             \
 	OPT("on", EVENTS, on, NULL, 1, 64, NULL, LIVE,                                             \
@@ -131,7 +136,8 @@
 	    "it has stopped within it, or is killed")                                              \
 	OPT("watchdog", DURATION, watchdog_ms, "0s", 0, PH_CONF_DAY, NULL, PLAIN,                  \
 	    "a sign of life is due within it; 0: none")                                            \
-	NOT("after", LIST, NO, NULL, NULL, "children that are ready before it starts")             \
+	OPT("after", NAMES, after, NULL, 0, PH_CONF_AFTER_MAX, NULL, LIVE,                         \
+	    "children that are ready, all their instances, before it is started")                  \
 	OPT("restart.policy", ENUM, restart.policy, "permanent", 0, 0,                             \
 	    "permanent|transient|temporary", LIVE,                                                 \
 	    "restarted after every exit, after a failure, or never")                               \
@@ -147,8 +153,9 @@
 	    "restarts within `within` before on_limit; 0: no limit")                               \
 	OPT("restart.within", DURATION, restart.within_ms, "1m", 1, PH_CONF_DAY, NULL, LIVE,       \
 	    "time for intensity")                                                                  \
-	OPT("restart.on_limit", ENUM, restart.on_limit, "retry", 0, 0, "fail|retry|!elsewhere",    \
-	    LIVE, "given up, or tried again after retry_after")                                    \
+	OPT("restart.on_limit", ENUM, restart.on_limit, "retry", 0, 0, "fail|retry|elsewhere",     \
+	    LIVE, "given up, tried again after retry_after, or left to another node (where none "  \
+	    "can take it, as retry)")                                                              \
 	OPT("restart.retry_after", DURATION, restart.retry_after_ms, "5m", 1, PH_CONF_DAY, NULL,   \
 	    LIVE, "pause after too many restarts")                                                 \
 	OPT("health.tcp", PROBE, health.tcp, NULL, 0, 0, NULL, LIVE_TEMPLATE,                           \
@@ -244,6 +251,7 @@
 	X(PATTERNS, LIST, "a list of patterns of names (1-63 characters, no space or comma)") \
 	X(PEERS, LIST, "a list of tcp://HOST:PORT") \
 	X(EVENTS, LIST, "a list of events") \
+	X(NAMES, LIST, "a list of names of children") \
 	X(ENV, PAIRS, "names with their texts") \
 	X(LISTENERS, PAIRS, "names with tcp://ADDRESS:PORT or unix:PATH")
 
@@ -286,6 +294,7 @@ struct ph_conf_table {
 extern const struct ph_conf_table ph_conf_daemon_table; /* fields in struct ph_conf */
 extern const struct ph_conf_table ph_conf_child_table;	/* fields in struct ph_conf_child */
 extern const struct ph_conf_table ph_conf_hook_table;	/* fields in struct ph_conf_hook */
+extern const struct ph_conf_table ph_conf_group_table;	/* fields in struct ph_conf_group */
 
 /* What the type expects, in words. */
 const char *ph_conf_type_words(enum ph_conf_type type);

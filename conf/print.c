@@ -69,8 +69,14 @@ static void json_rows(FILE *out, const struct ph_conf_table *table, const void *
 
 static void write_child(FILE *out, const struct ph_conf_child *child)
 {
+	const struct ph_conf_group *group = child->in_group;
 	(void)fputc('{', out);
 	json_rows(out, &ph_conf_child_table, child, child->origin);
+	if (group) {
+		(void)fprintf(out, ",\"" PH_CONF_IN_GROUP "\":{\"%s\":{", group->name.s);
+		json_rows(out, &ph_conf_group_table, group, NULL);
+		(void)fputs("}}", out);
+	}
 	(void)fputc('}', out);
 }
 
@@ -109,6 +115,12 @@ char *ph_conf_text(const struct ph_conf *conf)
 		(void)fprintf(out, "%s\"%s\":{", i > 0 ? "," : ",\"hooks\":{", hook->name.s);
 		json_rows(out, &ph_conf_hook_table, hook, hook->origin);
 		(void)fputs(i + 1 < conf->n_hooks ? "}" : "}}", out);
+	}
+	for (size_t i = 0; i < conf->n_groups; i++) {
+		const struct ph_conf_group *group = conf->groups[i];
+		(void)fprintf(out, "%s\"%s\":{", i > 0 ? "," : ",\"groups\":{", group->name.s);
+		json_rows(out, &ph_conf_group_table, group, group->origin);
+		(void)fputs(i + 1 < conf->n_groups ? "}" : "}}", out);
 	}
 	(void)fputs(",\"children\":{", out);
 	for (size_t i = 0; i < conf->n_children; i++) {
@@ -184,6 +196,12 @@ int ph_conf_print(const struct ph_conf *conf, FILE *out)
 	for (size_t i = 0; i < conf->n_hooks; i++) {
 		const struct ph_conf_hook *hook = conf->hooks[i];
 		yaml_named(out, &hook->name, &hook->at, &ph_conf_hook_table, hook, hook->origin);
+	}
+	(void)fputs(conf->n_groups ? "groups:\n" : "groups: {}\n", out);
+	for (size_t i = 0; i < conf->n_groups; i++) {
+		const struct ph_conf_group *group = conf->groups[i];
+		yaml_named(
+			out, &group->name, &group->at, &ph_conf_group_table, group, group->origin);
 	}
 	(void)fputs(conf->n_children ? "children:\n" : "children: {}\n", out);
 	for (size_t i = 0; i < conf->n_children; i++) {

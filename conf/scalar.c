@@ -14,6 +14,9 @@
 static int unexpected(const struct ph_conf_option *o, const char *text, struct ph_err *err)
 {
 	char shown[PH_CONF_SHOWN_SIZE];
+	if (o->type == PH_CONF_NAMES)
+		return ph_err_set(err, EINVAL, "'%s' is not %s", ph_conf_shown(text, shown),
+			ph_conf_type_words(PH_CONF_NAME));
 	if (o->type == PH_CONF_TEXT) /* which takes every other one */
 		return ph_err_set(err, EINVAL, "expected a name, found an empty text");
 	return ph_err_set(err, EINVAL, "'%s' is not %s", ph_conf_shown(text, shown),
@@ -247,6 +250,8 @@ static bool string_valid(const struct ph_conf_option *o, const char *text)
 		return text[0] == '/' && strlen(text) <= PATH_BYTES;
 	if (o->type == PH_CONF_LABELS || o->type == PH_CONF_PATTERNS)
 		return label(text);
+	if (o->type == PH_CONF_NAMES)
+		return ph_name_valid(text);
 	return o->type == PH_CONF_COMMAND || text[0] != '\0';
 }
 

@@ -64,6 +64,12 @@ static const enum ph_restart_policy policies[] = {
 static const enum ph_on_limit on_limits[] = {
 	[PH_CONF_LIMIT_FAIL] = PH_LIMIT_FAIL,
 	[PH_CONF_LIMIT_RETRY] = PH_LIMIT_RETRY,
+	[PH_CONF_LIMIT_ELSEWHERE] = PH_LIMIT_ELSEWHERE,
+};
+static const enum ph_group_strategy strategies[] = {
+	[PH_CONF_ONE_FOR_ONE] = PH_GROUP_ONE_FOR_ONE,
+	[PH_CONF_ONE_FOR_ALL] = PH_GROUP_ONE_FOR_ALL,
+	[PH_CONF_REST_FOR_ONE] = PH_GROUP_REST_FOR_ONE,
 };
 static const enum ph_handover_want handovers[] = {
 	[PH_CONF_HANDOVER_AUTO] = PH_HANDOVER_AUTO,
@@ -82,6 +88,35 @@ char *ph_shell_join(const struct ph_conf_list *list)
 	for (size_t i = 0; i < list->n; i++)
 		at += sprintf(at, "%s%s", i ? "," : "", list->v[i]);
 	return text;
+}
+
+/* What is ready before it starts: those in `after`, and the member before it in its group. */
+static char *started_after(const struct ph_conf_child *child)
+{
+	struct ph_conf_list all = {.v = ph_shell_alloc((child->after.n + 1) * sizeof *all.v)};
+	const struct ph_conf_group *group = child->in_group;
+	for (size_t i = 0; i < child->after.n; i++)
+		all.v[all.n++] = child->after.v[i];
+	for (size_t i = 1; group && i < group->children.n; i++)
+		if (strcmp(group->children.v[i], child->name.s) == 0)
+			all.v[all.n++] = group->children.v[i - 1];
+	char *text = ph_shell_join(&all);
+	free(all.v);
+	return text;
+}
+
+/* Its members are the caller's to free. */
+static void fill_group(struct ph_group_spec *ret, const struct ph_conf_group *group)
+{
+	if (!group)
+		return;
+	*ret = (struct ph_group_spec){
+		.name = group->name,
+		.strategy = strategies[group->strategy],
+		.members = ph_shell_join(&group->children),
+		.intensity = group->intensity,
+		.within_ms = group->within_ms,
+	};
 }
 
 static void fill_restart(struct ph_restart *ret, const struct ph_conf_child *child)
@@ -164,7 +199,7 @@ static struct ph_spec *spec_of(
 	const struct ph_conf_child *child, const char *text, uint64_t revision)
 {
 	char *nodes = ph_shell_join(&child->placement.nodes),
-	     *labels = ph_shell_join(&child->placement.labels);
+	     *labels = ph_shell_join(&child->placement.labels), *after = started_after(child);
 	struct ph_spec spec = {
 		.child = child->name,
 		.revision = revision,
@@ -180,13 +215,17 @@ static struct ph_spec *spec_of(
 		.stop_signal = child->stop_signal,
 		.stop_timeout_ms = child->stop_timeout_ms,
 		.watchdog_ms = child->watchdog_ms,
+		.after = after,
 	};
+	fill_group(&spec.group, child->in_group);
 	fill_restart(&spec.restart, child);
 	fill_health(&spec.health, child);
 	fill_migration(&spec, child);
 	struct ph_spec *ret = ph_spec_clone(&spec);
 	free(nodes);
 	free(labels);
+	free(after);
+	free((void *)(uintptr_t)spec.group.members);
 	return ret;
 }
 

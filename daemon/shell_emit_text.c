@@ -150,7 +150,7 @@ json_t *ph_emit_json(const struct ph_emit *event, const char *node, uint64_t seq
 		put(&f, "pid", json_integer((json_int_t)event->pid));
 	if (event->exit.kind != PH_EXIT_NONE)
 		put(&f, "exit", ph_view_exit(&event->exit));
-	if (event->delay_ms)
+	if (event->delay_ms || event->kind == PH_EMIT_CHILD_RESTARTING)
 		put(&f, "delay_ms", json_integer((json_int_t)event->delay_ms));
 	if (event->text && event->text[0])
 		put(&f, "text", ph_view_text(event->text));

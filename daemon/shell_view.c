@@ -122,6 +122,7 @@ json_t *ph_view_entry(const struct ph_entry_view *entry)
 	o = with(o, "exit", ph_view_exit(&e->exit));
 	o = with(o, "differs", json_boolean(entry->differs));
 	o = with(o, "wanted", json_boolean(entry->wanted));
+	o = with(o, "reason", name_or_null(entry->reason));
 	return with(o, "meta", object_of(e->meta));
 }
 

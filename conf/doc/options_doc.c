@@ -1,8 +1,8 @@
 /*
  * options_doc.c - a build's tool: fills a manual page's template with the tables of options.
  *
- * Standard input to standard output; a line @daemon@, @hook@ or @child@ becomes a list of that
- * table's options, @later@ the words that are refused as not available. Not installed.
+ * Standard input to standard output; a line @daemon@, @hook@, @group@ or @child@ becomes a list of
+ * that table's options, @later@ the words that are refused as not available. Not installed.
  */
 #include "conf/options.h"
 #include "conf/scalar.h"
@@ -112,6 +112,8 @@ int main(void)
 			rows(&ph_conf_daemon_table);
 		else if (strcmp(line, "@hook@\n") == 0)
 			rows(&ph_conf_hook_table);
+		else if (strcmp(line, "@group@\n") == 0)
+			rows(&ph_conf_group_table);
 		else if (strcmp(line, "@child@\n") == 0)
 			rows(&ph_conf_child_table);
 		else if (strcmp(line, "@later@\n") == 0)

@@ -345,7 +345,8 @@ struct ph_spec_line {
 	X(RELOAD, "reload") \
 	X(CANCEL, "cancel") \
 	X(FORGET, "forget") \
-	X(SWAP, "swap")
+	X(SWAP, "swap") \
+	X(REGROUP, "regroup") /* between daemons only; `force`: it is given up */
 
 enum ph_verb {
 #define X(name, word) PH_VERB_##name,

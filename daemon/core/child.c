@@ -39,6 +39,8 @@ struct ph_spec *ph_spec_clone(const struct ph_spec *spec)
 	copy->text = copy_text(spec->text);
 	copy->nodes = copy_text(spec->nodes);
 	copy->labels = copy_text(spec->labels);
+	copy->after = copy_text(spec->after);
+	copy->group.members = copy_text(spec->group.members);
 	return copy;
 }
 
@@ -54,6 +56,8 @@ void ph_spec_free(struct ph_spec *spec)
 	free_text(spec->text);
 	free_text(spec->nodes);
 	free_text(spec->labels);
+	free_text(spec->after);
+	free_text(spec->group.members);
 	free(spec);
 }
 

@@ -1,4 +1,6 @@
 /* hub.c - one step: the event is given to whom it concerns, due timers are run, actions go out. */
+#include "core/after.h"
+#include "core/group.h"
 #include "core/conflict.h"
 #include "core/heal.h"
 #include "core/instance.h"
@@ -134,6 +136,7 @@ void ph_hub_free(struct ph_hub *hub)
 	free_work(hub);
 	free_children(hub);
 	free_members(hub);
+	ph_group_free(hub);
 	free(hub->by_name);
 	free(hub->free_nos);
 	free(hub->wanted);
@@ -374,32 +377,56 @@ static void on_stream(struct ph_hub *hub, const struct ph_event *event)
 
 /* ---- orderly stop ---- */
 
-static void stop_all(struct ph_hub *hub)
+/* It has to go, and may now: what was started after it has gone. */
+static void stop_one(struct ph_hub *hub, struct ph_instance *i)
+{
+	struct ph_source *s = i->source;
+	if (i->target && (i->activated || i->target->state == PH_TARGET_ACTIVATING)) {
+		/* It has acknowledged nothing: A may still take the child back. */
+		ph_instance_step(hub, i, PH_INSTANCE_IN_KILL);
+		return;
+	}
+	i->after = PH_AFTER_DISCARD;
+	if (i->state < PH_INSTANCE_STOPPING || i->state > PH_INSTANCE_REAPING)
+		ph_instance_step(hub, i, PH_INSTANCE_IN_STOP);
+	if (s && s->slot && s->state < PH_SOURCE_COMMITTING)
+		ph_source_step(hub, s, PH_SOURCE_IN_CANCEL);
+}
+
+/* In their order, or, where each of them is needed by another one, all of them. */
+static void stop_instances(struct ph_hub *hub, bool in_order)
 {
 	struct ph_instance *i, *next;
-	struct ph_claim *claim, *claim_next;
-	DL_FOREACH_SAFE(hub->claims, claim, claim_next)
-	if (claim->basis == PH_CLAIM_COLD)
-		ph_claim_drop(hub, claim);
+	bool waits = false, going = false;
+	ph_after_look(hub);
 	DL_FOREACH_SAFE(hub->instances, i, next)
 	{
+		bool later = in_order && ph_after_needed(i);
+		going |= !later && ph_instance_has_process(i);
 		if (i->source && i->source->state >= PH_SOURCE_COMMITTING &&
 			i->source->state <= PH_SOURCE_FINISHING)
 			continue; /* an undecided commit is waited for */
 		if (i->target && i->target->state < PH_TARGET_ACTIVATING)
 			continue; /* dropped below */
-		if (i->target && (i->activated || i->target->state == PH_TARGET_ACTIVATING)) {
-			/* It has acknowledged nothing: A may still take the child back. */
-			ph_instance_step(hub, i, PH_INSTANCE_IN_KILL);
+		if (!later) {
+			stop_one(hub, i);
 			continue;
 		}
-		struct ph_source *s = i->source;
-		i->after = PH_AFTER_DISCARD;
-		if (i->state < PH_INSTANCE_STOPPING || i->state > PH_INSTANCE_REAPING)
-			ph_instance_step(hub, i, PH_INSTANCE_IN_STOP);
-		if (s && s->slot && s->state < PH_SOURCE_COMMITTING)
-			ph_source_step(hub, s, PH_SOURCE_IN_CANCEL);
+		i->after = PH_AFTER_DISCARD; /* should it end before */
+		waits = true;
+		going |= i->state >= PH_INSTANCE_STOPPING;
 	}
+	if (waits && !going)
+		stop_instances(hub, false);
+}
+
+static void stop_all(struct ph_hub *hub)
+{
+	struct ph_claim *claim, *claim_next;
+	DL_FOREACH_SAFE(hub->claims, claim, claim_next)
+	if (claim->basis == PH_CLAIM_COLD)
+		ph_claim_drop(hub, claim);
+	stop_instances(hub, !hub->hurry);
 	struct ph_target *t, *t_next;
 	HASH_ITER (hh, hub->targets, t, t_next)
 		if (t->state < PH_TARGET_ACTIVATING)
@@ -419,6 +446,7 @@ void ph_shutdown_now(struct ph_hub *hub)
 static void on_shutdown(struct ph_hub *hub)
 {
 	bool again = hub->shutting;
+	hub->hurry = again;
 	/* Who is not let in, or has nothing yet, has nobody or nothing to drain to or from. */
 	bool idle =
 		hub->self_state != PH_MEMBER_ALIVE && (ph_member_refused(hub) || !hub->instances);
@@ -614,6 +642,8 @@ void ph_step(
 	if (hub->started) {
 		ph_claim_run(hub);
 		ph_plan_drained(hub);
+		ph_group_run(hub);
+		ph_after_run(hub);
 		ph_shutdown_check(hub);
 		ph_swap_deliver(hub);
 		if (hub->flush_now)

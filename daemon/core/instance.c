@@ -8,13 +8,17 @@
  * grace, or the deadline of the migration it belongs to; RUNNING may last for ever.
  */
 #include "core/instance.h"
+#include "core/after.h"
+#include "core/group.h"
 #include "core/heal.h"
+#include "core/unfit.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define STRAY_MS 5000	   /* an adopted worker that nothing speaks of says hello within this */
 #define HELD_MS 30000	   /* one that may be the only good copy: others have had time to say so */
+#define LOOK_AGAIN_MS 1000 /* what is waited for is looked at again, though nothing was heard */
 #define KILL_AGAIN_MS 2000 /* a process that SIGKILL has not ended yet is killed again */
 
 typedef enum ph_instance_state cell(struct ph_hub *, struct ph_instance *);
@@ -38,6 +42,7 @@ enum ph_child_state ph_instance_shown(const struct ph_instance *instance)
 		[PH_INSTANCE_KILLING] = PH_CHILD_STOPPING,
 		[PH_INSTANCE_REAPING] = PH_CHILD_BACKOFF,
 		[PH_INSTANCE_BACKOFF] = PH_CHILD_BACKOFF,
+		[PH_INSTANCE_HELD] = PH_CHILD_WAITING,
 		[PH_INSTANCE_STOPPED] = PH_CHILD_STOPPED,
 		[PH_INSTANCE_FAILED] = PH_CHILD_FAILED,
 	};
@@ -72,6 +77,9 @@ void ph_instance_arm(struct ph_hub *hub, struct ph_instance *instance)
 		break;
 	case PH_INSTANCE_KILLING:
 		at = hub->now_ms + KILL_AGAIN_MS;
+		break;
+	case PH_INSTANCE_HELD:
+		at = hub->now_ms + LOOK_AGAIN_MS;
 		break;
 	case PH_INSTANCE_BACKOFF:
 	case PH_INSTANCE_FAILED:
@@ -115,7 +123,7 @@ static enum ph_instance_state bug(struct ph_hub *hub, struct ph_instance *instan
 	return instance->state;
 }
 
-static enum ph_instance_state spawn(struct ph_hub *hub, struct ph_instance *instance)
+static enum ph_instance_state start_process(struct ph_hub *hub, struct ph_instance *instance)
 {
 	struct ph_action *action = ph_out(hub, PH_ACT_SPAWN);
 	struct ph_spawn *order = ph_out_alloc(hub, sizeof *order);
@@ -141,6 +149,21 @@ static enum ph_instance_state spawn(struct ph_hub *hub, struct ph_instance *inst
 	action->wid = instance->wid;
 	action->spawn = order;
 	return PH_INSTANCE_SPAWNING;
+}
+
+/* The new worker of a migration waits for nobody: its child runs already. */
+static enum ph_instance_state spawn(struct ph_hub *hub, struct ph_instance *instance)
+{
+	char why[PH_REASON_SIZE];
+	ph_reason(why, "waits until its group has been stopped");
+	if (instance->target ||
+		(!ph_after_waits(hub, instance->spec, why) && !ph_group_stops(hub, instance)))
+		return start_process(hub, instance);
+	if (instance->state != PH_INSTANCE_HELD)
+		ph_log(hub, PH_LOG_INFO, "%s/%u %s", instance->slot->child->name.s,
+			instance->slot->number, why);
+	instance->after = PH_AFTER_POLICY;
+	return PH_INSTANCE_HELD;
 }
 
 static enum ph_instance_state became_ready(struct ph_hub *hub, struct ph_instance *instance)
@@ -182,6 +205,7 @@ void ph_instance_drop_process(struct ph_hub *hub, struct ph_instance *instance)
 {
 	if (instance->wid)
 		HASH_DEL(hub->by_wid, instance);
+	ph_group_let(hub, instance);
 	instance->wid = 0;
 	instance->pid = 0;
 	instance->connected = false;
@@ -206,11 +230,32 @@ static enum ph_instance_state due(struct ph_hub *hub, struct ph_instance *instan
 	return must_ask(hub, instance) ? PH_INSTANCE_WAITING : spawn(hub, instance);
 }
 
+/* Too often, here: another node takes it. */
+static enum ph_instance_state leave_it(struct ph_hub *hub, struct ph_instance *instance)
+{
+	ph_emit(hub, PH_EMIT_CHILD_FAILED, PH_SLOT_KEY(instance->slot))->text =
+		"more restarts than restart.intensity allows: another node takes it";
+	ph_instance_free(hub, instance);
+	return PH_INSTANCE_FAILED;
+}
+
+static enum ph_instance_state give_up(struct ph_hub *hub, struct ph_instance *instance)
+{
+	uint64_t wait = ph_group_give_up(hub, instance);
+	instance->after = PH_AFTER_POLICY;
+	instance->streak = 0;
+	ph_timer_set(hub, &instance->timer, wait == PH_NEVER_MS ? PH_NEVER_MS : hub->now_ms + wait);
+	return PH_INSTANCE_FAILED;
+}
+
 static enum ph_instance_state by_policy(struct ph_hub *hub, struct ph_instance *instance)
 {
 	bool failed;
 	uint64_t wait = ph_policy_next(hub, instance, &failed);
 	const struct ph_key *key = PH_SLOT_KEY(instance->slot);
+	if (failed && instance->spec->restart.on_limit == PH_LIMIT_ELSEWHERE &&
+		ph_unfit_pass_on(hub, instance, 0))
+		return leave_it(hub, instance);
 	if (wait == PH_NEVER_MS || failed) {
 		ph_emit(hub, failed ? PH_EMIT_CHILD_FAILED : PH_EMIT_CHILD_STOPPED, key)->text =
 			instance->why[0] ? ph_out_text(hub, instance->why)
@@ -220,6 +265,8 @@ static enum ph_instance_state by_policy(struct ph_hub *hub, struct ph_instance *
 			wait == PH_NEVER_MS ? PH_NEVER_MS : hub->now_ms + wait);
 		return failed ? PH_INSTANCE_FAILED : PH_INSTANCE_STOPPED;
 	}
+	if (!instance->blocked && ph_group_failed(hub, instance))
+		return give_up(hub, instance);
 	if (instance->blocked <= 1) { /* one event, however often it is tried */
 		instance->restarts++;
 		struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_RESTARTING, key);
@@ -232,14 +279,19 @@ static enum ph_instance_state by_policy(struct ph_hub *hub, struct ph_instance *
 	return PH_INSTANCE_BACKOFF;
 }
 
-/* Starts anew with the text that is in force now. */
-static enum ph_instance_state again(struct ph_hub *hub, struct ph_instance *instance)
+/* It is started with the text that is in force now. */
+static void take_text(struct ph_hub *hub, struct ph_instance *instance)
 {
 	struct ph_child *child = instance->slot->child;
 	if (child && child->spec && child->spec->revision != instance->spec->revision) {
 		ph_out_bury_spec(hub, instance->spec);
 		instance->spec = ph_must(ph_spec_clone(child->spec));
 	}
+}
+
+static enum ph_instance_state again(struct ph_hub *hub, struct ph_instance *instance)
+{
+	take_text(hub, instance);
 	instance->streak = 0;
 	instance->n_window = 0;
 	return spawn(hub, instance);
@@ -260,6 +312,17 @@ static enum ph_instance_state due_again(struct ph_hub *hub, struct ph_instance *
 	return must_ask(hub, instance) ? PH_INSTANCE_WAITING : again(hub, instance);
 }
 
+/* With its group, which another member's failure has brought down. */
+static enum ph_instance_state with_group(struct ph_hub *hub, struct ph_instance *instance)
+{
+	take_text(hub, instance);
+	instance->restarts++;
+	instance->after = PH_AFTER_POLICY;
+	ph_emit(hub, PH_EMIT_CHILD_RESTARTING, PH_SLOT_KEY(instance->slot))->text =
+		"its group is restarted";
+	return due(hub, instance);
+}
+
 static enum ph_instance_state end(struct ph_hub *hub, struct ph_instance *instance)
 {
 	ph_instance_drop_process(hub, instance);
@@ -278,6 +341,10 @@ static enum ph_instance_state end(struct ph_hub *hub, struct ph_instance *instan
 		return by_policy(hub, instance);
 	case PH_AFTER_AGAIN:
 		return again(hub, instance);
+	case PH_AFTER_GROUP:
+		return with_group(hub, instance);
+	case PH_AFTER_FAILED:
+		return give_up(hub, instance);
 	case PH_AFTER_CLAIM:
 		ph_plan_soon(hub, 0);
 		return PH_INSTANCE_WAITING;
@@ -384,7 +451,7 @@ static enum ph_instance_state begin_stop(struct ph_hub *hub, struct ph_instance 
 /* `after` says what follows; a plain STOP means that it is to stay stopped. */
 static enum ph_instance_state stop(struct ph_hub *hub, struct ph_instance *instance)
 {
-	if (instance->after == PH_AFTER_POLICY || instance->after == PH_AFTER_AGAIN)
+	if (instance->after != PH_AFTER_CLAIM && instance->after != PH_AFTER_DISCARD)
 		instance->after = PH_AFTER_STOPPED;
 	return begin_stop(hub, instance);
 }
@@ -501,58 +568,64 @@ static enum ph_instance_state grace(struct ph_hub *hub, struct ph_instance *inst
 
 static cell *const machine[PH_INSTANCE_STATE_COUNT][PH_INSTANCE_INPUT_COUNT] = {
 	[PH_INSTANCE_WAITING] = {NO_PROCESS, IN(START) = spawn, IN(STOP) = stop_idle,
-		IN(RESTART) = ignore, IN(DEADLINE) = ignore},
+		IN(GIVE_UP) = ignore, IN(RESTART) = ignore, IN(DEADLINE) = ignore},
 	[PH_INSTANCE_SPAWNING] = {IN(START) = ignore, IN(SPAWNED) = spawned,
 		IN(SPAWN_FAILED) = spawn_failed, IN(HELLO) = ignore, IN(READY) = ignore,
 		IN(ACTIVATE) = bug, IN(FREEZE) = bug, IN(THAW) = ignore, IN(RETIRE) = ignore,
 		IN(STOP) = stop_spawning, IN(RESTART) = ignore, IN(KILL) = kill_now,
-		IN(EXITED) = bug, IN(GONE) = bug, IN(UNWELL) = ignore, IN(DEADLINE) = ignore},
+		IN(EXITED) = bug, IN(GONE) = bug, IN(UNWELL) = ignore, IN(GIVE_UP) = ignore,
+		IN(DEADLINE) = ignore},
 	[PH_INSTANCE_STARTING] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
 		IN(HELLO) = hello, IN(READY) = became_ready, IN(ACTIVATE) = activate,
 		IN(FREEZE) = bug, IN(THAW) = ignore, IN(RETIRE) = retire, IN(STOP) = stop,
 		IN(RESTART) = restart, IN(KILL) = kill_now, IN(EXITED) = exited_starting,
-		IN(GONE) = bug, IN(UNWELL) = ignore, IN(DEADLINE) = too_slow},
+		IN(GONE) = bug, IN(UNWELL) = ignore, IN(GIVE_UP) = ignore, IN(DEADLINE) = too_slow},
 	[PH_INSTANCE_STANDING] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
 		IN(HELLO) = ignore, IN(READY) = ignore, IN(ACTIVATE) = activate, IN(FREEZE) = bug,
 		IN(THAW) = ignore, IN(RETIRE) = bug, IN(STOP) = stop, IN(RESTART) = ignore,
 		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(UNWELL) = ignore,
-		IN(DEADLINE) = stray},
+		IN(GIVE_UP) = ignore, IN(DEADLINE) = stray},
 	[PH_INSTANCE_RUNNING] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
 		IN(HELLO) = ignore, IN(READY) = ignore, IN(ACTIVATE) = ignore, IN(FREEZE) = freeze,
 		IN(THAW) = ignore, IN(RETIRE) = retire, IN(STOP) = stop, IN(RESTART) = restart,
 		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(UNWELL) = unwell,
-		IN(DEADLINE) = watchdog},
+		IN(GIVE_UP) = ignore, IN(DEADLINE) = watchdog},
 	[PH_INSTANCE_FROZEN] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
 		IN(HELLO) = ignore, IN(READY) = ignore, IN(ACTIVATE) = ignore, IN(FREEZE) = ignore,
 		IN(THAW) = thaw, IN(RETIRE) = retire, IN(STOP) = stop, IN(RESTART) = restart,
 		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(UNWELL) = ignore,
-		IN(DEADLINE) = ignore},
+		IN(GIVE_UP) = ignore, IN(DEADLINE) = ignore},
 	[PH_INSTANCE_RETIRED] = {IN(START) = ignore, IN(SPAWNED) = bug, IN(SPAWN_FAILED) = bug,
 		IN(HELLO) = ignore, IN(READY) = ignore, IN(ACTIVATE) = bug, IN(FREEZE) = ignore,
 		IN(THAW) = thaw, IN(RETIRE) = ignore, IN(STOP) = stop, IN(RESTART) = ignore,
 		IN(KILL) = kill_now, IN(EXITED) = exited, IN(GONE) = bug, IN(UNWELL) = ignore,
-		IN(DEADLINE) = ignore},
+		IN(GIVE_UP) = ignore, IN(DEADLINE) = ignore},
 	[PH_INSTANCE_STOPPING] = {IN(START) = restart_later, IN(SPAWNED) = bug,
 		IN(SPAWN_FAILED) = bug, IN(HELLO) = ignore, IN(READY) = ignore,
 		IN(ACTIVATE) = ignore, IN(FREEZE) = ignore, IN(THAW) = ignore, IN(RETIRE) = ignore,
 		IN(STOP) = stop_later, IN(RESTART) = restart_later, IN(KILL) = kill_now,
-		IN(EXITED) = exited, IN(GONE) = bug, IN(UNWELL) = ignore, IN(DEADLINE) = grace},
+		IN(EXITED) = exited, IN(GONE) = bug, IN(UNWELL) = ignore, IN(GIVE_UP) = ignore,
+		IN(DEADLINE) = grace},
 	[PH_INSTANCE_KILLING] = {IN(START) = restart_later, IN(SPAWNED) = kill_now,
 		IN(SPAWN_FAILED) = spawn_failed, IN(HELLO) = ignore, IN(READY) = ignore,
 		IN(ACTIVATE) = ignore, IN(FREEZE) = ignore, IN(THAW) = ignore, IN(RETIRE) = ignore,
 		IN(STOP) = stop_later, IN(RESTART) = restart_later, IN(KILL) = ignore,
-		IN(EXITED) = exited, IN(GONE) = bug, IN(UNWELL) = ignore, IN(DEADLINE) = kill_now},
+		IN(EXITED) = exited, IN(GONE) = bug, IN(UNWELL) = ignore, IN(GIVE_UP) = ignore,
+		IN(DEADLINE) = kill_now},
 	[PH_INSTANCE_REAPING] = {IN(START) = restart_later, IN(SPAWNED) = ignore,
 		IN(SPAWN_FAILED) = bug, IN(HELLO) = ignore, IN(READY) = ignore,
 		IN(ACTIVATE) = ignore, IN(FREEZE) = ignore, IN(THAW) = ignore, IN(RETIRE) = ignore,
 		IN(STOP) = stop_later, IN(RESTART) = restart_later, IN(KILL) = ignore,
-		IN(EXITED) = ignore, IN(GONE) = end, IN(UNWELL) = ignore, IN(DEADLINE) = ignore},
+		IN(EXITED) = ignore, IN(GONE) = end, IN(UNWELL) = ignore, IN(GIVE_UP) = ignore,
+		IN(DEADLINE) = ignore},
 	[PH_INSTANCE_BACKOFF] = {NO_PROCESS, IN(START) = ordered, IN(STOP) = stop_idle,
-		IN(RESTART) = ordered, IN(DEADLINE) = due},
+		IN(RESTART) = ordered, IN(GIVE_UP) = give_up, IN(DEADLINE) = due},
+	[PH_INSTANCE_HELD] = {NO_PROCESS, IN(START) = ordered, IN(STOP) = stop_idle,
+		IN(RESTART) = ordered, IN(GIVE_UP) = give_up, IN(DEADLINE) = due},
 	[PH_INSTANCE_STOPPED] = {NO_PROCESS, IN(START) = ordered, IN(STOP) = stop_idle,
-		IN(RESTART) = ordered, IN(DEADLINE) = ignore},
+		IN(GIVE_UP) = ignore, IN(RESTART) = ordered, IN(DEADLINE) = ignore},
 	[PH_INSTANCE_FAILED] = {NO_PROCESS, IN(START) = ordered, IN(STOP) = stop_idle,
-		IN(RESTART) = ordered, IN(DEADLINE) = due_again},
+		IN(GIVE_UP) = ignore, IN(RESTART) = ordered, IN(DEADLINE) = due_again},
 };
 #undef IN
 

@@ -431,7 +431,8 @@ static void on_fenced(struct ph_hub *hub)
 	if (!ph_quorate(hub)) /* else it has no lease, and needs no other reason to ask */
 		hub->away = true;
 	DL_FOREACH (hub->instances, i) {
-		bool goes_on = i->after == PH_AFTER_POLICY || i->after == PH_AFTER_AGAIN;
+		bool goes_on = i->after == PH_AFTER_POLICY || i->after == PH_AFTER_AGAIN ||
+			       i->after == PH_AFTER_GROUP;
 		bool migrates = i->source || (i->target && i->target->state != PH_TARGET_ACTIVE);
 		if (i->spec->local || !ph_instance_has_process(i))
 			continue;

@@ -51,7 +51,7 @@ static bool at_rest(const struct ph_hub *hub, const struct ph_move *move)
 		return false;
 	bool soon = instance->state < PH_INSTANCE_RUNNING || instance->state == PH_INSTANCE_BACKOFF;
 	uint64_t limit = instance->spec->start_timeout_ms;
-	return instance->state >= PH_INSTANCE_STOPPED ||
+	return instance->state >= PH_INSTANCE_HELD ||
 	       (soon && hub->now_ms >= move->added_ms + limit);
 }
 

@@ -31,10 +31,23 @@ struct ph_child {
 	struct ph_unfit *unfit; /* nodes that cannot start it; owned */
 	size_t n_unfit;
 	uint32_t slots_at; /* where the slot of number 0 is: often the others come after it */
-	bool proposes;	   /* its text changed in this node's file: told to its owner */
-	bool dropped;	   /* asking who still declares it */
-	bool disputed;	   /* owned here, and removed as others know */
+	bool needed;	   /* after.c: somebody was to be started after it */
+	bool was_ready;	   /* ... and it was ready at the look of that number */
+	bool leaned_on;	   /* by what still runs, in an orderly stop */
+	uint64_t looked_at;
+	bool proposes; /* its text changed in this node's file: told to its owner */
+	bool dropped;  /* asking who still declares it */
+	bool disputed; /* owned here, and removed as others know */
 	uint64_t dropped_at_ms;
+	UT_hash_handle hh;
+};
+
+/* ---- groups whose members have failed ---- */
+
+struct ph_group {
+	struct ph_name name;
+	uint64_t *window_ms; /* times of its newest restarts, at most intensity; owned */
+	uint32_t n_window, window_cap;
 	UT_hash_handle hh;
 };
 

@@ -16,6 +16,7 @@
 	X(KILLING) \
 	X(REAPING) /* main process ended, the rest of its group is being ended */ \
 	X(BACKOFF) \
+	X(HELD) /* no process: until what it is started after is ready */ \
 	X(STOPPED) \
 	X(FAILED)
 
@@ -41,7 +42,8 @@ enum ph_instance_state {
 	X(KILL) \
 	X(EXITED) \
 	X(GONE) \
-	X(UNWELL) /* its health checks have failed too often */ \
+	X(UNWELL)  /* its health checks have failed too often */ \
+	X(GIVE_UP) /* without a process: its group was given up */ \
 	X(DEADLINE)
 
 enum ph_instance_input {
@@ -55,7 +57,9 @@ enum ph_instance_input {
 enum ph_after {
 	PH_AFTER_POLICY,
 	PH_AFTER_AGAIN,
-	PH_AFTER_CLAIM, /* the fence stopped it: again, but only by a claim */
+	PH_AFTER_GROUP,	 /* again, as its group is restarted ... */
+	PH_AFTER_FAILED, /* ... or not, as its group was given up */
+	PH_AFTER_CLAIM,	 /* the fence stopped it: again, but only by a claim */
 	PH_AFTER_STOPPED,
 	PH_AFTER_DISCARD
 };
@@ -100,6 +104,7 @@ struct ph_instance {
 	char why[PH_REASON_SIZE];	/* the last start failed; empty: it did not */
 	char never_why[PH_REASON_SIZE]; /* this process has said that it is never moved */
 	enum ph_after after;
+	bool regroup;	   /* it is being stopped for its group, or is to be: group.c */
 	bool failed_start; /* the end that follows counts as a failure */
 	uint32_t blocked;  /* starts in a row that failed as an address to listen at is taken */
 	struct ph_exit exit;

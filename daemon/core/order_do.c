@@ -1,4 +1,5 @@
 /* order_do.c - an order where it is carried out: by the owner of the child, or the node itself. */
+#include "core/group.h"
 #include "core/order.h"
 #include "core/swap.h"
 
@@ -144,6 +145,8 @@ int ph_order_carry_out(struct ph_hub *hub, struct ph_slot *slot, enum ph_verb ve
 		return do_swap(hub, slot, ++hub->numbers, ret_id, why);
 	if (verb == PH_VERB_RESTART)
 		return do_restart(hub, slot, why);
+	if (verb == PH_VERB_REGROUP)
+		return ph_group_ordered(hub, slot, force) ? 0 : -EINVAL;
 	if (verb == PH_VERB_START)
 		do_start(hub, slot);
 	else
@@ -226,6 +229,7 @@ static int take(struct ph_hub *hub, const struct ph_bmsg *msg, struct ph_done_or
 	case PH_VERB_RESTART:
 	case PH_VERB_MOVE:
 	case PH_VERB_SWAP:
+	case PH_VERB_REGROUP:
 		slot = ph_slot_find(hub, &msg->key, NULL);
 		if (!slot || !ph_slot_mine(hub, slot)) /* one a node: this node's */
 			slot = ph_slot_find(hub, &msg->key, &hub->set.node);

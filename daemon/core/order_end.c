@@ -28,6 +28,8 @@ void ph_order_finish(struct ph_hub *hub, struct ph_order *order, int error, cons
 	answer->n_outcomes = keyed ? order->n_lines : 0;
 	ph_reason(answer->text, "%s", text);
 	ph_out(hub, PH_ACT_ANSWER)->answer = answer;
+	if (order->command.verb == PH_VERB_REGROUP) /* those here may be started */
+		hub->look_again = true;
 	ph_timer_set(hub, &order->timer, PH_NEVER_MS);
 	DL_DELETE(hub->orders, order);
 	free(order->lines);

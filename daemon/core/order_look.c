@@ -1,8 +1,10 @@
 /*
  * order_look.c - is what an operator ordered so? As the registry and the list of migrations tell.
  */
+#include "core/after.h"
 #include "core/order.h"
 
+#define HELD_BACK_MS 2000 /* what it is started after may have been ordered with it */
 #define UNDRAINED_MS 2000 /* its heartbeat has had time to say that it drains */
 #define UNWISHED_MS 2000  /* ... and the registry, that it is to be stopped */
 #define UNHEARD_MS 10000  /* the list of migrations has had time to come here */
@@ -94,10 +96,27 @@ static bool undrained(const struct ph_hub *hub, const struct ph_name *node)
 	return ph_is_self(hub, node) ? !hub->draining : member && !member->info.draining;
 }
 
-/* It was to run, and has come to an end since: a job that is done, or one that failed. */
-static void look_at_end(
-	const struct ph_order *order, struct ph_order_line *line, const struct ph_slot *slot)
+/* It is to run, and will not before something else does that nothing starts: that is told. */
+static void look_at_wait(struct ph_hub *hub, const struct ph_order *order,
+	struct ph_order_line *line, const struct ph_slot *slot)
 {
+	bool vain = false;
+	const struct ph_spec *spec = slot ? ph_child_spec(slot->child) : NULL;
+	if (!spec || !ph_slot_owned(slot) || slot->entry.state != PH_CHILD_WAITING ||
+		hub->now_ms < order->started_ms + HELD_BACK_MS)
+		return;
+	char why[PH_REASON_SIZE];
+	if (!ph_after_why(hub, spec, why, &vain) || !vain)
+		return;
+	line->state = PH_LINE_FAILED;
+	ph_reason(line->text, "it %s", why);
+}
+
+/* It was to run, and has come to an end since: a job that is done, or one that failed. */
+static void look_at_end(struct ph_hub *hub, const struct ph_order *order,
+	struct ph_order_line *line, const struct ph_slot *slot)
+{
+	look_at_wait(hub, order, line, slot);
 	const struct ph_held *e = slot && slot->entered ? &slot->entry : NULL;
 	bool since = slot && slot->since_ms >= order->started_ms;
 	if (!e || (e->state != PH_CHILD_FAILED && !(e->state == PH_CHILD_STOPPED && since)))
@@ -154,21 +173,16 @@ void ph_order_look(struct ph_hub *hub, struct ph_order *order, struct ph_order_l
 	bool down = e && (e->state == PH_CHILD_STOPPED || e->state == PH_CHILD_FAILED);
 	switch (c->verb) {
 	case PH_VERB_START:
-		if (ready)
+	case PH_VERB_RESTART:
+		if (ready && (c->verb == PH_VERB_START || e->pid != line->pid))
 			line->state = PH_LINE_DONE;
 		else
-			look_at_end(order, line, slot);
+			look_at_end(hub, order, line, slot);
 		break;
 	case PH_VERB_STOP:
 		look_at_stop(hub, line, slot);
 		break;
-	case PH_VERB_RESTART:
-		if (ready && e->pid != line->pid)
-			line->state = PH_LINE_DONE;
-		else
-			look_at_end(order, line, slot);
-		break;
-	case PH_VERB_MOVE:
+	case PH_VERB_MOVE: /* no id: it was there already */
 	case PH_VERB_SWAP:
 		if (!ph_id_none(&line->id))
 			look_at_move(hub, line);
@@ -197,6 +211,10 @@ void ph_order_look(struct ph_hub *hub, struct ph_order *order, struct ph_order_l
 	case PH_VERB_WAIT:
 		if ((c->wait_for == PH_WAIT_READY && ready) ||
 			(c->wait_for == PH_WAIT_STOPPED && down))
+			line->state = PH_LINE_DONE;
+		break;
+	case PH_VERB_REGROUP:
+		if (!ready || e->pid != line->pid)
 			line->state = PH_LINE_DONE;
 		break;
 	case PH_VERB_NONE:

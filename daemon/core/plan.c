@@ -272,7 +272,7 @@ void ph_plan_drained(struct ph_hub *hub)
 	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
 		if (ph_plan_movable(hub, slot) && slot->place && !slot->wish_stopped &&
 			!ph_is_self(hub, ph_slot_place(hub, slot)) && !slot->work->move &&
-			slot->work->instance->state < PH_INSTANCE_STOPPED) {
+			slot->work->instance->state < PH_INSTANCE_HELD) {
 			/* An order's migration of it failed, say: the plan gives it a move. */
 			ph_plan_soon(hub, PH_PLAN_AGAIN_MS);
 			return;

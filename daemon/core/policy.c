@@ -33,7 +33,7 @@ static bool over_limit(struct ph_hub *hub, struct ph_instance *instance)
 {
 	const struct ph_restart *policy = &instance->spec->restart;
 	uint32_t kept = 0;
-	if (!policy->intensity)
+	if (!policy->intensity || instance->spec->group.name.s[0]) /* the group's counts */
 		return false;
 	for (uint32_t i = 0; i < instance->n_window; i++)
 		if (instance->window_ms[i] + policy->within_ms > hub->now_ms)
@@ -94,7 +94,7 @@ uint64_t ph_policy_next(struct ph_hub *hub, struct ph_instance *instance, bool *
 		*failed = true;
 		instance->streak = 0;
 		instance->n_window = 0;
-		return policy->on_limit == PH_LIMIT_RETRY ? policy->retry_after_ms : PH_NEVER_MS;
+		return policy->on_limit == PH_LIMIT_FAIL ? PH_NEVER_MS : policy->retry_after_ms;
 	}
 	uint64_t wait = backoff(hub, instance);
 	instance->streak++;

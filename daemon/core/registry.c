@@ -6,6 +6,7 @@
  * until its owner has an epoch above both (heal.c). Each node numbers the changes of its own part;
  * how they get to the others is exchange.c's business.
  */
+#include "core/after.h"
 #include "core/heal.h"
 #include "core/unfit.h"
 
@@ -154,6 +155,7 @@ static void changed(struct ph_hub *hub, const struct ph_slot *slot)
 {
 	ph_out(hub, PH_ACT_CHANGED)->key = ph_slot_key(slot);
 	ph_order_stir(hub);
+	ph_after_changed(hub, slot);
 }
 
 /* To be cast: at once where the owner changed, else gathered for a moment. */
@@ -277,7 +279,8 @@ void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot)
 	if (instance && next.state != PH_CHILD_RELEASED && next.state != PH_CHILD_REMOVED) {
 		next.state = ph_instance_shown(instance);
 		next.pid = instance->pid;
-		next.ready = next.state == PH_CHILD_RUNNING || next.state == PH_CHILD_FROZEN;
+		next.ready = (next.state == PH_CHILD_RUNNING || next.state == PH_CHILD_FROZEN) &&
+			     !instance->regroup; /* nobody is to count on that one any more */
 		next.restarts = instance->restarts;
 		next.exit = instance->exit;
 		next.revision = instance->spec->revision;

@@ -22,7 +22,8 @@ enum ph_restart_policy {
 };
 enum ph_on_limit {
 	PH_LIMIT_FAIL,
-	PH_LIMIT_RETRY
+	PH_LIMIT_RETRY,
+	PH_LIMIT_ELSEWHERE /* another node takes it; where none can, as RETRY */
 };
 enum ph_handover_want {
 	PH_HANDOVER_AUTO,
@@ -38,6 +39,20 @@ struct ph_restart {
 	uint64_t within_ms;
 	enum ph_on_limit on_limit;
 	uint64_t retry_after_ms;
+};
+
+enum ph_group_strategy {
+	PH_GROUP_ONE_FOR_ONE,
+	PH_GROUP_ONE_FOR_ALL,
+	PH_GROUP_REST_FOR_ONE
+};
+
+struct ph_group_spec {
+	struct ph_name name; /* empty: in no group */
+	enum ph_group_strategy strategy;
+	const char *members; /* in the order of their start, joined by ',' */
+	uint32_t intensity;  /* restarts of the group within within_ms; 0: no limit */
+	uint64_t within_ms;
 };
 
 struct ph_health {	      /* asked from outside while it runs */
@@ -63,6 +78,8 @@ struct ph_spec {
 	int stop_signal;
 	uint64_t stop_timeout_ms;
 	uint64_t watchdog_ms; /* 0: none */
+	const char *after;    /* children that are ready before it starts, joined by ','; or NULL */
+	struct ph_group_spec group;
 	struct ph_restart restart;
 	struct ph_health health;
 

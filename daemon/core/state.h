@@ -35,6 +35,7 @@ struct ph_hub {
 	size_t n_heap, heap_cap;
 
 	bool started, shutting, stopping, exiting, ready_told;
+	bool hurry; /* told a second time to stop: all children at once */
 	uint64_t drain_deadline_ms, stopping_ms;
 	enum ph_member_state self_state;
 	bool draining, drained, drain_planned;
@@ -109,6 +110,10 @@ struct ph_hub {
 	uint64_t mine_version;
 	uint64_t flushed_version, flushed_migrations; /* what was cast */
 	bool flush_now;
+	uint64_t looks;	 /* after.c: moves on with each change that may count ... */
+	bool look_again; /* ... and there was one in this step */
+	struct ph_group *groups;
+	uint32_t n_regroup;	       /* instances that are stopped for their group */
 	struct ph_instance *instances; /* all */
 	struct ph_instance *by_wid;
 	struct ph_source *sources;

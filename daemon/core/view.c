@@ -1,4 +1,5 @@
 /* view.c - reading a hub: what status, lookup, the state file and the journal's compaction need. */
+#include "core/after.h"
 #include "core/conflict.h"
 
 #include <stdlib.h>
@@ -129,6 +130,9 @@ static void view_slot(const struct ph_hub *hub, const struct ph_slot *slot, uint
 	view->entry.stopped_by_wish = slot->wish_stopped;
 	view->wanted = !slot->wish_stopped;
 	view->reachable = view->owned;
+	const struct ph_spec *spec = child ? ph_child_spec(child) : NULL;
+	if (spec && view->wanted && view->entry.state == PH_CHILD_WAITING)
+		(void)ph_after_why(hub, spec, view->reason, NULL);
 	view->differs = child && child->own && child->spec && child->own->hash != child->spec->hash;
 }
 

@@ -31,7 +31,8 @@ static void stop_workers(struct ph_hub *hub)
 			i->state >= PH_INSTANCE_STOPPING)
 			continue;
 		ph_instance_step(hub, i, PH_INSTANCE_IN_STOP);
-		if (i->after == PH_AFTER_POLICY || i->after == PH_AFTER_AGAIN)
+		if (i->after == PH_AFTER_POLICY || i->after == PH_AFTER_AGAIN ||
+			i->after == PH_AFTER_GROUP)
 			i->after = PH_AFTER_CLAIM;
 		n++;
 	}

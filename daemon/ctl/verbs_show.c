@@ -63,6 +63,7 @@ static void cell_note(
 	const struct ph_view *view, const json_t *entry, const char *key, struct ph_cell *cell)
 {
 	const json_t *ended = json_object_get(entry, "exit");
+	const json_t *reason = json_object_get(entry, "reason");
 	json_int_t replica = json_integer_value(json_object_get(entry, "replica"));
 
 	(void)view;
@@ -74,6 +75,10 @@ static void cell_note(
 		if (is_word(entry, "state", "running") || is_word(entry, "state", "standby"))
 			ph_text_addf(&cell->text, "before: ");
 		add_exit(&cell->text, ended);
+	}
+	if (json_is_string(reason)) {
+		add_remark(&cell->text);
+		ph_text_add_value(&cell->text, reason);
 	}
 	if (json_is_true(json_object_get(entry, "differs"))) {
 		add_remark(&cell->text);

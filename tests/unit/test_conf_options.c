@@ -13,13 +13,20 @@ static void document(const struct ph_conf_table *table, const char *path, const 
 	int closes = 0;
 	size_t n = 0;
 	(void)snprintf(names, sizeof names, "%s", path);
-	bool hook = table == &ph_conf_hook_table, child = hook || table == &ph_conf_child_table;
+	bool hook = table == &ph_conf_hook_table, group = table == &ph_conf_group_table;
+	bool child = hook || group || table == &ph_conf_child_table;
 	bool command = strcmp(path, "command") == 0, on = hook && strcmp(path, "on") == 0;
+	bool members = strcmp(path, "children") == 0;
 	n += (size_t)snprintf(ret + n, size - n, "%s%s%s%s",
-		!child ? ""
-		: hook ? "{hooks: {c: "
-		       : "{children: {c: ",
-		child ? "{" : "", !child || command ? "" : "command: [x], ",
+		!child	? ""
+		: hook	? "{hooks: {c: "
+		: group ? "{children: {x: {command: [x]}}, groups: {c: "
+			: "{children: {c: ",
+		child ? "{" : "",
+		!child || command   ? ""
+		: group && !members ? "children: [x], "
+		: group		    ? ""
+				    : "command: [x], ",
 		hook && !on ? "on: [node_dead], " : "");
 	for (char *word = strtok_r(names, ".", &save); word; word = strtok_r(NULL, ".", &save)) {
 		bool first = closes == 0;
@@ -58,7 +65,7 @@ static bool accepted(const struct ph_conf_table *table, const char *path, const 
 }
 
 static const struct ph_conf_table *const tables[] = {
-	&ph_conf_daemon_table, &ph_conf_child_table, &ph_conf_hook_table};
+	&ph_conf_daemon_table, &ph_conf_child_table, &ph_conf_hook_table, &ph_conf_group_table};
 #define each_row(t, o) \
 	for (size_t t = 0; t < LENGTH(tables); t++) \
 		for (const struct ph_conf_option *o = tables[t]->rows; \
@@ -269,6 +276,8 @@ START_TEST(test_nearest_words)
 		{"restart.", "polcy", "policy", 1},
 		{"", "childen", "children", 0},
 		{"", "hoks", "hooks", 0},
+		{"", "gruops", "groups", 0},
+		{"", "intensty", "intensity", 3},
 		{"", "timout", "timeout", 2},
 		{"", "name", "node.name", 0},
 		{"cluster.", "listne", "listen", 0},

@@ -41,13 +41,14 @@ static struct ph_instance *reach(struct world *w, enum ph_instance_state state)
 	def->traits.deaf = state == PH_INSTANCE_STOPPING;
 	def->spec.restart.delay_ms = state == PH_INSTANCE_BACKOFF ? 1000 : 0;
 	def->spec.restart.intensity = state == PH_INSTANCE_FAILED ? 1 : 5;
+	def->spec.after = state == PH_INSTANCE_HELD ? "db" : NULL; /* which nobody knows */
 	struct ph_instance *i = fresh(w);
 	if (state == PH_INSTANCE_WAITING)
 		return i;
 	if (state == PH_INSTANCE_STANDING)
 		i->role = PH_ROLE_STANDBY;
 	step(w, i, PH_INSTANCE_IN_START);
-	if (state == PH_INSTANCE_SPAWNING)
+	if (state == PH_INSTANCE_SPAWNING || state == PH_INSTANCE_HELD)
 		return i;
 	w_drain(w);
 	if (state == PH_INSTANCE_STANDING)

@@ -1,0 +1,129 @@
+"""Restart policies: who is started again, when, how often, and what then."""
+
+import os
+import signal
+
+import harness
+import pytest
+from raw import sh, sleeper
+
+QUICK = {"backoff": "20ms", "intensity": 3, "within": "1m"}
+
+
+@pytest.mark.parametrize("policy,script,again", [
+    ("permanent", "exit 0", True), ("permanent", "exit 7", True),
+    ("permanent", "kill -9 $$", True),
+    ("transient", "exit 0", False), ("transient", "exit 7", True),
+    ("transient", "kill -15 $$", True),
+    ("temporary", "exit 0", False), ("temporary", "exit 7", False),
+    ("temporary", "kill -9 $$", False),
+])
+def test_policy(solo, cluster, policy, script, again):
+    once = f"[ -e {cluster.dir}/done ] && exec sleep 1000000; touch {cluster.dir}/done; {script}"
+    node = solo({"web": sh(once, restart={"policy": policy})})
+    if again:
+        assert node.wait_running("web", restarts=1)
+        assert node.wait_event("child_restarting", child="web")["delay_ms"] == 0
+    else:
+        entry = node.wait_child("web", state="stopped")
+        assert entry["restarts"] == 0
+        node.wait_event("child_stopped", child="web")
+
+
+def test_back_off_doubles(solo):
+    node = solo({"web": sh("exit 1", restart={
+        "backoff": "40ms", "backoff_max": "150ms", "jitter": "0%", "intensity": 6,
+        "on_limit": "fail"})})
+    node.wait_child("web", state="failed", timeout=20)
+    waits = [e["delay_ms"] for e in node.events("child_restarting")]
+    assert waits == [0, 40, 80, 150, 150, 150]
+    assert node.child("web")["restarts"] == 6
+    failed = node.wait_event("child_failed", child="web")
+    assert "restart.intensity" in failed["text"]
+
+
+def test_limit_then_retry(solo):
+    node = solo({"web": sh("exit 1", restart={**QUICK, "on_limit": "retry", "retry_after": "1s"})})
+    node.wait_child("web", state="failed", timeout=20)
+    assert len(node.events("child_starting")) == 4
+    harness.wait(lambda: len(node.events("child_failed")) == 2, "it fails a second time", 20)
+    assert len(node.events("child_starting")) == 8
+
+
+def test_elsewhere(cluster):
+    """At the limit another node takes it; where it fails as well it is tried again there."""
+    bad = f"[ -e {cluster.dir}/bad-$PROCHUB_NODE ] && exit 1; exec sleep 1000000"
+    children = {"web": sh(bad, restart={**QUICK, "on_limit": "elsewhere", "retry_after": "1s"})}
+    a, b = cluster.start("a", "b", children=children)
+    first = cluster.wait_everywhere("web")
+    source = cluster.nodes[first["node"]]
+    other = b if source is a else a
+    open(f"{cluster.dir}/bad-{source.name}", "w").close()
+    os.kill(first["pid"], signal.SIGKILL)
+    cluster.wait_everywhere("web", node=other.name, timeout=20)
+    failed = source.wait_event("child_failed", child="web")
+    assert "another node takes it" in failed["text"], failed
+    assert len(source.events("child_starting")) == 4
+    open(f"{cluster.dir}/bad-{other.name}", "w").close()
+    os.kill(other.child("web")["pid"], signal.SIGKILL)
+    other.wait_child("web", state="failed", node=other.name, timeout=20)
+    os.unlink(f"{cluster.dir}/bad-{other.name}")
+    cluster.wait_everywhere("web", node=other.name, timeout=20)
+
+
+def test_elsewhere_alone(solo):
+    node = solo({"web": sh("exit 1", restart={**QUICK, "on_limit": "elsewhere",
+                                              "retry_after": "1s"})})
+    node.wait_child("web", state="failed", timeout=20)
+    harness.wait(lambda: len(node.events("child_failed")) == 2, "it is tried again", 20)
+
+
+@pytest.mark.parametrize("script,ended,words", [
+    ("exit 7", {"code": 7}, "exit code 7"),
+    ("kill -15 $$", {"signal": 15, "core": False}, "killed by SIGTERM"),
+    ("kill -9 $$", {"signal": 9, "core": False}, "killed by SIGKILL"),
+])
+def test_how_it_ended(solo, script, ended, words):
+    node = solo({"web": sh(script, restart={"policy": "temporary"})})
+    assert node.wait_child("web", state="stopped")["exit"] == ended
+    assert node.wait_event("child_exited", child="web")["exit"] == ended
+    assert words in node.ctl("status").stdout and words in node.ctl("show", "web").stdout
+
+
+def test_a_core_dump(solo, cluster):
+    """As the kernel says it: where cores are written at all, and they need no pipe."""
+    with open("/proc/sys/kernel/core_pattern") as f:
+        pattern = f.read().strip()
+    if pattern.startswith("|"):
+        pytest.skip("cores go to a program of this machine")
+    node = solo({"web": sh(f"cd {cluster.dir}; ulimit -c unlimited; kill -11 $$",
+                           restart={"policy": "temporary"})})
+    entry = node.wait_child("web", state="stopped")
+    assert entry["exit"] == {"signal": 11, "core": True}
+    assert "killed by SIGSEGV (core dumped)" in node.ctl("status").stdout
+
+
+def test_ended_unseen(solo):
+    node = solo({"web": sleeper(restart={"policy": "transient"})})
+    pid = node.wait_running("web")["pid"]
+    node.kill()
+    harness.kill(pid)
+    harness.wait(lambda: not harness.alive(pid), "it is gone")
+    node.start()
+    node.wait_running("web", pid=lambda p: p not in (None, pid))
+
+
+def test_a_healthy_time_ends_the_streak(solo, cluster):
+    """Ready for ten seconds: the next restart is at once again."""
+    node = solo({"web": sleeper(restart={"backoff": "100ms", "backoff_max": "1s", "jitter": "0%",
+                                         "intensity": 0})})
+    for wait in (0, 100):
+        pid = node.wait_running("web")["pid"]
+        harness.kill(pid)
+        node.wait_running("web", pid=lambda p, old=pid: p not in (None, old))
+        assert node.events("child_restarting")[-1]["delay_ms"] == wait
+    pid = node.child("web")["pid"]
+    node.wait_child("web", since_ms=lambda ms: ms > 10100, timeout=15)
+    harness.kill(pid)
+    node.wait_running("web", pid=lambda p: p not in (None, pid))
+    assert node.events("child_restarting")[-1]["delay_ms"] == 0

@@ -45,7 +45,7 @@ int main(int argc, char **argv)
 		{NULL, 0, NULL, 0},
 	};
 	const char *file = NULL;
-	int (*run)(const char *) = ph_shell_run;
+	int (*run)(const char *, char **) = ph_shell_run;
 	int option;
 	open_standard();
 	opterr = 0;
@@ -74,5 +74,5 @@ int main(int argc, char **argv)
 	}
 	if (optind < argc)
 		return wrong("unexpected argument ", argv[optind]);
-	return run(file);
+	return run(file, argv);
 }

@@ -157,11 +157,8 @@ static void turn_end(struct ph_shell *shell)
 	ph_clock_timer_set(shell->timer, ph_next_deadline(shell->hub));
 }
 
-static void on_turn(evutil_socket_t fd, short what, void *arg)
+void ph_shell_queue_turn(struct ph_shell *shell)
 {
-	(void)fd;
-	(void)what;
-	struct ph_shell *shell = arg;
 	shell->in_turn = true;
 	shell->now_ms = ph_clock_now_ms();
 	ph_shell_fence_turn(shell);
@@ -171,6 +168,13 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	if (shell->head)
 		ph_shell_wake(shell);
 	shell->in_turn = false;
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	ph_shell_queue_turn(arg);
 }
 
 void ph_shell_queue_drain(struct ph_shell *shell)

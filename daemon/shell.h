@@ -73,6 +73,8 @@ struct ph_shell_leaving; /* shell_exit.c: a group that is to be gone */
 struct ph_shell_logs;	 /* shell_logs.c: who asks for lines of it */
 struct ph_shell_outputs; /* shell_output.c: what workers write */
 struct ph_shell_cgroups; /* shell_cgroup.c: where workers are limited and found */
+struct ph_shell_kept;	 /* shell_kept.c: what a daemon leaves open that executes itself anew */
+struct ph_shell_upgrade; /* shell_upgrade.c: that, on SIGUSR2 */
 
 struct ph_shell {
 	struct event_base *base;
@@ -111,6 +113,8 @@ struct ph_shell {
 	struct ph_shell_signals *signals;
 	struct ph_shell_state *state;
 	struct ph_shell_listen *listeners;
+	struct ph_shell_kept *kept; /* NULL: this process has begun as a daemon of its own */
+	struct ph_shell_upgrade *upgrade;
 	struct ph_shell_fence *fence; /* NULL: nobody else may take over what runs here */
 
 	/* shell.c */
@@ -118,18 +122,24 @@ struct ph_shell {
 	struct event *turn; /* deferred: runs the turn */
 	struct ph_clock_timer *timer;
 	bool in_turn, ready, leaving;
-	bool begun; /* core has seen START */
+	bool stopping; /* somebody has asked for it */
+	bool begun;    /* core has seen START */
 	int lock_fd, state_lock_fd;
 	int exit_code;
 };
 
 /* ---- main.c: 0 stopped, 1 failed, 2 configuration. Errors are on stderr. */
 
-/* Runs the daemon with the files that ph_conf_load(file) reads, until it is stopped. */
-int ph_shell_run(const char *file);
+/* Runs the daemon with the files that ph_conf_load(file) reads, until it is stopped. `argv` is that
+ * of the process, which may execute it again. */
+int ph_shell_run(const char *file, char **argv);
+struct ph_conf;
+/* Where a running daemon asks (-t by SIGUSR2) whether this program with `conf` can take its place:
+ * says so, or -EINVAL with a sentence. */
+PH_MUST_CHECK int ph_shell_upgrade_check(const struct ph_conf *conf, struct ph_err *err);
 /* -t and -T: prints all errors, else one sentence (or the effective configuration). */
-int ph_shell_check(const char *file);
-int ph_shell_print(const char *file);
+int ph_shell_check(const char *file, char **argv);
+int ph_shell_print(const char *file, char **argv);
 
 /* ---- shell.c: the queue of events */
 
@@ -169,6 +179,19 @@ void ph_shell_tell_people(
 #define PH_PROGRAM_SIZE 4096
 /* The path of one of prochub's own programs. -ENOENT with a sentence. */
 PH_MUST_CHECK int ph_shell_program(const char *name, char *ret, size_t size, struct ph_err *err);
+
+/* ---- shell_kept.c */
+
+enum ph_kept { /* sockets of its own, and its locks */
+	PH_KEPT_LOCK,
+	PH_KEPT_STATE_LOCK,
+	PH_KEPT_WORKERS,
+	PH_KEPT_NOTICES,
+	PH_KEPT_CONTROL,
+	PH_KEPT_COUNT,
+};
+/* The caller's from now on, or -1. */
+int ph_shell_kept_take(struct ph_shell *shell, enum ph_kept which);
 
 /* ---- shell_act.c */
 

@@ -266,8 +266,17 @@ static void on_accept(void *arg, int fd, const struct ucred *peer)
 int ph_shell_conns_new(struct ph_shell *shell, struct ph_err *err)
 {
 	shell->conns = ph_shell_alloc(sizeof *shell->conns);
+	int fd = ph_shell_kept_take(shell, PH_KEPT_WORKERS);
+	if (fd >= 0)
+		return ph_unixsock_take(shell->base, fd, shell->worker_path, 0666, (gid_t)-1,
+			on_accept, shell, &shell->conns->sock, err);
 	return ph_unixsock_open(shell->base, shell->worker_path, 0666, (gid_t)-1, on_accept, shell,
 		&shell->conns->sock, err);
+}
+
+int ph_shell_conns_fd(const struct ph_shell *shell)
+{
+	return ph_unixsock_fd(shell->conns->sock);
 }
 
 void ph_shell_conns_free(struct ph_shell *shell)

@@ -259,8 +259,9 @@ int ph_shell_ctl_new(struct ph_shell *shell, const char *path, mode_t mode, gid_
 		return ph_err_set(err, ENOMEM, "out of memory");
 	ctl->shell = shell;
 	ctl->tick = event_new(shell->base, -1, EV_PERSIST, on_tick, ctl);
-	int error = ctl->tick ? ph_ctl_conns_new(shell->base, path, mode, gid, &callbacks, ctl,
-					&ctl->conns, err)
+	int error = ctl->tick ? ph_ctl_conns_new(shell->base,
+					ph_shell_kept_take(shell, PH_KEPT_CONTROL), path, mode, gid,
+					&callbacks, ctl, &ctl->conns, err)
 			      : ph_err_set(err, ENOMEM, "out of memory");
 	if (error) {
 		ph_shell_ctl_free(ctl);
@@ -269,6 +270,11 @@ int ph_shell_ctl_new(struct ph_shell *shell, const char *path, mode_t mode, gid_
 	ph_shell_emit_listen(shell->emit, on_event, ctl);
 	*ret = ctl;
 	return 0;
+}
+
+int ph_shell_ctl_fd(const struct ph_shell *shell)
+{
+	return ph_ctl_conns_fd(shell->ctl->conns);
 }
 
 void ph_shell_ctl_free(struct ph_shell_ctl *ctl)

@@ -29,6 +29,7 @@ PH_MUST_CHECK int ph_shell_ctl_new(struct ph_shell *shell, const char *path, mod
 /* Writes what can be written without waiting, closes all connections and removes the socket;
  * posts no events. NULL is fine. */
 void ph_shell_ctl_free(struct ph_shell_ctl *ctl);
+int ph_shell_ctl_fd(const struct ph_shell *shell); /* of the socket that listens; borrowed */
 
 /* Carries out ANSWER and CHANGED. `ctl` NULL: nothing. */
 void ph_shell_ctl_act(struct ph_shell_ctl *ctl, const struct ph_action *action);

@@ -336,7 +336,16 @@ static void on_accept(void *arg, int fd, const struct ucred *peer)
 		conn_kill(conn);
 }
 
-int ph_ctl_conns_new(struct event_base *base, const char *path, mode_t mode, gid_t gid,
+static int open_socket(struct ph_ctl_conns *conns, int fd, const char *path, mode_t mode, gid_t gid,
+	struct ph_err *err)
+{
+	if (fd >= 0)
+		return ph_unixsock_take(
+			conns->base, fd, path, mode, gid, on_accept, conns, &conns->sock, err);
+	return ph_unixsock_open(conns->base, path, mode, gid, on_accept, conns, &conns->sock, err);
+}
+
+int ph_ctl_conns_new(struct event_base *base, int fd, const char *path, mode_t mode, gid_t gid,
 	const struct ph_ctl_callbacks *callbacks, void *arg, struct ph_ctl_conns **ret,
 	struct ph_err *err)
 {
@@ -347,8 +356,7 @@ int ph_ctl_conns_new(struct event_base *base, const char *path, mode_t mode, gid
 	conns->callbacks = *callbacks;
 	conns->arg = arg;
 	conns->reap = event_new(base, -1, 0, on_reap, conns);
-	int error = conns->reap ? ph_unixsock_open(base, path, mode, gid, on_accept, conns,
-					  &conns->sock, err)
+	int error = conns->reap ? open_socket(conns, fd, path, mode, gid, err)
 				: ph_err_set(err, ENOMEM, "out of memory");
 	if (error) {
 		ph_ctl_conns_free(conns);
@@ -356,6 +364,11 @@ int ph_ctl_conns_new(struct event_base *base, const char *path, mode_t mode, gid
 	}
 	*ret = conns;
 	return 0;
+}
+
+int ph_ctl_conns_fd(const struct ph_ctl_conns *conns)
+{
+	return ph_unixsock_fd(conns->sock);
 }
 
 /* What the kernel takes at once: an answer to the order that ended the daemon, say. */

@@ -36,12 +36,14 @@ struct ph_ctl_callbacks {
 	void (*closed)(void *arg, struct ph_ctl_conn *conn);
 };
 
-/* Errors with a sentence: those of ph_unixsock_open(), -ENOMEM. */
-PH_MUST_CHECK int ph_ctl_conns_new(struct event_base *base, const char *path, mode_t mode,
+/* `fd`: taken, one that listens at `path`, or -1. Errors with a sentence: those of
+ * ph_unixsock_open(), -ENOMEM. */
+PH_MUST_CHECK int ph_ctl_conns_new(struct event_base *base, int fd, const char *path, mode_t mode,
 	gid_t gid, const struct ph_ctl_callbacks *callbacks, void *arg, struct ph_ctl_conns **ret,
 	struct ph_err *err);
 /* Writes what can be written at once, then closes all; no `closed`. NULL is fine. */
 void ph_ctl_conns_free(struct ph_ctl_conns *conns);
+int ph_ctl_conns_fd(const struct ph_ctl_conns *conns); /* borrowed */
 
 /*
  * A line of an answer. `fields` (an object, or NULL) is taken; NULL where memory was short gives an

@@ -118,6 +118,7 @@ static enum ph_log_level event_level(enum ph_emit_kind kind)
 	case PH_EMIT_NODE_REFUSED:
 	case PH_EMIT_CHILD_FAILED:
 	case PH_EMIT_CONFIG_REJECTED:
+	case PH_EMIT_UPGRADE_REFUSED:
 	case PH_EMIT_JOURNAL_FAILED:
 	case PH_EMIT_QUORUM_LOST:
 		return PH_LOG_ERROR;

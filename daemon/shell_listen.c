@@ -4,6 +4,7 @@
  * workers that follow each other, or stand beside each other in a swap, share it.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -215,6 +216,54 @@ void ph_shell_listens_adopt(
 		if (!ph_conf_listen_of(child->listen.v[i].value, &vars, &listener, &err))
 			adopt_one(shell, worker, i, &listener);
 	}
+}
+
+/* ---- from one daemon to the next, in the same process */
+
+void ph_shell_listeners_save(const struct ph_shell *shell, FILE *to)
+{
+	struct ph_shell_listener *l, *next;
+	HASH_ITER (hh, shell->listeners->all, l, next)
+		fprintf(to, "listen %d %s\n", l->fd, l->id);
+}
+
+/* CHILD/INSTANCE/REPLICA ADDRESS */
+static bool parse_id(const char *id, struct ph_key *key, struct ph_conf_listener *at)
+{
+	const struct ph_conf_vars vars = {.child = "", .node = ""};
+	char child[PH_NAME_SIZE], address[ID_SIZE];
+	struct ph_err err;
+	int n = 0;
+	if (sscanf(id, "%63[^/]/%" SCNu32 "/%" SCNu32 " %n", child, &key->instance, &key->replica,
+		    &n) != 3 ||
+		!n || !ph_name_valid(child))
+		return false;
+	key->child = ph_name_of(child);
+	size_t at_byte = 0; /* it is expanded already: no character of it means anything */
+	for (const char *p = id + n; *p && at_byte < sizeof address - 2; p++) {
+		if (*p == '%')
+			address[at_byte++] = '%';
+		address[at_byte++] = *p;
+	}
+	address[at_byte] = '\0';
+	return ph_conf_listen_of(address, &vars, at, &err) == 0;
+}
+
+void ph_shell_listeners_restore(struct ph_shell *shell, int fd, const char *id)
+{
+	struct ph_conf_listener listener;
+	struct ph_key key = {.instance = 0};
+	if (!parse_id(id, &key, &listener)) {
+		close(fd);
+		return;
+	}
+	const struct ph_listen_at at = at_of(&listener);
+	if (find(shell, id) || !ph_listen_is(fd, &at)) {
+		close(fd);
+		return;
+	}
+	(void)keep(shell, &key, &listener, fd);
+	shell->listeners->touched = true;
 }
 
 /* ---- what is needed no more */

@@ -90,8 +90,17 @@ static void on_message(void *arg, const struct ph_notify_message *message)
 int ph_shell_notices_new(struct ph_shell *shell, struct ph_err *err)
 {
 	shell->notices = ph_shell_alloc(sizeof *shell->notices);
+	int fd = ph_shell_kept_take(shell, PH_KEPT_NOTICES);
+	if (fd >= 0)
+		return ph_notify_take(shell->base, fd, shell->notify_path, 0666, on_message, shell,
+			&shell->notices->socket, err);
 	return ph_notify_open(shell->base, shell->notify_path, 0666, on_message, shell,
 		&shell->notices->socket, err);
+}
+
+int ph_shell_notices_fd(const struct ph_shell *shell)
+{
+	return ph_notify_fd(shell->notices->socket);
 }
 
 void ph_shell_notices_drain(struct ph_shell *shell)

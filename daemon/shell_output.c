@@ -420,6 +420,21 @@ int ph_shell_outputs_new(struct ph_shell *shell, struct ph_err *err)
 		     : 0;
 }
 
+void ph_shell_outputs_save(const struct ph_shell *shell, FILE *to)
+{
+	DIR *folder = opendir(shell->outputs->folder);
+	for (struct dirent *entry; folder && (entry = readdir(folder));) {
+		if (entry->d_type != DT_FIFO)
+			continue;
+		int fd = openat(dirfd(folder), entry->d_name,
+			O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+		if (fd >= 0)
+			fprintf(to, "hold %d\n", fd);
+	}
+	if (folder)
+		closedir(folder);
+}
+
 void ph_shell_outputs_free(struct ph_shell *shell, bool orderly)
 {
 	struct ph_shell_outputs *outputs = shell->outputs;

@@ -56,6 +56,11 @@ void ph_shell_listens_adopt(
 /* Something may have ended for good: what is needed no more is closed at the end of the turn. */
 void ph_shell_listeners_touch(struct ph_shell *shell);
 void ph_shell_listeners_turn_end(struct ph_shell *shell);
+/* For the next daemon: a line for each, "listen FD ID". */
+void ph_shell_listeners_save(const struct ph_shell *shell, FILE *to);
+/* Takes `fd`, which ph_shell_listeners_save() has described by `id`; what is none is closed. Closed
+ * once all has begun, where nobody has it or is to be started with it. */
+void ph_shell_listeners_restore(struct ph_shell *shell, int fd, const char *id);
 
 /* ---- shell_worker.c: the worker processes of this node */
 
@@ -130,6 +135,7 @@ struct ph_shell_conn {
 };
 
 int ph_shell_conns_new(struct ph_shell *shell, struct ph_err *err);
+int ph_shell_conns_fd(const struct ph_shell *shell); /* borrowed */
 void ph_shell_conns_free(struct ph_shell *shell);
 /* It is the control connection of that worker from now on. */
 void ph_shell_conn_adopt(struct ph_shell_conn *conn, uint64_t wid);
@@ -229,8 +235,8 @@ struct ph_hook_ops;
 PH_MUST_CHECK int ph_shell_spawn_beside(struct ph_shell *shell, const struct ph_key *key,
 	const struct ph_spec *spec, const struct ph_conf_list *command,
 	const struct ph_hook_ops *ops, void *arg, struct ph_hook **ret, struct ph_err *err);
-/* The soft limit of descriptors that children get back. */
-int ph_shell_raise_nofile(struct ph_shell *shell);
+/* The soft limit of descriptors is raised; `soft`: that which children get back, 0: that of now. */
+int ph_shell_raise_nofile(struct ph_shell *shell, uint64_t soft);
 /* That limit, for a process that is started: how many limits there are (0 or 1). */
 size_t ph_shell_nofile(const struct ph_shell *shell, struct ph_spawn_limit *ret);
 /* The users of specs are looked up again. */
@@ -271,6 +277,9 @@ void ph_shell_output_adopt(struct ph_shell *shell, const struct ph_shell_worker 
 	const struct ph_conf_child *child);
 /* All workers of an earlier daemon are adopted: what is left of others goes. */
 void ph_shell_outputs_settled(struct ph_shell *shell);
+/* For the next daemon: a line "hold FD" for each FIFO, opened so that what stands in it stays,
+ * whoever ends meanwhile. */
+void ph_shell_outputs_save(const struct ph_shell *shell, FILE *to);
 /* Files may have been moved away. */
 void ph_shell_outputs_reopen(struct ph_shell *shell);
 
@@ -357,6 +366,7 @@ struct ph_id ph_shell_records_id(const struct ph_shell *shell);
 /* ---- shell_notify.c */
 
 int ph_shell_notices_new(struct ph_shell *shell, struct ph_err *err);
+int ph_shell_notices_fd(const struct ph_shell *shell); /* borrowed */
 void ph_shell_notices_free(struct ph_shell *shell);
 /* Takes what has come in, before a process's end is reported. */
 void ph_shell_notices_drain(struct ph_shell *shell);
@@ -416,6 +426,35 @@ void ph_shell_state_turn_end(struct ph_shell *shell);
 /* Now, whatever the turn. */
 int ph_shell_state_write(struct ph_shell *shell);
 
+/* ---- shell_kept.c: what a daemon that executes itself anew leaves open for itself */
+
+/* Reads what the one before has left; nothing in any other start. Sockets of the shell's own are
+ * then there for ph_shell_kept_take(). First of all. */
+void ph_shell_kept_new(struct ph_shell *shell);
+void ph_shell_kept_free(struct ph_shell *shell);
+/* Is this process a daemon that has executed itself? */
+bool ph_shell_kept_any(const struct ph_shell *shell);
+/* The soft limit of descriptors before it was raised; 0: that of now. */
+uint64_t ph_shell_kept_nofile(const struct ph_shell *shell);
+/* Gives the listeners to shell_listen.c. */
+void ph_shell_kept_listeners(struct ph_shell *shell);
+/* All workers are adopted: what was held for that is closed, and other processes that the one
+ * before has started are reaped when they end. */
+void ph_shell_kept_settled(struct ph_shell *shell);
+/* Opens, and describes in the environment, all that the next one is to have. -errno. */
+PH_MUST_CHECK int ph_shell_kept_save(struct ph_shell *shell);
+
+/* ---- shell_upgrade.c: SIGUSR2 */
+
+/* What this process is to execute in its place is checked, then executed; or refused, with the
+ * event upgrade_refused. `argv` is that of the process. */
+void ph_shell_upgrade_new(struct ph_shell *shell, char **argv);
+void ph_shell_upgrade_free(struct ph_shell *shell);
+void ph_shell_upgrade_begin(struct ph_shell *shell);
+/* After the loop, where that is what has ended it. Does not return. */
+bool ph_shell_upgrade_due(const struct ph_shell *shell);
+void ph_shell_upgrade_run(struct ph_shell *shell) __attribute__((noreturn));
+
 /* ---- shell_adopt.c */
 
 /*
@@ -463,6 +502,8 @@ void ph_shell_fence_turn(struct ph_shell *shell);
 
 int ph_shell_queue_new(struct ph_shell *shell);
 void ph_shell_queue_free(struct ph_shell *shell);
+/* One turn, now: for the loop, and when it has ended. */
+void ph_shell_queue_turn(struct ph_shell *shell);
 /* All that is queued, at once: for the start only. */
 void ph_shell_queue_drain(struct ph_shell *shell);
 bool ph_shell_queue_empty(const struct ph_shell *shell);

@@ -24,6 +24,7 @@ static void on_stop(evutil_socket_t signo, short what, void *arg)
 		ph_shell_hooks_hurry(shell);
 		return;
 	}
+	shell->stopping = true;
 	ph_sdnotify_stopping();
 	ph_shell_hooks_stop(shell);
 	ph_shell_log(shell, PH_LOG_INFO, "signal %d: stopping", (int)signo);
@@ -50,9 +51,7 @@ static void on_upgrade(evutil_socket_t signo, short what, void *arg)
 {
 	(void)signo;
 	(void)what;
-	ph_shell_log(arg, PH_LOG_WARNING,
-		"signal USR2: re-exec is not available in this version; restart the daemon, its "
-		"workers live on");
+	ph_shell_upgrade_begin(arg);
 }
 
 static void on_watchdog(evutil_socket_t fd, short what, void *arg)

@@ -59,13 +59,15 @@ void ph_shell_spawner_free(struct ph_shell *shell)
 	shell->spawner = NULL;
 }
 
-int ph_shell_raise_nofile(struct ph_shell *shell)
+int ph_shell_raise_nofile(struct ph_shell *shell, uint64_t soft)
 {
 	struct rlimit *limit = &shell->spawner->nofile;
 	if (getrlimit(RLIMIT_NOFILE, limit))
 		return -errno;
 	shell->spawner->has_nofile = true;
 	struct rlimit raised = {limit->rlim_max, limit->rlim_max};
+	if (soft && soft <= limit->rlim_max)
+		limit->rlim_cur = soft;
 	return setrlimit(RLIMIT_NOFILE, &raised) ? -errno : 0;
 }
 

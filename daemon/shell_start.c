@@ -45,25 +45,32 @@ static int load(const char *file, struct ph_conf **ret_conf, struct ph_keyring *
 	return error;
 }
 
-int ph_shell_check(const char *file)
+int ph_shell_check(const char *file, char **argv)
 {
 	struct ph_conf *conf;
 	struct ph_keyring *ring = NULL;
+	struct ph_err err;
+	(void)argv;
 	if (load(file, &conf, &ring))
 		return EXIT_USAGE;
-	puts("configuration is correct");
+	int error = ph_shell_upgrade_check(conf, &err);
+	if (error)
+		fprintf(stderr, "prochubd: %s\n", err.text);
+	else
+		puts("configuration is correct");
 	if (ph_conf_advice(conf))
 		printf("note: %s\n", ph_conf_advice(conf));
 	ph_shell_cgroup_notes(conf);
 	ph_keyring_free(ring);
 	ph_conf_free(conf);
-	return EXIT_STOPPED;
+	return error ? EXIT_USAGE : EXIT_STOPPED;
 }
 
-int ph_shell_print(const char *file)
+int ph_shell_print(const char *file, char **argv)
 {
 	struct ph_conf *conf;
 	struct ph_keyring *ring = NULL;
+	(void)argv;
 	if (load(file, &conf, &ring))
 		return EXIT_USAGE;
 	int error = ph_conf_print(conf, stdout);
@@ -92,12 +99,14 @@ static int take_lock(const char *dir, int *ret_fd, struct ph_err *err)
 
 static int prepare_dirs(struct ph_shell *shell, struct ph_err *err)
 {
+	shell->lock_fd = ph_shell_kept_take(shell, PH_KEPT_LOCK);
+	shell->state_lock_fd = ph_shell_kept_take(shell, PH_KEPT_STATE_LOCK);
 	int error = ph_lock_prepare_dir(shell->run_dir, 0755, false, err);
 	if (!error)
 		error = ph_lock_prepare_dir(shell->state_dir, 0700, true, err);
-	if (!error)
+	if (!error && shell->lock_fd < 0)
 		error = take_lock(shell->run_dir, &shell->lock_fd, err);
-	if (!error)
+	if (!error && shell->state_lock_fd < 0)
 		error = take_lock(shell->state_dir, &shell->state_lock_fd, err);
 	shell->worker_path = ph_shell_path(shell->run_dir, "worker.sock");
 	shell->notify_path = ph_shell_path(shell->run_dir, "notify.sock");
@@ -311,7 +320,9 @@ static int start_core(struct ph_shell *shell, struct ph_err *err)
 		ph_shell_configure(shell, shell->conf);
 		ph_shell_records_restore(shell);
 		ph_shell_queue_drain(shell);
+		ph_shell_kept_listeners(shell);
 		size_t ended = ph_shell_adopt(shell, read ? NULL : &found);
+		ph_shell_kept_settled(shell);
 		struct ph_event event = {.kind = PH_EV_START};
 		ph_shell_push(shell, &event, NULL, NULL);
 		if (ended)
@@ -354,6 +365,8 @@ static void stop(struct ph_shell *shell, bool orderly)
 	ph_keyring_free(shell->ring);
 	ph_conf_free(shell->conf);
 	ph_shell_fence_free(shell, true);
+	ph_shell_upgrade_free(shell);
+	ph_shell_kept_free(shell);
 	if (shell->base)
 		event_base_free(shell->base);
 	free(shell->worker_path);
@@ -367,11 +380,13 @@ static void stop(struct ph_shell *shell, bool orderly)
 		close(shell->state_lock_fd);
 }
 
-int ph_shell_run(const char *file)
+int ph_shell_run(const char *file, char **argv)
 {
 	struct ph_shell *shell = ph_shell_alloc(sizeof *shell);
 	struct ph_err err = {{0}};
 	ph_shell_signals_block();
+	ph_shell_kept_new(shell);
+	ph_shell_upgrade_new(shell, argv);
 	shell->conf_file = file;
 	shell->lock_fd = shell->state_lock_fd = -1;
 	shell->tail = &shell->head;
@@ -387,7 +402,7 @@ int ph_shell_run(const char *file)
 	if (!error)
 		error = prepare_dirs(shell, &err);
 	if (!error) {
-		(void)ph_shell_raise_nofile(shell);
+		(void)ph_shell_raise_nofile(shell, ph_shell_kept_nofile(shell));
 		if (ph_shell_cgroups_new(shell))
 			error = ph_err_set(&err, ENOMEM, "cannot start: out of memory");
 	}
@@ -401,6 +416,8 @@ int ph_shell_run(const char *file)
 		fprintf(stderr, "prochubd: %s\n", err.text[0] ? err.text : strerror(-error));
 	else if (event_base_dispatch(shell->base) < 0)
 		ph_shell_log(shell, PH_LOG_ERROR, "the event loop failed");
+	if (!error && ph_shell_upgrade_due(shell))
+		ph_shell_upgrade_run(shell);
 	bool orderly = shell->leaving;
 	stop(shell, orderly);
 	free(shell);

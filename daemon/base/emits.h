@@ -30,6 +30,7 @@
 	X(CONFLICT_RESOLVED, "conflict_resolved") \
 	X(CONFIG_RELOADED, "config_reloaded") \
 	X(CONFIG_REJECTED, "config_rejected") \
+	X(UPGRADE_REFUSED, "upgrade_refused") \
 	X(BUS_AUTH_FAILED, "bus_auth_failed") \
 	X(BUS_RESTARTED, "bus_restarted") \
 	X(BIND_FAILED, "bind_failed") \

@@ -106,7 +106,7 @@ int ph_child_adopt(struct event_base *base, pid_t pid, uint64_t start_time, ph_c
 	int r = ph_proc_stat(pid, &now);
 	if (!r && now.start_time == start_time)
 		r = send_signal(pidfd, 0);
-	if (!r && (now.state == 'Z' || now.state == 'X'))
+	if (!r && (now.state == 'X' || (now.state == 'Z' && now.parent != getpid())))
 		r = -ESRCH;
 	if (!r && now.start_time != start_time) {
 		close(pidfd);

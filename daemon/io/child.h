@@ -10,7 +10,8 @@
  * leader's number stays reserved by the kernel while a member of the group or session lives.
  *
  * An adopted process is in general no child of ours: its status is unknown, and somebody else reaps
- * it. Tested in tests/unit/test_io_child.c.
+ * it. After an execve() of ours it is: then its status is known, even where it has ended meanwhile.
+ * Tested in tests/unit/test_io_child.c.
  */
 #ifndef PH_IO_CHILD_H
 #define PH_IO_CHILD_H
@@ -43,7 +44,8 @@ PH_MUST_CHECK int ph_child_new(struct event_base *base, pid_t pid, int pidfd, ui
 
 /*
  * Adopts a running process: opens a pidfd, then compares the start time, so that a reused pid is
- * never taken for it. Errors with a sentence: -ESRCH gone, or already ended; -ESTALE the pid
+ * never taken for it. One that has ended is adopted only as a zombie of ours, whose end the
+ * callback tells soon. Errors with a sentence: -ESRCH gone, or already ended; -ESTALE the pid
  * belongs to another process now; -EMFILE, -ENOMEM.
  */
 PH_MUST_CHECK int ph_child_adopt(struct event_base *base, pid_t pid, uint64_t start_time,

@@ -237,13 +237,11 @@ void ph_notify_drain(struct ph_notify *notify)
 	receive(notify, PH_NOTIFY_DRAIN);
 }
 
-int ph_notify_open(struct event_base *base, const char *path, mode_t mode, ph_notify_fn *fn,
+/* Takes `fd`, which is bound to `path`. */
+static int receive_with(struct event_base *base, int fd, const char *path, ph_notify_fn *fn,
 	void *arg, struct ph_notify **ret, struct ph_err *err)
 {
-	int fd, on = 1;
-	int r = ph_sockpath_bind(path, SOCK_DGRAM, mode, (gid_t)-1, &fd, err);
-	if (r)
-		return r;
+	int on = 1, r = 0;
 	struct ph_notify *notify = calloc(1, sizeof *notify);
 	if (!notify) {
 		ph_sockpath_close(fd, path);
@@ -264,6 +262,28 @@ int ph_notify_open(struct event_base *base, const char *path, mode_t mode, ph_no
 	}
 	*ret = notify;
 	return 0;
+}
+
+int ph_notify_open(struct event_base *base, const char *path, mode_t mode, ph_notify_fn *fn,
+	void *arg, struct ph_notify **ret, struct ph_err *err)
+{
+	int fd;
+	int r = ph_sockpath_bind(path, SOCK_DGRAM, mode, (gid_t)-1, &fd, err);
+	return r ? r : receive_with(base, fd, path, fn, arg, ret, err);
+}
+
+int ph_notify_take(struct event_base *base, int fd, const char *path, mode_t mode, ph_notify_fn *fn,
+	void *arg, struct ph_notify **ret, struct ph_err *err)
+{
+	if (ph_sockpath_take(fd, path, SOCK_DGRAM, mode, (gid_t)-1) == 0)
+		return receive_with(base, fd, path, fn, arg, ret, err);
+	close(fd);
+	return ph_notify_open(base, path, mode, fn, arg, ret, err);
+}
+
+int ph_notify_fd(const struct ph_notify *notify)
+{
+	return notify->fd;
 }
 
 void ph_notify_close(struct ph_notify *notify)

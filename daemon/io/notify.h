@@ -42,6 +42,12 @@ typedef void ph_notify_fn(void *arg, const struct ph_notify_message *message);
 PH_MUST_CHECK int ph_notify_open(struct event_base *base, const char *path, mode_t mode,
 	ph_notify_fn *fn, void *arg, struct ph_notify **ret, struct ph_err *err);
 
+/* The same with the socket of an earlier daemon, and what waits in it: as ph_unixsock_take(). */
+PH_MUST_CHECK int ph_notify_take(struct event_base *base, int fd, const char *path, mode_t mode,
+	ph_notify_fn *fn, void *arg, struct ph_notify **ret, struct ph_err *err);
+
+int ph_notify_fd(const struct ph_notify *notify); /* borrowed */
+
 /* Takes what has come in, for a caller who is about to act on a sender's end. Bounded. */
 void ph_notify_drain(struct ph_notify *notify);
 

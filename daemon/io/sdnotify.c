@@ -41,7 +41,9 @@ static int send_state(const char *state)
 
 int ph_sdnotify_ready(void)
 {
-	return send_state("READY=1");
+	char state[48];
+	(void)snprintf(state, sizeof state, "READY=1\nMAINPID=%d", (int)getpid());
+	return send_state(state);
 }
 
 int ph_sdnotify_status(const char *text)

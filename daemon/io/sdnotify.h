@@ -17,7 +17,7 @@
  * again later); -EINVAL a path that is neither absolute nor abstract, or a text of over 4 KiB;
  * -errno of sendto.
  */
-int ph_sdnotify_ready(void);		  /* READY=1 */
+int ph_sdnotify_ready(void);		  /* READY=1, with our MAINPID */
 int ph_sdnotify_status(const char *text); /* STATUS=text; newlines become spaces */
 int ph_sdnotify_watchdog(void);		  /* WATCHDOG=1 */
 int ph_sdnotify_stopping(void);		  /* STOPPING=1 */

@@ -3,6 +3,8 @@
 #include "io/unixsock.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -62,6 +64,33 @@ int ph_sockpath_bind(
 		return ph_err_set(err, -r, "cannot make the socket '%s': %s", path, strerror(-r));
 	}
 	*ret_fd = fd;
+	return 0;
+}
+
+static bool is_bound(int fd, const char *path, int type)
+{
+	struct sockaddr_un address = {.sun_family = 0};
+	struct stat st;
+	int kind = 0;
+	socklen_t n = sizeof kind, length = sizeof address;
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &n) < 0 || kind != type)
+		return false;
+	if (getsockname(fd, (struct sockaddr *)&address, &length) < 0 ||
+		address.sun_family != AF_UNIX)
+		return false;
+	return strncmp(address.sun_path, path, sizeof address.sun_path) == 0 &&
+	       lstat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+int ph_sockpath_take(int fd, const char *path, int type, mode_t mode, gid_t gid)
+{
+	if (!is_bound(fd, path, type))
+		return -ENOTSOCK;
+	if (gid != (gid_t)-1 && chown(path, (uid_t)-1, gid) < 0)
+		return -errno;
+	if (chmod(path, mode) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+		fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
 	return 0;
 }
 

@@ -17,6 +17,13 @@
 PH_MUST_CHECK int ph_sockpath_bind(
 	const char *path, int type, mode_t mode, gid_t gid, int *ret_fd, struct ph_err *err);
 
+/*
+ * `fd` becomes non-blocking and close-on-exec, and its path gets `mode` and `gid`, where it is a
+ * socket of `type` that is bound to `path`. -ENOTSOCK it is none, -errno of chmod and chown; then
+ * it is the caller's as before.
+ */
+PH_MUST_CHECK int ph_sockpath_take(int fd, const char *path, int type, mode_t mode, gid_t gid);
+
 /* Removes the path and closes. */
 void ph_sockpath_close(int fd, const char *path);
 

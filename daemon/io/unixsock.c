@@ -74,13 +74,11 @@ static void acceptable(evutil_socket_t fd, short what, void *arg)
 	sock->freed = NULL;
 }
 
-int ph_unixsock_open(struct event_base *base, const char *path, mode_t mode, gid_t gid,
-	ph_unixsock_fn *fn, void *arg, struct ph_unixsock **ret, struct ph_err *err)
+/* Takes `fd`, which is bound to `path`. */
+static int listen_with(struct event_base *base, int fd, const char *path, ph_unixsock_fn *fn,
+	void *arg, struct ph_unixsock **ret, struct ph_err *err)
 {
-	int fd;
-	int r = ph_sockpath_bind(path, SOCK_STREAM, mode, gid, &fd, err);
-	if (r)
-		return r;
+	int r = 0;
 	struct ph_unixsock *sock = calloc(1, sizeof *sock);
 	if (!sock) {
 		ph_sockpath_close(fd, path);
@@ -102,6 +100,28 @@ int ph_unixsock_open(struct event_base *base, const char *path, mode_t mode, gid
 	}
 	*ret = sock;
 	return 0;
+}
+
+int ph_unixsock_open(struct event_base *base, const char *path, mode_t mode, gid_t gid,
+	ph_unixsock_fn *fn, void *arg, struct ph_unixsock **ret, struct ph_err *err)
+{
+	int fd;
+	int r = ph_sockpath_bind(path, SOCK_STREAM, mode, gid, &fd, err);
+	return r ? r : listen_with(base, fd, path, fn, arg, ret, err);
+}
+
+int ph_unixsock_take(struct event_base *base, int fd, const char *path, mode_t mode, gid_t gid,
+	ph_unixsock_fn *fn, void *arg, struct ph_unixsock **ret, struct ph_err *err)
+{
+	if (ph_sockpath_take(fd, path, SOCK_STREAM, mode, gid) == 0)
+		return listen_with(base, fd, path, fn, arg, ret, err);
+	close(fd);
+	return ph_unixsock_open(base, path, mode, gid, fn, arg, ret, err);
+}
+
+int ph_unixsock_fd(const struct ph_unixsock *sock)
+{
+	return sock->fd;
 }
 
 void ph_unixsock_close(struct ph_unixsock *sock)

@@ -35,6 +35,15 @@ typedef void ph_unixsock_fn(void *arg, int fd, const struct ucred *peer);
 PH_MUST_CHECK int ph_unixsock_open(struct event_base *base, const char *path, mode_t mode,
 	gid_t gid, ph_unixsock_fn *fn, void *arg, struct ph_unixsock **ret, struct ph_err *err);
 
+/*
+ * The same with a socket that listens there already, whoever has opened it: nobody who connects
+ * meanwhile is refused. Takes `fd`; one that is another socket is closed, and `path` opened anew.
+ */
+PH_MUST_CHECK int ph_unixsock_take(struct event_base *base, int fd, const char *path, mode_t mode,
+	gid_t gid, ph_unixsock_fn *fn, void *arg, struct ph_unixsock **ret, struct ph_err *err);
+
+int ph_unixsock_fd(const struct ph_unixsock *sock); /* borrowed */
+
 /* Closes it and removes its path; connections that were accepted live on. May be NULL. */
 void ph_unixsock_close(struct ph_unixsock *sock);
 

@@ -163,7 +163,7 @@ class Node:
         self.run_dir, self.state_dir = self.dir + "/run", self.dir + "/state"
         self.file, self.output = self.dir + "/prochub.yaml", self.dir + "/output"
         self.control_path = self.run_dir + "/control.sock"
-        self.process, self.env, self.prefix = None, {}, []
+        self.process, self.env, self.prefix, self.program = None, {}, [], PROCHUBD
         os.makedirs(self.dir)
 
     def write(self, text=None):
@@ -175,7 +175,7 @@ class Node:
         self.write()
         with open(self.output, "ab") as out:
             self.process = subprocess.Popen(
-                [*self.prefix, PROCHUBD, "-c", self.file], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                [*self.prefix, self.program, "-c", self.file], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 env={"PATH": os.environ["PATH"], "PROCHUB_E2E": self.cluster.dir, **self.env},
                 **more)
         if ready:
@@ -195,12 +195,15 @@ class Node:
     def running(self):
         return self.process is not None and self.process.poll() is None
 
-    def log(self):
+    def whole_log(self):
         try:
             with open(self.output, errors="replace") as f:
-                return f.read()[-6000:]
+                return f.read()
         except OSError:
             return ""
+
+    def log(self):
+        return self.whole_log()[-6000:]
 
     # ---- asking
 

@@ -145,7 +145,8 @@ static void set_up(void)
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	(void)snprintf(path, sizeof path, "%s/c", dir);
 	base = event_base_new();
-	int error = ph_ctl_conns_new(base, path, 0600, (gid_t)-1, &callbacks, NULL, &conns, &err);
+	int error =
+		ph_ctl_conns_new(base, -1, path, 0600, (gid_t)-1, &callbacks, NULL, &conns, &err);
 	ck_assert_msg(error == 0, "%s", err.text);
 }
 

@@ -233,6 +233,27 @@ static uint64_t start_time_of(pid_t pid)
 	return stat_line.start_time;
 }
 
+/* After an execve() of ours, say: who was started before it, and has ended in between. */
+START_TEST(adopts_a_zombie_of_ours_with_its_status)
+{
+	siginfo_t info;
+	struct ph_child *child = NULL;
+	struct ph_err err = {""};
+	pid_t pid = fork();
+	if (!pid)
+		_exit(7);
+	ck_assert_int_eq(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	ck_assert_int_eq(
+		ph_child_adopt(base, pid, start_time_of(pid), on_exit_seen, NULL, &child, &err), 0);
+	ck_assert_int_eq(exits, 0);
+	help_run_until(base, &exits, 1);
+	ck_assert(!last.unknown);
+	ck_assert_int_eq(last.code, 7);
+	ph_child_free(child);
+	ck_assert(gone(pid));
+}
+END_TEST
+
 START_TEST(adopts_what_is_no_child_of_ours)
 {
 	pid_t pid = start_orphan("sleep 100 & exec sleep 100");
@@ -287,8 +308,6 @@ START_TEST(refuses_what_has_ended)
 	help_run_until(base, &exits, 1);
 	pid_t pid = ph_child_pid(first);
 	uint64_t start_time = ph_child_start_time(first);
-	ck_assert_int_eq(
-		ph_child_adopt(base, pid, start_time, on_exit_seen, NULL, &second, &err), -ESRCH);
 	ph_child_free(first);
 	ck_assert_int_eq(
 		ph_child_adopt(base, pid, start_time, on_exit_seen, NULL, &second, &err), -ESRCH);
@@ -309,6 +328,7 @@ int main(void)
 	tcase_add_test(tc, the_group_dies_with_its_leader);
 	tcase_add_test(tc, what_a_dead_leader_left_behind);
 	tcase_add_test(tc, freeing_leaves_it_alive);
+	tcase_add_test(tc, adopts_a_zombie_of_ours_with_its_status);
 	tcase_add_test(tc, adopts_what_is_no_child_of_ours);
 	tcase_add_test(tc, adopts_its_own_child_after_an_exec);
 	tcase_add_test(tc, refuses_what_has_ended);

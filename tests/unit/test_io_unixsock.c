@@ -117,6 +117,46 @@ START_TEST(a_stale_one_is_replaced)
 }
 END_TEST
 
+/* As after an execve(): a duplicate outlives the first one, and what waits in it is accepted. */
+START_TEST(one_that_is_taken_over)
+{
+	struct ph_err err;
+	struct stat st;
+	ck_assert_int_eq(open_socket(0600, (gid_t)-1, on_accept, &err), 0);
+	int kept = dup(ph_unixsock_fd(sock)), waits = dial();
+	char aside[160];
+	(void)snprintf(aside, sizeof aside, "%s.aside", path);
+	ck_assert_int_eq(rename(path, aside), 0);
+	ph_unixsock_close(sock);
+	ck_assert_int_eq(rename(aside, path), 0);
+	ck_assert_int_eq(
+		ph_unixsock_take(base, kept, path, 0666, (gid_t)-1, on_accept, NULL, &sock, &err),
+		0);
+	ck_assert_int_eq(ph_unixsock_fd(sock), kept);
+	ck_assert_int_ne(fcntl(kept, F_GETFD) & FD_CLOEXEC, 0);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq(st.st_mode & 07777, 0666);
+	help_run_until(base, &accepted, 1);
+	close(waits);
+}
+END_TEST
+
+START_TEST(what_is_another_one_is_not_taken_over)
+{
+	struct ph_err err;
+	int pair[2];
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	ck_assert_int_eq(ph_unixsock_take(base, pair[0], path, 0600, (gid_t)-1, on_accept, NULL,
+				 &sock, &err),
+		0);
+	close(pair[1]);
+	int fd = dial();
+	ck_assert_int_ge(fd, 0);
+	help_run_until(base, &accepted, 1);
+	close(fd);
+}
+END_TEST
+
 START_TEST(bad_paths)
 {
 	char expected[512], long_path[160];
@@ -191,6 +231,8 @@ int main(void)
 	tcase_add_test(tc, peers_mode_and_group);
 	tcase_add_test(tc, more_than_a_turn);
 	tcase_add_test(tc, a_stale_one_is_replaced);
+	tcase_add_test(tc, one_that_is_taken_over);
+	tcase_add_test(tc, what_is_another_one_is_not_taken_over);
 	tcase_add_test(tc, bad_paths);
 	tcase_add_test(tc, closing_in_the_callback);
 	tcase_add_test(tc, without_descriptors_it_waits);

@@ -189,6 +189,7 @@ static const struct ph_field proof_rows[] = {
 	{PH_FIELD("prev", U64, wire, m.previous)},
 	{PH_FIELD("refused", BOOL, wire, m.refused)},
 	{PH_FIELD("brief", BOOL, wire, m.brief)},
+	{PH_FIELD("view", U64, wire, m.view)},
 	{0},
 };
 
@@ -197,6 +198,7 @@ static const struct ph_field leave_rows[] = {SELF(false), {0}};
 static const struct ph_field refused_rows[] = {
 	SELF(false),
 	{PH_FIELD("name", BOOL, wire, m.refused)},
+	{PH_FIELD("e", U64, wire, m.epoch)},
 	{0},
 };
 

@@ -381,8 +381,9 @@ struct ph_bmsg {
 	struct ph_id nonce;	    /* CHALLENGE, PROOF; none: only `known` matters */
 	uint64_t previous;	    /* PROOF: incarnation that this state_dir had before; 0: none */
 	bool refused;		    /* PROOF: somebody has refused the sender just now;
-					 CHALLENGE, REFUSED: its name is another one's, which
-					 lives: `known_incarnation` is that one's */
+					 CHALLENGE: its name is another one's, which lives:
+					 `known_incarnation` is that one's; REFUSED: as there,
+					 or its slot is: it is to give way */
 	bool brief;		    /* HELLO, PROOF: the WELCOME need not name whom it knows */
 	uint64_t sequence;	    /* HEARTBEAT, PROBE */
 	bool drained;		    /* HEARTBEAT: a drain has ended */

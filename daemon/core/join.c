@@ -277,37 +277,29 @@ static void on_challenge(struct ph_hub *hub, const struct ph_bmsg *msg)
 	ph_renumber_told(hub, msg);
 	if (ph_id_none(&msg->nonce) || hub->raising)
 		return;
+	/* Who is not let in here lets nobody in from here; one that joins hears first who it is. */
+	if (hub->self_state == PH_MEMBER_ALIVE && ph_same_slot_refuse(hub, &msg->self))
+		return;
 	struct ph_bmsg *answer = ph_send_there(hub, &msg->self, PH_B_PROOF);
 	answer->self = ph_member_self(hub);
 	answer->nonce = msg->nonce;
 	answer->previous = hub->set.previous;
+	answer->view = hub->view.number;
 	answer->refused = ph_member_refused(hub);
 	answer->brief = briefly(hub);
 }
 
 /* ---- PROOF ---- */
 
-static bool slot_taken(const struct ph_hub *hub, const struct ph_member_info *info)
-{
-	if (info->slot == hub->set.slot)
-		return true;
-	for (size_t i = 0; i < hub->n_by_name; i++) {
-		const struct ph_member *m = hub->by_name[i].member;
-		if (m->info.slot == info->slot && ph_member_live(m) &&
-			!ph_name_equal(&m->info.name, &info->name))
-			return true;
-	}
-	return false;
-}
-
-static void refuse(
-	struct ph_hub *hub, const struct ph_member_info *info, bool name, const char *text)
+void ph_join_refuse(struct ph_hub *hub, const struct ph_member_info *info, uint64_t known,
+	bool give_way, const char *text)
 {
 	struct ph_bmsg *answer = ph_send_there(hub, info, PH_B_REFUSED);
 	ph_reason(answer->reason, "%s", text);
 	answer->self = ph_member_self(hub);
-	answer->known_incarnation = !name && clashes(hub, info) ? 0 : told_of(hub, info);
-	answer->refused = name;
+	answer->known_incarnation = known;
+	answer->refused = give_way;
+	answer->epoch = ph_registry_highest(hub);
 	if (hub->refuse_said_ms && hub->now_ms < hub->refuse_said_ms + REFUSED_SAY_MS)
 		return;
 	hub->refuse_said_ms = hub->now_ms;
@@ -326,7 +318,7 @@ static void refuse_second(
 		"another node of the name %s lives at %s: give one of the two another node.name, "
 		"or stop one",
 		info->name.s, first->info.address);
-	refuse(hub, info, true, text);
+	ph_join_refuse(hub, info, told_of(hub, info), true, text);
 }
 
 bool ph_join_replaces(const struct ph_hub *hub, const struct ph_member_info *info)
@@ -381,21 +373,18 @@ static void on_proof(struct ph_hub *hub, const struct ph_bmsg *msg)
 	}
 	if (!right || known_of(hub, &info->name) > info->incarnation)
 		return;
+	ph_quorum_exists(hub, msg);
 	/* Others may know a first one of its name. */
 	const struct ph_member *known = ph_member_find(hub, &info->name);
 	bool lives = known && ph_member_live(known);
 	bool elsewhere = !lives && ph_member_heard_elsewhere(hub, &info->name, info->incarnation);
 	bool left = known && known->state == PH_MEMBER_LEFT;
 	bool doubtful = ((!known || left) && msg->refused) || elsewhere;
-	bool fits = !slot_taken(hub, info);
-	if (!fits)
-		refuse(hub, info, false,
-			"this node's slot is taken by another name: set node.slot to a number that "
-			"no other node uses");
-	bool in = fits && may_replace(hub, c, msg) && !doubtful;
+	bool in = may_replace(hub, c, msg) && !doubtful;
 	if (c->probe_ms && ph_id_none(&c->nonce))
 		return; /* it waits for the probe */
 	challenge_drop(hub, c);
+	in = in && !ph_same_slot_refuse(hub, info);
 	struct ph_member *member = in ? ph_member_learn(hub, info, true) : NULL;
 	if (!member)
 		return;
@@ -421,6 +410,8 @@ static void outlived(struct ph_hub *hub, const struct ph_bmsg *msg)
 static void on_welcome(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	ph_renumber_told(hub, msg);
+	if (ph_same_slot_refuse(hub, &msg->self))
+		return;
 	struct ph_member *member =
 		ph_join_replaces(hub, &msg->self) ? ph_member_learn(hub, &msg->self, true) : NULL;
 	if (!member) {
@@ -432,6 +423,8 @@ static void on_welcome(struct ph_hub *hub, const struct ph_bmsg *msg)
 		challenge_drop(hub, c);
 	if (ph_name_equal(&hub->refused_by, &msg->from))
 		hub->refused_ms = 0;
+	if (!member->welcomed) /* whoever refuses it still says so again */
+		hub->yield_at_ms = 0;
 	ph_renumber_let_in(hub);
 	member->proven = true;
 	ph_member_step(hub, member, ph_member_says(&msg->self));
@@ -466,6 +459,8 @@ static void on_refused(struct ph_hub *hub, const struct ph_bmsg *msg)
 		emit->text = ph_out_text(hub, line);
 		hub->refused_said_ms = hub->now_ms;
 	}
+	if (msg->epoch > hub->outdone)
+		hub->outdone = msg->epoch;
 	hub->refused_ms = hub->now_ms;
 	hub->refused_by = msg->from;
 	if (msg->refused)

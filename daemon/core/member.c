@@ -273,7 +273,7 @@ static void free_no(struct ph_hub *hub, uint32_t no)
 struct ph_member *ph_member_learn(
 	struct ph_hub *hub, const struct ph_member_info *info, bool proven)
 {
-	if (ph_is_self(hub, &info->name))
+	if (ph_is_self(hub, &info->name) || ph_same_slot(hub, info))
 		return NULL;
 	struct ph_member *member = ph_member_find(hub, &info->name);
 	if (!member && ph_tomb_bars(hub, info, proven))

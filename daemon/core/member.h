@@ -85,6 +85,9 @@ void ph_roll_free(struct ph_hub *hub);
 /* May it have its name at once? Not from another node that lives elsewhere under that name. */
 bool ph_join_replaces(const struct ph_hub *hub, const struct ph_member_info *info);
 void ph_join_beat(struct ph_hub *hub);
+/* `known`: which incarnation of its name is known here, 0: none. */
+void ph_join_refuse(struct ph_hub *hub, const struct ph_member_info *info, uint64_t known,
+	bool give_way, const char *text);
 /* Are there so many members that not each one is asked whom it knows? */
 bool ph_join_many(const struct ph_hub *hub);
 /* Asks that one whom it knows, where there are many; one at a time. */
@@ -92,6 +95,12 @@ void ph_join_ask_names(struct ph_hub *hub, const struct ph_name *to);
 /* For the tests: what this life of that node is to repeat; NULL: nothing was asked. */
 const struct ph_id *ph_join_nonce(
 	const struct ph_hub *hub, const struct ph_name *name, uint64_t incarnation);
+
+/* ---- same_slot.c ---- */
+/* Another one, of this table or this node itself, has its slot: it is no member here. */
+bool ph_same_slot(const struct ph_hub *hub, const struct ph_member_info *info);
+/* ... and is told so, or the other one is. */
+bool ph_same_slot_refuse(struct ph_hub *hub, const struct ph_member_info *info);
 
 /* ---- renumber.c ---- */
 /* A CHALLENGE, WELCOME or REFUSED says which incarnation of this node is known. */

@@ -431,6 +431,24 @@ static bool next_view(struct ph_hub *hub, struct ph_view *next)
 	return false;
 }
 
+void ph_quorum_exists(struct ph_hub *hub, const struct ph_bmsg *proof)
+{
+	if (!ph_quorate(hub) || !proof->view || hub->view_exists)
+		return;
+	hub->view_exists = true;
+	if (ph_quorum_waits(hub))
+		ph_log(hub, PH_LOG_WARNING,
+			"node %s at %s is of a cluster that exists: this node waits to be let into "
+			"it, "
+			"and founds no other one",
+			proof->from.s, proof->self.address);
+}
+
+bool ph_quorum_waits(const struct ph_hub *hub)
+{
+	return hub->view_exists && !hub->view.number && !hub->accepted;
+}
+
 /* The first view: this node, and those of `peers` that are here. */
 static bool first_view(struct ph_hub *hub, struct ph_view *next)
 {
@@ -465,12 +483,13 @@ static bool my_turn(const struct ph_hub *hub)
 
 static void look_at_view(struct ph_hub *hub)
 {
-	struct ph_view next;
+	struct ph_view next = {0};
 	bool in = !hub->view.number || ph_quorum_has(&hub->view, &hub->set.node);
 	if (hub->self_state != PH_MEMBER_ALIVE || hub->away || hub->bus_down || !in ||
 		hub->forgetful)
 		return;
-	bool other = hub->view.number ? next_view(hub, &next) : first_view(hub, &next);
+	bool other = hub->view.number ? next_view(hub, &next)
+				      : !ph_quorum_waits(hub) && first_view(hub, &next);
 	if (!other) {
 		hub->want_ms = 0;
 	} else {

@@ -74,6 +74,15 @@ void ph_slot_set_unowned(struct ph_hub *hub, struct ph_slot *slot, uint64_t at_m
 		ph_slot_work(hub, slot)->unowned_ms = at_ms;
 }
 
+uint64_t ph_registry_highest(const struct ph_hub *hub)
+{
+	uint64_t highest = 0;
+	for (const struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
+		if (slot->seen > highest)
+			highest = slot->seen;
+	return highest;
+}
+
 uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot)
 {
 	uint64_t counter = ph_epoch_counter(slot->seen);
@@ -82,6 +91,8 @@ uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot)
 	 * of its name that raises as well must not come to the same. */
 	if (hub->set.journal_lost || (hub->blind && (slot->restored || !slot->seen)))
 		counter += PH_EPOCH_RAISE + hub->set.incarnation % PH_EPOCH_RAISE;
+	if (hub->blind && counter < ph_epoch_counter(hub->outdone))
+		counter = ph_epoch_counter(hub->outdone) + hub->set.incarnation % PH_EPOCH_RAISE;
 	return ph_epoch_make(counter + 1, hub->set.slot);
 }
 

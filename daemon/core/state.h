@@ -46,6 +46,7 @@ struct ph_hub {
 	bool drain_wish;    /* an operator's, kept over restarts */
 	bool missed_absent; /* heartbeat.c: once after a restart */
 	bool blind;	    /* not all of `peers` had answered when this node joined */
+	uint64_t outdone;   /* highest epoch of those that refused it, which it may not hear of */
 	uint64_t started_ms, join_until_ms, join_tried_ms;
 	struct ph_member *members; /* without this node */
 	uint32_t last_no;	   /* highest number of a member so far ... */
@@ -88,6 +89,7 @@ struct ph_hub {
 	uint64_t want_ms;			/* since when the view should be another one */
 	uint64_t lease_until_ms;		/* as last computed */
 	bool lease_held;			/* as last told to people */
+	bool view_exists;			/* somebody has said that it has one */
 	bool lost_open; /* what hung on a journal that is lost is not settled yet */
 	bool stranger; /* and it never made those promises: another one had its place in the view */
 	bool forgetful; /* what this node granted before is lost: it grants nothing yet */
@@ -224,6 +226,7 @@ void ph_registry_sweep(struct ph_hub *hub, const struct ph_member *member);
 void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member); /* new incarnation */
 void ph_registry_journal(struct ph_hub *hub); /* a batch of SEEN records */
 struct ph_record ph_slot_record(const struct ph_slot *slot);
+uint64_t ph_registry_highest(const struct ph_hub *hub); /* epoch of any child, as seen */
 uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot);
 /* The source of these migrations is gone: none of them runs any more, as far as is known. */
 void ph_history_presume(struct ph_hub *hub, const struct ph_name *source, enum ph_result result,
@@ -308,7 +311,7 @@ void ph_renumber_restore(struct ph_hub *hub, const struct ph_record *record);
 void ph_renumbered(struct ph_hub *hub, uint64_t incarnation, int error);
 
 /* ---- yield.c ---- */
-void ph_yield_refused(struct ph_hub *hub); /* for its name */
+void ph_yield_refused(struct ph_hub *hub); /* for its name or its slot, and is to give way */
 void ph_yield_beat(struct ph_hub *hub);
 
 /* ---- child.c: specs ---- */
@@ -461,6 +464,10 @@ void ph_quorum_heard(struct ph_hub *hub, const struct ph_member *member); /* its
 void ph_quorum_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_quorum_restore(struct ph_hub *hub, const struct ph_record *record);
 void ph_quorum_free(struct ph_hub *hub);
+/* Who joins has a view: let in or not, there was a cluster before this node came. */
+void ph_quorum_exists(struct ph_hub *hub, const struct ph_bmsg *proof);
+/* This node has none, and has voted for none: it founds no other cluster. */
+bool ph_quorum_waits(const struct ph_hub *hub);
 bool ph_quorum_leaving(struct ph_hub *hub); /* an orderly end waits: it is still in the view */
 
 /* ---- ballot.c: choosing the next view ---- */

@@ -1,7 +1,7 @@
 /*
- * yield.c - giving way to another node of the same name.
+ * yield.c - giving way to another node of the same name, or of the same slot.
  *
- * Whoever is refused for its name, because another one lives that has it, owns nothing: what it
+ * Whoever is refused, because another one lives that has its name or slot, owns nothing: what it
  * still runs was taken over when it was held for dead, or will be. It is given the time in which a
  * first one that does not live any more is found dead; then its workers that others may take over
  * are stopped, as those of a node whose lease is over. One that had joined, or that somebody holds
@@ -38,7 +38,8 @@ static void stop_workers(struct ph_hub *hub)
 	}
 	if (n)
 		ph_log(hub, PH_LOG_ERROR,
-			"another node has the name of this one: %u workers are stopped", n);
+			"another node has the name or the slot of this one: %u workers are stopped",
+			n);
 }
 
 /* Does anybody hold this one for the member of its name? Then that one must be told. */
@@ -67,6 +68,6 @@ void ph_yield_beat(struct ph_hub *hub)
 		return;
 	}
 	ph_log(hub, PH_LOG_ERROR,
-		"another node has the name of this one, which gives way and ends");
+		"another node has the name or the slot of this one, which gives way and ends");
 	ph_shutdown_now(hub);
 }

@@ -286,10 +286,12 @@ static void act_nothing(struct sim_node *node, const struct ph_action *action)
 static void act_exit(struct sim_node *node, const struct ph_action *action)
 {
 	(void)action;
-	if (!node->shutting && sim_node_twin(node)) { /* it has given way, and is started again */
+	if (!node->shutting && (sim_node_twin(node) || node->shares_slot)) {
+		/* it has given way, and is started again, with the hint heeded */
 		sim_count(node->sim, COUNT_YIELDED);
 		node->shutting = true;
 		node->back_ms = 300;
+		node->slot = node->shares_slot ? 100 + node->no : node->slot;
 	}
 	if (!node->shutting)
 		sim_fail(node->sim, "%s exits without an order", node->name.s);

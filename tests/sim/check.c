@@ -45,7 +45,7 @@ static bool nobody_knows(const struct sim *sim)
 	bool gone = false;
 	for (unsigned i = 0; i < sim->n_nodes; i++)
 		gone |= sim->nodes[i].gone;
-	return sim->journals_lost > 1 || (sim->journals_lost && gone);
+	return sim->journals_lost > 1 || (sim->journals_lost && gone) || sim->refounded;
 }
 
 /* Of two of one name, each of which goes on alone after a wrong verdict, neither knows better. */
@@ -401,7 +401,8 @@ void sim_check_replaced(struct sim_proc *proc)
 	if (mig && sim->lax) /* who was to have it may stand in a journal that is lost */
 		return;
 	if (!had || proc->fenced || !proc->n_items || !stateful(proc->key) || sim->skewed ||
-		proc->node->shutting || proc->misbehaves || sim_node_twin(proc->node))
+		proc->node->shutting || proc->misbehaves || sim_node_twin(proc->node) ||
+		proc->node->shares_slot)
 		return;
 	if (proc->unwanted && proc->key->stopped_by_order)
 		return;

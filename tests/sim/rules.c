@@ -277,9 +277,31 @@ static void forgets(struct sim_node *node, const struct sim_mig *mig)
 			node->name.s, mig->key->key.child.s, mig->key->key.instance, peer->name.s);
 }
 
+/*
+ * There is one first view. Only where a clone, which has nothing of what its name has promised, met
+ * others that are new, and nobody else was there to tell, can there be another one.
+ */
+static void founds(struct sim_node *node, const struct ph_record *record)
+{
+	struct sim *sim = node->sim;
+	uint64_t digest = ph_hash_bytes(PH_HASH_SEED, record->text, strlen(record->text));
+	bool cloned = sim->journals_lost > 0;
+	if (!sim->founded)
+		sim->founded = digest;
+	if (sim->founded == digest)
+		return;
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		cloned |= sim_node_twin(&sim->nodes[i]);
+	sim->refounded = true;
+	if (!cloned)
+		sim_fail(sim, "%s is of a second first view: %s", node->name.s, record->text);
+}
+
 void sim_rules_record(struct sim_node *node, const struct ph_record *record)
 {
 	struct sim *sim = node->sim;
+	if (record->kind == PH_RECORD_VIEW && record->epoch == 1)
+		founds(node, record);
 	struct sim_mig *mig = sim_mig_of(sim, &record->id);
 	if (!mig || !mig->key || sim->lax || !mig->b)
 		return;

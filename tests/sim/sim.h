@@ -317,6 +317,7 @@ struct sim_node {
 	struct sim *sim;
 	unsigned no, who; /* who: the first node of its name */
 	uint32_t slot;
+	bool shares_slot;	/* with a node of another name, until it heeds the hint */
 	uint8_t file[SIM_DEFS]; /* variant of each child that its file has; 0: none */
 	struct ph_name name;
 	char address[PH_ADDRESS_SIZE];
@@ -435,6 +436,8 @@ struct sim {
 	unsigned open_answers, bad_answers;
 	bool skewed; /* the nodes' clocks are seconds apart */
 	bool false_verdict, healing, never_back;
+	uint64_t founded;	/* digest of the first view; 0: there is none */
+	bool refounded;		/* ... and another one, by a machine that was set up anew */
 	bool forgotten;		/* an operator's `forget` was done */
 	bool fenced;		/* workers were ended because a lease was lost */
 	bool lax;		/* a journal was lost or failed: only what serves is sure */

@@ -112,7 +112,9 @@ static void theme_slot(struct sim *sim)
 		late--;
 	if (!late)
 		return;
-	sim->nodes[late].slot = sim->nodes[anybody(sim) % late].slot;
+	struct sim_node *first = &sim->nodes[anybody(sim) % late];
+	sim->nodes[late].slot = first->slot;
+	sim->nodes[late].shares_slot = first->shares_slot = true;
 	on(sim, DEED_RESTART, sim_between(sim, 20 * SEC, 26 * SEC), late, 800)->k = 1;
 }
 

@@ -149,7 +149,8 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@$(B)/sim --story forget --partition majority --seeds 1..1000
 	@$(B)/sim --story forget --partition dynamic-quorum --list tests/sim/seeds_forget.txt
 	@for s in member late own; do $(B)/sim --story $$s --list tests/sim/seeds_$$s.txt || exit 1; done
-	@$(B)/sim --story member --partition majority --list tests/sim/seeds_member_majority.txt
+	@for s in member own; do $(B)/sim --story $$s --partition majority \
+		--list tests/sim/seeds_$${s}_majority.txt || exit 1; done
 	@$(B)/sim --story member --seeds 1..1400
 	@$(B)/sim --story late --seeds 1..2000
 	@$(B)/sim --story own --seeds 1..2000

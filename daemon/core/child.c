@@ -556,11 +556,12 @@ void ph_child_forget(struct ph_hub *hub, struct ph_child *child, uint64_t revisi
 void ph_child_removed(struct ph_hub *hub, const struct ph_name *name, uint64_t revision)
 {
 	struct ph_child *child = ph_child_find(hub, name);
-	if (child && child->own &&
-		!ph_child_owned_here(hub, child)) /* it begins anew, above its tombstone */
+	if (child && child->own && !ph_child_owned_here(hub, child)) {
 		ph_child_gone(hub, name, revision);
-	else if (child)
+		ph_plan_soon(hub, 0); /* it begins anew, above its tombstone */
+	} else if (child) {
 		take_tombstone(hub, child, revision);
+	}
 }
 
 void ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t revision)

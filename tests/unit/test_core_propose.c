@@ -88,10 +88,31 @@ START_TEST(changed_while_it_was_away)
 }
 END_TEST
 
+/* No file has it any more, and its owner removes it; meanwhile one has it again. */
+START_TEST(declared_again_while_it_is_removed)
+{
+	const struct w_def *first;
+	struct world *w = cluster(&first, true);
+	const struct w_def *second = text(w, "2");
+	for (unsigned i = 0; i < 3; i++) {
+		w->nodes[i].n_specs = 0;
+		w_configure(w, i);
+	}
+	w_drain(w);
+	w_run(w, 700);
+	reload(w, 1, second);
+	w_run(w, 20000);
+	ck_assert(in_force_everywhere(w, second));
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_propose");
 	W_TEST(suite, changed_where_it_does_not_run, 2);
 	W_TEST(suite, changed_while_it_was_away, 1);
+	W_TEST(suite, declared_again_while_it_is_removed, 1);
 	return w_main(suite);
 }

@@ -96,7 +96,10 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 	instance->restarts = adopted->restarts;
 	instance->adopted = true;
 	instance->past = adopted->migration;
-	instance->said_ready = adopted->ready;
+	/* One that needs but run to be ready may have been started in the daemon's last moment. */
+	bool ready =
+		adopted->ready || (spec->ready == PH_READY_NONE && adopted->role == PH_ROLE_ACTIVE);
+	instance->said_ready = ready;
 	ph_heal_adopt(hub, instance, adopted);
 	instance->meta = adopted->meta ? ph_must(strdup(adopted->meta)) : NULL;
 	instance->started_ms = instance->watchdog_ms = instance->closed_ms = hub->now_ms;
@@ -109,7 +112,7 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 	else if (adopted->role == PH_ROLE_STANDBY)
 		instance->state = PH_INSTANCE_STANDING;
 	else
-		instance->state = adopted->ready ? PH_INSTANCE_RUNNING : PH_INSTANCE_STARTING;
+		instance->state = ready ? PH_INSTANCE_RUNNING : PH_INSTANCE_STARTING;
 	ph_health_enter(hub, instance);
 	if (find_migration(hub, instance, adopted))
 		return;

@@ -411,6 +411,24 @@ START_TEST(adoption)
 }
 END_TEST
 
+/* The daemon died before it saw that the start had succeeded: where that makes it ready, it is. */
+START_TEST(adoption_of_a_fresh_one)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = one(w);
+	def->spec.ready = PH_READY_NONE;
+	w_start_all(w);
+	w_crash(w, 0);
+	w->nodes[0].adopted[0].ready = false;
+	w_start(w, 0);
+	ck_assert_int_eq(w_slot(w, 0, "room", 0)->work->instance->state, PH_INSTANCE_RUNNING);
+	w_run(w, 60000);
+	ck_assert_uint_eq(w->n_procs, 1);
+	ck_assert_uint_eq(w_alive(w, 0), 1);
+	w_free(w);
+}
+END_TEST
+
 START_TEST(shutdown_stops_all)
 {
 	struct world *w = w_new(1);
@@ -444,6 +462,7 @@ int main(void)
 	W_TEST(suite, meta_is_published, 1);
 	W_TEST(suite, a_worker_reconnects, 1);
 	W_TEST(suite, adoption, 2);
+	W_TEST(suite, adoption_of_a_fresh_one, 1);
 	W_TEST(suite, shutdown_stops_all, 2);
 	return w_main(suite);
 }

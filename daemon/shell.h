@@ -70,6 +70,7 @@ struct ph_shell_item;	 /* shell.c: a queued event */
 struct ph_shell_changed; /* shell_lookup.c: a name */
 struct ph_shell_probe;	 /* shell_probe.c: one that is under way */
 struct ph_shell_leaving; /* shell_exit.c: a group that is to be gone */
+struct ph_shell_session; /* shell_exit.c: those that somebody is in */
 struct ph_shell_logs;	 /* shell_logs.c: who asks for lines of it */
 struct ph_shell_outputs; /* shell_output.c: what workers write */
 struct ph_shell_cgroups; /* shell_cgroup.c: where workers are limited and found */
@@ -103,6 +104,7 @@ struct ph_shell {
 	struct ph_shell_changed *changed; /* in this turn: for watchers on the worker socket */
 	struct ph_shell_spawner *spawner;
 	struct ph_shell_leaving *leaving_groups;
+	struct ph_shell_session *sessions; /* as of the start; NULL: nobody has asked */
 	struct ph_shell_probe *probes;
 	struct ph_shell_outputs *outputs;
 	struct ph_shell_logs *logs;

@@ -283,6 +283,8 @@ size_t ph_shell_adopt(struct ph_shell *shell, const struct ph_shell_found *found
 	if (error)
 		ph_shell_log(shell, PH_LOG_ERROR, "cannot search for workers in /proc: %s",
 			strerror(-error));
+	if (ended)
+		ph_shell_sessions_note(shell);
 	ph_shell_fence_settled(shell);
 	ph_shell_outputs_settled(shell);
 	ph_shell_cgroups_settled(shell);

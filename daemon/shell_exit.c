@@ -76,6 +76,56 @@ void ph_shell_main_exited(void *arg, struct ph_child *child, const struct ph_chi
 		main_exited(worker, status);
 }
 
+/* ---- sessions without anybody */
+
+struct ph_shell_session {
+	size_t n, room;
+	pid_t v[]; /* sorted */
+};
+
+static int note_session(void *arg, pid_t pid)
+{
+	struct ph_shell_session **sessions = arg, *s = *sessions;
+	struct ph_proc_stat stat;
+	if (ph_proc_stat(pid, &stat) || !ph_procstat_lives(&stat))
+		return 0;
+	if (s->n == s->room) {
+		s->room *= 2;
+		s = realloc(s, sizeof *s + s->room * sizeof s->v[0]);
+		if (!s)
+			abort();
+		*sessions = s;
+	}
+	s->v[s->n++] = stat.session;
+	return 0;
+}
+
+static int compare_pids(const void *a, const void *b)
+{
+	const pid_t *x = a, *y = b;
+	return (*x > *y) - (*x < *y);
+}
+
+void ph_shell_sessions_note(struct ph_shell *shell)
+{
+	struct ph_shell_session *s = ph_shell_alloc(sizeof *s + 1024 * sizeof s->v[0]);
+	s->room = 1024;
+	if (ph_proc_each(note_session, &s)) {
+		free(s);
+		return;
+	}
+	qsort(s->v, s->n, sizeof s->v[0], compare_pids);
+	free(shell->sessions);
+	shell->sessions = s;
+}
+
+/* Only who is in a session can bring somebody into it. */
+static bool is_empty(const struct ph_shell *shell, pid_t session)
+{
+	const struct ph_shell_session *s = shell->sessions;
+	return s && !bsearch(&session, s->v, s->n, sizeof s->v[0], compare_pids);
+}
+
 /* ---- REAP */
 
 static void gone(struct ph_shell_leaving *l)
@@ -90,13 +140,21 @@ static void gone(struct ph_shell_leaving *l)
 	free(l);
 }
 
+/* Of a worker that ended while no daemon was there. */
+static size_t kill_rest(const struct ph_shell_worker *worker)
+{
+	if (is_empty(worker->shell, worker->pid))
+		return 0;
+	return ph_shell_kill_session(worker->pid, worker->token);
+}
+
 /* Everything of the worker: 0, or why the main process could not be killed. */
 static int kill_all(struct ph_shell_worker *worker)
 {
 	int error = worker->main ? ph_child_signal(worker->main, SIGKILL) : 0;
 	int group = worker->child ? ph_child_kill_group(worker->child, SIGKILL) : 0;
 	if (!worker->child)
-		(void)ph_shell_kill_session(worker->pid, worker->token);
+		(void)kill_rest(worker);
 	if (worker->cgroup)
 		(void)ph_cgroup_kill(worker->cgroup);
 	return worker->main ? error : group;
@@ -127,7 +185,7 @@ static bool is_gone(const struct ph_shell_leaving *l)
 		return false;
 	}
 	if (!worker->child)
-		return !ph_shell_kill_session(worker->pid, worker->token);
+		return !kill_rest(worker);
 	if (ph_child_group_alive(worker->child)) {
 		(void)ph_child_kill_group(worker->child, SIGKILL);
 		return false;
@@ -177,6 +235,8 @@ static void reap(struct ph_shell *shell, struct ph_shell_worker *worker)
 void ph_shell_exit_free(struct ph_shell *shell)
 {
 	struct ph_shell_leaving *l, *next;
+	free(shell->sessions);
+	shell->sessions = NULL;
 	HASH_ITER (hh, shell->leaving_groups, l, next) {
 		HASH_DEL(shell->leaving_groups, l);
 		event_free(l->timer);
@@ -247,7 +307,8 @@ static int kill_member(void *arg, pid_t pid)
 {
 	struct session *s = arg;
 	struct ph_proc_stat stat;
-	if (ph_proc_stat(pid, &stat) || stat.session != s->session || stat.state == 'Z')
+	if (getsid(pid) != s->session || ph_proc_stat(pid, &stat) || stat.session != s->session ||
+		stat.state == 'Z')
 		return 0;
 	if (!carries_token(pid, s->token))
 		return 0;

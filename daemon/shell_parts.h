@@ -323,8 +323,11 @@ void ph_shell_exit_free(struct ph_shell *shell);
 void ph_shell_leaving_each(
 	struct ph_shell *shell, void (*each)(void *arg, struct ph_shell_worker *worker), void *arg);
 /* SIGKILL to every process of a session whose leader is gone and that carries this token. Returns
- * how many there were. */
+ * how many there were. Walks through /proc. */
 size_t ph_shell_kill_session(pid_t session, const char *token);
+/* Workers have ended while no daemon was there, maybe a thousand: one walk through /proc finds out
+ * whose sessions are empty, and stay so. */
+void ph_shell_sessions_note(struct ph_shell *shell);
 
 /* ---- shell_probe.c: asking from outside whether a worker serves */
 

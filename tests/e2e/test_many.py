@@ -171,3 +171,32 @@ def test_upgrade_of_many(solo):
         assert all(after[i]["exit"] in (None, {"signal": 9, "core": False}) for i in victims)
         assert all(e["exit"] == {"signal": 9, "core": False} for e in node.events("child_exited"))
         before = after
+
+
+def test_all_end_while_no_daemon_is_there(solo, cluster):
+    """What each may have left behind is looked for, and the daemon answers all the time."""
+    mess = f"sleep 1000 & echo $! >{cluster.dir}/left; exec sleep 1000"
+    node = solo({"room": sleeper(instances=MANY),
+                 "mess": {"command": ["/bin/sh", "-c", mess]}})
+    found = wait_all(node)
+    messy = node.wait_running("mess")["pid"]
+    with open(cluster.dir + "/left") as f:
+        left = int(f.read())
+    node.kill()
+    for pid in [messy, *(e["pid"] for e in found.values())]:
+        harness.kill(pid)
+    harness.wait(lambda: not any(harness.alive(e["pid"]) for e in found.values()), "they end")
+    assert harness.alive(left)
+    node.start()
+    slowest, until = 0, time.monotonic() + 40
+    while time.monotonic() < until:
+        began = time.monotonic()
+        node.call("ping")
+        slowest = max(slowest, time.monotonic() - began)
+        time.sleep(0.02)
+        if len([e for e in node.events("child_ready") if e["child"] == "room"]) > 300:
+            break
+    check_once(node, wait_all(node))
+    node.wait_running("mess", pid=lambda p: p != messy)
+    assert not harness.alive(left)
+    assert slowest < 2, slowest

@@ -6,10 +6,28 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "io/clock.h"
 #include "proto/bus.h"
 #include "shell_bus_int.h"
 
 #define SEND_TTL_MS 10000 /* core repeats what matters long before */
+
+/* The end of prochub-bus is told at once, so often; after that once a minute, with how many there
+ * were: one that cannot live would else fill log and events for ever. */
+#define TOLD_EVERY_MS 60000u
+#define TOLD_AT_ONCE 10u
+
+static bool is_told(struct ph_shell_bus *bus)
+{
+	uint64_t now_ms = ph_clock_now_ms(), most_ms = (uint64_t)TOLD_EVERY_MS * TOLD_AT_ONCE;
+	uint64_t more_ms = bus->credit_at_ms ? now_ms - bus->credit_at_ms : most_ms;
+	bus->credit_at_ms = now_ms;
+	bus->credit_ms = bus->credit_ms + more_ms < most_ms ? bus->credit_ms + more_ms : most_ms;
+	if (bus->credit_ms < TOLD_EVERY_MS)
+		return false;
+	bus->credit_ms -= TOLD_EVERY_MS;
+	return true;
+}
 
 /* ---- what the link tells */
 
@@ -17,7 +35,7 @@ static void link_up(void *arg)
 {
 	struct ph_shell_bus *bus = arg;
 	ph_shell_push(bus->shell, &(struct ph_event){.kind = PH_EV_BUS_UP}, NULL, NULL);
-	if (bus->was_up)
+	if (bus->was_up && bus->told_down)
 		ph_shell_tell_people(bus->shell, PH_EMIT_BUS_RESTARTED, NULL, bus->why_down);
 	bus->was_up = true;
 }
@@ -25,9 +43,15 @@ static void link_up(void *arg)
 static void link_down(void *arg, const char *why)
 {
 	struct ph_shell_bus *bus = arg;
-	(void)snprintf(bus->why_down, sizeof bus->why_down, "%s", why ? why : "it ended");
+	bus->told_down = is_told(bus);
+	int n = snprintf(bus->why_down, sizeof bus->why_down, "%s", why ? why : "it ended");
+	if (bus->told_down && bus->untold && n > 0 && (size_t)n < sizeof bus->why_down)
+		(void)snprintf(bus->why_down + n, sizeof bus->why_down - (size_t)n,
+			" (it has ended %llu times since the last report)", bus->untold + 1);
+	bus->untold = bus->told_down ? 0 : bus->untold + 1;
 	ph_shell_push(bus->shell, &(struct ph_event){.kind = PH_EV_BUS_DOWN}, NULL, NULL);
-	ph_shell_log(bus->shell, PH_LOG_WARNING, "prochub-bus: %s", bus->why_down);
+	if (bus->told_down)
+		ph_shell_log(bus->shell, PH_LOG_WARNING, "prochub-bus: %s", bus->why_down);
 }
 
 static void link_bound(void *arg)

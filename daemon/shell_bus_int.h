@@ -72,7 +72,11 @@ struct ph_shell_bus {
 	uint64_t linked_no;
 	uint32_t last_id;
 	bool seeds_on, was_up;
-	bool in_relay; /* what is being opened has come inside a RELAY */
+	bool told_down;		   /* people hear of this end of the process */
+	uint64_t credit_ms;	   /* for telling: an end costs TOLD_EVERY_MS, see shell_bus.c */
+	uint64_t credit_at_ms;	   /* when it was counted last */
+	unsigned long long untold; /* ends since the last one that was told */
+	bool in_relay;		   /* what is being opened has come inside a RELAY */
 	char why_down[PH_REASON_SIZE];
 	struct ph_bus_peer *peers; /* hash by name, the one longest silent first */
 	size_t n_seeds;

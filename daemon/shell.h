@@ -66,6 +66,7 @@ struct ph_shell_state;	 /* shell_state.c: run_dir/state */
 struct ph_shell_hooks;	 /* shell_hook.c: programs that are run when something happens */
 struct ph_shell_fence;	 /* shell_fence.c: what stops workers when this daemon does not */
 struct ph_shell_listen;	 /* shell_listen.c: what is open for children */
+struct ph_shell_stored;	 /* shell_store.c: one that was kept for this daemon */
 struct ph_shell_item;	 /* shell.c: a queued event */
 struct ph_shell_changed; /* shell_lookup.c: a name */
 struct ph_shell_probe;	 /* shell_probe.c: one that is under way */
@@ -115,6 +116,8 @@ struct ph_shell {
 	struct ph_shell_signals *signals;
 	struct ph_shell_state *state;
 	struct ph_shell_listen *listeners;
+	struct ph_shell_stored *stored; /* kept by the service manager; NULL: none */
+	struct event *store_timer;
 	struct ph_shell_kept *kept; /* NULL: this process has begun as a daemon of its own */
 	struct ph_shell_upgrade *upgrade;
 	struct ph_shell_fence *fence; /* NULL: nobody else may take over what runs here */

@@ -35,6 +35,7 @@ struct ph_shell_listen {
 int ph_shell_listeners_new(struct ph_shell *shell)
 {
 	shell->listeners = ph_shell_alloc(sizeof *shell->listeners);
+	ph_shell_store_take(shell);
 	return 0;
 }
 
@@ -72,6 +73,7 @@ static struct ph_shell_listener *keep(struct ph_shell *shell, const struct ph_ke
 	l->file = ph_listen_file(&at);
 	make_id(key, listener, l->id);
 	HASH_ADD_STR(shell->listeners->all, id, l);
+	ph_shell_store_put(l->id, fd);
 	return l;
 }
 
@@ -79,8 +81,10 @@ static void forget(struct ph_shell *shell, struct ph_shell_listener *l, bool rem
 {
 	const struct ph_listen_at at = at_of(&l->at);
 	HASH_DEL(shell->listeners->all, l);
-	if (remove)
+	if (remove) {
+		ph_shell_store_drop(l->id);
 		ph_listen_unlink(&at, l->file);
+	}
 	close(l->fd);
 	free(l);
 }
@@ -92,6 +96,7 @@ void ph_shell_listeners_free(struct ph_shell *shell, bool remove)
 		return;
 	HASH_ITER (hh, shell->listeners->all, l, next)
 		forget(shell, l, remove);
+	ph_shell_store_free(shell, remove);
 	free(shell->listeners);
 	shell->listeners = NULL;
 }
@@ -120,6 +125,20 @@ static void make_room(struct ph_shell_listens *listens, size_t n)
 	listens->n = 0;
 }
 
+/* Kept by the service manager for this very instance, while no daemon was there? */
+static bool stored(
+	struct ph_shell *shell, const char *id, const struct ph_listen_at *at, int *ret_fd)
+{
+	int fd = ph_shell_store_find(shell, id);
+	if (fd >= 0 && ph_listen_is(fd, at)) {
+		*ret_fd = fd;
+		return true;
+	}
+	if (fd >= 0)
+		close(fd);
+	return false;
+}
+
 static int get_one(struct ph_shell *shell, const struct ph_key *key,
 	const struct ph_conf_listener *listener, struct ph_shell_listener **ret, struct ph_err *err)
 {
@@ -130,7 +149,7 @@ static int get_one(struct ph_shell *shell, const struct ph_key *key,
 	*ret = find(shell, id);
 	if (*ret)
 		return 0;
-	int error = ph_listen_open(&at, &fd, err);
+	int error = stored(shell, id, &at, &fd) ? 0 : ph_listen_open(&at, &fd, err);
 	if (!error)
 		*ret = keep(shell, key, listener, fd);
 	return error;
@@ -187,7 +206,9 @@ static void adopt_one(struct ph_shell *shell, struct ph_shell_worker *worker, si
 	make_id(&worker->key, listener, id);
 	struct ph_shell_listener *l = find(shell, id);
 	if (!l) {
-		int error = take_back(worker, i, listener, &fd);
+		const struct ph_listen_at at = at_of(listener);
+		bool kept = stored(shell, id, &at, &fd);
+		int error = kept ? 0 : take_back(worker, i, listener, &fd);
 		if (!error)
 			l = keep(shell, &worker->key, listener, fd);
 		else /* it is opened anew when that worker has ended */

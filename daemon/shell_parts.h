@@ -62,6 +62,17 @@ void ph_shell_listeners_save(const struct ph_shell *shell, FILE *to);
  * once all has begun, where nobody has it or is to be started with it. */
 void ph_shell_listeners_restore(struct ph_shell *shell, int fd, const char *id);
 
+/* ---- shell_store.c: listeners that the service manager keeps between two lives of the daemon */
+
+/* First of all: takes what came with the start, and closes what is none of ours. */
+void ph_shell_store_take(struct ph_shell *shell);
+/* The descriptor that was kept under that id, the caller's; -1: none. */
+int ph_shell_store_find(struct ph_shell *shell, const char *id);
+void ph_shell_store_put(const char *id, int fd);
+void ph_shell_store_drop(const char *id);
+/* Closes what nobody has wanted; `drop`: the manager is to keep it no longer. */
+void ph_shell_store_free(struct ph_shell *shell, bool drop);
+
 /* ---- shell_worker.c: the worker processes of this node */
 
 struct ph_shell_worker {

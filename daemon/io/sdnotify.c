@@ -12,7 +12,8 @@
 
 #define TEXT_BYTES_MAX 4096
 
-static int send_state(const char *state)
+/* `passed` -1: no descriptor goes along. */
+static int send_with(const char *state, int passed)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	if (!path || !*path)
@@ -34,9 +35,43 @@ static int send_state(const char *state)
 		fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	ssize_t r = sendto(fd, state, strlen(state), MSG_DONTWAIT | MSG_NOSIGNAL,
-		(const struct sockaddr *)&address, length);
-	return r < 0 ? -errno : 0;
+	/* sendmsg() only reads it, and has no const in its struct */
+	struct iovec text = {(void *)(uintptr_t)state, strlen(state)};
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr msg = {
+		.msg_name = &address, .msg_namelen = length, .msg_iov = &text, .msg_iovlen = 1};
+	if (passed >= 0) {
+		memset(&control, 0, sizeof control);
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof control;
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.header), &passed, sizeof passed);
+	}
+	return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static int send_state(const char *state)
+{
+	return send_with(state, -1);
+}
+
+int ph_sdnotify_store(const char *name, int fd)
+{
+	char state[300];
+	int n = snprintf(state, sizeof state, "FDSTORE=1\nFDNAME=%s", name);
+	return n < (int)sizeof state ? send_with(state, fd) : -EINVAL;
+}
+
+int ph_sdnotify_unstore(const char *name)
+{
+	char state[300];
+	int n = snprintf(state, sizeof state, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+	return n < (int)sizeof state ? send_state(state) : -EINVAL;
 }
 
 int ph_sdnotify_ready(void)

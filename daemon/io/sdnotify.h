@@ -23,6 +23,11 @@ int ph_sdnotify_watchdog(void);		  /* WATCHDOG=1 */
 int ph_sdnotify_stopping(void);		  /* STOPPING=1 */
 int ph_sdnotify_reloading(void);	  /* RELOADING=1 with MONOTONIC_USEC; READY=1 ends it */
 
+/* FDSTORE=1 with a duplicate of `fd`, which comes back under that name (letters, digits, '-') when
+ * the service is started again; FDSTOREREMOVE=1: it does not. */
+int ph_sdnotify_store(const char *name, int fd);
+int ph_sdnotify_unstore(const char *name);
+
 /* The watchdog's whole period in ms (send at half of it), or 0: none is wanted from this process.
  */
 uint64_t ph_sdnotify_watchdog_ms(void);

@@ -163,6 +163,73 @@ def test_worker_ended_while_no_daemon_was_there(solo):
     node.stop()
 
 
+class Manager:
+    """A service manager's end of NOTIFY_SOCKET that keeps descriptors (FDSTORE=1)."""
+
+    def __init__(self, path):
+        self.path, self.kept = path, {}
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(path)
+        self.socket.settimeout(0.2)
+
+    def hear(self):
+        """All that has been said until now."""
+        while True:
+            try:
+                text, fds, _, _ = socket.recv_fds(self.socket, 4096, 8)
+            except TimeoutError:
+                return self.kept
+            words = dict(line.split("=", 1) for line in text.decode().splitlines())
+            if "FDSTORE" in words and words["FDNAME"] not in self.kept:
+                self.kept[words["FDNAME"]] = fds.pop()
+            if "FDSTOREREMOVE" in words and words["FDNAME"] in self.kept:
+                os.close(self.kept.pop(words["FDNAME"]))
+            for fd in fds:
+                os.close(fd)
+
+    def start(self, node):
+        """With what is kept, as systemd passes it."""
+        names = sorted(self.kept)
+        script = ("import os, sys\n"
+                  f"fds = [os.dup(fd) for fd in {[self.kept[n] for n in names]}]\n"
+                  "fds = [os.dup2(fd, 100 + i) for i, fd in enumerate(fds)]\n"
+                  "[os.dup2(fd, 3 + i) for i, fd in enumerate(fds)]\n"
+                  f"os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='{len(names)}',"
+                  f" LISTEN_FDNAMES='{':'.join(names)}')\n"
+                  "os.closerange(3 + len(fds), 300)\n"
+                  "os.execv(sys.argv[1], sys.argv[1:])")
+        node.prefix = [harness.PYTHON, "-S", "-E", "-c", script]
+        node.start(pass_fds=[self.kept[n] for n in names])
+        node.prefix = []
+
+
+def test_service_manager_keeps_it(solo, cluster):
+    """The daemon dies while nobody has the listener: who connects meanwhile waits."""
+    port, gone = free_port(), free_port()
+    manager = Manager(cluster.dir + "/manager.sock")
+    node = cluster.node("a", {"web": server({"tcp": f"tcp://127.0.0.1:{port}"},
+                                            restart={"delay": "20s", "intensity": 0}),
+                              "gone": server({"tcp": f"tcp://127.0.0.1:{gone}"})}, alone=True)
+    node.env["NOTIFY_SOCKET"] = manager.path
+    node.start()
+    before = node.wait_running("web")["pid"]
+    node.wait_running("gone")
+    assert len(manager.hear()) == 2
+    os.kill(before, signal.SIGKILL)
+    node.wait_child("web", state="backoff")
+    node.kill()
+    with socket.create_connection(("127.0.0.1", port), 5) as waiting:
+        waiting.settimeout(10)
+        manager.start(node)
+        after = node.wait_running("web", pid=lambda p: p != before)["pid"]
+        assert waiting.makefile().read().split()[1] == str(after)
+    node.wait_running("gone")
+    node.ctl("stop", "gone")
+    harness.wait(lambda: len(manager.hear()) == 1 and refused(gone), "it is closed")
+    node.stop()
+    assert manager.hear() == {} and refused(port)
+
+
 def test_closed_when_it_stops_for_good(solo, cluster):
     port, path = free_port(), cluster.dir + "/web.sock"
     node = solo({"web": server({"tcp": f"tcp://127.0.0.1:{port}", "unix": f"unix:{path}"}),

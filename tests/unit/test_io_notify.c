@@ -221,6 +221,10 @@ START_TEST(what_the_daemon_sends)
 	ck_assert_int_eq(ph_sdnotify_reloading(), 0);
 	help_run_until(base, &received, 5);
 	ck_assert(last.reloading);
+	ck_assert_int_eq(ph_sdnotify_store("listen-1", STDIN_FILENO), 0);
+	help_run_until(base, &received, 6);
+	ck_assert_int_eq(ph_sdnotify_unstore("listen-1"), 0);
+	help_run_until(base, &received, 7);
 	char large[5000];
 	memset(large, 'x', sizeof large - 1);
 	large[sizeof large - 1] = '\0';

@@ -1,4 +1,4 @@
-"""Clients of lib/python/examples/web.py that account for each of their requests."""
+"""Clients of webserver.py that account for each of their requests."""
 
 import http.client
 import json
@@ -9,7 +9,7 @@ import time
 import harness
 
 WEB = ["/usr/bin/env", "PYTHONPATH=" + os.path.join(harness.ROOT, "lib", "python"), harness.PYTHON,
-       "-S", os.path.join(harness.ROOT, "lib", "python", "examples", "web.py")]
+       "-S", os.path.join(harness.HERE, "webserver.py")]
 
 
 def web(port, *args, migration=None, **options):

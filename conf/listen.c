@@ -38,8 +38,7 @@ static bool sum_at(const char *at, unsigned long *ret, const char **ret_end)
 	return *p == ']' && plus; /* "[::1]" has no plus */
 }
 
-/* The text with its sums worked out, never longer than before but for rounding up to a number. */
-static char *add_up(const char *text)
+char *ph_conf_listen_sums(const char *text)
 {
 	size_t n = 0, room = strlen(text) + 24;
 	char *ret = malloc(room);
@@ -125,7 +124,7 @@ int ph_conf_listen_of(const char *text, const struct ph_conf_vars *vars,
 	int rc = ph_conf_expand(text, vars, &expanded);
 	if (rc < 0)
 		return rc == -ENOMEM ? rc : ph_err_set(err, EINVAL, "bad template '%.200s'", text);
-	char *whole = add_up(expanded);
+	char *whole = ph_conf_listen_sums(expanded);
 	rc = whole ? parse(whole, ret, err) : -ENOMEM;
 	free(whole);
 	free(expanded);

@@ -31,6 +31,9 @@ struct ph_conf_listener {
 PH_MUST_CHECK int ph_conf_listen_of(const char *text, const struct ph_conf_vars *vars,
 	struct ph_conf_listener *ret, struct ph_err *err);
 
+/* The text with each [8080+3] in it worked out, the caller's (free); NULL without memory. */
+char *ph_conf_listen_sums(const char *text);
+
 /* In the form of the configuration, for people. */
 void ph_conf_listen_text(const struct ph_conf_listener *listener, char *ret, size_t size);
 

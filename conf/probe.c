@@ -1,6 +1,7 @@
 #include "conf/probe.h"
 #include "conf/errors.h"
 #include "conf/expand.h"
+#include "conf/listen.h"
 #include "conf/load.h"
 
 #include <arpa/inet.h>
@@ -160,7 +161,13 @@ int ph_conf_probe_parse(const char *text, struct ph_conf_probe *ret, struct ph_e
 		if (strncmp(text, kinds[i].word, n) != 0)
 			continue;
 		struct ph_conf_probe probe = {.kind = kinds[i].kind};
-		int rc = kinds[i].parse(text + n, &probe, err);
+		/* a port may be a sum, as that of a listener; a command is what it is */
+		bool sums = probe.kind != PH_CONF_PROBE_EXEC;
+		char *whole = sums ? ph_conf_listen_sums(text + n) : NULL;
+		if (sums && !whole)
+			return -ENOMEM;
+		int rc = kinds[i].parse(whole ? whole : text + n, &probe, err);
+		free(whole);
 		if (rc < 0)
 			ph_conf_probe_fini(&probe);
 		else

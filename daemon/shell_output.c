@@ -50,7 +50,7 @@ struct ph_shell_outputs {
 
 /* ---- the thread's news */
 
-static void compress(struct ph_shell *shell, const char *file, const char *name);
+static void compress(struct ph_shell *shell, const char *file, int fd);
 
 static void on_news(void *arg, const struct ph_output_news *news)
 {
@@ -64,8 +64,8 @@ static void on_news(void *arg, const struct ph_output_news *news)
 		ph_shell_logs_lines(shell, news);
 		break;
 	case PH_OUTPUT_COMPRESS:
-		if (news->text && news->name)
-			compress(shell, news->text, news->name);
+		if (news->text)
+			compress(shell, news->text, news->fd);
 		break;
 	}
 }
@@ -117,7 +117,7 @@ static void on_compressed(void *arg, struct ph_child *child, const struct ph_chi
 	job_free(job);
 }
 
-static int run_gzip(struct ph_shell *shell, struct job *job, const char *name, struct ph_err *err)
+static int run_gzip(struct ph_shell *shell, struct job *job, int fd, struct ph_err *err)
 {
 	char path[PATH_MAX];
 	const char *const argv[] = {"gzip", "-c", NULL};
@@ -127,24 +127,23 @@ static int run_gzip(struct ph_shell *shell, struct job *job, const char *name, s
 	if (error)
 		return error;
 	(void)unlink(job->made);
-	int fds[3] = {open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC),
+	int fds[3] = {fd,
 		open(job->made, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640), -1};
 	struct ph_spawn_spec spec = {
 		.path = path, .argv = argv, .env = env, .fds = fds, .n_fds = 3};
-	if (fds[0] < 0 || fds[1] < 0)
-		error = ph_err_set(err, errno, "'%s': %s", name, strerror(errno));
+	if (fds[1] < 0)
+		error = ph_err_set(err, errno, "'%s': %s", job->made, strerror(errno));
 	else
 		error = ph_spawn_start(&spec, &spawned, err);
-	for (int i = 0; i < 2; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
+	if (fds[1] >= 0)
+		close(fds[1]);
 	if (error)
 		return error;
 	return ph_child_new(shell->base, spawned.pid, spawned.pidfd, spawned.start_time,
 		on_compressed, job, &job->child);
 }
 
-static void compress(struct ph_shell *shell, const char *file, const char *name)
+static void compress(struct ph_shell *shell, const char *file, int fd)
 {
 	struct ph_shell_outputs *outputs = shell->outputs;
 	struct ph_err err = {{0}};
@@ -155,7 +154,7 @@ static void compress(struct ph_shell *shell, const char *file, const char *name)
 	job->made = ph_shell_alloc(n);
 	(void)snprintf(job->made, n, "%s" PH_LOGFILE_MADE, file);
 	DL_APPEND(outputs->jobs, job);
-	if (!run_gzip(shell, job, name, &err))
+	if (!run_gzip(shell, job, fd, &err))
 		return;
 	if (!outputs->gzip_told)
 		ph_shell_log(shell, PH_LOG_WARNING, "old files of output stay uncompressed: %s",

@@ -30,6 +30,7 @@ struct ph_output_news *ph_output_tell(struct ph_output *output, enum ph_output_n
 	if (!news)
 		return NULL;
 	news->kind = kind;
+	news->fd = -1;
 	*output->news_tail = news;
 	output->news_tail = &news->next;
 	return news;
@@ -58,7 +59,8 @@ void ph_output_news_free(struct ph_output_news *news)
 			free(line);
 		}
 		free(news->text);
-		free(news->name);
+		if (news->fd >= 0)
+			close(news->fd);
 		free(news);
 		news = next;
 	}

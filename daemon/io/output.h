@@ -88,14 +88,15 @@ struct ph_output_line {
 enum ph_output_news_kind {
 	PH_OUTPUT_NOTE,	   /* a line for the log: `bad`, `text` */
 	PH_OUTPUT_LINES,   /* of a watch */
-	PH_OUTPUT_COMPRESS /* old file `number` of `text`, whose name is `name` */
+	PH_OUTPUT_COMPRESS /* an old file of `text`: `fd` reads it, since its name may change */
 };
 
 struct ph_output_news {
 	struct ph_output_news *next;
 	enum ph_output_news_kind kind;
 	bool bad;
-	char *text, *name;
+	char *text;
+	int fd; /* or -1 */
 	/* LINES */
 	uint64_t watch;
 	struct ph_output_line *lines;

@@ -1,5 +1,6 @@
 /* Where the output of children goes: files, the journal, the daemon's own output. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -242,14 +243,19 @@ static ssize_t take(struct ph_output_fifo *fifo, const char *bytes, size_t n)
 static void want_compression(struct ph_output *output, struct ph_output_sink *sink)
 {
 	char name[PATH_MAX];
-	struct ph_output_news *news = ph_output_tell(output, PH_OUTPUT_COMPRESS);
 	unsigned number = sink->file.wants;
 	sink->file.wants = 0;
-	if (!news)
-		return;
 	ph_logfile_name(&sink->file, number, "", name);
-	news->text = strdup(sink->file.path);
-	news->name = strdup(name);
+	int fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct ph_output_news *news = fd < 0 ? NULL : ph_output_tell(output, PH_OUTPUT_COMPRESS);
+	char *path = news ? strdup(sink->file.path) : NULL;
+	if (!path) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	news->text = path;
+	news->fd = fd;
 	sink->file.compressing = number;
 }
 

@@ -201,6 +201,15 @@ def test_asked_on_another_node(cluster):
     follower.close()
 
 
+def test_one_on_each_node(cluster):
+    children = {"agent": {**ticker(), "placement": {"strategy": "local"}}}
+    a, b = cluster.start("a", "b", children=children)
+    wait(lambda: {l["node"] for l in logs(a, "agent")} == {"a", "b"}, "lines of both nodes")
+    follower = Follower(b, "agent", lines=0)
+    wait(lambda: {l["node"] for l in list(follower.lines)} == {"a", "b"}, "lines of both nodes")
+    follower.close()
+
+
 def test_followed_over_a_move(cluster):
     """All that the old worker writes to its end, and all that the new one writes from its start."""
     children = {"web": ticker(migration={**harness.FAST, "handover": "false"})}

@@ -175,7 +175,7 @@ def test_rotation_and_compression(solo, cluster):
                 and len(numbers(files_of(path))) == 40000
         except FileNotFoundError:  # it has got another name just now
             return False
-    wait(settled, lambda: glob.glob(path + "*"), 20)
+    wait(settled, lambda: [(os.path.getsize(n), n) for n in glob.glob(path + "*")], 20)
     assert numbers(files_of(path)) == list(range(40000))
     assert not os.path.exists(path + ".1.gz"), "the newest old file is for reading"
 
@@ -339,6 +339,49 @@ def test_what_is_written_without_a_daemon(solo, cluster):
     node.start()
     wait(lambda: read(path) == "one\ntwo\n", "what was in the FIFO")
     assert node.child("web")["restarts"] == 0
+
+
+def test_state_file_is_lost(solo, cluster):
+    """A worker's environment is enough to find its output again."""
+    path = cluster.dir + "/log"
+    node = solo({"web": {**shell("i=0; while :; do echo line $i; i=$((i+1)); sleep 0.01; done"),
+                         "log": {"to": "file", "path": path}}})
+    wait(lambda: os.path.exists(path) and numbers(read(path)), "a line")
+    node.kill()
+    os.unlink(node.run_dir + "/state")
+    node.start()
+    there = numbers(read(path))[-1]
+    wait(lambda: numbers(read(path))[-1] > there + 20, "more lines")
+    assert node.child("web")["restarts"] == 0
+    found = numbers(read(path))
+    assert found == list(range(len(found)))
+
+
+def test_two_workers_and_one_file(solo, cluster):
+    """In a swap the old worker and its successor write whole lines."""
+    path = cluster.dir + "/log"
+    code = ("import os\nfor i in range(10**9):\n"
+            " os.write(1, b'%d %d ' % (os.getpid(), i) + b'x' * 9000 + b'\\n')\n")
+    child = {**python(code), "log": {"to": "file", "path": path, "size": "50M", "keep": 9},
+             "migration": {**harness.FAST, "handover": "false"}}
+    node = solo({"web": child})
+    pid = node.wait_running("web")["pid"]
+    wait(lambda: os.path.exists(path) and os.path.getsize(path), "a line")
+    node.call("swap", child="web")
+    node.wait_child("web", pid=lambda p: p and p != pid)
+    time.sleep(0.3)
+    node.call("stop", child="web")
+    wait(lambda: not fifos(node), "all is written")
+    last = {}
+    for line in files_of(path).splitlines():
+        found = re.fullmatch(r"(\d+) (\d+) x{9000}", line)
+        if not found:  # what a worker had half written when it was killed
+            assert re.fullmatch(r"\d+ \d+ x*|\d+ ?\d*", line), line[:80]
+            continue
+        who, number = int(found.group(1)), int(found.group(2))
+        assert number == last.get(who, -1) + 1
+        last[who] = number
+    assert len(last) == 2
 
 
 def test_left_fifos_are_removed(solo):

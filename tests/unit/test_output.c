@@ -169,6 +169,19 @@ START_TEST(test_reader_that_does_not_read)
 	free(text);
 	close(fifo);
 	pump();
+	/* a line that went in two parts is remembered once */
+	size_t lines = 0;
+	ph_output_news_free(ph_output_news(output));
+	watch(1, "one", 10000, false);
+	struct ph_output_news *news = ph_output_news(output);
+	for (const struct ph_output_news *each = news; each; each = each->next)
+		for (const struct ph_output_line *l = each->lines; l; l = l->next) {
+			char want[64];
+			(void)snprintf(want, sizeof want, "line %zu of the output of one", lines++);
+			ck_assert_str_eq(l->text, want);
+		}
+	ck_assert_uint_eq(lines, 10000);
+	ph_output_news_free(news);
 	close(ends[0]);
 	close(ends[1]);
 }

@@ -2,6 +2,7 @@
 #include "tests/unit/output_help.h"
 
 #include <sys/mount.h>
+#include <sys/wait.h>
 
 #include "io/logfile.h"
 
@@ -81,6 +82,32 @@ START_TEST(test_flood)
 		free(found);
 	}
 	ck_assert_uint_eq(next, n);
+	free(text);
+}
+END_TEST
+
+/* A writer that is in the middle of one large write makes no event, unless the FIFO was empty. */
+START_TEST(test_one_large_write)
+{
+	size_t n = 0, bytes;
+	char *text = malloc(4u << 20);
+	for (int i = 0; n < (3u << 20); i++)
+		n += (size_t)snprintf(text + n, 256, "line %d %.*s\n", i, i % 97, "\
+xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+	int fifo = fifo_open("one", path_of("log"), 0, 0);
+	pid_t writer = fork();
+	if (!writer)
+		_exit(write(fifo, text, n) == (ssize_t)n ? 0 : 1);
+	close(fifo);
+	uint64_t until = ph_clock_now_ms() + 10000;
+	while (ph_output_open_count(output) && ph_clock_now_ms() < until)
+		ph_output_pump(output, 100);
+	ck_assert_uint_eq(ph_output_open_count(output), 0);
+	char *found = content_of(path_of("log"), &bytes);
+	ck_assert_uint_eq(bytes, n);
+	ck_assert(memcmp(found, text, n) == 0);
+	ck_assert_int_eq(waitpid(writer, NULL, 0), writer);
+	free(found);
 	free(text);
 }
 END_TEST
@@ -255,6 +282,7 @@ int main(void)
 	tcase_add_test(t, test_rotation);
 	tcase_add_test(t, test_nothing_is_kept);
 	tcase_add_test(t, test_flood);
+	tcase_add_test(t, test_one_large_write);
 	tcase_add_test(t, test_moved_away);
 	tcase_add_test(t, test_no_link_no_device);
 	tcase_add_test(t, test_compression);

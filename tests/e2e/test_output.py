@@ -285,7 +285,27 @@ def test_daemon_is_killed_in_the_flood(solo, cluster):
     assert node.wait_running("web")["pid"] == pid
     wait(lambda: os.path.exists(done), "all is written", 30)
     wait(lambda: numbers(read(path))[-1:] == [299999], "the last line")
+    wait(lambda: not os.path.exists(path + ".new.gz"), "nothing is compressed any more")
     assert numbers(files_of(path)) == list(range(300000))
+
+
+def test_daemon_is_replaced_in_the_flood(solo, cluster):
+    """SIGUSR2: the same, and what a worker says that ends meanwhile is there as well."""
+    path, done = cluster.dir + "/log", cluster.dir + "/done"
+    node = solo({"web": {**python(FLOOD, 200000, 90, done),
+                         "log": {"to": "file", "path": path, "size": "8M", "keep": 100}}})
+    pid = node.wait_running("web")["pid"]
+    for _ in range(3):
+        wait(lambda: os.path.exists(path), "its file")
+        time.sleep(0.1)
+        before = node.log().count("is ready")
+        node.process.send_signal(signal.SIGUSR2)
+        wait(lambda: node.log().count("is ready") > before, node.log)
+    assert node.wait_running("web")["pid"] == pid
+    wait(lambda: os.path.exists(done), "all is written", 30)
+    wait(lambda: numbers(read(path))[-1:] == [199999], "the last line")
+    wait(lambda: not os.path.exists(path + ".new.gz"), "nothing is compressed any more")
+    assert numbers(files_of(path)) == list(range(200000))
 
 
 def test_daemon_is_killed_in_a_flood_for_the_journal(cluster):

@@ -90,10 +90,10 @@ END_TEST
 START_TEST(test_one_large_write)
 {
 	size_t n = 0, bytes;
-	char *text = malloc(4u << 20);
+	char *text = malloc(4u << 20), filling[98];
+	memset(filling, 'x', sizeof filling);
 	for (int i = 0; n < (3u << 20); i++)
-		n += (size_t)snprintf(text + n, 256, "line %d %.*s\n", i, i % 97, "\
-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+		n += (size_t)snprintf(text + n, 256, "line %d %.*s\n", i, i % 97, filling);
 	int fifo = fifo_open("one", path_of("log"), 0, 0);
 	pid_t writer = fork();
 	if (!writer)

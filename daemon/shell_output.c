@@ -400,9 +400,8 @@ int ph_shell_outputs_new(struct ph_shell *shell, struct ph_err *err)
 {
 	struct ph_shell_outputs *outputs = ph_shell_alloc(sizeof *outputs);
 	struct stat out, error_out;
-	const char *journal = getenv("PROCHUB_JOURNAL_SOCKET");
 	outputs->folder = ph_shell_path(shell->run_dir, FOLDER);
-	outputs->journal = journal ? journal : PH_JOURNALD_SOCKET;
+	outputs->journal = ph_shell_journal_path();
 	outputs->two = fstat(STDOUT_FILENO, &out) == 0 && fstat(STDERR_FILENO, &error_out) == 0 &&
 		       (out.st_dev != error_out.st_dev || out.st_ino != error_out.st_ino);
 	shell->outputs = outputs;

@@ -294,6 +294,13 @@ void ph_shell_outputs_save(const struct ph_shell *shell, FILE *to);
 /* Files may have been moved away. */
 void ph_shell_outputs_reopen(struct ph_shell *shell);
 
+/* ---- shell_output_notes.c */
+
+/* Where the journal listens. */
+const char *ph_shell_journal_path(void);
+/* Prints what will not go as written on this machine, though it is no mistake. */
+void ph_shell_output_notes(const struct ph_conf *conf);
+
 /* ---- shell_cgroup.c: a cgroup for each worker, where the daemon has one to make it in */
 
 /* Before any process is started; the daemon may do without. -ENOMEM. */

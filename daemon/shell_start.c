@@ -61,6 +61,7 @@ int ph_shell_check(const char *file, char **argv)
 	if (ph_conf_advice(conf))
 		printf("note: %s\n", ph_conf_advice(conf));
 	ph_shell_cgroup_notes(conf);
+	ph_shell_output_notes(conf);
 	ph_keyring_free(ring);
 	ph_conf_free(conf);
 	return error ? EXIT_USAGE : EXIT_STOPPED;

@@ -125,6 +125,21 @@ def test_file_that_cannot_be_opened(solo, cluster):
     assert not fifos(node)
 
 
+def test_check_notes_what_this_machine_lacks(cluster):
+    node = cluster.node("a", {
+        "web": {**shell("x"), "log": {"to": "file", "path": cluster.dir + "/none/%i"}},
+        "ok": {**shell("x"), "log": {"to": "file", "path": cluster.dir + "/ok"}},
+        "api": {**shell("x"), "log": {"to": "journal"}}}, alone=True)
+    node.write()
+    done = subprocess.run([harness.PROCHUBD, "-t", "-c", node.file], capture_output=True,
+                          text=True, env={"PROCHUB_JOURNAL_SOCKET": cluster.dir + "/nobody"})
+    assert done.returncode == 0
+    assert f"note: children.web.log.path: nothing can be written in '{cluster.dir}/none'" \
+        in done.stdout
+    assert f"note: children.api.log.to: no journal at {cluster.dir}/nobody" in done.stdout
+    assert "children.ok" not in done.stdout
+
+
 class Journal:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -82,14 +82,6 @@ void ph_shell_logs_leave(struct ph_logs_asker *which)
 	n_left++;
 }
 
-/* No earlier program of this process has left a socket. */
-int ph_shell_kept_take(struct ph_shell *s, enum ph_kept which)
-{
-	ck_assert_ptr_eq(s, &shell);
-	ck_assert_uint_eq(which, PH_KEPT_CONTROL);
-	return -1;
-}
-
 static struct ph_conf_child spec_child;
 
 const struct ph_conf_child *ph_shell_specs_find(

@@ -16,14 +16,13 @@
  * has put members on other nodes, their owners are ordered to do the same with theirs.
  */
 #include "core/group.h"
-#include "core/instance.h"
 #include "core/order.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define NOWHERE UINT32_MAX
-#define ORDERED_MS 5000 /* other nodes have had time to stop theirs */
+#define ORDERED_MS 10000 /* other nodes have had time to stop theirs */
 
 /* The place of that child in a list joined by ','. */
 static uint32_t place_of(const char *list, const struct ph_name *child)
@@ -113,12 +112,13 @@ uint64_t ph_group_give_up(struct ph_hub *hub, const struct ph_instance *instance
 	return policy->on_limit == PH_LIMIT_FAIL ? PH_NEVER_MS : policy->retry_after_ms;
 }
 
-/* Somebody else's business: an operator's, a migration's, or that of a child that goes. */
+/* Somebody else's business: an operator's, a migration's, of a claim that is open, of a child that
+ * goes. */
 static bool left_alone(const struct ph_instance *instance)
 {
 	const struct ph_work *work = instance->slot->work;
 	return instance->slot->wish_stopped || work->instance != instance || work->source ||
-	       work->target || instance->target || instance->conflict ||
+	       work->target || work->claim || instance->target || instance->conflict ||
 	       instance->after == PH_AFTER_CLAIM || instance->after == PH_AFTER_STOPPED ||
 	       instance->after == PH_AFTER_DISCARD;
 }
@@ -148,7 +148,6 @@ static bool touch(struct ph_hub *hub, struct ph_instance *instance, bool give_up
 	hub->n_regroup += !instance->regroup;
 	instance->regroup = true;
 	instance->after = give_up ? PH_AFTER_FAILED : temporary ? PH_AFTER_STOPPED : PH_AFTER_GROUP;
-	ph_instance_publish(hub, instance);
 	return true;
 }
 
@@ -218,7 +217,6 @@ void ph_group_run(struct ph_hub *hub)
 		if (instance->slot->work->source || instance->slot->work->target) {
 			ph_group_let(hub, instance); /* since a moment ago */
 			instance->after = PH_AFTER_POLICY;
-			ph_instance_publish(hub, instance);
 		} else if (!followed(hub, instance)) {
 			ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
 			if (instance->slot && instance->regroup)
@@ -291,7 +289,7 @@ bool ph_group_failed(struct ph_hub *hub, struct ph_instance *instance)
 {
 	const struct ph_group_spec *spec = &instance->spec->group;
 	uint32_t place = place_of(spec->members, &instance->slot->child->name);
-	if (!spec->name.s[0] || place == NOWHERE || hub->shutting ||
+	if (!spec->name.s[0] || place == NOWHERE || hub->stopping ||
 		instance->slot->work->instance != instance)
 		return false;
 	bool give_up = over_limit(hub, spec);

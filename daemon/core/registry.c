@@ -290,8 +290,7 @@ void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot)
 	if (instance && next.state != PH_CHILD_RELEASED && next.state != PH_CHILD_REMOVED) {
 		next.state = ph_instance_shown(instance);
 		next.pid = instance->pid;
-		next.ready = (next.state == PH_CHILD_RUNNING || next.state == PH_CHILD_FROZEN) &&
-			     !instance->regroup; /* nobody is to count on that one any more */
+		next.ready = next.state == PH_CHILD_RUNNING || next.state == PH_CHILD_FROZEN;
 		next.restarts = instance->restarts;
 		next.exit = instance->exit;
 		next.revision = instance->spec->revision;

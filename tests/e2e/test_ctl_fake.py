@@ -468,6 +468,7 @@ def test_status_without_children(daemon):
 
 EXITS = [({"signal": 9, "core": False}, "killed by SIGKILL"),
          ({"signal": 11, "core": True}, "killed by SIGSEGV (core dumped)"),
+         ({"signal": 9, "core": False, "oom": True}, "killed by SIGKILL (out of memory)"),
          ({"signal": 64, "core": False}, "killed by signal 64"),
          ({"signal": "SIGTERM"}, "killed by signal SIGTERM"),
          ({"code": 3}, "exit code 3"), ({"unknown": True}, "ended unseen")]

@@ -438,4 +438,18 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
     Defect("a line is in the journal and in the FIFO", ":test_fields:|:test_busy:",
            Edit("daemon/io/output_sink.c", "\t\tph_pipe_discard(fifo->fd, piece.taken);\n", ""),
            unit="test_journald"),
+    # ---- the order of start, groups
+    Defect("a child is started before what it is started after", ":a_chain:|:all_instances:",
+           Edit("daemon/core/instance.c", "if (instance->target ||\n", "if (true || instance->target ||\n"),
+           unit="test_core_start_order"),
+    Defect("what others lean on is stopped with them", ":stopped_the_other_way_round:",
+           Edit("daemon/core/hub.c", "bool later = in_order && ph_after_needed(i);",
+                "bool later = in_order && false;"), unit="test_core_start_order"),
+    Defect("one restart of a group more", ":given_up:|:given_up_for_good:",
+           Edit("daemon/core/group.c", "if (kept >= spec->intensity) {",
+                "if (kept > spec->intensity) {"), unit="test_core_group"),
+    Defect("a group starts while it is being stopped", ":the_order:",
+           Edit("daemon/core/group.c", "\tif (!hub->n_regroup)\n\t\treturn false;\n\tDL_FOREACH (hub->instances, other)\n\t\tif (other->regroup && other != instance",
+                "\tif (!hub->n_regroup)\n\t\treturn false;\n\tDL_FOREACH (hub->instances, other)\n\t\tif (false && other != instance"),
+           unit="test_core_group"),
 ]

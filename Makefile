@@ -155,6 +155,9 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@$(B)/sim --story late --seeds 1..2000
 	@$(B)/sim --story own --seeds 1..2000
 	@$(B)/sim --story swap --list tests/sim/seeds_swap.txt
+	@$(B)/sim --story group --list tests/sim/seeds_group.txt
+	@$(B)/sim --story group --seeds 1..2000
+	@$(B)/sim --story group --partition majority --seeds 1..1000
 	@$(B)/sim --story swap --seeds 1..2000
 	@$(B)/sim --story swap --partition majority --seeds 201..1200
 	@$(B)/sim --steady 10,100,300

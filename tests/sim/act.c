@@ -38,6 +38,7 @@ static void act_spawn(struct sim_node *node, const struct ph_action *action)
 		mig_new(node, &spawn->migration, &node->name, &spawn->key)->epoch =
 			epoch_before(node, &spawn->key);
 	struct ph_event event = {.kind = PH_EV_SPAWNED, .wid = action->wid};
+	sim_group_spawn(node, spawn);
 	struct sim_proc *proc = sim_proc_new(node, action->wid, action->spawn);
 	if (!proc) {
 		event.kind = PH_EV_SPAWN_FAILED;
@@ -254,6 +255,7 @@ static void act_emit(struct sim_node *node, const struct ph_action *action)
 			(unsigned)(emit->epoch & 0xffffff), ph_id_text(&emit->id, id),
 			emit->text ? emit->text : "");
 	count_emit(node, emit);
+	sim_group_emit(node, emit);
 	if (emit->kind == PH_EMIT_MIGRATION_ABORTED)
 		sim_check_aborted(node, emit);
 	else if (emit->kind == PH_EMIT_QUORUM_LOST)

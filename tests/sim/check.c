@@ -179,6 +179,13 @@ static bool kept_elsewhere(const struct sim_proc *dead, uint32_t u)
 	return false;
 }
 
+/* It may be stopped at any time to start anew with its group, but not out of a handover. */
+static bool with_group(const struct sim_proc *proc)
+{
+	return proc->key->def->members[0] && !proc->frozen && proc->hand != HAND_COMMITTED &&
+	       proc->role == PH_ROLE_ACTIVE;
+}
+
 /* Core has no right to end the only copy, but for an order, a hung worker or a wrong verdict. */
 static bool excused(const struct sim_proc *proc)
 {
@@ -187,6 +194,8 @@ static bool excused(const struct sim_proc *proc)
 	if (proc->node->shutting || sim_node_twin(proc->node) || proc->key->stopped_by_order ||
 		proc->misbehaves || sim->false_verdict || sim->fenced || sim->lax ||
 		proc->key->def->traits.deaf)
+		return true;
+	if (with_group(proc))
 		return true;
 	/* What N had before `prepared` was synced binds nobody. */
 	return proc->role == PH_ROLE_STANDBY && mig && mig->old && !mig->old->alive &&
@@ -404,7 +413,7 @@ void sim_check_replaced(struct sim_proc *proc)
 		proc->node->shutting || proc->misbehaves || sim_node_twin(proc->node) ||
 		proc->node->shares_slot)
 		return;
-	if (proc->unwanted && proc->key->stopped_by_order)
+	if ((proc->unwanted && proc->key->stopped_by_order) || with_group(proc))
 		return;
 	for (struct sim_proc *p = sim->procs; p; p = p->next) {
 		if (p == proc || p->key != proc->key || !p->alive)

@@ -17,7 +17,7 @@ static const char usage[] =
 	"[--trace]\n"
 	"           [--partition divergence|static-quorum|dynamic-quorum|majority]\n"
 	"           [--story "
-	"join|cold|drain|move|crash|mixed|heal|cancel|forget|member|late|own|swap]\n"
+	"join|cold|drain|move|crash|mixed|heal|cancel|forget|member|late|own|swap|group]\n"
 	"           [--faults MASK] [--shrink] [--twice] [--count]\n"
 	"  --faults MASK  only those faults of the plan whose bit is set (hexadecimal)\n"
 	"  --shrink       looks for the fewest faults with which a failing seed still fails\n"

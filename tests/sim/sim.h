@@ -39,7 +39,8 @@ typedef void sim_fn(struct sim *sim, void *arg);
 	X(MEMBER, "member") \
 	X(LATE, "late") \
 	X(OWN, "own") \
-	X(SWAP, "swap")
+	X(SWAP, "swap") \
+	X(GROUP, "group")
 enum sim_story {
 #define X(name, word) STORY_##name,
 	SIM_STORIES(X)
@@ -194,8 +195,16 @@ struct sim_traits {	    /* how the workers of one child behave until the healing
 	bool leaves;	   /* exits by itself on abort */
 };
 
+#define SIM_INTENSITY 8
+struct sim_restarts { /* of a group on one node, in one life of its daemon */
+	uint32_t gen, n;
+	uint64_t at_ms[SIM_INTENSITY];
+};
+
 #define SIM_VARIANTS 2
 struct sim_def {
+	char after[96], members[32];
+	struct sim_restarts restarts[SIM_NODES];
 	struct ph_spec spec; /* as in `texts[0]` */
 	char text[32], other_text[32];
 	bool removable; /* files of nodes change */
@@ -625,6 +634,11 @@ void sim_story_more_nodes(struct sim *sim); /* after the nodes, before the child
 void sim_story_more(struct sim *sim);
 void sim_story_swap_nodes(struct sim *sim);
 void sim_story_swap(struct sim *sim);
+
+/* ---- story_group.c ---- */
+void sim_story_group(struct sim *sim);
+void sim_group_spawn(struct sim_node *node, const struct ph_spawn *spawn);
+void sim_group_emit(struct sim_node *node, const struct ph_emit *emit);
 
 /* ---- deed_more.c ---- */
 typedef void sim_deed_fn(struct sim *sim, struct sim_deed *deed);

@@ -431,6 +431,8 @@ void sim_story_make(struct sim *sim)
 		sim->story = sim->opt.story >= 0 ? STORY_JOIN : STORY_COLD;
 	if (sim->story == STORY_SWAP)
 		sim_story_swap(sim);
+	else if (sim->story == STORY_GROUP)
+		sim_story_group(sim);
 	else if (sim->story >= STORY_MEMBER)
 		sim_story_more(sim);
 	else

@@ -51,8 +51,6 @@ static void add_exit(struct ph_text *text, const json_t *ended)
 			ph_text_addf(text, " (core dumped)");
 		if (json_is_true(json_object_get(ended, "oom")))
 			ph_text_addf(text, " (out of memory)");
-		if (json_is_true(json_object_get(ended, "oom")))
-			ph_text_addf(text, " (out of memory)");
 	} else if (code && !json_is_null(code)) {
 		ph_text_addf(text, "exit code ");
 		ph_text_add_value(text, code);

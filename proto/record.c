@@ -59,7 +59,15 @@ static const struct ph_field step_rows[] = {
 	{0},
 };
 
+/* The view in force, and the life of this node that it lets in, or let in last. */
 static const struct ph_field view_rows[] = {
+	{PH_FIELD("number", U64, ph_record, epoch), .required = true},
+	{PH_FIELD("seat", U64, ph_record, revision)},
+	{PH_FIELD("value", TEXT, ph_record, text)},
+	{0},
+};
+
+static const struct ph_field ballot_rows[] = {
 	{PH_FIELD("number", U64, ph_record, epoch), .required = true},
 	{PH_FIELD("promised", HEX64, ph_record, hash)},
 	{PH_FIELD("accepted", U64, ph_record, revision)},
@@ -95,7 +103,7 @@ static const struct ph_field *const tables[PH_RECORD_COUNT] = {
 	[PH_RECORD_NEVER] = step_rows,
 	[PH_RECORD_FORGET] = step_rows,
 	[PH_RECORD_VIEW] = view_rows,
-	[PH_RECORD_BALLOT] = view_rows,
+	[PH_RECORD_BALLOT] = ballot_rows,
 	[PH_RECORD_CONFLICT] = step_rows,
 	[PH_RECORD_LOST] = draining_rows,
 	[PH_RECORD_DRAINING] = draining_rows,

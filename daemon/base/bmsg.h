@@ -209,8 +209,9 @@ enum ph_echo_flag {
 	PH_ECHO_BASE = 128,   /* ... or what is here `base`, as either of its two */
 	PH_ECHO_UNSURE = 256, /* `have` may lack what its author gave away: it confirms nothing */
 	PH_ECHO_ADRIFT =
-		512, /* the sender does not know what it has promised: it renews no lease */
-	PH_ECHO_DOUBTED = 1024 /* it has said so of itself */
+		512, /* the sender's place in the view is another one's: it renews no lease */
+	PH_ECHO_SEATED =
+		1024 /* it has said so, and an earlier life at its address had that place */
 };
 
 /* In a heartbeat: what its sender has heard from one member. */

@@ -45,7 +45,8 @@ struct ph_record {
 	struct ph_id id; /* of the migration */
 	struct ph_key key;
 	uint64_t epoch;	       /* SEEN: highest; migrations: that of A's ownership; ACTIVE: B's */
-	uint64_t revision;     /* SPEC, DECLARED, PREPARED; CONFLICT: the winner's epoch */
+	uint64_t revision;     /* SPEC, DECLARED, PREPARED; CONFLICT: the winner's epoch; VIEW: the
+				  life of this node that it let in */
 	uint64_t hash;	       /* DECLARED */
 	struct ph_name peer;   /* the other side of the migration */
 	uint64_t born_ms;      /* SEEN: the newest beginning of a state heard of; core/heal.h */

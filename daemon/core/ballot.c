@@ -61,7 +61,7 @@ static bool concerns(struct ph_hub *hub, const struct ph_bmsg *msg)
 		ph_quorum_message(hub, msg); /* it is chosen: told so */
 		return false;
 	}
-	if (msg->view > hub->view.number + 1 || hub->forgetful || !ph_quorate(hub) ||
+	if (msg->view > hub->view.number + 1 || hub->forgetful || hub->stranger || !ph_quorate(hub) ||
 		ph_quorum_waits(hub))
 		return false;
 	if (hub->vote_view != msg->view) {
@@ -69,6 +69,7 @@ static bool concerns(struct ph_hub *hub, const struct ph_bmsg *msg)
 		hub->promised = hub->accepted = 0;
 		free(hub->accepted_value);
 		hub->accepted_value = NULL;
+		ph_seat_vote(hub);
 	}
 	if (ph_epoch_counter(msg->ballot) > hub->ballots)
 		hub->ballots = ph_epoch_counter(msg->ballot);
@@ -87,6 +88,8 @@ static void on_ask(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	if (!concerns(hub, msg))
 		return;
+	if (msg->value && !ph_seat_may(hub, msg->value, &msg->from))
+		return; /* it would not accept that: it is asked again */
 	if (msg->ballot < hub->promised) {
 		refuse(hub, msg, PH_B_VIEW_PROMISE);
 		return;
@@ -105,9 +108,14 @@ static void on_propose(struct ph_hub *hub, const struct ph_bmsg *msg)
 		refuse(hub, msg, PH_B_VIEW_ACCEPTED);
 		return;
 	}
+	if (!ph_seat_may(hub, msg->value, &msg->from)) {
+		ph_seat_hold(hub, msg->value); /* so that it may, in the end */
+		return;
+	}
 	hub->promised = hub->accepted = msg->ballot;
 	free(hub->accepted_value);
 	hub->accepted_value = ph_must(strdup(msg->value));
+	ph_seat_vote(hub);
 	write_vote(hub, &msg->from, PH_B_VIEW_ACCEPTED);
 }
 
@@ -144,6 +152,7 @@ void ph_ballot_learn(struct ph_hub *hub, const struct ph_bmsg *msg)
 		free(hub->accepted_value);
 		hub->accepted_value = ph_must(strdup(msg->value));
 	}
+	ph_seat_vote(hub);
 	if (ph_epoch_counter(hub->promised) > hub->ballots)
 		hub->ballots = ph_epoch_counter(hub->promised);
 }
@@ -172,10 +181,15 @@ static bool has_answered(const struct ph_ballot *ballot, const struct ph_name *n
 	return false;
 }
 
-/* The question of this phase, to all others who have not answered it. */
+/*
+ * The question of this phase, to all others who have not answered it. In the first one those who
+ * would not accept the view do not answer, so that nobody accepts what cannot be chosen; where this
+ * node itself has accepted it, it must be: they are to get ready for it.
+ */
 static void to_others(struct ph_hub *hub)
 {
 	struct ph_ballot *ballot = &hub->ballot;
+	bool told = ballot->proposed || !hub->unseated.s[0];
 	enum ph_bkind kind = ballot->proposed ? PH_B_VIEW_PROPOSE : PH_B_VIEW_ASK;
 	ballot->said_ms = hub->now_ms;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
@@ -185,7 +199,7 @@ static void to_others(struct ph_hub *hub)
 		struct ph_bmsg *msg = ph_send(hub, &m->info.name, kind);
 		msg->view = ballot->view;
 		msg->ballot = ballot->number;
-		msg->value = ballot->proposed ? ph_out_text(hub, ballot->value) : NULL;
+		msg->value = told ? ph_out_text(hub, ballot->value) : NULL;
 	}
 }
 
@@ -197,6 +211,10 @@ static void begin_phase(struct ph_hub *hub, bool proposed)
 		.view = ballot->view,
 		.ballot = ballot->number,
 		.value = ballot->value};
+	if (!ph_seat_given_up(hub, ballot->value)) {
+		give_up(hub); /* this node would be out of the view, and has a lease still */
+		return;
+	}
 	ballot->proposed = proposed;
 	ballot->n_yes = 0;
 	ballot->started_ms = hub->now_ms;
@@ -267,7 +285,8 @@ static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
 	if (has_answered(ballot, &msg->from))
 		return;
 	ballot->yes[ballot->n_yes++] = msg->from;
-	if (ballot->n_yes < needed(hub))
+	if (ballot->n_yes < needed(hub) &&
+		!ph_seat_others(hub, ballot->value, ballot->yes, ballot->n_yes))
 		return;
 	if (second)
 		chosen(hub);

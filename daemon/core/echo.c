@@ -159,8 +159,8 @@ static uint32_t flags_of(const struct ph_hub *hub, const struct ph_member *m)
 		bool on;
 		uint32_t flag;
 	} all[] = {{m->state == PH_MEMBER_SUSPECT, PH_ECHO_SUSPECT},
-		{m->withheld, PH_ECHO_WITHHELD}, {hub->stranger, PH_ECHO_ADRIFT},
-		{m->adrift, PH_ECHO_DOUBTED},
+		{ph_seat_withheld(hub, m), PH_ECHO_WITHHELD}, {hub->stranger, PH_ECHO_ADRIFT},
+		{m->adrift && m->seated_view == hub->view.number, PH_ECHO_SEATED},
 		{m->state == PH_MEMBER_SUSPECT || m->state == PH_MEMBER_ALIVE, PH_ECHO_JOINED},
 		{m->info.draining, PH_ECHO_DRAINING}, {m->drained, PH_ECHO_DRAINED},
 		{asks(hub, m), PH_ECHO_ASK}, {m->sure < m->have, PH_ECHO_UNSURE},
@@ -234,6 +234,7 @@ static void told(struct ph_hub *hub, struct ph_member *m)
 		m->told_seq = m->heard_seq;
 		m->told_at_ms = hub->now_ms;
 	}
+	ph_seat_echoed(hub, m);
 	if (m->mark_seq)
 		return;
 	m->mark_seq = hub->sequence;
@@ -337,7 +338,7 @@ static void take_own_echo(struct ph_hub *hub, struct ph_member *member, const st
 {
 	if (echo->incarnation != hub->set.incarnation)
 		return;
-	member->adrift = echo->flags & PH_ECHO_ADRIFT;
+	ph_seat_heard(hub, member, echo->flags, msg->view);
 	if (!(echo->flags & PH_ECHO_UNSURE))
 		member->hears_me_have = echo->have;
 	member->echo_seq = echo->sequence <= hub->sequence ? echo->sequence : 0;

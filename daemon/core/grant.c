@@ -132,7 +132,7 @@ enum ph_verdict ph_grant_judge(struct ph_hub *hub, struct ph_slot *slot,
 {
 	if (!ph_quorate(hub))
 		return ph_fence_left_ms(hub, &line->rests_on) ? PH_VERDICT_WAIT : PH_VERDICT_FREE;
-	if (hub->forgetful || !ph_lease_valid(hub))
+	if (hub->forgetful || hub->stranger || !ph_lease_valid(hub))
 		return PH_VERDICT_WITHHELD;
 	bool again = line->epoch == slot->work->granted &&
 		     ph_name_equal(&line->node, &slot->work->granted_to->name);
@@ -318,7 +318,6 @@ static void remind(
 static void fetch_grants(struct ph_hub *hub)
 {
 	bool all = hub->view.number != 0;
-	bool told = all && hub->self_state == PH_MEMBER_ALIVE; /* by all that are there */
 	for (size_t i = 0; i < hub->view.n; i++) {
 		struct ph_member *m = ph_member_find(hub, &hub->view.voters[i].name);
 		/* Of what a forgotten one granted, the grantee itself knows, if it is not that one.
@@ -329,11 +328,8 @@ static void fetch_grants(struct ph_hub *hub)
 		all = false;
 		if (!m || !ph_member_live(m))
 			continue;
-		told = false;
 		ph_send(hub, &m->info.name, PH_B_GRANTS_FETCH)->view = hub->view.number + 1;
 	}
-	if (all || told)
-		hub->stranger = false;
 	if (all) /* those without a name have not voted yet */
 		hub->forgetful = false;
 }
@@ -354,12 +350,11 @@ static size_t drop_closed(struct ph_hub *hub)
 	return list->n = n;
 }
 
-void ph_grant_beat(struct ph_hub *hub)
+/* Whom an echo renews no lease, and what was granted past them: the newest first. */
+static struct ph_slot **mark(struct ph_hub *hub, size_t *ret_n)
 {
-	if (hub->forgetful)
-		fetch_grants(hub);
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
-		m->withheld = ph_member_outranked(hub, m);
+		m->withheld = false;
 	size_t n = drop_closed(hub);
 	struct ph_slot **open = ph_out_alloc(hub, (n + 1) * sizeof(struct ph_slot *));
 	for (size_t i = 0; i < n; i++) {
@@ -368,6 +363,22 @@ void ph_grant_beat(struct ph_hub *hub)
 		if (m)
 			m->withheld = true;
 	}
+	*ret_n = n;
+	return open;
+}
+
+void ph_grant_mark(struct ph_hub *hub)
+{
+	size_t n;
+	(void)mark(hub, &n);
+}
+
+void ph_grant_beat(struct ph_hub *hub)
+{
+	size_t n;
+	struct ph_slot **open = mark(hub, &n);
+	if (hub->forgetful)
+		fetch_grants(hub);
 	if (hub->now_ms < hub->reminded_ms + TELL_MS)
 		return;
 	hub->reminded_ms = hub->now_ms;

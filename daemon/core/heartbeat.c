@@ -54,6 +54,8 @@ void ph_member_heartbeat_now(struct ph_hub *hub)
 {
 	if (!hub->set.address[0])
 		return;
+	if (ph_quorate(hub))
+		ph_grant_mark(hub);
 	struct ph_bmsg *msg = ph_cast(hub, PH_B_HEARTBEAT);
 	hub->sequence++;
 	hub->sent_ms[hub->sequence % PH_SENT_RING] = hub->now_ms;
@@ -164,19 +166,6 @@ bool ph_member_heard_elsewhere(
 				by->reports[i].incarnation != not_incarnation &&
 				age_of(hub, by, &by->reports[i]) <= fresh)
 				return true;
-	}
-	return false;
-}
-
-bool ph_member_outranked(const struct ph_hub *hub, const struct ph_member *member)
-{
-	const uint64_t fresh = ph_member_silent_ms(hub);
-	for (const struct ph_member *by = hub->members; by; by = by->hh.next) {
-		const struct ph_report *r = by->n_reports ? ph_member_report(by, member) : NULL;
-		if (r && r->incarnation > member->info.incarnation &&
-			!(r->flags & PH_ECHO_DOUBTED) && by->state == PH_MEMBER_ALIVE &&
-			ph_member_echo_age(hub, by) <= fresh && age_of(hub, by, r) <= fresh)
-			return true;
 	}
 	return false;
 }

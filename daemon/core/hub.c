@@ -293,7 +293,6 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 		break;
 	case PH_RECORD_LOST: /* and this daemon's predecessor died before that was settled */
 		hub->set.journal_lost |= record->ok;
-		hub->stranger = record->ok && record->hash;
 		break;
 	case PH_RECORD_DRAINING:
 		hub->draining = hub->drain_wish = record->ok;

@@ -227,6 +227,7 @@ static void set_info(struct ph_member *member, const struct ph_member_info *info
 static void renew(struct ph_hub *hub, struct ph_member *member, const struct ph_member_info *info)
 {
 	enum ph_member_state was = member->state;
+	ph_seat_moves(hub, member, strcmp(member->info.address, info->address) != 0);
 	if (member->roll_id && strcmp(member->info.address, info->address) != 0) {
 		member->before_id = member->roll_id;
 		member->before_incarnation = member->info.incarnation;
@@ -305,6 +306,7 @@ void ph_member_remove(struct ph_hub *hub, struct ph_member *member)
 	if (member->linked)
 		ph_out(hub, PH_ACT_UNLINK)->to = member->info.name;
 	ph_tomb_put(hub, member);
+	ph_seat_removed(hub, member);
 	HASH_DEL(hub->members, member);
 	member->node->member = NULL;
 	free_no(hub, member->no);
@@ -456,6 +458,23 @@ static bool all_greeted(const struct ph_hub *hub)
 	return seeds_answered(hub);
 }
 
+/*
+ * They live, as others hear them, and have not echoed this node for so long that they may have
+ * forgotten it: another node of its name was a member there, and has left since. Their answer says
+ * what they know.
+ */
+static void greet_the_mute(struct ph_hub *hub)
+{
+	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
+		if (m->state != PH_MEMBER_SUSPECT || hub->bus_down ||
+			ph_member_echo_age(hub, m) < hub->set.failure_timeout_ms)
+			continue;
+		struct ph_bmsg *msg = ph_send(hub, &m->info.name, PH_B_HELLO);
+		msg->self = ph_member_self(hub);
+		msg->brief = true;
+	}
+}
+
 void ph_member_hello(struct ph_hub *hub)
 {
 	if (!hub->set.address[0] || hub->exiting)
@@ -467,6 +486,8 @@ void ph_member_hello(struct ph_hub *hub)
 		struct ph_bmsg *msg = ph_cast(hub, PH_B_HELLO);
 		msg->self = ph_member_self(hub);
 		msg->brief = ph_join_many(hub);
+	} else {
+		greet_the_mute(hub);
 	}
 	hub->hello_wait_ms =
 		hub->hello_wait_ms * 2 > HELLO_MAX_MS ? HELLO_MAX_MS : hub->hello_wait_ms * 2;

@@ -71,7 +71,7 @@ bool ph_migration_decides(const struct ph_slot *slot)
 
 void ph_lost_write(struct ph_hub *hub, bool open)
 {
-	struct ph_record record = {.kind = PH_RECORD_LOST, .ok = open, .hash = hub->stranger};
+	struct ph_record record = {.kind = PH_RECORD_LOST, .ok = open};
 	hub->lost_open = open;
 	(void)ph_journal(hub, &record);
 }

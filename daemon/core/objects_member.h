@@ -75,12 +75,16 @@ struct ph_member {
 	uint32_t children;
 	bool kept; /* limit.c: somebody still needs it */
 	/* quorum strategies */
-	uint64_t view;	      /* number of its view, as it last said */
-	uint64_t lease_at_ms; /* when the newest heartbeat was sent whose echo renews our lease */
-	uint64_t told_seq;    /* newest number of it that we have echoed ... */
-	uint64_t told_at_ms;  /* ... first at; 0: never */
-	bool withheld;	      /* our echo renews no lease of it */
-	bool adrift;	      /* it does not know what it has promised: it counts for nothing */
+	uint64_t view;		/* number of its view, as it last said */
+	uint64_t lease_at_ms;	/* when the newest heartbeat was sent whose echo renews our lease */
+	uint64_t told_seq;	/* newest number of it that we have echoed ... */
+	uint64_t told_at_ms;	/* ... first at; 0: never */
+	uint64_t lease_seq;	/* newest number of it whose echo may renew its lease ... */
+	uint64_t lease_told_ms; /* ... first told at; 0: never. seat.c */
+	uint64_t others_until_ms; /* so long may another node of its name have a lease by ours */
+	bool withheld;		  /* our echo renews no lease of it */
+	uint64_t seated_view;	  /* a life at its address had its place in that view; 0: none */
+	bool adrift;	      /* its place in the view is another one's: it counts for nothing */
 	bool grants_known;    /* it has told all that it granted, to us who lost our journal ... */
 	uint64_t grants_next; /* ... piece by piece: the next one */
 	size_t n_reports;

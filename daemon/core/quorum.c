@@ -43,7 +43,7 @@ static int by_name(const void *a, const void *b)
 	return strcmp(x->name.s, y->name.s);
 }
 
-static const struct ph_voter *voter_of(const struct ph_view *view, const struct ph_name *name)
+const struct ph_voter *ph_quorum_voter(const struct ph_view *view, const struct ph_name *name)
 {
 	struct ph_voter key = {.name = *name};
 	return view->n ? bsearch(&key, view->voters, view->n, sizeof key, by_name) : NULL;
@@ -51,7 +51,7 @@ static const struct ph_voter *voter_of(const struct ph_view *view, const struct 
 
 bool ph_quorum_has(const struct ph_view *view, const struct ph_name *name)
 {
-	return voter_of(view, name) != NULL;
+	return ph_quorum_voter(view, name) != NULL;
 }
 
 char *ph_quorum_text(const struct ph_view *view)
@@ -123,28 +123,10 @@ static void use_view(struct ph_hub *hub, uint64_t number, const struct ph_view *
 
 void ph_quorum_forgot(struct ph_hub *hub)
 {
-	hub->stranger = hub->stranger || !hub->set.journal_lost;
 	hub->forgetful = true;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
 		m->grants_known = false;
 	ph_lost_write(hub, true); /* the next daemon of this node knows no more of it */
-}
-
-/*
- * A place in the view is for the life that was let in, and for those after it that have its
- * journal. Another one that comes by it, as it has the same name, does not know what was promised
- * there: a machine that was set up anew, or the second of two nodes of one name.
- */
-static bool foreign_place(const struct ph_hub *hub, const struct ph_view *next)
-{
-	const struct ph_voter *voter = voter_of(next, &hub->set.node);
-	const struct ph_voter *was = voter_of(&hub->view, &hub->set.node);
-	if (!voter || voter->incarnation == hub->set.incarnation ||
-		(was && was->incarnation == voter->incarnation))
-		return false;
-	if (was && !(was->incarnation && voter->incarnation)) /* of before it was told */
-		return false;
-	return hub->view.number || !hub->promised;
 }
 
 static void tell_of_view(struct ph_hub *hub)
@@ -160,23 +142,32 @@ static void tell_of_view(struct ph_hub *hub)
 	free(names);
 }
 
+void ph_quorum_write(struct ph_hub *hub)
+{
+	char *text = ph_quorum_text(&hub->view);
+	struct ph_record record = {.kind = PH_RECORD_VIEW,
+		.epoch = hub->view.number,
+		.revision = hub->seat,
+		.text = ph_out_text(hub, text)};
+	free(text);
+	(void)ph_journal(hub, &record);
+}
+
 void ph_quorum_take(struct ph_hub *hub, uint64_t number, const char *text)
 {
 	struct ph_view view;
 	if (number <= hub->view.number || !ph_quorum_read(text, &view))
 		return;
-	if (foreign_place(hub, &view))
-		ph_quorum_forgot(hub);
+	ph_seat_taken(hub, number, &view);
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
 		if ((m->newcomer_ms || hub->view.number) && ph_quorum_has(&view, &m->info.name) &&
 			!ph_quorum_has(&hub->view, &m->info.name))
 			m->newcomer_ms = hub->now_ms; /* children may move to it from now on */
 	use_view(hub, number, &view);
-	struct ph_record record = {.kind = PH_RECORD_VIEW, .epoch = number, .text = text};
-	(void)ph_journal(hub, &record);
+	ph_quorum_write(hub);
 	ph_ballot_over(hub);
-	if (!ph_quorum_has(&view, &hub->set.node))
-		ph_lease_end(hub);
+	hub->held_until_ms = 0;
+	ph_seat_vote(hub);
 	tell_of_view(hub);
 	ph_plan_soon(hub, hub->set.settle_ms);
 }
@@ -185,8 +176,10 @@ void ph_quorum_restore(struct ph_hub *hub, const struct ph_record *record)
 {
 	struct ph_view view;
 	if (record->kind == PH_RECORD_VIEW) {
-		if (record->epoch > hub->view.number && ph_quorum_read(record->text, &view))
+		if (record->epoch >= hub->view.number && ph_quorum_read(record->text, &view)) {
 			use_view(hub, record->epoch, &view);
+			hub->seat = record->revision;
+		}
 		return;
 	}
 	hub->vote_view = record->epoch;
@@ -217,17 +210,17 @@ static int newest_first(const void *a, const void *b)
 
 /*
  * When the heartbeat was sent with which a quorum, this node included, was complete; 0: never. One
- * that never made the promises of its place does not count itself: another one has that place.
+ * whose place is another one's, or that has agreed to lose it, has none.
  */
 static uint64_t quorum_at(struct ph_hub *hub)
 {
 	uint32_t need = ph_quorum_of(hub, hub->view.size);
 	uint64_t *times = ph_out_alloc(hub, (hub->view.n + 1) * sizeof *times);
 	size_t n = 0;
-	if (!hub->view.number || !ph_quorum_has(&hub->view, &hub->set.node))
+	if (!hub->view.number || !ph_quorum_has(&hub->view, &hub->set.node) || hub->stranger ||
+		hub->given_up || ph_seat_lost(hub, &hub->set.node))
 		return 0;
-	if (!hub->stranger)
-		times[n++] = hub->now_ms;
+	times[n++] = hub->now_ms;
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
 		if (m->lease_at_ms && ph_quorum_has(&hub->view, &m->info.name))
 			times[n++] = m->lease_at_ms;
@@ -319,14 +312,19 @@ static void renew(struct ph_hub *hub)
 	lose(hub); /* also what an earlier daemon of this node left running */
 }
 
-/* When the fence of that node, which is held for dead, has done its work: at last `wait_ms` later
- * than it had its last echo. */
-static uint64_t fenced_at(const struct ph_hub *hub, const struct ph_member *m, uint64_t wait_ms)
+uint64_t ph_fence_bound_ms(const struct ph_hub *hub, const struct ph_member *m)
 {
 	uint64_t fence = hub->set.fence_after_ms + hub->set.fence_grace_ms;
 	if (m && m->info.fence_ms > fence) /* it goes by its own settings, not by these */
 		fence = m->info.fence_ms;
-	uint64_t bound = fence * FENCED_PERCENT / 100 + FENCED_MORE_MS;
+	return fence * FENCED_PERCENT / 100 + FENCED_MORE_MS;
+}
+
+/* When the fence of that node, which is held for dead, has done its work: at last `wait_ms` later
+ * than it had its last echo. */
+static uint64_t fenced_at(const struct ph_hub *hub, const struct ph_member *m, uint64_t wait_ms)
+{
+	uint64_t bound = ph_fence_bound_ms(hub, m);
 	/* What an earlier daemon of this node echoed is not known: as if it had just done so. */
 	uint64_t last = m && m->told_at_ms ? m->told_at_ms : hub->started_ms;
 	return last + (bound > wait_ms ? bound : wait_ms);
@@ -403,17 +401,47 @@ static bool may_shrink(const struct ph_hub *hub)
 	return hub->view.n > 1 && hub->view.n - 1 >= ph_quorum_of(hub, hub->view.size - 1);
 }
 
+/* A member whose place is an earlier node's of its name: that one's lease is over. */
+static bool other_life(const struct ph_hub *hub, struct ph_view *next)
+{
+	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
+		uint32_t size = next->size;
+		if (m->state != PH_MEMBER_ALIVE || !m->adrift || m->view != hub->view.number ||
+			!ph_quorum_has(&hub->view, &m->info.name) ||
+			!ph_seat_free(hub, &m->info.name, m->info.incarnation))
+			continue;
+		without(next, &m->info.name);
+		with(next, &m->info.name, m->info.incarnation);
+		next->size = size;
+		return true;
+	}
+	return false;
+}
+
+static bool enough_have_places(const struct ph_hub *hub)
+{
+	uint32_t n = 1;
+	for (const struct ph_member *m = hub->members; m; m = m->hh.next)
+		n += m->state == PH_MEMBER_ALIVE && !m->adrift &&
+		     ph_quorum_has(&hub->view, &m->info.name);
+	return n >= ph_quorum_of(hub, hub->view.size);
+}
+
 /* One member comes or goes at a time. False: the view is as it should be. */
 static bool next_view(struct ph_hub *hub, struct ph_view *next)
 {
 	bool may = may_shrink(hub);
 	copy_view(hub, next);
-	if (may && hub->stopping && ph_quorum_has(&hub->view, &hub->set.node)) {
+	/* All other changes may need its vote. */
+	if (!enough_have_places(hub) && other_life(hub, next))
+		return true;
+	if (may && hub->leaving_ms && ph_quorum_has(&hub->view, &hub->set.node)) {
 		without(next, &hub->set.node);
 		return true;
 	}
 	for (size_t i = 0; i < hub->view.n && may; i++)
-		if (ph_forgotten(hub, &hub->view.voters[i].name)) {
+		if (ph_forgotten(hub, &hub->view.voters[i].name) &&
+			ph_seat_free(hub, &hub->view.voters[i].name, 0)) {
 			without(next, &hub->view.voters[i].name);
 			return true;
 		}
@@ -423,12 +451,12 @@ static bool next_view(struct ph_hub *hub, struct ph_view *next)
 			with(next, &m->info.name, m->info.incarnation);
 			return true;
 		}
-		if (in && may && out_of_view(hub, m)) {
+		if (in && may && out_of_view(hub, m) && ph_seat_free(hub, &m->info.name, 0)) {
 			without(next, &m->info.name);
 			return true;
 		}
 	}
-	return false;
+	return other_life(hub, next);
 }
 
 void ph_quorum_exists(struct ph_hub *hub, const struct ph_bmsg *proof)
@@ -486,16 +514,19 @@ static void look_at_view(struct ph_hub *hub)
 	struct ph_view next = {0};
 	bool in = !hub->view.number || ph_quorum_has(&hub->view, &hub->set.node);
 	if (hub->self_state != PH_MEMBER_ALIVE || hub->away || hub->bus_down || !in ||
-		hub->forgetful)
+		hub->forgetful || hub->stranger)
 		return;
-	bool other = hub->view.number ? next_view(hub, &next)
-				      : !ph_quorum_waits(hub) && first_view(hub, &next);
+	/* What it has agreed to is brought to its end: it renews no lease by that place. */
+	bool other = hub->unseated.s[0] && ph_quorum_read(hub->accepted_value, &next);
+	if (!other)
+		other = hub->view.number ? next_view(hub, &next)
+					 : !ph_quorum_waits(hub) && first_view(hub, &next);
 	if (!other) {
 		hub->want_ms = 0;
 	} else {
 		if (!hub->want_ms)
 			hub->want_ms = hub->now_ms;
-		if (my_turn(hub) || hub->stopping ||
+		if (my_turn(hub) || hub->leaving_ms ||
 			hub->now_ms >= hub->want_ms + hub->set.failure_timeout_ms)
 			ph_ballot_want(hub, &next);
 	}
@@ -515,7 +546,8 @@ bool ph_quorum_leaving(struct ph_hub *hub)
 {
 	bool may = may_shrink(hub) || newcomer(hub);
 	if (!ph_quorate(hub) || !ph_quorum_has(&hub->view, &hub->set.node) || !may ||
-		!hub->lease_held || hub->now_ms >= hub->leaving_ms + LEAVE_WAIT_MS)
+		!(hub->lease_held || hub->given_up) ||
+		hub->now_ms >= hub->leaving_ms + LEAVE_WAIT_MS)
 		return false;
 	look_at_view(hub);
 	return true;
@@ -526,8 +558,8 @@ void ph_quorum_start(struct ph_hub *hub)
 	if (!ph_quorate(hub))
 		return;
 	hub->forgetful = hub->set.journal_lost;
-	hub->stranger = hub->stranger && hub->forgetful;
 	hub->lease_until_ms = hub->set.lease_until_ms;
+	ph_seat_start(hub);
 	hub->lease_held = hub->lease_until_ms != 0; /* its end is news, though it was meanwhile */
 }
 

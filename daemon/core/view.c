@@ -344,8 +344,10 @@ static void view_records(const struct ph_hub *hub, record_fn *each, void *arg)
 {
 	if (hub->view.number) {
 		char *text = ph_quorum_text(&hub->view);
-		each(arg, &(struct ph_record){
-				  .kind = PH_RECORD_VIEW, .epoch = hub->view.number, .text = text});
+		each(arg, &(struct ph_record){.kind = PH_RECORD_VIEW,
+				  .epoch = hub->view.number,
+				  .revision = hub->seat,
+				  .text = text});
 		free(text);
 	}
 	if (hub->promised)
@@ -359,8 +361,7 @@ static void view_records(const struct ph_hub *hub, record_fn *each, void *arg)
 void ph_hub_records(const struct ph_hub *hub, record_fn *each, void *arg)
 {
 	if (hub->lost_open)
-		each(arg, &(struct ph_record){
-				  .kind = PH_RECORD_LOST, .ok = true, .hash = hub->stranger});
+		each(arg, &(struct ph_record){.kind = PH_RECORD_LOST, .ok = true});
 	if (hub->drain_wish)
 		each(arg, &(struct ph_record){.kind = PH_RECORD_DRAINING, .ok = true});
 	if (hub->clashed)

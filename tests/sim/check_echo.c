@@ -43,7 +43,7 @@ struct ph_echo *sim_echo_lines(const struct ph_hub *hub, size_t *ret_n)
 			.age_ms = hub->now_ms - m->echo_at_ms,
 			.have = m->have,
 			.flags = (suspect ? PH_ECHO_SUSPECT : 0) |
-				 (m->withheld ? PH_ECHO_WITHHELD : 0) |
+				 (ph_seat_withheld(hub, m) ? PH_ECHO_WITHHELD : 0) |
 				 (suspect || m->state == PH_MEMBER_ALIVE ? PH_ECHO_JOINED : 0) |
 				 (m->info.draining ? PH_ECHO_DRAINING : 0) |
 				 (m->drained ? PH_ECHO_DRAINED : 0) |

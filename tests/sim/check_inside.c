@@ -40,6 +40,11 @@ void sim_check_lease(struct sim_node *node)
 						     sim_node_ms(&sim->nodes[i])));
 }
 
+bool sim_check_hears(const struct sim_node *node, const struct ph_bmsg *msg)
+{
+	return !ph_member_stale(node->hub, msg);
+}
+
 bool sim_check_quorate(const struct sim *sim)
 {
 	for (unsigned i = 0; i < sim->n_nodes; i++) {
@@ -50,7 +55,7 @@ bool sim_check_quorate(const struct sim *sim)
 		for (unsigned j = 0; j < sim->n_nodes; j++)
 			live += sim->nodes[j].hub && !sim_node_outside(&sim->nodes[j]) &&
 				ph_quorum_has(&hub->view, &sim->nodes[j].name) &&
-				!sim->nodes[j].hub->forgetful;
+				!sim->nodes[j].hub->forgetful && !sim->nodes[j].hub->stranger;
 		if (!hub->view.number || live < ph_quorum_of(hub, hub->view.size))
 			return false;
 	}
@@ -60,7 +65,7 @@ bool sim_check_quorate(const struct sim *sim)
 bool sim_check_votes(const struct sim *sim)
 {
 	const struct ph_hub *newest = NULL;
-	uint32_t votes = 0;
+	uint32_t votes = 0, forgetful = 0;
 	for (unsigned i = 0; i < sim->n_nodes; i++) {
 		const struct ph_hub *hub = sim->nodes[i].hub;
 		if (hub && (!newest || hub->view.number > newest->view.number))
@@ -68,8 +73,16 @@ bool sim_check_votes(const struct sim *sim)
 	}
 	if (!newest || !ph_quorate(newest))
 		return true;
-	for (unsigned i = 0; i < sim->n_nodes; i++)
-		votes += sim->nodes[i].hub && ph_quorum_has(&newest->view, &sim->nodes[i].name);
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		const struct ph_hub *hub = sim->nodes[i].hub;
+		bool voter =
+			hub && ph_quorum_has(&newest->view, &sim->nodes[i].name) && !hub->stranger;
+		votes += voter;
+		forgetful += voter && hub->forgetful;
+	}
+	/* Of two that have lost their journals each would have to be told by the other. */
+	if (forgetful > 1)
+		votes -= forgetful;
 	return votes >= ph_quorum_of(newest, newest->view.size);
 }
 

@@ -246,6 +246,8 @@ void sim_rules_heard(struct sim_node *node, const struct ph_bmsg *msg)
 		return;
 	mig->heard[node->who == mig->b->who] |= bit((unsigned)msg->kind);
 	bool question = msg->kind == PH_B_COMMIT || msg->kind == PH_B_ABORT;
+	/* Its sender has not synced its number yet, and counts as an earlier life until then. */
+	question = question && sim_check_hears(node, msg);
 	if (question && node->who == mig->b->who)
 		mig->asked_last_us = sim->now_us;
 	if (question && node->who == mig->b->who && mig->key && !mig->asked_us) {

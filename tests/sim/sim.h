@@ -595,6 +595,7 @@ void sim_check_verdict(struct sim_node *node, const struct ph_emit *emit);
 void sim_check_joined(struct sim_node *node);
 void sim_check_state(struct sim_proc *proc);
 struct sim_mig *sim_mig_of(struct sim *sim, const struct ph_id *id);
+bool sim_check_hears(const struct sim_node *node, const struct ph_bmsg *msg); /* not stale */
 void sim_check_end(struct sim *sim);	       /* polls until all is well or the time is over */
 void sim_check_lease(struct sim_node *node);   /* does another one of its name have one as well? */
 bool sim_check_quorate(const struct sim *sim); /* enough of the view live to have a quorum */

@@ -22,6 +22,11 @@ static const struct ph_view *view(struct world *w, unsigned node)
 	return &w->nodes[node].hub->view;
 }
 
+static unsigned long long life(struct world *w, unsigned node)
+{
+	return w->nodes[node].hub->set.incarnation;
+}
+
 static unsigned served(struct world *w, unsigned node)
 {
 	unsigned n = 0;
@@ -181,12 +186,16 @@ START_TEST(a_ballot_is_finished_by_another)
 	w_run(w, 5000);
 	uint64_t number = view(w, 1)->number;
 	struct ph_hub *c = w->nodes[2].hub;
-	/* c has accepted that a is out, and nobody else has heard of it. */
+	char text[128];
+	(void)snprintf(
+		text, sizeof text, "4 a@%llu,b@%llu,c@%llu", life(w, 0), life(w, 1), life(w, 2));
+	/* c has accepted that there is room for a fourth, and nobody else has heard of it. */
 	c->vote_view = number + 1;
 	c->promised = c->accepted = ph_epoch_make(900, 1);
 	free(c->accepted_value);
-	c->accepted_value = strdup("2 b,c");
-	ck_assert(ph_quorum_read("3 a,b,c", &next));
+	c->accepted_value = strdup(text);
+	text[0] = '3';
+	ck_assert(ph_quorum_read(text, &next));
 	ph_out_begin(w->nodes[1].hub);
 	w->nodes[1].hub->ballots = 1000;
 	ph_ballot_want(w->nodes[1].hub, &next);
@@ -197,8 +206,8 @@ START_TEST(a_ballot_is_finished_by_another)
 		w_act(w, 1, &actions.items[i]);
 	w_drain(w);
 	ck_assert_uint_eq(view(w, 1)->number, number + 1);
-	ck_assert_uint_eq(view(w, 1)->n, 2);
-	ck_assert_uint_eq(view(w, 2)->n, 2);
+	ck_assert_uint_eq(view(w, 1)->size, 4);
+	ck_assert_uint_eq(view(w, 2)->size, 4);
 	free(next.voters);
 	w_free(w);
 }
@@ -332,29 +341,267 @@ START_TEST(a_place_is_for_one_life)
 }
 END_TEST
 
-static bool no_grants(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+/* The view in force names another life of b, everywhere: what a second node of its name finds. */
+static void b_is_a_stranger(struct world *w)
 {
-	(void)w, (void)from, (void)to;
-	return msg->kind != PH_B_GRANTS;
+	char text[128];
+	(void)snprintf(text, sizeof text, "3 a@%llu,b@%llu,c@%llu", life(w, 0), life(w, 1) + 7,
+		life(w, 2));
+	for (unsigned i = 0; i < 3; i++) {
+		struct ph_hub *hub = w->nodes[i].hub;
+		struct ph_actions actions;
+		ph_out_begin(hub);
+		ph_quorum_take(hub, hub->view.number + 1, text);
+		ph_out_end(hub, &actions);
+	}
+	ck_assert(w->nodes[1].hub->stranger);
 }
 
-/* One that has another one's place counts for nothing, not even for itself, until all have told. */
+static struct ph_member *of(struct world *w, unsigned node, unsigned other)
+{
+	struct ph_name name = w_name(other);
+	return ph_member_find(w->nodes[node].hub, &name);
+}
+
+static bool no_questions(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	return msg->kind != PH_B_VIEW_ASK;
+}
+
+/* One that has another one's place counts for nothing, not even for itself, until it is let in. */
 START_TEST(a_stranger_counts_for_nothing)
 {
 	struct world *w = majority(3);
 	w_start_all(w);
 	w_run(w, 6000);
+	w->pass = no_questions;
+	b_is_a_stranger(w);
 	w_power_off(w, 2);
-	w->pass = no_grants;
-	w->nodes[0].hub->forgetful = w->nodes[0].hub->stranger = true;
 	w_run(w, 5000);
-	ck_assert_int_eq(ph_hub_quorum(w->nodes[0].hub), 0);
-	ck_assert_int_eq(ph_hub_quorum(w->nodes[1].hub), 0); /* its echo counts for nothing */
+	ck_assert_int_eq(ph_hub_quorum(w->nodes[1].hub), 0);
+	ck_assert_int_eq(ph_hub_quorum(w->nodes[0].hub), 0); /* its echo counts for nothing */
 	w->pass = NULL;
-	w_run(w, 2000);
-	ck_assert(!w->nodes[0].hub->stranger);
+	w_run(w, 5000);
+	ck_assert(w->nodes[1].hub->stranger); /* one of three cannot let it in */
+	w_start(w, 2);
+	w_run(w, 12000);
+	ck_assert(!w->nodes[1].hub->stranger);
+	ck_assert(!w->nodes[1].hub->forgetful);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_int_eq(ph_hub_quorum(w->nodes[i].hub), 1);
+	w_free(w);
+}
+END_TEST
+
+/* Where a lease of the old one may rest on c's echo, c waits for its end. */
+START_TEST(a_place_changes_hands_when_its_lease_is_over)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 6000);
+	b_is_a_stranger(w);
+	uint64_t number = view(w, 0)->number;
+	of(w, 2, 1)->others_until_ms = w->now_ms + 3000;
+	w_run(w, 2900);
+	ck_assert_uint_eq(view(w, 0)->number, number);
+	ck_assert(!ph_lease_valid(w->nodes[1].hub));
+	w_run(w, 2500);
+	ck_assert_uint_eq(view(w, 0)->number, number + 1);
+	ck_assert(!w->nodes[1].hub->stranger);
+	ck_assert(ph_lease_valid(w->nodes[1].hub));
+	w_free(w);
+}
+END_TEST
+
+/* Its own next daemon is no stranger, and waits for nobody's lease. */
+START_TEST(a_restart_keeps_the_place)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 6000);
+	uint64_t number = view(w, 0)->number;
+	for (unsigned i = 0; i < 3; i++) {
+		w_crash(w, 1);
+		w_start(w, 1);
+		w_run(w, 1500);
+		ck_assert(!w->nodes[1].hub->stranger && !w->nodes[1].hub->forgetful);
+		ck_assert(ph_lease_valid(w->nodes[1].hub));
+	}
+	ck_assert_uint_eq(view(w, 0)->number, number);
+	w_free(w);
+}
+END_TEST
+
+/* Where its journal is lost, the others know that it stands where the old life stood. */
+START_TEST(a_lost_journal_does_not_cost_the_place)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 6000);
+	uint64_t number = view(w, 0)->number;
+	w_crash(w, 1);
+	w_start(w, 1);
+	w_run(w, 1500);
+	w_power_off(w, 2);
+	w_crash(w, 1);
+	w->nodes[1].n_records = 0;
+	w_start(w, 1); /* the life that the view names is the one before the last */
+	w_run(w, 8000);
+	ck_assert(!w->nodes[1].hub->stranger && w->nodes[1].hub->forgetful);
 	ck_assert_int_eq(ph_hub_quorum(w->nodes[0].hub), 1);
-	ck_assert_int_eq(ph_hub_quorum(w->nodes[1].hub), 1);
+	ck_assert_uint_eq(view(w, 0)->number, number);
+	w_crash(w, 1);
+	w_start(w, 1);
+	ck_assert(!w->nodes[1].hub->stranger); /* and it is in the new journal */
+	w_free(w);
+}
+END_TEST
+
+static bool none_of_c(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)from;
+	bool cast = msg->kind == PH_B_VIEW;
+	if (cast && to < 2 && msg->view > *(uint64_t *)w->arg) /* chosen: c has no lease */
+		ck_assert(!ph_lease_valid(w->nodes[2].hub));
+	return true;
+}
+
+/* Who has accepted a view without c renews no lease of c, and brings that view to its end. */
+START_TEST(what_is_accepted_is_kept)
+{
+	struct world *w = majority(3);
+	char text[128];
+	w_start_all(w);
+	w_run(w, 6000);
+	uint64_t number = view(w, 0)->number;
+	struct ph_hub *a = w->nodes[0].hub;
+	(void)snprintf(text, sizeof text, "2 a@%llu,b@%llu", life(w, 0), life(w, 1));
+	a->vote_view = number + 1;
+	a->promised = a->accepted = ph_epoch_make(900, 1);
+	a->ballots = 900;
+	free(a->accepted_value);
+	a->accepted_value = strdup(text);
+	ph_seat_vote(a);
+	ck_assert(ph_seat_withheld(a, of(w, 0, 2)) && !ph_seat_withheld(a, of(w, 0, 1)));
+	uint64_t renewed_ms = of(w, 2, 0)->lease_at_ms;
+	w->pass = none_of_c;
+	w->arg = &number;
+	w_run(w, 1500);
+	ck_assert_uint_le(of(w, 2, 0)->lease_at_ms, renewed_ms + 250);
+	w_run(w, 20000);
+	ck_assert_uint_ge(view(w, 0)->number, number + 2); /* it is out, and in again */
+	ck_assert_uint_eq(view(w, 0)->n, 3);
+	ck_assert_int_eq(ph_hub_quorum(w->nodes[2].hub), 1);
+	w_free(w);
+}
+END_TEST
+
+static bool asks_without_lease(
+	struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)to;
+	if (msg->kind == PH_B_VIEW_ASK && from == 2 && w->nodes[2].hub->stopping) {
+		ck_assert(!ph_lease_valid(w->nodes[2].hub));
+		++*(unsigned *)w->arg;
+	}
+	return true;
+}
+
+START_TEST(who_asks_for_its_own_end_has_no_lease)
+{
+	struct world *w = majority(3);
+	unsigned n = 0;
+	w_start_all(w);
+	w_run(w, 6000);
+	w->pass = asks_without_lease;
+	w->arg = &n;
+	(void)w_push(w, 2, PH_EV_SHUTDOWN);
+	w_run(w, 6000);
+	ck_assert(w->nodes[2].exited);
+	ck_assert_uint_gt(n, 0);
+	ck_assert_uint_eq(view(w, 0)->n, 2);
+	w_free(w);
+}
+END_TEST
+
+/* b's place is asked for by life 7, at 100,000 ms, when the last daemon started long ago. */
+START_TEST(when_a_place_is_free)
+{
+	static const struct {
+		enum ph_member_state state;
+		uint64_t incarnation, told_ms, others_ms, started_ms;
+		bool adrift, want;
+	} rows[] = {
+		{PH_MEMBER_ALIVE, 5, 99000, 0, 1, false, false}, /* it lives */
+		{PH_MEMBER_SUSPECT, 5, 95551, 0, 1, false, false},
+		{PH_MEMBER_SUSPECT, 5, 95550, 0, 1, false, true}, /* its lease is over */
+		{PH_MEMBER_DEAD, 5, 95551, 0, 1, false, false},
+		{PH_MEMBER_DEAD, 5, 95550, 0, 1, false, true},
+		{PH_MEMBER_LEFT, 5, 99000, 0, 1, false, true},	     /* it has given it up ... */
+		{PH_MEMBER_LEFT, 5, 99000, 0, 1, true, false},	     /* ... or never had it */
+		{PH_MEMBER_ALIVE, 7, 99000, 0, 1, true, true},	     /* the new one itself */
+		{PH_MEMBER_ALIVE, 7, 99000, 100001, 1, true, false}, /* an earlier one's lasts */
+		{PH_MEMBER_ALIVE, 7, 99000, 100000, 1, true, true},
+		{PH_MEMBER_ALIVE, 7, 99000, 0, 95551, true, false}, /* what was before? */
+		{PH_MEMBER_ALIVE, 7, 99000, 0, 95550, true, true},
+	};
+	struct world *w = majority(3);
+	struct ph_name b = w_name(1);
+	w_start_all(w);
+	w_run(w, 6000);
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_member *m = of(w, 0, 1);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		hub->now_ms = 100000;
+		hub->started_ms = rows[i].started_ms;
+		m->state = rows[i].state;
+		m->info.incarnation = rows[i].incarnation;
+		m->lease_told_ms = rows[i].told_ms;
+		m->others_until_ms = rows[i].others_ms;
+		m->adrift = rows[i].adrift;
+		ck_assert_msg(ph_seat_free(hub, &b, 7) == rows[i].want, "row %zu", i);
+	}
+	ck_assert(!ph_seat_free(hub, &hub->set.node, 7) == ph_lease_valid(hub));
+	w_free(w);
+}
+END_TEST
+
+/* Who may do without the vote of the one whose place it is. */
+START_TEST(all_others_are_enough)
+{
+	static const struct {
+		const char *view, *next;
+		const char *yes[3];
+		bool seed, want;
+	} rows[] = {
+		{"2 b@1,c@1", "2 b@1,c@7", {"b"}, false, true}, /* the first by name */
+		{"2 a@1,b@1", "2 a@7,b@1", {"b"}, false, false},
+		{"2 a@1,b@1", "2 a@7,b@1", {"b"}, true, true},	 /* it stands where a stood */
+		{"2 a@1,b@1", "1 b@1", {"b"}, true, false},	 /* nobody comes for it */
+		{"2 b@1,c@1", "2 b@7,c@1", {"b"}, false, false}, /* its own */
+		{"1 b@1", "1 b@7", {"b"}, false, false},
+		{"3 a@1,b@1,c@1", "3 a@7,b@1,c@1", {"b", "c"}, false, true},
+		{"3 a@1,b@1,c@1", "3 a@7,b@1,c@1", {"b"}, true, false},
+		{"3 a@1,b@1,c@1", "3 a@7,b@1,c@1", {"a", "b"}, true, false},
+		{"3 a@1,b@1,c@1", "3 a@7,b@7,c@1", {"b", "c"}, true, false}, /* two at once */
+	};
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 6000);
+	struct ph_hub *hub = w->nodes[1].hub;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct ph_name yes[3];
+		size_t n = 0;
+		for (; n < 3 && rows[i].yes[n]; n++)
+			yes[n] = ph_name_of(rows[i].yes[n]);
+		free(hub->view.voters);
+		ck_assert(ph_quorum_read(rows[i].view, &hub->view));
+		hub->view.number = 9;
+		of(w, 1, 0)->info.incarnation = rows[i].seed ? 7 : 8;
+		ck_assert_msg(
+			ph_seat_others(hub, rows[i].next, yes, n) == rows[i].want, "row %zu", i);
+	}
 	w_free(w);
 }
 END_TEST
@@ -772,6 +1019,13 @@ int main(void)
 	W_TEST(s, who_leaves_waits_for_its_successor, 1);
 	W_TEST(s, a_place_is_for_one_life, 1);
 	W_TEST(s, a_stranger_counts_for_nothing, 1);
+	W_TEST(s, a_place_changes_hands_when_its_lease_is_over, 1);
+	W_TEST(s, a_restart_keeps_the_place, 1);
+	W_TEST(s, a_lost_journal_does_not_cost_the_place, 1);
+	W_TEST(s, what_is_accepted_is_kept, 1);
+	W_TEST(s, who_asks_for_its_own_end_has_no_lease, 1);
+	W_TEST(s, when_a_place_is_free, 1);
+	W_TEST(s, all_others_are_enough, 1);
 	W_TEST(s, votes_are_synced_first, 1);
 	W_TEST(s, a_node_that_is_cut_off_stops_first, 1);
 	W_TEST(s, the_deaf_are_killed_in_time, 1);

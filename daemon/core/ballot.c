@@ -61,8 +61,8 @@ static bool concerns(struct ph_hub *hub, const struct ph_bmsg *msg)
 		ph_quorum_message(hub, msg); /* it is chosen: told so */
 		return false;
 	}
-	if (msg->view > hub->view.number + 1 || hub->forgetful || hub->stranger || !ph_quorate(hub) ||
-		ph_quorum_waits(hub))
+	if (msg->view > hub->view.number + 1 || hub->forgetful || hub->stranger ||
+		!ph_quorate(hub) || ph_quorum_waits(hub))
 		return false;
 	if (hub->vote_view != msg->view) {
 		hub->vote_view = msg->view;

@@ -446,6 +446,7 @@ bool ph_quorate(const struct ph_hub *hub); /* a quorum strategy is in force */
 uint32_t ph_quorum_of(const struct ph_hub *hub, uint32_t size);
 const struct ph_voter *ph_quorum_voter(const struct ph_view *view, const struct ph_name *name);
 bool ph_quorum_has(const struct ph_view *view, const struct ph_name *name);
+void ph_quorum_sort(struct ph_view *view); /* by name */
 /* It does not know what is promised in its place: it counts for nothing until all have told. */
 void ph_quorum_forgot(struct ph_hub *hub);
 void ph_lease_end(struct ph_hub *hub);
@@ -472,6 +473,9 @@ void ph_quorum_heard(struct ph_hub *hub, const struct ph_member *member); /* its
 void ph_quorum_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_quorum_restore(struct ph_hub *hub, const struct ph_record *record);
 void ph_quorum_free(struct ph_hub *hub);
+
+/* ---- choose.c: which view there should be ---- */
+void ph_choose_beat(struct ph_hub *hub);
 /* Who joins has a view: let in or not, there was a cluster before this node came. */
 void ph_quorum_exists(struct ph_hub *hub, const struct ph_bmsg *proof);
 /* This node has none, and has voted for none: it founds no other cluster. */

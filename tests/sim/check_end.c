@@ -139,7 +139,8 @@ static bool removal_rests(struct sim *sim, struct sim_key *key)
 /* Whatever stands in the files: one text of a child is in force everywhere. */
 static bool specs_rest(const struct sim *sim)
 {
-	for (unsigned d = 0; d < sim->n_defs; d++) {
+	/* Without a quorum nobody owns it whose text it could be. */
+	for (unsigned d = 0; d < sim->n_defs && sim_check_quorate(sim); d++) {
 		const struct ph_spec *first = NULL;
 		for (unsigned i = 0; i < sim->n_nodes; i++) {
 			const struct sim_node *node = &sim->nodes[i];

@@ -121,6 +121,13 @@ bool sim_check_placed(struct sim_node *node, char *why, size_t size)
 	return true;
 }
 
+/* Has it heard of the highest epoch of that key? */
+bool sim_check_knows(const struct sim_node *node, const struct sim_key *key)
+{
+	const struct ph_slot *slot = ph_slot_find(node->hub, &key->key, NULL);
+	return slot && slot->seen >= key->max_epoch;
+}
+
 /* ---- the registry ---- */
 
 static bool lives(const struct sim *sim, const struct ph_name *name)

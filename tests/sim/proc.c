@@ -230,6 +230,7 @@ struct sim_proc *sim_proc_new(struct sim_node *node, uint64_t wid, const struct 
 	proc->claimable = spawn->claimable;
 	proc->process = spawn->spec->process;
 	proc->root = proc->pid;
+	proc->root_us = proc->sim->now_us;
 	proc->role = proc->env_role = spawn->role;
 	proc->epoch = proc->env_epoch = spawn->epoch;
 	proc->next = sim->procs;

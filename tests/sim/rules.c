@@ -103,6 +103,9 @@ static void note_answers(
 		struct sim_claim *claim = key ? claim_of(key, node, line->epoch) : NULL;
 		if (claim && line->verdict == PH_VERDICT_FREE)
 			claim->free |= bit(from->who);
+		else if (claim &&
+			 (line->verdict == PH_VERDICT_OWNED || line->verdict == PH_VERDICT_REFUSED))
+			claim->against |= bit(from->who);
 	}
 }
 
@@ -110,9 +113,14 @@ static void note_answers(
 static void must_be_asked(struct sim_node *node, struct sim_key *key, uint64_t epoch)
 {
 	const struct sim_claim *claim = claim_of(key, node, epoch);
-	if (ph_hub_quorum(node->hub) < 0 && live_members(node) & ~(claim ? claim->asked : 0))
+	if (ph_hub_quorum(node->hub) >= 0)
+		return;
+	if (live_members(node) & ~(claim ? claim->asked : 0))
 		sim_fail(node->sim, "%s: a return of %s/%u that not all members were asked for",
 			node->name.s, key->key.child.s, key->key.instance);
+	if (claim && live_members(node) & claim->against)
+		sim_fail(node->sim, "%s: a return of %s/%u that a member was against", node->name.s,
+			key->key.child.s, key->key.instance);
 }
 
 /* It acts on a claim: have all whom it holds for alive said that nothing is against it? */

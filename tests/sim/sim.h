@@ -219,7 +219,7 @@ struct sim_ack {
 struct sim_claim { /* of `node` while it is `gen`, for `epoch` */
 	const struct sim_node *node;
 	uint32_t gen;
-	uint64_t epoch, asked_us, asked, free; /* the last two: a bit a node */
+	uint64_t epoch, asked_us, asked, free, against; /* the last three: a bit a node */
 };
 
 struct sim_key { /* a key, its client and its history */
@@ -287,7 +287,8 @@ struct sim_proc {
 	uint64_t bytes;
 	struct ph_wmsg last;
 
-	uint32_t root; /* pid of the process that began its state from nothing */
+	uint32_t root;	  /* pid of the process that began its state from nothing ... */
+	uint64_t root_us; /* ... and when it did */
 
 	uint32_t *items; /* updates in the order in which they were applied */
 	size_t n_items, room;
@@ -499,6 +500,7 @@ void sim_node_push(struct sim_node *node, uint64_t delay_us, const struct ph_eve
 struct sim_node *sim_node_named(struct sim *sim, const struct ph_name *name);
 /* It runs and is kept out by another one of its name. */
 bool sim_node_outside(const struct sim_node *node);
+bool sim_check_knows(const struct sim_node *node, const struct sim_key *key);
 bool sim_node_twin(const struct sim_node *node); /* another one of its name has run */
 void sim_node_configure(struct sim_node *node);
 void sim_node_raise(struct sim_node *node, uint64_t incarnation); /* INCARNATION */

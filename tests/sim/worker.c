@@ -330,8 +330,10 @@ static void apply(struct sim_proc *proc)
 {
 	struct ph_wmsg msg = {.op = PH_W_HANDOVER_LOADED, .bytes = proc->bytes};
 	struct sim_mig *mig = sim_mig_of(proc->sim, &proc->id);
-	if (mig && mig->old)
+	if (mig && mig->old) {
 		proc->root = mig->old->root;
+		proc->root_us = mig->old->root_us;
+	}
 	if (proc->round == 0)
 		proc->n_items = 0;
 	sim_proc_apply(proc, proc->got, proc->n_got);

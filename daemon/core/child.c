@@ -266,6 +266,7 @@ static void ask_who_declares(struct ph_hub *hub, struct ph_child *child)
 {
 	child->dropped = true;
 	child->dropped_at_ms = hub->now_ms;
+	child->dropped_among = hub->arrivals + hub->unheard;
 	if (hub->started)
 		ph_plan_soon(hub, 0);
 	struct ph_bmsg *msg = ph_cast(hub, PH_B_DROPPED);
@@ -606,6 +607,9 @@ void ph_child_tick(struct ph_hub *hub)
 			ph_child_changed(hub, child);
 		if (!child->dropped || child->own)
 			continue;
+		/* Who has come since was not asked, and what was said meanwhile was not heard. */
+		if (child->dropped_among != hub->arrivals + hub->unheard)
+			ask_who_declares(hub, child);
 		if (hub->members && (hub->now_ms < child->dropped_at_ms + DROPPED_WAIT_MS ||
 					    !all_have_heard(hub, child))) {
 			ph_plan_soon(hub, DROPPED_WAIT_MS);

@@ -83,6 +83,7 @@ static void forgive(struct ph_hub *hub)
 		(unsigned long long)late);
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
 		m->echo_at_ms = hub->now_ms;
+	hub->unheard++;
 	if (hub->refused_ms) /* nor is a refusal over that could not be repeated */
 		hub->refused_ms += late;
 	if (late >= hub->set.failure_timeout_ms)
@@ -97,6 +98,7 @@ void ph_member_bus(struct ph_hub *hub, bool up)
 	if (up && hub->bus_down) {
 		for (struct ph_member *m = hub->members; m; m = m->hh.next)
 			m->echo_at_ms = hub->now_ms;
+		hub->unheard++;
 		if (hub->refused_ms)
 			hub->refused_ms += hub->now_ms - hub->bus_down_ms;
 		hub->away =

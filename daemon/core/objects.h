@@ -38,7 +38,7 @@ struct ph_child {
 	bool proposes; /* its text changed in this node's file: told to its owner */
 	bool dropped;  /* asking who still declares it */
 	bool disputed; /* owned here, and removed as others know */
-	uint64_t dropped_at_ms;
+	uint64_t dropped_at_ms, dropped_among; /* among: hub->arrivals and hub->unheard then */
 	UT_hash_handle hh;
 };
 

@@ -67,6 +67,7 @@ struct ph_hub {
 	bool strangers;			     /* others hear somebody whom this node does not know */
 	uint64_t names_ms;		     /* when it last asked, or was told, whom others know */
 	uint64_t arrivals;		     /* how often a member became live */
+	uint64_t unheard; /* how often its loop stood still, or its bus was gone */
 	uint64_t refused_ms, refused_said_ms; /* by another node; 0: never */
 	struct ph_name refused_by;
 	uint64_t name_refused_ms, yield_at_ms; /* yield.c; at: 0: nobody refuses its name */

@@ -108,11 +108,55 @@ START_TEST(declared_again_while_it_is_removed)
 }
 END_TEST
 
+static bool lose_declared(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	return msg->kind != PH_B_DECLARED && msg->kind != PH_B_DROPPED;
+}
+
+/*
+ * The owner's file has dropped it and another one's has it. What that one answers is lost as it is
+ * started again (0), or as the owner's bus is gone for a moment (1): it is asked once more.
+ */
+START_TEST(asked_once_more_who_declares_it)
+{
+	const struct w_def *first;
+	struct world *w = cluster(&first, true);
+	w_crash(w, 2);
+	w_run(w, 500);
+	w->nodes[2].n_specs = 0;
+	w_start(w, 2);
+	w_run(w, 8000);
+	uint32_t pid = w_only(w, "room", 0)->pid;
+	w->nodes[0].n_specs = 0;
+	w->pass = lose_declared;
+	if (_i == 0)
+		w_crash(w, 1);
+	w_configure(w, 0);
+	w_drain(w);
+	if (_i == 0) {
+		w_start(w, 1);
+	} else {
+		(void)w_push(w, 0, PH_EV_BUS_DOWN);
+		w_run(w, 400);
+		(void)w_push(w, 0, PH_EV_BUS_UP);
+	}
+	w_drain(w);
+	w_run(w, 200);
+	w->pass = NULL;
+	w_run(w, 6000);
+	ck_assert_uint_eq(w_only(w, "room", 0)->pid, pid);
+	ck_assert(in_force(w, 0, first));
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_propose");
 	W_TEST(suite, changed_where_it_does_not_run, 2);
 	W_TEST(suite, changed_while_it_was_away, 1);
 	W_TEST(suite, declared_again_while_it_is_removed, 1);
+	W_TEST(suite, asked_once_more_who_declares_it, 2);
 	return w_main(suite);
 }

@@ -12,6 +12,7 @@
 #include "io/clock.h"
 #include "io/durable.h"
 #include "io/lock.h"
+#include "io/spawn.h"
 #include "io/user.h"
 #include "proto/seal.h"
 #include "shell_bus.h"
@@ -386,6 +387,7 @@ int ph_shell_run(const char *file, char **argv)
 	struct ph_shell *shell = ph_shell_alloc(sizeof *shell);
 	struct ph_err err = {{0}};
 	ph_shell_signals_block();
+	ph_spawn_reserve();
 	ph_shell_kept_new(shell);
 	ph_shell_upgrade_new(shell, argv);
 	shell->conf_file = file;

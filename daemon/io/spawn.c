@@ -31,6 +31,45 @@ struct run {
 
 static const char *const pid_names[2] = {"LISTEN_PID=", "WATCHDOG_PID="};
 
+/* Consecutive numbers that nothing but a start uses: they are /dev/null meanwhile. */
+#define RESERVED 4 /* the last one is never lent */
+static int reserved = -1;
+
+void ph_spawn_reserve(void)
+{
+	int fds[RESERVED], n = 0;
+	int null_fd = reserved < 0 ? open(_PATH_DEVNULL, O_RDWR | O_CLOEXEC) : -1;
+	if (null_fd < 0)
+		return;
+	fds[n++] = null_fd;
+	while (n < RESERVED && (fds[n] = fcntl(null_fd, F_DUPFD_CLOEXEC, null_fd + n)) >= 0)
+		n++;
+	if (n == RESERVED && fds[RESERVED - 1] == null_fd + RESERVED - 1)
+		reserved = null_fd;
+	while (reserved < 0 && n)
+		close(fds[--n]);
+}
+
+/* In a dry run none is wanted. What is no descriptor is left for the child to tell of. */
+static void lend_fds(struct ph_spawn_task *task)
+{
+	if (reserved < 0 || task->dry || task->n_fds >= RESERVED)
+		return;
+	for (int i = 0; i < task->n_fds; i++)
+		if (dup3(task->fds[i], reserved + i, O_CLOEXEC) < 0)
+			return;
+	for (int i = 0; i < task->n_fds; i++)
+		task->fds[i] = reserved + i;
+	task->first_unwanted = (unsigned)reserved + RESERVED;
+}
+
+/* The end of a FIFO that stayed here would keep it open. */
+static void take_fds_back(const struct ph_spawn_task *task)
+{
+	for (int i = 0; task->first_unwanted && i < task->n_fds; i++)
+		(void)dup3(reserved + RESERVED - 1, reserved + i, O_CLOEXEC);
+}
+
 static int check_spec(const struct ph_spawn_spec *spec, struct ph_err *err)
 {
 	if (!spec->path || !*spec->path || !spec->argv || !spec->argv[0] || !spec->env)
@@ -149,9 +188,13 @@ static int clone_child(struct run *run, pid_t *ret_pid, int *ret_pidfd)
 	if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, all, before, sizeof all) < 0)
 		return -errno;
 	int pidfd = -1;
-	pid_t pid = clone(ph_spawn_child, run->stack + STACK_BYTES,
-		CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &run->task, &pidfd);
+	lend_fds(&run->task);
+	int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD;
+	if (run->task.first_unwanted)
+		flags |= CLONE_FILES;
+	pid_t pid = clone(ph_spawn_child, run->stack + STACK_BYTES, flags, &run->task, &pidfd);
 	int code = errno;
+	take_fds_back(&run->task);
 	(void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, before, NULL, sizeof before);
 	if (dumpable == 1)
 		(void)prctl(PR_SET_DUMPABLE, 1);

@@ -63,6 +63,14 @@ struct ph_spawned {
 };
 
 /*
+ * Keeps a few low numbers of descriptors for the starts to come: a child then takes over only those
+ * below, where it would else copy and close each descriptor that the daemon has, a few for every
+ * other child. Call it early in the life of a process; one that has not starts children all the
+ * same, as does a start with more descriptors.
+ */
+void ph_spawn_reserve(void);
+
+/*
  * Starts it. 0 when the program is running (or has already ended).
  * Errors, with a sentence such as "cannot change to directory '/x': No such file or directory":
  * the errno of the failed step (setsid, cgroup, chdir, descriptors, limits, user, execute);

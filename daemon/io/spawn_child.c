@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/stat.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -48,9 +49,22 @@ RAW static int unblock_signals(void)
 	return CALL(SYS_rt_sigprocmask, SIG_SETMASK, none, NULL, KERNEL_SIGSET_BYTES);
 }
 
+/* What is below is copied, and the parent's is left alone. Without close_range (before Linux 5.9)
+ * all of it is. */
+RAW static int own_fds(const struct ph_spawn_task *task)
+{
+	if (!task->first_unwanted)
+		return 0;
+	int r = CALL(SYS_close_range, task->first_unwanted, ~0u, CLOSE_RANGE_UNSHARE);
+	return r ? CALL(SYS_unshare, CLONE_FILES) : 0;
+}
+
 /* Out of the way first, so that no target overwrites a source; dup leaves close-on-exec off. */
 RAW static int place_fds(struct ph_spawn_task *task)
 {
+	int error = own_fds(task);
+	if (error)
+		return error;
 	for (int i = 0; i < task->n_fds; i++) {
 		long fd = task->fds[i];
 		if (fd >= task->n_fds)

@@ -43,9 +43,11 @@ struct ph_spawn_task {
 	/* prepared by the parent */
 	const struct ph_spawn_spec *spec;
 	char **env;
-	char *pid_digits[2]; /* where the pid goes in LISTEN_PID= and WATCHDOG_PID=, or NULL */
-	int cgroup_fd;	     /* or -1 */
-	bool dry;	     /* ph_spawn_check(): do not execute */
+	char *pid_digits[2];	 /* where the pid goes in LISTEN_PID= and WATCHDOG_PID=, or NULL */
+	int cgroup_fd;		 /* or -1 */
+	bool dry;		 /* ph_spawn_check(): do not execute */
+	unsigned first_unwanted; /* the table of descriptors is shared: from here on it is not
+				    copied. 0: it is a copy already */
 	int n_fds;
 	int fds[PH_SPAWN_FDS_MAX]; /* no -1 any more; the child moves them about */
 

@@ -164,6 +164,29 @@ START_TEST(only_named_descriptors_arrive)
 }
 END_TEST
 
+/* A FIFO is at its end once its only writer has ended: nothing of it stays with the daemon. */
+START_TEST(what_is_passed_is_not_kept)
+{
+	struct ph_spawn_spec spec = {.path = "/bin/true"};
+	const char *const argv[] = {"true", NULL}, *const env[] = {NULL};
+	struct ph_spawned spawned;
+	struct ph_err err;
+	char byte;
+	int ends[2];
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	const int fds[] = {-1, ends[1], ends[1]};
+	spec.argv = argv;
+	spec.env = env;
+	spec.fds = fds;
+	spec.n_fds = 3;
+	ck_assert_msg(ph_spawn_start(&spec, &spawned, &err) == 0, "%s", err.text);
+	close(ends[1]);
+	ck_assert_int_eq(wait_for(&spawned), 0);
+	ck_assert_int_eq(read(ends[0], &byte, 1), 0);
+	close(ends[0]);
+}
+END_TEST
+
 START_TEST(directory_and_umask)
 {
 	struct ph_spawn_spec spec = {.dir = "/usr/lib", .set_umask = true, .umask = 027};
@@ -440,16 +463,18 @@ START_TEST(resolving)
 }
 END_TEST
 
-int main(void)
+/* Each case as it is where nothing was kept, and as it is in the daemon. */
+static void add_all(Suite *suite, const char *name, void (*setup)(void))
 {
-	Suite *suite = suite_create("spawn");
-	TCase *tc = tcase_create("all");
+	TCase *tc = tcase_create(name);
 	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, result_names_the_process);
 	tcase_add_test(tc, environment_and_pids);
 	tcase_add_test(tc, signals_are_reset);
 	tcase_add_test(tc, a_storm_of_signals_does_no_harm);
 	tcase_add_test(tc, only_named_descriptors_arrive);
+	tcase_add_test(tc, what_is_passed_is_not_kept);
 	tcase_add_test(tc, directory_and_umask);
 	tcase_add_test(tc, limits_are_set);
 	tcase_add_test(tc, user_and_groups);
@@ -465,6 +490,13 @@ int main(void)
 	tcase_add_test(tc, two_hundred_leave_nothing);
 	tcase_add_test(tc, resolving);
 	suite_add_tcase(suite, tc);
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("spawn");
+	add_all(suite, "all", NULL);
+	add_all(suite, "reserved", ph_spawn_reserve);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);

@@ -3,6 +3,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -12,13 +13,16 @@
 #include "proto/codec.h"
 #include "shell_parts.h"
 
-#define MANY 200      /* workers: from here on it is not written at every turn ... */
-#define GAP_MAX_MS 50 /* ... but at most this late; what is missing, the environments tell */
+/* Writing it takes time that grows with the workers: this many times as long passes before it is
+ * written again, but no more; what is missing meanwhile, the environments tell. */
+#define GAP_FACTOR 20
+#define GAP_MAX_MS 100
 
 struct ph_shell_state {
 	bool touched;
 	bool failed; /* the last write: told once */
 	uint64_t written_hash, written_at_ms;
+	uint64_t gap_ms; /* from the last write to the next one */
 	struct event *late;
 };
 
@@ -152,12 +156,20 @@ static char *encode(struct ph_shell *shell, size_t *ret_n)
 	return text;
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec now;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 int ph_shell_state_write(struct ph_shell *shell)
 {
 	struct ph_shell_state *state = shell->state;
 	struct ph_err err = {{0}};
 	size_t n = 0;
 	int error = 0;
+	uint64_t began_us = now_us();
 	char *text = encode(shell, &n);
 	if (!text)
 		error = ph_err_set(&err, errno, "%s", strerror(errno));
@@ -169,6 +181,8 @@ int ph_shell_state_write(struct ph_shell *shell)
 	free(text);
 	if (error && !state->failed)
 		ph_shell_log(shell, PH_LOG_ERROR, "state file: %s", err.text);
+	uint64_t gap_ms = (now_us() - began_us) * GAP_FACTOR / 1000;
+	state->gap_ms = gap_ms < GAP_MAX_MS ? gap_ms : GAP_MAX_MS;
 	state->failed = error != 0;
 	if (!error)
 		state->written_hash = hash;
@@ -193,14 +207,12 @@ static void on_late(evutil_socket_t fd, short what, void *arg)
 void ph_shell_state_turn_end(struct ph_shell *shell)
 {
 	struct ph_shell_state *state = shell->state;
-	size_t n = ph_shell_workers_count(shell);
-	uint64_t gap_ms = n < MANY ? 0 : n / 40 > GAP_MAX_MS ? GAP_MAX_MS : n / 40;
 	if (!state->touched)
 		return;
-	if (shell->now_ms >= state->written_at_ms + gap_ms) {
+	if (shell->now_ms >= state->written_at_ms + state->gap_ms) {
 		(void)ph_shell_state_write(shell);
 	} else if (!evtimer_pending(state->late, NULL)) {
-		struct timeval gap = {0, (suseconds_t)gap_ms * 1000};
+		struct timeval gap = {0, (suseconds_t)state->gap_ms * 1000};
 		evtimer_add(state->late, &gap);
 	}
 }

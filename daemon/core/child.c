@@ -36,6 +36,12 @@ struct ph_spec *ph_spec_clone(const struct ph_spec *spec)
 	if (!copy)
 		return NULL;
 	*copy = *spec;
+	if (copy->copies) {
+		++*copy->copies;
+		return copy;
+	}
+	copy->copies = ph_must(malloc(sizeof *copy->copies));
+	*copy->copies = 1;
 	copy->text = copy_text(spec->text);
 	copy->nodes = copy_text(spec->nodes);
 	copy->labels = copy_text(spec->labels);
@@ -53,11 +59,14 @@ void ph_spec_free(struct ph_spec *spec)
 {
 	if (!spec)
 		return;
-	free_text(spec->text);
-	free_text(spec->nodes);
-	free_text(spec->labels);
-	free_text(spec->after);
-	free_text(spec->group.members);
+	if (spec->copies && --*spec->copies == 0) {
+		free_text(spec->text);
+		free_text(spec->nodes);
+		free_text(spec->labels);
+		free_text(spec->after);
+		free_text(spec->group.members);
+		free(spec->copies);
+	}
 	free(spec);
 }
 

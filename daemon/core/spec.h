@@ -88,9 +88,13 @@ struct ph_spec {
 	uint64_t retention_ms, timeout_ms, downtime_ms, defer_max_ms;
 	uint32_t rounds_max;
 	uint64_t max_state_bytes;
+
+	size_t *copies; /* that have the same texts, which are theirs together; NULL: somebody
+			   else's, as long as that one says */
 };
 
-/* A deep copy, or NULL without memory. The caller frees it. */
+/* A copy, or NULL without memory. The caller frees it. Copies of a copy share its texts: a child
+ * may have a hundred thousand instances. */
 struct ph_spec *ph_spec_clone(const struct ph_spec *spec);
 void ph_spec_free(struct ph_spec *spec); /* NULL is allowed */
 

@@ -8,13 +8,16 @@
 #include "shell.h"
 
 static const char usage[] =
-	"Usage: prochubd [-c FILE] [-t | -T]\n"
+	"Usage: prochubd [-c FILE] [-t | -T | -R]\n"
 	"Supervises the worker processes of this node and hands them over to other nodes.\n"
 	"\n"
 	"  -c FILE  read only FILE (default: " PH_CONF_ETC "/prochub.yaml and\n"
 	"           " PH_CONF_ETC "/conf.d/*.yaml, as far as they exist)\n"
 	"  -t       check the configuration and exit\n"
 	"  -T       print the effective configuration with the origin of each value and exit\n"
+	"  -R       give the controllers of the service's cgroup back and exit, so that systemd "
+	"can\n"
+	"           start the next daemon in it; for ExecStopPost=\n"
 	"  -V       print the version and exit\n"
 	"  -h       print this help and exit\n"
 	"\n"
@@ -49,7 +52,7 @@ int main(int argc, char **argv)
 	int option;
 	open_standard();
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, "+:c:tTVh", long_options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "+:c:tTRVh", long_options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
 			file = optarg;
@@ -59,6 +62,9 @@ int main(int argc, char **argv)
 			break;
 		case 'T':
 			run = ph_shell_print;
+			break;
+		case 'R':
+			run = ph_shell_release;
 			break;
 		case 'V':
 			printf("prochubd %s\n", PH_VERSION);

@@ -71,9 +71,9 @@ struct ph_shell_item;	 /* shell.c: a queued event */
 struct ph_shell_changed; /* shell_lookup.c: a name */
 struct ph_shell_probe;	 /* shell_probe.c: one that is under way */
 struct ph_shell_leaving; /* shell_exit.c: a group that is to be gone */
-struct ph_shell_session; /* shell_exit.c: those that somebody is in */
 struct ph_shell_logs;	 /* shell_logs.c: who asks for lines of it */
 struct ph_shell_outputs; /* shell_output.c: what workers write */
+struct ph_shell_kin;	 /* shell_kin.c: what descends from workers, and from nobody any more */
 struct ph_shell_cgroups; /* shell_cgroup.c: where workers are limited and found */
 struct ph_shell_kept;	 /* shell_kept.c: what a daemon leaves open that executes itself anew */
 struct ph_shell_upgrade; /* shell_upgrade.c: that, on SIGUSR2 */
@@ -105,11 +105,11 @@ struct ph_shell {
 	struct ph_shell_changed *changed; /* in this turn: for watchers on the worker socket */
 	struct ph_shell_spawner *spawner;
 	struct ph_shell_leaving *leaving_groups;
-	struct ph_shell_session *sessions; /* as of the start; NULL: nobody has asked */
 	struct ph_shell_probe *probes;
 	struct ph_shell_outputs *outputs;
 	struct ph_shell_logs *logs;
 	struct ph_shell_cgroups *cgroups;
+	struct ph_shell_kin *kin;
 	struct ph_shell_records *records;
 	struct ph_shell_flows *flows;
 	struct ph_shell_notices *notices;
@@ -145,6 +145,8 @@ PH_MUST_CHECK int ph_shell_upgrade_check(const struct ph_conf *conf, struct ph_e
 /* -t and -T: prints all errors, else one sentence (or the effective configuration). */
 int ph_shell_check(const char *file, char **argv);
 int ph_shell_print(const char *file, char **argv);
+/* -R: what the service manager does after each end of a daemon. */
+int ph_shell_release(const char *file, char **argv);
 
 /* ---- shell.c: the queue of events */
 

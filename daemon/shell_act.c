@@ -58,6 +58,8 @@ static void act_exit(struct ph_shell *shell, const struct ph_action *action)
 
 static void act_worker(struct ph_shell *shell, const struct ph_action *action)
 {
+	if (action->kind == PH_ACT_TELL && action->worker->op == PH_W_STOP)
+		ph_shell_kin_note(ph_shell_worker_by_wid(shell, action->wid));
 	ph_shell_worker_act(shell, action);
 	ph_shell_state_touch(shell);
 }

@@ -127,6 +127,8 @@ static void end_one(void *arg, struct ph_shell_worker *worker)
 {
 	struct ph_event event = {
 		.kind = PH_EV_EXITED, .wid = worker->wid, .exit = {PH_EXIT_UNKNOWN, 0}};
+	if (ph_shell_cgroup_oom(worker))
+		event.exit = (struct ph_exit){PH_EXIT_OOM, SIGKILL};
 	if (worker->exited)
 		ph_shell_push(arg, &event, NULL, NULL);
 }
@@ -283,8 +285,6 @@ size_t ph_shell_adopt(struct ph_shell *shell, const struct ph_shell_found *found
 	if (error)
 		ph_shell_log(shell, PH_LOG_ERROR, "cannot search for workers in /proc: %s",
 			strerror(-error));
-	if (ended)
-		ph_shell_sessions_note(shell);
 	ph_shell_fence_settled(shell);
 	ph_shell_outputs_settled(shell);
 	ph_shell_cgroups_settled(shell);

@@ -59,6 +59,17 @@ void ph_shell_cgroups_free(struct ph_shell *shell)
 	shell->cgroups = NULL;
 }
 
+int ph_shell_release(const char *file, char **argv)
+{
+	struct ph_err err;
+	(void)file;
+	(void)argv;
+	if (!ph_cgroups_release(&err))
+		return 0;
+	fprintf(stderr, "prochubd: %s\n", err.text);
+	return 1;
+}
+
 /* ---- limits */
 
 /* X(option, limit, field, what says that it is not set) */

@@ -19,6 +19,7 @@
 #include <uthash.h>
 #pragma GCC diagnostic pop
 
+#include "io/kin.h"
 #include "proto/line.h"
 #include "shell.h"
 
@@ -91,7 +92,8 @@ struct ph_shell_worker {
 	struct ph_id asked_id;			/* of its newest handover_ask */
 	uint32_t fence_place, fence_generation; /* in its table; generation 0: it is not there */
 	struct ph_shell_listens listens;
-	char *cgroup; /* of all that it starts; NULL: it has none */
+	char *cgroup;		 /* of all that it starts; NULL: it has none */
+	struct ph_kin_list *kin; /* what was below it when it was asked to stop; or NULL */
 	UT_hash_handle by_wid, by_token, by_pid;
 };
 
@@ -340,12 +342,33 @@ void ph_shell_exit_free(struct ph_shell *shell);
 /* Each worker that was reaped, and of which something may be left. */
 void ph_shell_leaving_each(
 	struct ph_shell *shell, void (*each)(void *arg, struct ph_shell_worker *worker), void *arg);
-/* SIGKILL to every process of a session whose leader is gone and that carries this token. Returns
- * how many there were. Walks through /proc. */
-size_t ph_shell_kill_session(pid_t session, const char *token);
-/* Workers have ended while no daemon was there, maybe a thousand: one walk through /proc finds out
- * whose sessions are empty, and stay so. */
-void ph_shell_sessions_note(struct ph_shell *shell);
+
+/* ---- shell_kin.c: what descends from a worker, where no cgroup holds it */
+
+/* Orphans come to this daemon from now on. -ENOMEM, -errno. */
+int ph_shell_kin_new(struct ph_shell *shell);
+void ph_shell_kin_free(struct ph_shell *shell);
+/* The worker (may be NULL) is asked to stop: what is below it now is remembered. */
+void ph_shell_kin_note(struct ph_shell_worker *worker);
+/* SIGKILL to the process that was started and to all below it. */
+void ph_shell_kin_kill(struct ph_shell_worker *worker);
+enum ph_shell_kin_left {
+	PH_KIN_NONE,
+	PH_KIN_KILLED, /* there was something: look again */
+	PH_KIN_DOUBT,  /* something could not be told: look again, a few times */
+	PH_KIN_WAITS   /* for a walk through /proc: look again */
+};
+/* What is still looked for of a worker whose main process has ended; zeroed but for `worker`. */
+struct ph_shell_rest {
+	struct ph_shell_worker *worker;
+	uint64_t round; /* the walk whose end it waits for; 0: none */
+	struct ph_kin_list killed;
+	struct ph_shell_rest *prev, *next;
+};
+/* Kills what is left of it, as far as it is found at once; all is looked for in a while. */
+enum ph_shell_kin_left ph_shell_kin_look(struct ph_shell *shell, struct ph_shell_rest *rest);
+/* It is looked for no longer. */
+void ph_shell_kin_leave(struct ph_shell *shell, struct ph_shell_rest *rest);
 
 /* ---- shell_probe.c: asking from outside whether a worker serves */
 

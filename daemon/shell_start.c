@@ -360,6 +360,7 @@ static void stop(struct ph_shell *shell, bool orderly)
 	ph_shell_signals_free(shell);
 	ph_shell_hooks_free(shell);
 	ph_shell_spawner_free(shell);
+	ph_shell_kin_free(shell);
 	ph_shell_cgroups_free(shell);
 	ph_shell_specs_free(shell->specs);
 	ph_hub_free(shell->hub);
@@ -406,7 +407,7 @@ int ph_shell_run(const char *file, char **argv)
 		error = prepare_dirs(shell, &err);
 	if (!error) {
 		(void)ph_shell_raise_nofile(shell, ph_shell_kept_nofile(shell));
-		if (ph_shell_cgroups_new(shell))
+		if (ph_shell_cgroups_new(shell) || ph_shell_kin_new(shell))
 			error = ph_err_set(&err, ENOMEM, "cannot start: out of memory");
 	}
 	if (!error) {

@@ -24,6 +24,7 @@ void ph_shell_worker_free(struct ph_shell_worker *worker)
 	ph_child_free(worker->main);
 	ph_shell_listens_drop(&worker->listens);
 	free(worker->cgroup);
+	free(worker->kin);
 	free(worker);
 }
 

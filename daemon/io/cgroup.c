@@ -244,6 +244,30 @@ int ph_cgroups_open(const char *run_dir, struct ph_cgroups **ret, struct ph_err 
 	return ph_cgroups_open_at(dir, access(type, F_OK) != 0, run_dir, ret, err);
 }
 
+int ph_cgroups_release(struct ph_err *err)
+{
+	char path[PATH_MAX], dir[PATH_MAX];
+	int error = own_path(getpid(), path);
+	if (!error)
+		error = folder_of(path, dir);
+	char *last = error ? NULL : strrchr(dir, '/');
+	if (last && (strcmp(last + 1, ".control") == 0 || strcmp(last + 1, PH_CGROUP_LEAF) == 0))
+		*last = '\0';
+	else
+		return 0; /* nobody has handed anything on */
+	for (size_t i = 0; i < PH_CGROUP_LIMIT_COUNT; i++) {
+		char text[32];
+		(void)snprintf(text, sizeof text, "-%s", limits[i].controller);
+		if (!lists(dir, "cgroup.subtree_control", limits[i].controller))
+			continue;
+		error = write_file(dir, "cgroup.subtree_control", text);
+		if (error)
+			return ph_err_set(err, -error, "the controller '%s' stays in use in %s: %s",
+				limits[i].controller, dir, strerror(-error));
+	}
+	return 0;
+}
+
 void ph_cgroups_close(struct ph_cgroups *groups)
 {
 	free(groups);
@@ -310,6 +334,16 @@ int ph_cgroup_set(struct ph_cgroups *groups, const char *path, enum ph_cgroup_li
 int ph_cgroup_kill(const char *path)
 {
 	return write_file(path, "cgroup.kill", "1");
+}
+
+void ph_cgroup_pids(const char *path, char *ret, size_t size)
+{
+	*ret = '\0';
+	if (read_in(path, "cgroup.procs", ret, size))
+		return;
+	for (char *p = ret; *p; p++)
+		if (*p == '\n')
+			*p = p[1] ? ' ' : '\0';
 }
 
 bool ph_cgroup_is_populated(const char *path)

@@ -45,6 +45,13 @@ PH_MUST_CHECK int ph_cgroups_open(const char *run_dir, struct ph_cgroups **ret, 
 /* The same with a tree whose folder is `dir`; `root`: it is that of the machine. For tests. */
 PH_MUST_CHECK int ph_cgroups_open_at(const char *dir, bool root, const char *run_dir,
 	struct ph_cgroups **ret, struct ph_err *err);
+/*
+ * Takes the controllers back that were handed on in the cgroup of this process, where systemd runs
+ * what follows the end of a service (".control" of its cgroup): while they are, systemd cannot put
+ * the next daemon there. Limits do not hold until that one sets them again. 0, also where there is
+ * nothing to do, or -errno with a sentence.
+ */
+PH_MUST_CHECK int ph_cgroups_release(struct ph_err *err);
 void ph_cgroups_close(struct ph_cgroups *groups); /* NULL is fine; what is there stays */
 
 /* The path that a worker of that name has, whether it is there or not; the caller's (free). NULL
@@ -63,6 +70,8 @@ PH_MUST_CHECK int ph_cgroup_set(struct ph_cgroups *groups, const char *path,
 /* SIGKILL to all that is in it and below. -ENOENT: there is no such cgroup, or a kernel before
  * 5.14. */
 int ph_cgroup_kill(const char *path);
+/* Some of those that are in it, as text; empty where there are none. */
+void ph_cgroup_pids(const char *path, char *ret, size_t size);
 /* Is a process in it or below? False where it is not there. */
 bool ph_cgroup_is_populated(const char *path);
 /* How many of its processes have been killed as memory ran out. */

@@ -1,5 +1,6 @@
 #include "io/child.h"
 
+#include "io/kin.h"
 #include "io/proc.h"
 
 #include <errno.h>
@@ -67,6 +68,8 @@ static void ended(evutil_socket_t fd, short what, void *arg)
 	struct ph_child_exit status = read_status(fd);
 	/* who is not ours leaves no zombie that we could keep */
 	child->phase = status.unknown ? REAPED : ENDED;
+	if (status.unknown)
+		ph_kin_disown(child->pid);
 	child->fn(child->arg, child, &status);
 }
 
@@ -84,6 +87,7 @@ int ph_child_new(struct event_base *base, pid_t pid, int pidfd, uint64_t start_t
 		.phase = RUNNING,
 		.fn = fn,
 		.arg = arg};
+	ph_kin_own(pid); /* an adopted one too: it may become ours when its parent ends */
 	child->event = event_new(base, pidfd, EV_READ, ended, child);
 	if (!child->event || event_add(child->event, NULL) < 0) {
 		ph_child_free(child);
@@ -216,6 +220,7 @@ void ph_child_reap(struct ph_child *child)
 	while (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG) < 0 && errno == EINTR)
 		;
 	child->phase = REAPED;
+	ph_kin_disown(child->pid);
 }
 
 void ph_child_free(struct ph_child *child)
@@ -223,6 +228,8 @@ void ph_child_free(struct ph_child *child)
 	if (!child)
 		return;
 	ph_child_reap(child);
+	if (child->phase == RUNNING)
+		ph_kin_disown(child->pid);
 	if (child->event)
 		event_free(child->event);
 	close(child->pidfd);

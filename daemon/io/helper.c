@@ -1,5 +1,7 @@
 #include "io/helper.h"
 
+#include "io/kin.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <spawn.h>
@@ -52,6 +54,7 @@ int ph_helper_start(const char *program, const char *name, const char *arg, int 
 	int rc = spawn(program, argv, fd, &pid);
 	if (rc < 0)
 		return rc;
+	ph_kin_own(pid);
 	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (pidfd < 0) {
 		rc = -errno;
@@ -68,6 +71,7 @@ int ph_helper_reap(pid_t pid)
 {
 	int status = 0;
 
+	ph_kin_disown(pid);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return 0;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 /* a quarter of the default stack: the kernel's own bound */
+#define KTHREADD 2 /* the parent of all threads of the kernel, which have no environment */
 #define ENVIRON_BYTES_MAX ((size_t)2 << 20)
 
 /* Reads at most n - 1 bytes of /proc/PID/`what` and ends them with a NUL. */
@@ -126,16 +127,16 @@ static bool is_wanted(const struct search *search, pid_t pid, pid_t session)
 	return session > 0 && session != pid && !runs(session, &leader);
 }
 
-static int visit(void *arg, pid_t pid)
+static int look(const struct search *search, pid_t pid, pid_t session)
 {
-	struct search *search = arg;
 	struct ph_proc_stat before, after;
 	struct stat owner;
 	char path[32];
-	pid_t session = getsid(pid);
-	if (pid == getpid() || !is_wanted(search, pid, session) || !runs(pid, &before))
+	if (!runs(pid, &before))
 		return 0;
 	ssize_t n = read_proc(pid, "environ", search->environment, ENVIRON_BYTES_MAX);
+	if (!n && pid != KTHREADD && before.parent != KTHREADD)
+		return -EAGAIN;
 	struct ph_proc_worker worker = {
 		.pid = pid, .session = session, .start_time = before.start_time};
 	if (n <= 0 || !read_variables(search, (size_t)n, &worker))
@@ -148,6 +149,25 @@ static int visit(void *arg, pid_t pid)
 		return 0;
 	search->fn(search->arg, &worker);
 	return 0;
+}
+
+static int visit(void *arg, pid_t pid)
+{
+	const struct search *search = arg;
+	pid_t session = getsid(pid);
+	if (pid != getpid() && is_wanted(search, pid, session))
+		(void)look(search, pid, session);
+	return 0;
+}
+
+int ph_proc_look(pid_t pid, const char *socket_path, ph_proc_worker_fn *fn, void *arg)
+{
+	struct search search = {socket_path, false, fn, arg, malloc(ENVIRON_BYTES_MAX)};
+	if (!search.environment)
+		return -ENOMEM;
+	int r = look(&search, pid, getsid(pid));
+	free(search.environment);
+	return r;
 }
 
 int ph_proc_find_workers(const char *socket_path, bool orphans, ph_proc_worker_fn *fn, void *arg)

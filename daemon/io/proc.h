@@ -43,6 +43,11 @@ struct ph_proc_worker {
 
 typedef void ph_proc_worker_fn(void *arg, const struct ph_proc_worker *worker);
 
+/* The same of one process, where it lives and its environment has that socket. 0; -ENOMEM; -EAGAIN
+ * its environment is empty, as it is for a moment while it executes a program. */
+PH_MUST_CHECK int ph_proc_look(
+	pid_t pid, const char *socket_path, ph_proc_worker_fn *fn, void *arg);
+
 /*
  * Finds the living session leaders (`orphans`: instead, the living members of sessions whose leader
  * has ended) whose environment carries PROCHUB_SOCKET=`socket_path`; the

@@ -25,8 +25,8 @@ for file in sbin/prochubd bin/prochubctl libexec/prochub/prochub-bus \
 done
 unit=$root/usr/lib/systemd/system/prochub.service
 ! grep -n '@' "$unit" || fail "something was not filled in"
-# verify wants the program where the unit names it
-sed "s|^ExecStart=|ExecStart=$root|" "$unit" >"$root/prochub.service"
+# verify wants the programs where the unit names them
+sed -E "s#^(ExecStart=|ExecStopPost=-)#\1$root#" "$unit" >"$root/prochub.service"
 # an unknown word is only a warning to it, but an error here
 systemd-analyze verify --man=no "$root/prochub.service" >"$root/said" 2>&1 &&
 	! grep prochub "$root/said" || fail "systemd refuses the unit: $(cat "$root/said")"

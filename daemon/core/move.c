@@ -208,7 +208,8 @@ static bool pointless(struct ph_hub *hub, const struct ph_move *move)
 {
 	const struct ph_member *member = ph_member_find(hub, &move->to);
 	if (ph_is_self(hub, &move->to))
-		return move->slot->work->instance && ph_swap_objection(hub, move->slot);
+		return !ph_slot_mine(hub, move->slot) || move->slot->wish_stopped ||
+		       (move->slot->work->instance && ph_swap_objection(hub, move->slot));
 	if (!ph_slot_mine(hub, move->slot) || move->slot->wish_stopped ||
 		(move->slot->work->instance && !ph_plan_movable(hub, move->slot)))
 		return true;

@@ -7,6 +7,7 @@
  * how they get to the others is exchange.c's business.
  */
 #include "core/after.h"
+#include "core/swap.h"
 #include "core/heal.h"
 #include "core/unfit.h"
 
@@ -298,10 +299,11 @@ void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot)
 		next.pid = 0;
 		next.ready = false;
 	}
-	/* Without a process it is the text in force that counts: it will be started with that. */
+	/* Without a process it is the text in force that counts: it will be started with that. So
+	 * it is where the next worker waits for its swap, and nobody has to tell of it. */
+	bool next_one = !instance || !ph_instance_has_process(instance) || ph_swap_waits(hub, slot);
 	if (ph_slot_owned(slot) && slot->child->spec &&
-		next.revision < slot->child->spec->revision &&
-		!(instance && ph_instance_has_process(instance)))
+		next.revision < slot->child->spec->revision && next_one)
 		next.revision = slot->child->spec->revision;
 	ph_heal_publish(instance, &next);
 	next.stopped_by_wish = slot->wish_stopped;

@@ -87,6 +87,13 @@ const char *ph_swap_objection(struct ph_hub *hub, const struct ph_slot *slot)
 	return NULL;
 }
 
+bool ph_swap_waits(const struct ph_hub *hub, const struct ph_slot *slot)
+{
+	const struct ph_move *move = slot->work->move;
+	const struct ph_source *s = slot->work->source;
+	return (move && ph_is_self(hub, &move->to)) || (s && ph_is_self(hub, &s->peer));
+}
+
 bool ph_swap_instead(struct ph_hub *hub, struct ph_slot *slot, bool renew)
 {
 	const struct ph_instance *instance = slot->work->instance;
@@ -103,5 +110,6 @@ bool ph_swap_instead(struct ph_hub *hub, struct ph_slot *slot, bool renew)
 	move = ph_move_add(hub, slot, &hub->set.node, 0, false);
 	if (!renew && move->not_before_ms < hub->now_ms + slot->work->move_wait_ms)
 		move->not_before_ms = hub->now_ms + slot->work->move_wait_ms;
+	ph_slot_publish(hub, slot);
 	return true;
 }

@@ -28,6 +28,9 @@ const struct ph_spec *ph_swap_spec(const struct ph_hub *hub, const struct ph_sou
 /* Can it be replaced, as far as this node knows? NULL, or why not. */
 const char *ph_swap_objection(struct ph_hub *hub, const struct ph_slot *slot);
 
+/* It is to be replaced, or is being. */
+bool ph_swap_waits(const struct ph_hub *hub, const struct ph_slot *slot);
+
 /*
  * The worker is to have the text in force, which needs a new process: replaced where its state can
  * be handed over. `renew`: that text is new, else one that was tried before waits for its time.

@@ -322,7 +322,8 @@ void sim_rules_record(struct sim_node *node, const struct ph_record *record)
 	else if (record->kind == PH_RECORD_COMMIT && node->who == mig->a->who)
 		must_be_granted(node, mig->key, record->revision, bit(mig->b->who), "commit");
 	else if (record->kind == PH_RECORD_ACTIVE && node->who == mig->b->who &&
-		 !heard(mig, true, PH_B_COMMIT))
+		 !heard(mig, true, PH_B_COMMIT) &&
+		 !(mig->a == mig->b && synced(node, &mig->id, PH_RECORD_COMMIT)))
 		must_be_granted(node, mig->key, record->revision, 0, "a takeover");
 }
 

@@ -90,7 +90,7 @@ REQUESTS = {
     "unknown instance": {"op": "stop", "child": "web", "instance": 5},
     "unknown node": {"op": "move", "child": "web", "node": "zz"},
     "bad id": {"op": "migrations", "id": "xyz"},
-    "later": {"op": "swap", "child": "web"},
+    "later": {"op": "top"},
     "bad for": {"op": "wait", "child": "web", "for": "godot"},
 }
 

@@ -86,8 +86,10 @@ static int load_options(
 		.holder = child,
 		.origin = child->origin,
 		.where = where,
-		.only = ld->env ? NULL : "|" PH_CONF_IN_GROUP "|",
+		.only = ld->env ? NULL : "|added|" PH_CONF_IN_GROUP "|",
 	};
+	for (size_t i = 0; scope.only && value->kind == PH_CONF_MAPPING && i < value->n; i++)
+		child->added |= strcmp(value->items[i].key->text, "added") == 0;
 	int rc = ph_conf_load_section(ld, &scope, value, "");
 	if (rc == 0 && !ld->env)
 		rc = load_group(ld, child, value);

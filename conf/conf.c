@@ -111,6 +111,13 @@ static const struct ph_conf_item *top(const struct ph_conf_node *root, const cha
 	return NULL;
 }
 
+/* Children alone may stand at the top, without the word. */
+static bool is_bare(const struct documents *docs, const struct ph_conf_node *root)
+{
+	return docs->children_only && root && root->kind == PH_CONF_MAPPING &&
+	       !top(root, "children");
+}
+
 static void refuse_others(struct ph_conf_loader *ld, const struct ph_conf_node *root)
 {
 	for (size_t i = 0; root->kind == PH_CONF_MAPPING && i < root->n; i++) {
@@ -139,11 +146,11 @@ static int load_daemon(struct ph_conf_loader *ld, struct ph_conf *conf, struct d
 		ld->file = docs->v[i].file;
 		if (!root)
 			continue;
-		if (docs->children_only)
+		if (docs->children_only && !is_bare(docs, root))
 			refuse_others(ld, root);
 		if (!docs->children_only || root->kind != PH_CONF_MAPPING)
 			rc = ph_conf_load_section(ld, &scope, root, "");
-		else
+		else if (!is_bare(docs, root))
 			rc = ph_conf_node_twice(ld->file, root, "", ld->errors);
 	}
 	return rc < 0 || docs->children_only ? rc : ph_conf_load_fallbacks(ld, &scope);
@@ -253,6 +260,7 @@ static int load_entries(struct ph_conf_loader *ld, struct ph_conf *conf, struct 
 		int rc = ph_conf_child_load(ld, conf->defaults, e->key, e->value, &child);
 		if (rc < 0)
 			return rc;
+		child->added = docs->children_only;
 		conf->children[conf->n_children++] = child;
 		instances += child->instances;
 		if (instances > PH_CONF_INSTANCES_MAX &&
@@ -270,8 +278,8 @@ static int load_children(struct ph_conf_loader *ld, struct ph_conf *conf, struct
 	for (size_t i = 0; rc == 0 && i < docs->n; i++) {
 		const struct ph_conf_item *item = top(docs->v[i].tree.root, "children");
 		ld->file = docs->v[i].file;
-		if (item)
-			rc = gather(ld, docs, item->value);
+		if (item || is_bare(docs, docs->v[i].tree.root))
+			rc = gather(ld, docs, item ? item->value : docs->v[i].tree.root);
 	}
 	if (rc == 0 && docs->n_entries > 1)
 		qsort(docs->entries, docs->n_entries, sizeof *docs->entries, by_entry);

@@ -202,6 +202,8 @@ struct ph_conf_child {
 		uint64_t defer_max_ms;
 	} migration;
 
+	bool added; /* at run time: it is in no file. No option: only texts of our own say so */
+
 	struct ph_conf_origin at;      /* where the child itself stands */
 	struct ph_conf_origin *origin; /* one an option, in the order of the table */
 };
@@ -331,10 +333,11 @@ PH_MUST_CHECK int ph_conf_load(const char *file, const struct ph_conf_env *env,
 	struct ph_conf **ret, struct ph_conf_errors *errors);
 
 /*
- * Children that are added at run time: a document of which only `children` is allowed, in the
- * words of a file, with the `defaults` of `base` (may be NULL). `source` stands for the file in
- * errors and must outlive nothing. The result holds these children, the rest is at its defaults
- * and means nothing. Errors as ph_conf_load. That a child is there already is the caller's to see.
+ * Children that are added at run time: a document of which only `children` is allowed, or that is
+ * what stands below `children` (name: options), in the words of a file, with the `defaults` of
+ * `base` (may be NULL). `source` stands for the file in errors and must outlive nothing. The result
+ * holds these children, each `added`; the rest is at its defaults and means nothing. Errors as
+ * ph_conf_load. That a child is there already is the caller's to see.
  * ${VAR} is expanded from `env`: whoever may add children can read these variables.
  */
 PH_MUST_CHECK int ph_conf_load_children(const char *source, const char *text, size_t n,
@@ -360,7 +363,8 @@ PH_MUST_CHECK int ph_conf_print(const struct ph_conf *conf, FILE *out);
 char *ph_conf_text(const struct ph_conf *conf);
 
 /*
- * All options of a child (not its name) as compact JSON, the caller's (free), NULL without memory.
+ * All options of a child (not its name), and "added":true where it is, as compact JSON, the
+ * caller's (free), NULL without memory.
  * The same child gives the same bytes on every node, so hashes of them can be compared.
  */
 char *ph_conf_child_text(const struct ph_conf_child *child);

@@ -77,7 +77,7 @@ static void write_child(FILE *out, const struct ph_conf_child *child)
 		json_rows(out, &ph_conf_group_table, group, NULL);
 		(void)fputs("}}", out);
 	}
-	(void)fputc('}', out);
+	(void)fputs(child->added ? ",\"added\":true}" : "}", out); /* options are before it */
 }
 
 static char *closed(FILE *out, char **text)

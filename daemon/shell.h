@@ -228,6 +228,8 @@ const struct ph_conf_child *ph_shell_specs_find(
 int ph_shell_specs_new(struct ph_shell_specs **ret);
 void ph_shell_specs_free(struct ph_shell_specs *specs);
 /* Queues CONFIGURED with the children of `conf`. */
+/* Looks its user up, so that the loop need not wait for a directory of users later. */
+void ph_shell_specs_look_up(struct ph_shell *shell, const struct ph_spec *spec);
 void ph_shell_configure(struct ph_shell *shell, const struct ph_conf *conf);
 
 /*

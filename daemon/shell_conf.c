@@ -207,6 +207,7 @@ static struct ph_spec *spec_of(
 		.hash = XXH3_64bits(text, strlen(text)),
 		.process = process_hash(child),
 		.instances = child->instances,
+		.added = child->added,
 		.local = child->placement.strategy == PH_CONF_PLACEMENT_LOCAL,
 		.nodes = nodes,
 		.labels = labels,
@@ -327,7 +328,7 @@ static void configured_free(void *arg)
 
 /* Users are looked up here, at load, so that the loop need not wait for a directory of users. A
  * failure is told when such a child is to be started. */
-static void look_up(struct ph_shell *shell, const struct ph_spec *spec)
+void ph_shell_specs_look_up(struct ph_shell *shell, const struct ph_spec *spec)
 {
 	struct ph_err err;
 	struct cached *cached = cached_of(shell, &spec->child, spec->text, &err);
@@ -350,7 +351,7 @@ void ph_shell_configure(struct ph_shell *shell, const struct ph_conf *conf)
 		struct ph_spec *spec = ph_shell_spec_of_child(conf->children[i]);
 		if (!spec)
 			abort();
-		look_up(shell, spec);
+		ph_shell_specs_look_up(shell, spec);
 		c->specs[c->config.n_specs++] = spec;
 	}
 	c->config.specs = (const struct ph_spec *const *)c->specs;

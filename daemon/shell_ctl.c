@@ -45,6 +45,8 @@ const char *ph_ctl_code(int error)
 		return "bad_request";
 	case ETIMEDOUT:
 		return "timeout";
+	case EEXIST:
+		return "exists";
 	case EINPROGRESS:
 		return "partly";
 	case ENOTSUP:
@@ -115,36 +117,76 @@ void ph_ctl_over(struct ph_ctl_request *request)
 	request_free(request);
 }
 
-void ph_ctl_command(struct ph_ctl_request *request, const struct ph_ctl_args *args,
-	const struct ph_view_filter *what)
+static struct ph_command command_of(struct ph_ctl_request *request, const struct ph_ctl_args *args)
 {
-	struct ph_shell_ctl *ctl = request->ctl;
-	struct ticket *ticket = ph_shell_alloc(sizeof *ticket);
-	struct ph_command command = {
-		.ticket = ++ctl->last_ticket,
+	return (struct ph_command){
+		.ticket = ++request->ctl->last_ticket,
 		.verb = request->verb->order,
 		.node = args->node,
 		.force = args->force,
 		.no_wait = args->no_wait,
+		.keep_going = args->keep_going,
 		.timeout_ms = args->timeout_ms,
 		.wait_for = args->wait_for,
 		.id = args->migration,
 		.id_digits = args->migration_digits,
+		.signal = args->signal_number,
 	};
-	ticket->number = command.ticket;
+}
+
+static struct ticket *ticket_add(struct ph_ctl_request *request, uint64_t number)
+{
+	struct ticket *ticket = ph_shell_alloc(sizeof *ticket);
+	ticket->number = number;
 	ticket->request = request;
+	DL_APPEND(request->ctl->tickets, ticket);
+	request->pending++;
+	request->sent++;
+	return ticket;
+}
+
+void ph_ctl_command(struct ph_ctl_request *request, const struct ph_ctl_args *args,
+	const struct ph_view_filter *what)
+{
+	struct ph_command command = command_of(request, args);
+	struct ticket *ticket = ticket_add(request, command.ticket);
 	if (what) {
 		ticket->what = *what;
 		command.child = what->child;
 		command.all_instances = !what->has_instance;
 		command.instance = what->instance;
 	}
-	DL_APPEND(ctl->tickets, ticket);
-	request->pending++;
-	request->sent++;
 	struct ph_event event = {
 		.kind = PH_EV_COMMAND, .ticket = command.ticket, .command = &command};
-	ph_shell_push_flat(ctl->shell, &event, &command, sizeof command);
+	ph_shell_push_flat(request->ctl->shell, &event, &command, sizeof command);
+}
+
+struct added {
+	struct ph_command command;
+	struct ph_spec **specs;
+};
+
+static void added_free(void *arg)
+{
+	struct added *added = arg;
+	for (size_t i = 0; i < added->command.n_specs; i++)
+		ph_spec_free(added->specs[i]);
+	free(added->specs);
+	free(added);
+}
+
+void ph_ctl_command_specs(struct ph_ctl_request *request, const struct ph_ctl_args *args,
+	struct ph_spec **specs, size_t n)
+{
+	struct added *added = ph_shell_alloc(sizeof *added);
+	added->command = command_of(request, args);
+	added->specs = specs;
+	added->command.specs = (const struct ph_spec *const *)specs;
+	added->command.n_specs = n;
+	(void)ticket_add(request, added->command.ticket);
+	struct ph_event event = {
+		.kind = PH_EV_COMMAND, .ticket = added->command.ticket, .command = &added->command};
+	ph_shell_push(request->ctl->shell, &event, added_free, added);
 }
 
 static void on_request(

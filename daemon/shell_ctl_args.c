@@ -211,6 +211,17 @@ static int read_one(
 		return read_flag(value, word, &ret->dry_run, err);
 	case PH_CTL_CLUSTER:
 		return read_flag(value, word, &ret->cluster, err);
+	case PH_CTL_KEEP_GOING:
+		return read_flag(value, word, &ret->keep_going, err);
+	case PH_CTL_CONFIG:
+		ret->config = value;
+		break;
+	case PH_CTL_SIGNAL:
+		ret->signal = value;
+		break;
+	case PH_CTL_FILE:
+		ret->file = json_string_value(value);
+		return ret->file ? 0 : expected(word, "a text", err);
 	case PH_CTL_ARG_COUNT:
 		break;
 	}

@@ -18,6 +18,10 @@
 #include "shell_view_text.h"
 
 #define HALF_OPEN_LOOK_MS 1000
+#define LONG_OP "add"	       /* its lines may be longer */
+#define LOOK_BYTES (32u << 10) /* of a line, before it is looked at whether it is one */
+
+static const char too_long[] = "the line is longer than 65536 bytes";
 
 struct ph_ctl_conn {
 	struct ph_ctl_conns *owner;
@@ -182,6 +186,11 @@ static void take_line(struct ph_ctl_conn *conn, const char *line, size_t n)
 		bad_line(conn, request.req, err.text);
 		return;
 	}
+	if (n > PH_LINE_MAX && strcmp(request.op, LONG_OP) != 0) {
+		bad_line(conn, request.req, too_long);
+		ph_request_fini(&request);
+		return;
+	}
 	conn->open++;
 	conn->since_ms = ph_clock_now_ms();
 	if (conn->open > PH_CTL_OPEN)
@@ -193,14 +202,29 @@ static void take_line(struct ph_ctl_conn *conn, const char *line, size_t n)
 	ph_request_fini(&request);
 }
 
+/* A line that grows longer than others may only be one that adds children. */
+static void allow_long(struct ph_ctl_conn *conn)
+{
+	static const char *const words[] = {"\"" LONG_OP "\"", "\"config\""};
+	const char *bytes;
+	size_t n;
+	ph_line_rest(&conn->lines, &bytes, &n);
+	for (size_t i = 0; n > LOOK_BYTES && i < sizeof words / sizeof words[0]; i++)
+		if (memmem(bytes, n < PH_LINE_MAX ? n : PH_LINE_MAX, words[i], strlen(words[i])))
+			ph_line_limit(&conn->lines, PH_LINE_MAX_ADD);
+}
+
 /* All whole lines that are there; 0, or what ph_line_next() says. */
 static int take_lines(struct ph_ctl_conn *conn)
 {
 	char *line;
 	size_t n;
 	int r = 0;
-	while (!conn->dead && !conn->ending && (r = ph_line_next(&conn->lines, &line, &n)) > 0)
+	while (!conn->dead && !conn->ending && (r = ph_line_next(&conn->lines, &line, &n)) > 0) {
 		take_line(conn, line, n);
+		ph_line_limit(&conn->lines, PH_LINE_MAX);
+		allow_long(conn);
+	}
 	return r < 0 ? r : 0;
 }
 
@@ -213,12 +237,16 @@ static void on_read(struct bufferevent *bev, void *arg)
 
 	while (r == 0 && !conn->dead && !conn->ending &&
 		(n = evbuffer_remove(input, bytes, sizeof bytes)) > 0) {
+		if (conn->lines.max == PH_LINE_MAX)
+			allow_long(conn);
 		r = ph_line_feed(&conn->lines, bytes, (size_t)n);
 		if (r == 0)
 			r = take_lines(conn);
 	}
 	if (r == -EMSGSIZE)
-		bad_line(conn, 0, "the line is longer than 65536 bytes");
+		bad_line(conn, 0,
+			conn->lines.max == PH_LINE_MAX ? too_long
+						       : "the line is longer than 1048576 bytes");
 	else if (r < 0)
 		conn_kill(conn);
 }

@@ -2,7 +2,8 @@
  * shell_ctl_conn.h - the connections of the control socket: lines in, lines out, all bounded.
  *
  * Decides framing and what a client may cost: PH_CTL_CONNS connections, PH_CTL_OPEN requests
- * without a last answer on each, lines of PH_LINE_MAX bytes, PH_CTL_OUTPUT bytes that wait to be
+ * without a last answer on each, lines of PH_LINE_MAX bytes (PH_LINE_MAX_ADD, where they add
+ * children), PH_CTL_OUTPUT bytes that wait to be
  * read, 10 s in which a reader takes nothing. Where there are all of them, one gives way to the
  * next (shell_ctl_full.h), and is told so. It must not know any verb; SIGPIPE is ignored by the
  * process. Always holds: a line that is no request is answered with an error and ends its

@@ -3,7 +3,8 @@
  *
  * shell_ctl.c: requests, tickets, answers of core; shell_ctl_args.c: the fields of a request;
  * shell_ctl_verbs.c: the table of verbs, and those that are answered at once; shell_ctl_orders.c:
- * those that core carries out; shell_ctl_progress.c: what is told while they go on.
+ * those that core carries out; shell_ctl_add.c: children at run time; shell_ctl_progress.c: what is
+ * told while they go on.
  */
 #ifndef PH_SHELL_CTL_INT_H
 #define PH_SHELL_CTL_INT_H
@@ -31,7 +32,11 @@
 	X(ID, "id") \
 	X(MIGRATION, "migration") \
 	X(DRY_RUN, "dry_run") \
-	X(CLUSTER, "cluster")
+	X(CLUSTER, "cluster") \
+	X(CONFIG, "config") \
+	X(FILE, "file") \
+	X(KEEP_GOING, "keep_going") \
+	X(SIGNAL, "signal")
 
 enum ph_ctl_arg {
 #define X(name, word) PH_CTL_##name,
@@ -47,7 +52,10 @@ struct ph_ctl_args {
 	size_t n_filters;
 	struct ph_view_filter *filters;
 	struct ph_name node; /* empty: this one */
-	bool force, no_wait, follow, dry_run, cluster;
+	bool force, no_wait, follow, dry_run, cluster, keep_going;
+	const json_t *config, *signal; /* in the request's JSON */
+	const char *file;	       /* likewise */
+	int signal_number;
 	enum ph_wait_for wait_for;
 	uint64_t timeout_ms;
 	uint32_t lines;
@@ -120,6 +128,10 @@ void ph_ctl_over(struct ph_ctl_request *request);
 void ph_ctl_command(struct ph_ctl_request *request, const struct ph_ctl_args *args,
 	const struct ph_view_filter *what);
 
+/* The same with what is to be added: the list and its elements are taken. */
+void ph_ctl_command_specs(struct ph_ctl_request *request, const struct ph_ctl_args *args,
+	struct ph_spec **specs, size_t n);
+
 /* ---- shell_ctl_verbs.c */
 
 const struct ph_ctl_verb *ph_ctl_verb_find(const char *name);
@@ -151,6 +163,17 @@ void ph_ctl_done_forget(struct ph_ctl_request *request);
 /* ---- shell_ctl_logs.c */
 
 void ph_ctl_run_logs(struct ph_ctl_request *request, const struct ph_ctl_args *args);
+
+/* ---- shell_ctl_add.c: run, answered, done of the rows */
+
+void ph_ctl_run_add(struct ph_ctl_request *request, const struct ph_ctl_args *args);
+void ph_ctl_answered_add(struct ph_ctl_request *request, const struct ph_view_filter *what,
+	const struct ph_answer *answer);
+void ph_ctl_done_add(struct ph_ctl_request *request);
+void ph_ctl_run_remove(struct ph_ctl_request *request, const struct ph_ctl_args *args);
+void ph_ctl_answered_remove(struct ph_ctl_request *request, const struct ph_view_filter *what,
+	const struct ph_answer *answer);
+void ph_ctl_run_signal(struct ph_ctl_request *request, const struct ph_ctl_args *args);
 
 /* ---- shell_ctl_progress.c */
 

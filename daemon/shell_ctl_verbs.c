@@ -165,6 +165,12 @@ static const struct ph_ctl_verb verbs[] = {
 	CHILDREN_ORDER("stop", STOP),
 	CHILDREN_ORDER("restart", RESTART),
 	CHILDREN_ORDER("swap", SWAP),
+	{"signal", ONE | BIT(CHILDREN) | BIT(NO_WAIT) | BIT(SIGNAL), BIT(SIGNAL), ph_ctl_run_signal,
+		ph_ctl_answered_children, ph_ctl_done_children, PH_VERB_SIGNAL},
+	{"add", BIT(CONFIG) | BIT(FILE) | BIT(NO_WAIT) | BIT(TIMEOUT) | BIT(KEEP_GOING),
+		BIT(CONFIG), ph_ctl_run_add, ph_ctl_answered_add, ph_ctl_done_add, PH_VERB_ADD},
+	{"remove", MANY, 0, ph_ctl_run_remove, ph_ctl_answered_remove, ph_ctl_done_children,
+		PH_VERB_REMOVE},
 	MOVE_ORDER("move", MOVE, ONE | MOVES, BIT(CHILD) | BIT(NODE)),
 	MOVE_ORDER("drain", DRAIN, MOVES, 0),
 	MOVE_ORDER("undrain", UNDRAIN, BIT(NODE) | BIT(NO_WAIT), 0),
@@ -177,7 +183,7 @@ static const struct ph_ctl_verb verbs[] = {
 };
 
 /* Verbs of INTERFACE.md that come later. */
-static const char *const later[] = {"signal", "add", "remove", "rebalance", "top"};
+static const char *const later[] = {"rebalance", "top"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

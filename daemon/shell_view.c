@@ -107,6 +107,11 @@ static json_t *view_key(const struct ph_key *key)
 		(json_int_t)key->instance, "replica", (json_int_t)key->replica);
 }
 
+const char *ph_view_origin(bool added)
+{
+	return added ? "added" : "file";
+}
+
 json_t *ph_view_entry(const struct ph_entry_view *entry)
 {
 	const struct ph_entry *e = &entry->entry;
@@ -121,6 +126,7 @@ json_t *ph_view_entry(const struct ph_entry_view *entry)
 	o = with(o, "restarts", whole(e->restarts));
 	o = with(o, "exit", ph_view_exit(&e->exit));
 	o = with(o, "differs", json_boolean(entry->differs));
+	o = with(o, "origin", json_string(ph_view_origin(entry->added)));
 	o = with(o, "wanted", json_boolean(entry->wanted));
 	o = with(o, "reason", name_or_null(entry->reason));
 	return with(o, "meta", object_of(e->meta));

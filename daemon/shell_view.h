@@ -21,6 +21,8 @@ struct ph_shell;
 json_t *ph_view_member(const struct ph_member_view *member);
 /* Is it for people to see: neither released nor a tombstone? */
 bool ph_view_shown(const struct ph_entry_view *entry);
+/* Where a child is declared: "file", or "added" at run time. */
+const char *ph_view_origin(bool added);
 json_t *ph_view_entry(const struct ph_entry_view *entry);
 json_t *ph_view_migration(const struct ph_migration_info *migration);
 /* null, {code}, {signal, core} or {unknown} */
@@ -48,7 +50,8 @@ json_t *ph_view_status(struct ph_shell *shell, const struct ph_view_filter *filt
 /* The list alone, running ones first, then the newest; `id` not NULL: that one only. */
 json_t *ph_view_migrations(
 	struct ph_shell *shell, const char *id, const struct ph_view_filter *filters, size_t n);
-/* {"child","spec","revision","differs","instances","migrations"}; `spec` null: none is known. */
+/* {"child","origin","spec","revision","differs","instances","migrations"}; `spec` null: none is
+ * known. */
 json_t *ph_view_show(struct ph_shell *shell, const struct ph_view_filter *filter);
 /* {"child","instances"} and, where the node is isolated, "stale":true. NULL: no such child (or no
  * such instance). */

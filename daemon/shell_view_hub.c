@@ -175,8 +175,9 @@ json_t *ph_view_show(struct ph_shell *shell, const struct ph_view_filter *filter
 	json_t *migrations = ph_view_migrations(shell, NULL, filter, 1);
 	const struct ph_spec *spec = spec_of(shell, &filter->child);
 	json_t *text = spec && spec->text ? json_loads(spec->text, 0, NULL) : NULL;
-	return json_pack("{s:s,s:o?,s:o,s:b,s:o,s:o}", "child", filter->child.s, "spec", text,
-		"revision",
+	(void)json_object_del(text, "added"); /* no option: `origin` says so */
+	return json_pack("{s:s,s:s,s:o?,s:o,s:b,s:o,s:o}", "child", filter->child.s, "origin",
+		ph_view_origin(spec && spec->added), "spec", text, "revision",
 		spec && spec->revision ? json_integer((json_int_t)spec->revision) : json_null(),
 		"differs", g.differs, "instances", instances, "migrations", migrations);
 }

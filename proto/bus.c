@@ -324,6 +324,7 @@ static const struct ph_field order_rows[] = {
 	{PH_FIELD("known", U64, wire, m.known_incarnation)},
 	{PH_FIELD("ask", BOOL, wire, m.ask)},
 	{PH_FIELD("force", BOOL, wire, m.force)},
+	{PH_FIELD("sig", U32, wire, m.signal)},
 	{PH_FIELD("ok", BOOL, wire, m.ok)},
 	{PH_FIELD("busy", BOOL, wire, m.busy)},
 	{PH_FIELD("id", ID, wire, m.id)},

@@ -347,7 +347,10 @@ struct ph_spec_line {
 	X(CANCEL, "cancel") \
 	X(FORGET, "forget") \
 	X(SWAP, "swap") \
-	X(REGROUP, "regroup") /* between daemons only; `force`: it is given up */
+	X(REGROUP, "regroup") /* between daemons only; `force`: it is given up */ \
+	X(ADD, "add") \
+	X(REMOVE, "remove") \
+	X(SIGNAL, "signal")
 
 enum ph_verb {
 #define X(name, word) PH_VERB_##name,
@@ -378,7 +381,8 @@ struct ph_bmsg {
 	struct ph_member_info self;
 	size_t n_members;
 	const struct ph_member_info *members;
-	uint64_t known_incarnation; /* CHALLENGE, WELCOME, REFUSED: the receiver's, as known */
+	uint64_t known_incarnation; /* CHALLENGE, WELCOME, REFUSED: the receiver's, as known;
+				       ORDER to REMOVE: the revision */
 	struct ph_id nonce;	    /* CHALLENGE, PROOF; none: only `known` matters */
 	uint64_t previous;	    /* PROOF: incarnation that this state_dir had before; 0: none */
 	bool refused;		    /* PROOF: somebody has refused the sender just now;
@@ -462,6 +466,7 @@ struct ph_bmsg {
 	uint64_t order; /* number of the sender's, repeated in the answer */
 	enum ph_verb verb;
 	bool all_instances;
+	uint32_t signal;       /* SIGNAL: its number */
 	struct ph_name target; /* MOVE, FORGET: the node (of `known_incarnation`); RELAY: for whom
 				  it is; PROBE: by whom */
 	bool force;

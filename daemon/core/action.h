@@ -97,6 +97,8 @@ struct ph_hook_order {
 struct ph_outcome {
 	struct ph_key key;
 	bool ok;
+	bool whole;	 /* of the child, not of one of its instances */
+	int error;	 /* not ok: a positive errno that says more, or 0 */
 	struct ph_id id; /* of the migration, or none */
 	char text[PH_REASON_SIZE];
 };

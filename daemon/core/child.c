@@ -94,13 +94,13 @@ const struct ph_spec *ph_child_spec(const struct ph_child *child)
 	return child->spec ? child->spec : child->own;
 }
 
-static void journal_spec(struct ph_hub *hub, const struct ph_child *child)
+static uint64_t journal_spec(struct ph_hub *hub, const struct ph_child *child)
 {
 	struct ph_record record = {.kind = PH_RECORD_SPEC,
 		.key = {.child = child->name},
 		.revision = child->spec->revision,
 		.text = child->spec->text};
-	(void)ph_journal(hub, &record);
+	return ph_journal(hub, &record);
 }
 
 static void journal_declared(struct ph_hub *hub, struct ph_child *child)
@@ -170,22 +170,22 @@ static void apply_to_instances(struct ph_hub *hub, struct ph_child *child)
 	}
 }
 
-void ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec,
+uint64_t ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec,
 	uint64_t revision, bool journal)
 {
 	if (child->spec && child->spec->revision >= revision)
-		return;
+		return 0;
 	struct ph_spec *copy = ph_must(ph_spec_clone(spec));
 	copy->revision = revision;
 	ph_out_bury_spec(hub, child->spec);
 	child->spec = copy;
-	if (journal)
-		journal_spec(hub, child);
+	uint64_t ticket = journal ? journal_spec(hub, child) : 0;
 	if (child->proposes && child->own && child->own->hash == spec->hash)
 		journal_declared(hub, child);
 	child->proposes = false; /* it was taken, or there is a newer one */
 	if (hub->started)
 		apply_to_instances(hub, child);
+	return ticket;
 }
 
 uint64_t ph_child_next_revision(const struct ph_hub *hub, const struct ph_child *child)
@@ -220,8 +220,7 @@ const struct ph_spec *ph_child_settle(struct ph_hub *hub, struct ph_child *child
 
 /* ---- the configuration of this node ---- */
 
-/* Wanted keys are shown as waiting from the first moment on. */
-static void make_slots(struct ph_hub *hub, const struct ph_spec *spec)
+void ph_child_make_slots(struct ph_hub *hub, const struct ph_spec *spec)
 {
 	for (uint32_t i = 0; i < spec->instances; i++) {
 		struct ph_key key = {.child = spec->child, .instance = i};
@@ -256,7 +255,7 @@ static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_
 	child->dropped = false;
 	child->changed = changed && child->spec && spec->hash != child->spec->hash &&
 			 spec->hash != child->declared_hash;
-	make_slots(hub, spec);
+	ph_child_make_slots(hub, spec);
 	if (first && hub->started)
 		(void)ph_emit(hub, PH_EMIT_CHILD_ADDED, &(struct ph_key){.child = child->name});
 	if (!child->spec || spec->hash == child->spec->hash) {
@@ -266,8 +265,8 @@ static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_
 	}
 	/* A text that this node has had all along is no news, even where another one is in force.
 	 */
-	if (spec->hash != child->declared_hash && !ph_child_own_counts(hub, child) &&
-		child->changed)
+	bool news = spec->hash != child->declared_hash || child->spec->added;
+	if (news && !ph_child_own_counts(hub, child) && (child->changed || child->spec->added))
 		ph_propose(hub, child);
 }
 
@@ -288,18 +287,21 @@ static void ask_who_declares(struct ph_hub *hub, struct ph_child *child)
 void ph_child_redeclare(struct ph_hub *hub)
 {
 	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
+		bool added = ph_child_is_added(child);
+		if (added) /* it may have been killed before anybody claimed it */
+			ph_child_make_slots(hub, child->spec);
 		if (!child->own && child->spec && child->declared_hash) {
 			journal_declared(hub, child); /* dropped while this daemon was away */
 			ask_who_declares(hub, child);
 		}
 		if (!child->own || !child->spec || child->own->hash == child->spec->hash)
 			continue;
-		if (child->own->hash == child->declared_hash)
+		if (child->own->hash == child->declared_hash && !added)
 			continue;
 		if (ph_child_owned_here(hub, child)) {
 			ph_child_own_in_force(hub, child);
 			apply_to_instances(hub, child);
-		} else if (child->declared_hash) { /* while it was away */
+		} else if (child->declared_hash || added) { /* while it was away */
 			child->changed = true;
 			ph_propose(hub, child);
 		}
@@ -491,6 +493,10 @@ static void take_tombstone(struct ph_hub *hub, struct ph_child *child, uint64_t 
 {
 	if (!child->spec || child->spec->revision > revision)
 		return;
+	if (child->spec->added && !child->own) { /* it goes wherever it was removed */
+		(void)ph_added_remove(hub, child, false);
+		return;
+	}
 	if (!ph_child_owned_here(hub, child)) {
 		if (!child->own)
 			ph_child_gone(hub, &child->name, revision);
@@ -534,7 +540,7 @@ static void take_spec(
 		return;
 	ph_child_in_force(hub, child, line->spec, line->revision, true);
 	if (!child->spec->local)
-		make_slots(hub, child->spec); /* so that they count against the limit */
+		ph_child_make_slots(hub, child->spec); /* so that they count against the limit */
 	ph_plan_soon(hub, 0);
 }
 
@@ -574,18 +580,18 @@ void ph_child_removed(struct ph_hub *hub, const struct ph_name *name, uint64_t r
 	}
 }
 
-void ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t revision)
+uint64_t ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t revision)
 {
 	struct ph_child *child = ph_child_find(hub, name);
 	if (!child || !child->spec || child->spec->revision > revision)
-		return;
+		return 0;
 	child->wanted_revision = child->removed_revision = child->spec->revision;
 	struct ph_record record = {.kind = PH_RECORD_SPEC,
 		.key = {.child = child->name},
 		.revision = child->spec->revision};
 	ph_out_bury_spec(hub, child->spec);
 	child->spec = NULL;
-	(void)ph_journal(hub, &record); /* without a text: it is gone */
+	return ph_journal(hub, &record); /* without a text: it is gone */
 }
 
 static bool owned_elsewhere(struct ph_hub *hub, const struct ph_child *child)
@@ -614,6 +620,8 @@ void ph_child_tick(struct ph_hub *hub)
 	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
 		if (child->changed)
 			ph_child_changed(hub, child);
+		if (ph_child_is_added(child))
+			child->dropped = false; /* no file need declare it */
 		if (!child->dropped || child->own)
 			continue;
 		/* Who has come since was not asked, and what was said meanwhile was not heard. */

@@ -105,8 +105,11 @@ struct ph_command {
 	struct ph_name node; /* MOVE, FORGET; DRAIN, UNDRAIN: empty for this node */
 	struct ph_id id;     /* CANCEL: of the migration, of which ... */
 	uint32_t id_digits;  /* ... so many hex digits are given */
-	bool force, no_wait;
-	uint64_t timeout_ms; /* 0: none */
+	bool force, no_wait, keep_going;
+	size_t n_specs; /* ADD: what is to be added, sorted by name, revision 0 ... */
+	const struct ph_spec *const *specs; /* ... as long as the step */
+	int signal;			    /* SIGNAL */
+	uint64_t timeout_ms;		    /* 0: none */
 	enum ph_wait_for {
 		PH_WAIT_READY,
 		PH_WAIT_STOPPED,

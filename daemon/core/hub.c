@@ -225,6 +225,8 @@ static void on_journalled(struct ph_hub *hub, const struct ph_event *event)
 		ph_grant_synced(hub, wait, !event->error);
 	} else if (wait->kind == PH_WAIT_BALLOT) {
 		ph_ballot_synced(hub, wait, !event->error);
+	} else if (wait->kind == PH_WAIT_ADDED) {
+		ph_added_synced(hub, wait->number, !event->error);
 	} else if (wait->kind == PH_WAIT_HEAL) {
 		wait->slot->starting = false;
 		ph_heal_own(hub, wait->slot, wait->epoch);

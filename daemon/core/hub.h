@@ -107,6 +107,7 @@ struct ph_entry_view {
 	struct ph_entry entry; /* age_ms is as of `now_ms` */
 	bool wanted;	       /* should run: not stopped by wish, not removed */
 	bool differs;
+	bool added;	/* at run time: no file declares it */
 	bool reachable; /* its node is not dead, and has not left */
 	bool owned;	/* false: nobody's, or of a node that is gone; `node` is empty */
 	char reason[PH_REASON_SIZE]; /* what it waits for; or empty */

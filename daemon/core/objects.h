@@ -138,6 +138,7 @@ enum ph_wait_kind {
 	PH_WAIT_CLAIM, /* this node's own grant to its claim */
 	PH_WAIT_GRANT, /* the grants of an answer */
 	PH_WAIT_BALLOT,
+	PH_WAIT_ADDED, /* an operator's order to add or remove children */
 	PH_WAIT_HEAL
 };
 struct ph_wait {
@@ -147,7 +148,7 @@ struct ph_wait {
 	enum ph_wait_kind kind;
 	struct ph_id id;      /* SOURCE, TARGET */
 	struct ph_slot *slot; /* START, CLAIM, HEAL */
-	uint64_t number;      /* CLAIM, GRANT: of the batch */
+	uint64_t number;      /* CLAIM, GRANT: of the batch; ADDED: of the order */
 	struct ph_name to;    /* GRANT, BALLOT: who is answered */
 	size_t n_lines;	      /* GRANT */
 	struct ph_claim_line *lines;

@@ -16,7 +16,7 @@ enum ph_order_line_state {
 
 struct ph_order_line {
 	struct ph_key key;
-	struct ph_name node;  /* FORGET: who is asked; else empty */
+	struct ph_name node;  /* FORGET, REMOVE: who is asked; else empty */
 	struct ph_name local; /* placement local: whose it is; else empty */
 	enum ph_order_line_state state;
 	struct ph_id id;
@@ -27,6 +27,8 @@ struct ph_order_line {
 	uint64_t wished_ms;    /* ... and when */
 	uint64_t sent_ms;
 	uint32_t tries;
+	uint64_t revision; /* ADD: that it put in force; REMOVE: up to which */
+	bool whole;	   /* about the child, not about one of its instances */
 	char text[PH_REASON_SIZE];
 };
 
@@ -37,6 +39,11 @@ struct ph_order {
 	struct ph_timer timer;
 	bool agreed;	      /* FORGET: all would, now they are to */
 	uint64_t incarnation; /* FORGET: of the node, as far as it is known here */
+	size_t unsynced;      /* ADD, REMOVE: records that are not in the journal yet */
+	bool unsyncable;      /* ... and one that did not get there */
+	int undo_error;	      /* ADD: what it added is being removed again, for this reason ... */
+	size_t undo_from;     /* ... by the lines from this one on, which nobody is told of */
+	char undo_text[PH_REASON_SIZE];
 	size_t n_lines;
 	struct ph_order_line *lines;
 	struct ph_order *prev, *next;

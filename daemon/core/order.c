@@ -103,6 +103,10 @@ static void wish_for(struct ph_hub *hub, const struct ph_command *c, struct ph_s
 	struct ph_order_line *line)
 {
 	line->state = PH_LINE_OPEN; /* looked at again: it may be claimed any moment */
+	if (c->verb == PH_VERB_SIGNAL) {
+		line->state = PH_LINE_FAILED;
+		ph_reason(line->text, "it is not running");
+	}
 	if (!slot || (c->verb != PH_VERB_STOP && c->verb != PH_VERB_START))
 		return;
 	ph_order_wish(hub, slot, c->verb == PH_VERB_STOP);
@@ -110,7 +114,7 @@ static void wish_for(struct ph_hub *hub, const struct ph_command *c, struct ph_s
 		line->state = PH_LINE_DONE;
 }
 
-static void send_order(struct ph_hub *hub, const struct ph_order *order, struct ph_order_line *line,
+void ph_order_send(struct ph_hub *hub, const struct ph_order *order, struct ph_order_line *line,
 	const struct ph_name *to)
 {
 	struct ph_bmsg *msg = ph_send(hub, to, PH_B_ORDER);
@@ -121,6 +125,8 @@ static void send_order(struct ph_hub *hub, const struct ph_order *order, struct 
 	msg->target = order->command.node;
 	msg->force = order->command.force;
 	msg->id = line->id;
+	msg->signal = (uint32_t)order->command.signal;
+	msg->known_incarnation = line->revision;
 }
 
 /* To the source of the migration that is meant; one that has ended is no more to be cancelled. */
@@ -130,7 +136,7 @@ static void send_cancel(struct ph_hub *hub, struct ph_order *order, struct ph_or
 	if (!h)
 		return;
 	if (!ph_is_self(hub, &h->info.from))
-		send_order(hub, order, line, &h->info.from);
+		ph_order_send(hub, order, line, &h->info.from);
 	else if (ph_cancel_carry_out(hub, &line->key, &line->id, line->text))
 		ph_cancel_refused(line);
 	else
@@ -154,6 +160,10 @@ static void send_line(struct ph_hub *hub, struct ph_order *order, struct ph_orde
 		ph_forget_send(hub, order, line);
 		return;
 	}
+	if (c->verb == PH_VERB_REMOVE) {
+		ph_added_send(hub, order, line);
+		return;
+	}
 	if (!node_order) {
 		if (!slot || !slot->entered || slot->entry.state == PH_CHILD_RELEASED) {
 			wish_for(hub, c, slot, line);
@@ -162,7 +172,7 @@ static void send_line(struct ph_hub *hub, struct ph_order *order, struct ph_orde
 		to = slot->entry.node->name;
 	}
 	if (!ph_is_self(hub, &to)) {
-		send_order(hub, order, line, &to);
+		ph_order_send(hub, order, line, &to);
 		return;
 	}
 	if (node_order) {
@@ -171,7 +181,9 @@ static void send_line(struct ph_hub *hub, struct ph_order *order, struct ph_orde
 		line->state = taken ? PH_LINE_TAKEN : PH_LINE_FAILED;
 		return;
 	}
-	int r = ph_order_carry_out(hub, slot, c->verb, &c->node, c->force, &line->id, line->text);
+	int r = c->verb == PH_VERB_SIGNAL ? ph_order_signal(hub, slot, c->signal, line->text)
+					  : ph_order_carry_out(hub, slot, c->verb, &c->node,
+						    c->force, &line->id, line->text);
 	line->state = r == 0 ? PH_LINE_TAKEN : r == -EAGAIN ? PH_LINE_OPEN : PH_LINE_FAILED;
 }
 
@@ -210,6 +222,7 @@ static void advance(struct ph_hub *hub, struct ph_order *order)
 		bool unheard = line->state == PH_LINE_OPEN || line->state == PH_LINE_SENT;
 		bool tired = line->tries >= (c->no_wait ? ORDER_TRIES_HASTY : PH_ORDER_TRIES);
 		/* What cannot be while a migration of it runs is done after it. */
+		tired = tired && c->verb != PH_VERB_REMOVE;
 		if (tired && !c->no_wait && ph_order_moving(hub, &line->key)) {
 			line->tries = 1;
 			tired = false;
@@ -226,14 +239,23 @@ static void advance(struct ph_hub *hub, struct ph_order *order)
 	}
 }
 
+/* An ADD that fails takes back first what it has added. */
+static void end_order(struct ph_hub *hub, struct ph_order *order, int error, const char *text)
+{
+	if (ph_added_undo(hub, order, error, text))
+		ph_timer_set(hub, &order->timer, hub->now_ms);
+	else
+		ph_order_finish(hub, order, error, text);
+}
+
 static void check_one(struct ph_hub *hub, struct ph_order *order)
 {
 	const struct ph_command *c = &order->command;
-	size_t open = 0, failed = 0;
+	size_t open = order->unsynced, failed = order->unsyncable;
 	advance(hub, order);
 	if (c->verb == PH_VERB_FORGET && ph_forget_agreed(hub, order))
 		advance(hub, order);
-	for (size_t i = 0; i < order->n_lines; i++) {
+	for (size_t i = order->undo_from; i < order->n_lines; i++) {
 		enum ph_order_line_state state = order->lines[i].state;
 		failed += state == PH_LINE_FAILED;
 		open += state == PH_LINE_OPEN || state == PH_LINE_SENT ||
@@ -244,18 +266,18 @@ static void check_one(struct ph_hub *hub, struct ph_order *order)
 	bool timeout = (c->timeout_ms && hub->now_ms >= order->started_ms + c->timeout_ms) ||
 		       hub->now_ms >= order->started_ms + ORDER_MAX_MS;
 	if (open && timeout) {
-		ph_order_finish(hub, order, ETIMEDOUT, "not done within the time given");
+		end_order(hub, order, ETIMEDOUT, "not done within the time given");
 	} else if (!open && (c->verb == PH_VERB_DRAIN || c->verb == PH_VERB_UNDRAIN)) {
 		ph_order_finish_drain(hub, order);
 	} else if (!open) {
-		const char *text = "";
+		const char *text = order->unsyncable ? "the journal cannot be written" : "";
 		int error = failed ? EREMOTEIO : 0;
 		for (size_t i = 0; i < order->n_lines && failed && !text[0]; i++)
 			if (order->lines[i].state == PH_LINE_FAILED) {
 				text = ph_out_text(hub, order->lines[i].text);
 				error = order->lines[i].error ? order->lines[i].error : error;
 			}
-		ph_order_finish(hub, order, error, text);
+		end_order(hub, order, error, text);
 	} else {
 		ph_timer_set(hub, &order->timer, hub->now_ms + LOOK_MS);
 	}
@@ -295,6 +317,10 @@ static bool open_lines(struct ph_hub *hub, struct ph_order *order)
 		ph_forget_lines(hub, order);
 		return true;
 	}
+	if (c->verb == PH_VERB_ADD || c->verb == PH_VERB_REMOVE) {
+		ph_added_open(hub, order);
+		return true;
+	}
 	ensure_slots(hub, &c->child);
 	const struct ph_child *child = ph_child_find(hub, &c->child);
 	const struct ph_spec *spec = child ? ph_child_spec(child) : NULL;
@@ -320,6 +346,8 @@ void ph_order_command(struct ph_hub *hub, const struct ph_command *c)
 		return;
 	}
 	int error = c->verb == PH_VERB_FORGET ? ph_forget_refused(hub, &c->node, text) : 0;
+	if (c->verb == PH_VERB_ADD || c->verb == PH_VERB_REMOVE)
+		error = ph_added_refused(hub, c, text);
 	if (error) {
 		refuse(hub, c, error, text);
 		return;

@@ -1,5 +1,5 @@
 /* order.h - what the files of orders share: order.c (who gives them), order_look.c, order_end.c,
- * order_do.c, cancel.c, forget.c. */
+ * order_do.c, cancel.c, forget.c, added.c. */
 #ifndef PH_CORE_ORDER_H
 #define PH_CORE_ORDER_H
 
@@ -7,6 +7,9 @@
 
 #define PH_ORDER_TRIES 20 /* ORDER without an answer, or without an owner to send it to */
 
+/* ORDER for the line to that node; it is SENT. */
+void ph_order_send(struct ph_hub *hub, const struct ph_order *order, struct ph_order_line *line,
+	const struct ph_name *to);
 struct ph_order_line *ph_order_add_line(struct ph_order *order);	    /* empty, at the end */
 void ph_order_add_slot(struct ph_order *order, const struct ph_slot *slot); /* a line for it */
 
@@ -36,6 +39,8 @@ void ph_order_finish_drain(struct ph_hub *hub, struct ph_order *order);
  */
 int ph_order_carry_out(struct ph_hub *hub, struct ph_slot *slot, enum ph_verb verb,
 	const struct ph_name *to, bool force, struct ph_id *ret_id, char why[PH_REASON_SIZE]);
+/* The same for a signal to the main process of its active worker. */
+int ph_order_signal(struct ph_hub *hub, struct ph_slot *slot, int signal, char why[PH_REASON_SIZE]);
 /* False, and why: a node that is leaving is drained. */
 bool ph_order_set_draining(
 	struct ph_hub *hub, bool draining, bool force, char ret_why[PH_REASON_SIZE]);
@@ -79,6 +84,18 @@ int ph_forget_carry_out(struct ph_hub *hub, const struct ph_name *name, uint64_t
 	char why[PH_REASON_SIZE]);
 /* Is the view one without it? */
 bool ph_forget_done(const struct ph_hub *hub, const struct ph_name *name);
+
+/* ---- added.c ---- */
+/* ADD or REMOVE, with a sentence: ENOENT no such child, EEXIST it exists, EBUSY a file declares it.
+ */
+int ph_added_refused(struct ph_hub *hub, const struct ph_command *c, char text[PH_REASON_SIZE]);
+void ph_added_open(struct ph_hub *hub, struct ph_order *order); /* does it, and makes its lines */
+void ph_added_send(struct ph_hub *hub, struct ph_order *order, struct ph_order_line *line);
+/* At the owner: it is removed up to that revision. 0: and nothing of it runs here; or -EAGAIN. */
+int ph_added_taken(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
+	char why[PH_REASON_SIZE]);
+/* What an ADD has added is removed again, since it ends with that error. False: nothing is. */
+bool ph_added_undo(struct ph_hub *hub, struct ph_order *order, int error, const char *text);
 
 /* An operator's wish, kept here until somebody owns the key, and over restarts. */
 void ph_order_wish(struct ph_hub *hub, struct ph_slot *slot, bool stopped);

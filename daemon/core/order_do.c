@@ -132,6 +132,23 @@ static int do_swap(struct ph_hub *hub, struct ph_slot *slot, uint64_t order, str
 	return 0;
 }
 
+int ph_order_signal(struct ph_hub *hub, struct ph_slot *slot, int signal, char why[PH_REASON_SIZE])
+{
+	if (!slot || !ph_slot_mine(hub, slot) || in_flight(slot)) {
+		ph_reason(why, "this node does not own it, or not for long");
+		return -EAGAIN;
+	}
+	const struct ph_instance *instance = slot->work->instance;
+	if (!instance || !instance->pid) {
+		ph_reason(why, "it is not running");
+		return -EINVAL;
+	}
+	struct ph_action *action = ph_out(hub, PH_ACT_SIGNAL);
+	action->wid = instance->wid;
+	action->signal = signal;
+	return 0;
+}
+
 int ph_order_carry_out(struct ph_hub *hub, struct ph_slot *slot, enum ph_verb verb,
 	const struct ph_name *to, bool force, struct ph_id *ret_id, char why[PH_REASON_SIZE])
 {
@@ -218,7 +235,11 @@ static int take(struct ph_hub *hub, const struct ph_bmsg *msg, struct ph_done_or
 				 : ph_forget_carry_out(
 					   hub, &msg->target, msg->known_incarnation, done->reason);
 		break;
+	case PH_VERB_REMOVE:
+		error = ph_added_taken(hub, &msg->key.child, msg->known_incarnation, done->reason);
+		break;
 	case PH_VERB_NONE:
+	case PH_VERB_ADD:
 	case PH_VERB_WAIT:
 	case PH_VERB_RELOAD:
 	case PH_VERB_COUNT:
@@ -227,14 +248,18 @@ static int take(struct ph_hub *hub, const struct ph_bmsg *msg, struct ph_done_or
 	case PH_VERB_START:
 	case PH_VERB_STOP:
 	case PH_VERB_RESTART:
+	case PH_VERB_SIGNAL:
 	case PH_VERB_MOVE:
 	case PH_VERB_SWAP:
 	case PH_VERB_REGROUP:
 		slot = ph_slot_find(hub, &msg->key, NULL);
 		if (!slot || !ph_slot_mine(hub, slot)) /* one a node: this node's */
 			slot = ph_slot_find(hub, &msg->key, &hub->set.node);
-		error = ph_order_carry_out(
-			hub, slot, msg->verb, &msg->target, msg->force, &done->id, done->reason);
+		if (msg->verb == PH_VERB_SIGNAL)
+			error = ph_order_signal(hub, slot, (int)msg->signal, done->reason);
+		else
+			error = ph_order_carry_out(hub, slot, msg->verb, &msg->target, msg->force,
+				&done->id, done->reason);
 		break;
 	}
 	done->ok = error == 0;

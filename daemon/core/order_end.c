@@ -10,22 +10,32 @@ void ph_order_finish(struct ph_hub *hub, struct ph_order *order, int error, cons
 {
 	struct ph_answer *answer = ph_out_alloc(hub, sizeof *answer);
 	struct ph_outcome *list = ph_out_alloc(hub, (order->n_lines + 1) * sizeof *list);
-	bool keyed = order->command.child.s[0] ||
+	bool partly = false;
+	size_t n_lines = order->undo_error ? order->undo_from : order->n_lines;
+	if (order->undo_error) {
+		error = order->undo_error;
+		text = order->undo_text;
+	}
+	bool keyed = order->command.child.s[0] || order->command.verb == PH_VERB_ADD ||
+		     order->undo_error ||
 		     (order->command.verb == PH_VERB_CANCEL && order->lines[0].key.child.s[0]);
-	for (size_t i = 0; keyed && i < order->n_lines; i++) {
+	for (size_t i = 0; keyed && i < n_lines; i++) {
 		list[i].key = order->lines[i].key;
 		list[i].ok = order->lines[i].state == PH_LINE_DONE ||
 			     (order->lines[i].state == PH_LINE_TAKEN && order->command.no_wait);
 		if (order->lines[i].state != PH_LINE_DONE && error == ETIMEDOUT &&
 			!order->lines[i].text[0])
 			ph_reason(order->lines[i].text, "it is still under way");
+		list[i].whole = order->lines[i].whole;
+		list[i].error = order->lines[i].error;
+		partly |= list[i].ok && order->command.keep_going;
 		list[i].id = order->lines[i].id;
 		ph_reason(list[i].text, "%s", order->lines[i].text);
 	}
 	answer->ticket = order->command.ticket;
-	answer->error = error;
+	answer->error = error && partly ? EINPROGRESS : error;
 	answer->outcomes = list;
-	answer->n_outcomes = keyed ? order->n_lines : 0;
+	answer->n_outcomes = keyed ? n_lines : 0;
 	ph_reason(answer->text, "%s", text);
 	ph_out(hub, PH_ACT_ANSWER)->answer = answer;
 	if (order->command.verb == PH_VERB_REGROUP) /* those here may be started */

@@ -96,6 +96,17 @@ static bool undrained(const struct ph_hub *hub, const struct ph_name *node)
 	return ph_is_self(hub, node) ? !hub->draining : member && !member->info.draining;
 }
 
+static void look_at_drain(
+	struct ph_hub *hub, const struct ph_name *node, struct ph_order_line *line)
+{
+	if (node_drained(hub, node, line)) {
+		line->state = PH_LINE_DONE;
+	} else if (undrained(hub, node) && hub->now_ms >= line->sent_ms + UNDRAINED_MS) {
+		line->state = PH_LINE_FAILED;
+		ph_reason(line->text, "the node was undrained meanwhile");
+	}
+}
+
 /* It is to run, and will not before something else does that nothing starts: that is told. */
 static void look_at_wait(struct ph_hub *hub, const struct ph_order *order,
 	struct ph_order_line *line, const struct ph_slot *slot)
@@ -172,9 +183,10 @@ void ph_order_look(struct ph_hub *hub, struct ph_order *order, struct ph_order_l
 		e && e->state == PH_CHILD_RUNNING && e->ready && ph_member_up(hub, &e->node->name);
 	bool down = e && (e->state == PH_CHILD_STOPPED || e->state == PH_CHILD_FAILED);
 	switch (c->verb) {
+	case PH_VERB_ADD:
 	case PH_VERB_START:
 	case PH_VERB_RESTART:
-		if (ready && (c->verb == PH_VERB_START || e->pid != line->pid))
+		if (ready && (c->verb != PH_VERB_RESTART || e->pid != line->pid))
 			line->state = PH_LINE_DONE;
 		else
 			look_at_end(hub, order, line, slot);
@@ -190,15 +202,11 @@ void ph_order_look(struct ph_hub *hub, struct ph_order *order, struct ph_order_l
 			line->state = PH_LINE_DONE; /* it was there already */
 		break;
 	case PH_VERB_DRAIN:
-		if (node_drained(hub, &c->node, line)) {
-			line->state = PH_LINE_DONE;
-		} else if (undrained(hub, &c->node) &&
-			   hub->now_ms >= line->sent_ms + UNDRAINED_MS) {
-			line->state = PH_LINE_FAILED;
-			ph_reason(line->text, "the node was undrained meanwhile");
-		}
+		look_at_drain(hub, &c->node, line);
 		break;
 	case PH_VERB_UNDRAIN:
+	case PH_VERB_REMOVE: /* its node has said that nothing of it is left */
+	case PH_VERB_SIGNAL:
 		line->state = PH_LINE_DONE;
 		break;
 	case PH_VERB_CANCEL:

@@ -45,8 +45,8 @@ static void tell_spec(struct ph_hub *hub, struct ph_child *child, const struct p
 static void offer_spec(struct ph_hub *hub, struct ph_slot *slot)
 {
 	struct ph_child *child = slot->child;
-	if (child->own && hub->now_ms >= child->offered_ms + PH_PLAN_AGAIN_MS &&
-		ph_child_settle(hub, child))
+	if ((child->own || ph_child_is_added(child)) &&
+		hub->now_ms >= child->offered_ms + PH_PLAN_AGAIN_MS && ph_child_settle(hub, child))
 		tell_spec(hub, child, ph_slot_place(hub, slot));
 }
 
@@ -86,7 +86,8 @@ static void plan_unowned(struct ph_hub *hub, struct ph_slot *slot, bool first_of
 	bool mine = ph_slot_place(hub, slot) == &hub->slots.self->name || slot->work->instance ||
 		    (hub->conflicts && ph_conflict_holds(hub, PH_SLOT_KEY(slot)));
 	/* Whoever placement names has had time: another one that may have it takes it. */
-	bool stray = child->own && slot->place && hub->now_ms >= placed_ms + ADOPT_STRAY_MS &&
+	bool stray = (child->own || ph_child_is_added(child)) && slot->place &&
+		     hub->now_ms >= placed_ms + ADOPT_STRAY_MS &&
 		     ph_place_allows(hub, ph_child_spec(child), &hub->set.node);
 	if (mine || (stray && !hub->draining)) {
 		(void)ph_claim_start(hub, slot, PH_CLAIM_COLD, &hub->set.node, NULL, 0);
@@ -167,7 +168,8 @@ static void plan_owned(struct ph_hub *hub, struct ph_slot *slot, bool wait)
 
 static void plan_local(struct ph_hub *hub, struct ph_child *child)
 {
-	const struct ph_spec *spec = child->own ? ph_child_settle(hub, child) : NULL;
+	bool here = child->own || ph_child_is_added(child); /* what was added is so everywhere */
+	const struct ph_spec *spec = here ? ph_child_settle(hub, child) : NULL;
 	if (!spec || !spec->local)
 		return;
 	for (uint32_t i = 0; i < spec->instances; i++) {

@@ -68,6 +68,7 @@ struct ph_spec {
 	uint64_t hash;	   /* of text; equal on all machines for equal texts */
 	uint64_t process;  /* hash of what only a new process brings: command, env, user ... */
 	uint32_t instances;
+	bool added; /* at run time: no file declares it (added.c) */
 
 	bool local;
 	const char *nodes;  /* fnmatch patterns joined by ','; NULL: any */

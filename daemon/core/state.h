@@ -324,8 +324,11 @@ struct ph_child *ph_child_find(const struct ph_hub *hub, const struct ph_name *n
 struct ph_child *ph_child_get(struct ph_hub *hub, const struct ph_name *name);
 const struct ph_spec *ph_child_spec(const struct ph_child *child);
 void ph_child_configure(struct ph_hub *hub, const struct ph_config *config);
-void ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec,
+/* The ticket of its record, 0 where there is none. */
+uint64_t ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec,
 	uint64_t revision, bool journal);
+/* Wanted keys are shown as waiting from the first moment on. */
+void ph_child_make_slots(struct ph_hub *hub, const struct ph_spec *spec);
 /* This node's own text of it, as a new revision. */
 void ph_child_own_in_force(struct ph_hub *hub, struct ph_child *child);
 /* A text is in force elsewhere, and asked for: an own one would go above it, unheard. */
@@ -353,10 +356,19 @@ void ph_child_forget(struct ph_hub *hub, struct ph_child *child,
 	uint64_t revision); /* restored: it was removed */
 /* Its entry says that it was removed: whoever owns some of it asks who still declares it. */
 void ph_child_removed(struct ph_hub *hub, const struct ph_name *name, uint64_t revision);
-/* The text of that revision, or an older one, is in force no more. */
-void ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t revision);
+/* The text of that revision, or an older one, is in force no more. The ticket of the record, or 0.
+ */
+uint64_t ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t revision);
 void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
 	const struct ph_name *from);
+
+/* ---- added.c ---- */
+/* Its text in force was added at run time: no file declares it. */
+bool ph_child_is_added(const struct ph_child *child);
+/* Its workers here are told to go, and a tombstone is left, told to all (`tell`): the ticket of its
+ * record, or 0. */
+uint64_t ph_added_remove(struct ph_hub *hub, struct ph_child *child, bool tell);
+void ph_added_synced(struct ph_hub *hub, uint64_t number, bool ok); /* a record of that order */
 
 /* ---- stranded.c ---- */
 /* Its own text changed here and is not in force: it may count now. */

@@ -314,10 +314,11 @@ static enum ph_exit client_talk(struct client *client, json_t *fields, json_t **
 
 	if (!request && errno == ENOMEM)
 		ph_ctl_out_of_memory();
-	if (!request || n > PH_LINE_MAX) {
+	if (!request || n - 1 > (client->ask->long_request ? PH_LINE_MAX_ADD : PH_LINE_MAX)) {
 		free(request);
-		return ph_ctl_fail(PH_EXIT_USAGE,
-			"%s: too many words: a request has at most %u bytes", verb, PH_LINE_MAX);
+		return ph_ctl_fail(PH_EXIT_USAGE, "%s: too %s: a request has at most %u bytes",
+			verb, client->ask->long_request ? "large" : "many words",
+			client->ask->long_request ? PH_LINE_MAX_ADD : PH_LINE_MAX);
 	}
 	r = client_send(client, request, n);
 	free(request);

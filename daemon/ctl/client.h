@@ -27,6 +27,7 @@ struct ph_ask {
 	bool (*on_refused)(void *user, const json_t *answer, enum ph_exit status);
 	void *user;
 	bool detachable;      /* SIGINT ends the waiting, not the work, and is told so */
+	bool long_request;    /* it may have PH_LINE_MAX_ADD bytes */
 	bool endless;	      /* there is no last answer: time and SIGINT end it as they should */
 	uint64_t patience_ms; /* for the whole answer; 0: as long as it takes */
 };

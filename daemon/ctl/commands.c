@@ -20,10 +20,11 @@ enum {
 #define WAITING PH_OPTION_NO_WAIT
 #define MOVING (PH_OPTION_NO_WAIT | PH_OPTION_FORCE)
 #define LOGS (PH_OPTION_FOLLOW | PH_OPTION_LINES)
+#define ADDING (PH_OPTION_NO_WAIT | PH_OPTION_KEEP_GOING)
 #define EVENTS (PH_OPTION_FOLLOW | PH_OPTION_SINCE)
 
-/* kinds: c child, n node, i migration id, m the same or its beginning, f file, s shell, w anything
- */
+/* kinds: c child, n node, i migration id, m the same or its beginning, f file, g signal, s shell,
+ * w anything */
 static const struct ph_command command_rows[] = {
 	{"status", "[CHILD...]", "c", 0, ANY, 0, READ_MS, "node, children, running migrations",
 		ph_verb_status},
@@ -39,11 +40,14 @@ static const struct ph_command command_rows[] = {
 		ph_verb_children},
 	{"restart", "CHILD...", "c", 1, ANY, WAITING, 0, "stop children and start them again",
 		ph_verb_children},
-	{"signal", "SIG CHILD...", "w", 0, ANY, 0, 0, "send a signal", NULL},
+	{"signal", "SIG CHILD...", "gc", 2, ANY, 0, READ_MS,
+		"send a signal (HUP, USR1, 10) to the main process", ph_verb_signal},
 	{"swap", "CHILD...", "c", 1, ANY, WAITING, 0,
 		"replace children where they run, with their state", ph_verb_children},
-	{"add", "FILE|-", "w", 0, ANY, 0, 0, "add children at run time", NULL},
-	{"remove", "CHILD", "w", 0, ANY, 0, 0, "remove a child that was added", NULL},
+	{"add", "FILE|-", "f", 1, 1, ADDING, 0, "add the children that a file holds, at run time",
+		ph_verb_add},
+	{"remove", "CHILD...", "c", 1, ANY, WAITING, 0, "remove children that were added",
+		ph_verb_remove},
 	{"move", "CHILD NODE", "cn", 2, 2, MOVING, 0, "move a child to a node, with its state",
 		ph_verb_move},
 	{"drain", "[NODE]", "n", 0, 1, MOVING, 0, "move all children away from a node",

@@ -12,6 +12,9 @@
 #include "ctl/commands.h"
 #include "ctl/options.h"
 
+/* Those that a program may be waiting for; `signal` takes all, and numbers. */
+#define SIGNALS "HUP INT QUIT USR1 USR2 TERM KILL CONT STOP WINCH"
+
 /* Without the table: the words of the line, and the names that a daemon knows. */
 static const char bash_head[] =
 	"_prochubctl_names() {\n"
@@ -64,6 +67,7 @@ static const char bash_tail[] =
 	"\tif [ \"$nth\" -ge \"${#kinds}\" ]; then nth=$((${#kinds} - 1)); fi\n"
 	"\tcase ${kinds:$nth:1} in\n"
 	"\tf) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
+	"\tg) COMPREPLY=($(compgen -W '" SIGNALS "' -- \"$cur\")) ;;\n"
 	"\ts) COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$cur\")) ;;\n"
 	"\t'' | w) ;;\n"
 	"\t*) COMPREPLY=($(compgen -W \"$(_prochubctl_names \"${kinds:$nth:1}\" \"${via[@]}\")\" "
@@ -202,6 +206,8 @@ static void fish_words(const struct ph_command *command)
 			printf("-F\n");
 		else if (kinds[nth] == 's')
 			printf("-a 'bash zsh fish'\n");
+		else if (kinds[nth] == 'g')
+			printf("-a '" SIGNALS "'\n");
 		else
 			printf("-a '(__prochubctl_names %s)'\n", kinds[nth] == 'c' ? "status"
 								 : kinds[nth] == 'n'

@@ -38,6 +38,8 @@ static const struct ph_option option_rows[] = {
 		"the last N lines of each instance, at most 10000; else 10"},
 	{"dry-run", 0, NULL, PH_OPTION_FLAG, offsetof(struct ph_ctl, dry_run), PH_OPTION_DRY_RUN,
 		"say what would change, and change nothing"},
+	{"keep-going", 0, NULL, PH_OPTION_FLAG, offsetof(struct ph_ctl, keep_going),
+		PH_OPTION_KEEP_GOING, "add what can be added, and keep it where others fail"},
 	{"cluster", 0, NULL, PH_OPTION_FLAG, 0, 0, NULL},
 };
 

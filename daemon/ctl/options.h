@@ -20,6 +20,7 @@ enum ph_option_bit {
 	PH_OPTION_FOLLOW = 1 << 4,
 	PH_OPTION_DRY_RUN = 1 << 5,
 	PH_OPTION_LINES = 1 << 10,
+	PH_OPTION_KEEP_GOING = 1 << 6,
 };
 
 enum ph_option_type {

@@ -7,6 +7,8 @@
 #ifndef PH_CTL_VERBS_H
 #define PH_CTL_VERBS_H
 
+#include <jansson.h>
+
 #include "ctl/ctl.h"
 
 /* verbs_show.c: tables */
@@ -25,6 +27,14 @@ enum ph_exit ph_verb_events(const struct ph_ctl *ctl);
 
 /* verbs_logs.c */
 enum ph_exit ph_verb_logs(const struct ph_ctl *ctl);
+
+/* The rows of such an answer, told one by one; the exit status that they come to. */
+enum ph_exit ph_verb_children_told(const struct ph_ctl *ctl, const json_t *children);
+
+/* verbs_add.c: children that are in no file, and signals */
+enum ph_exit ph_verb_add(const struct ph_ctl *ctl);
+enum ph_exit ph_verb_remove(const struct ph_ctl *ctl);
+enum ph_exit ph_verb_signal(const struct ph_ctl *ctl);
 
 /* verbs_move.c: orders that are followed to their end */
 enum ph_exit ph_verb_move(const struct ph_ctl *ctl);

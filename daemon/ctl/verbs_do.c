@@ -20,7 +20,7 @@ enum {
 static bool is_failure(const char *result)
 {
 	static const char *const words[] = {
-		"failed", "timeout", "refused", "aborted", "error", "not_found"};
+		"failed", "timeout", "refused", "aborted", "error", "not_found", "exists"};
 
 	for (size_t i = 0; result && i < sizeof(words) / sizeof(words[0]); i++) {
 		if (!strcmp(words[i], result))
@@ -39,6 +39,9 @@ static const char *outcome_word(const struct ph_ctl *ctl, const char *result)
 		{"stop", "stopped", "is being stopped"},
 		{"restart", "restarted", "is being restarted"},
 		{"swap", "swapped", "is being swapped"},
+		{"add", "running", "is being started"},
+		{"remove", "removed", "is being removed"},
+		{"signal", "signalled", "signalled"},
 	};
 
 	if (result && strcmp(result, "done") != 0)
@@ -88,7 +91,7 @@ static void tell_child(const struct ph_view *view, const json_t *entry)
 	ph_text_fini(&text);
 }
 
-static enum ph_exit children_done(const struct ph_ctl *ctl, const json_t *list)
+enum ph_exit ph_verb_children_told(const struct ph_ctl *ctl, const json_t *list)
 {
 	size_t failures = 0, i;
 	const json_t *entry;
@@ -123,7 +126,7 @@ enum ph_exit ph_verb_children(const struct ph_ctl *ctl)
 		return status;
 	if (ctl->json)
 		ph_view_print_json(answer);
-	status = children_done(ctl, json_object_get(answer, "children"));
+	status = ph_verb_children_told(ctl, json_object_get(answer, "children"));
 	json_decref(answer);
 	return status;
 }

@@ -688,6 +688,8 @@ START_TEST(test_children_at_run_time)
 	struct ph_conf_env env = env_root();
 	struct ph_conf *base = load_good("defaults: {stop_timeout: 9s}"), *conf = NULL;
 	static const char good[] = "children: {a: {command: [\"${HOME}/x\"]}}";
+	static const char bare[] = "a: {command: [x]}\nb: {command: [y]}\n";
+	static const char mark[] = "a: {command: [x], added: true}";
 	static const char bad[] = "node: {name: x}\nchildren: {a: {}, a: {}}\ndefaults: {}\n";
 	ck_assert_int_eq(
 		ph_conf_load_children("add", good, strlen(good), base, &env, &conf, &errors), 0);
@@ -695,7 +697,25 @@ START_TEST(test_children_at_run_time)
 	ck_assert_uint_eq(conf->n_children, 1);
 	ck_assert_uint_eq(conf->children[0]->stop_timeout_ms, 9000);
 	ck_assert_str_eq(conf->children[0]->command.v[0], "/root/x");
+	ck_assert(conf->children[0]->added);
+	/* The text that travels says so, and says nothing else of it. */
+	char *text = ph_conf_child_text(conf->children[0]);
+	ck_assert_ptr_nonnull(strstr(text, ",\"added\":true}"));
+	struct ph_conf_child *read = NULL;
+	ck_assert_int_eq(ph_conf_child_parse("a", text, strlen(text), &read, &errors), 0);
+	ck_assert(read->added && ph_conf_child_equal(read, conf->children[0]));
+	ph_conf_child_free(read);
+	free(text);
 	ph_conf_free(conf);
+	ck_assert_int_eq(
+		ph_conf_load_children("add", bare, strlen(bare), NULL, &env, &conf, &errors), 0);
+	ck_assert_uint_eq(conf->n_children, 2);
+	ck_assert_str_eq(conf->children[1]->name.s, "b");
+	ph_conf_free(conf);
+	ck_assert_int_eq(
+		ph_conf_load_children("add", mark, strlen(mark), NULL, &env, &conf, &errors),
+		-EINVAL);
+	ck_assert_ptr_nonnull(strstr(errors.v[0].text.text, "unknown option 'added'"));
 	ck_assert_int_eq(ph_conf_load_children("add", bad, strlen(bad), NULL, &env, &conf, &errors),
 		-EINVAL);
 	ck_assert_uint_eq(errors.n, 4);

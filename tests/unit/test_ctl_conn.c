@@ -179,6 +179,36 @@ START_TEST(answers)
 }
 END_TEST
 
+/* Only `add` may have longer lines, in pieces too, and another line behind it may not. */
+START_TEST(long_lines)
+{
+	static char line[(1 << 20) + 200];
+	static const char *const heads[] = {"{\"op\":\"add\",\"req\":1,\"config\":\"",
+		"{\"config\":\"", "{\"op\":\"echo\",\"req\":1,\"config\":\""};
+	static const char *const tails[] = {"\"}", "\",\"op\":\"add\",\"req\":1}", "\"}"};
+	size_t size = _i < 2 ? 1 << 20 : 70000, head = strlen(heads[_i]), tail = strlen(tails[_i]);
+	int fd = dial();
+	memset(line, 'x', size);
+	memcpy(line, heads[_i], head);
+	memcpy(line + size - tail, tails[_i], tail);
+	line[size] = '\n';
+	say(fd, line, size + 1);
+	if (_i < 2) {
+		ck_assert_ptr_nonnull(
+			strstr(hear(fd), "{\"re\":1,\"ok\":false,\"code\":\"unknown_op\""));
+		ck_assert_uint_eq(requests, 1);
+		memset(line + head, 'x', size + 1 - head);
+		say(fd, line, _i ? 70000 : size + 1); /* too long now; or one that is no `add` */
+		if (_i)
+			say(fd, "\"}\n", 3);
+	}
+	ck_assert_ptr_nonnull(
+		strstr(hear(fd), _i ? "\"bad_request\"" : "longer than 1048576 bytes"));
+	ck_assert_str_eq(hear(fd), "");
+	close(fd);
+}
+END_TEST
+
 static const char *const bad_lines[] = {"", "hello", "[]", "{\"req\":1}", "{\"op\":\"echo\"}",
 	"{\"op\":\"echo\",\"req\":-1}", "{\"op\":1,\"req\":1}",
 	"{\"op\":\"echo\",\"req\":1,\"req\":2}", "{\"op\":\"echo\",\"req\":1,\"x\":\"\xff\"}"};
@@ -387,6 +417,7 @@ int main(void)
 	TCase *t = tcase_create("ctl_conn");
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, answers);
+	tcase_add_loop_test(t, long_lines, 0, 3);
 	tcase_add_loop_test(t, bad_line, 0, sizeof bad_lines / sizeof *bad_lines);
 	tcase_add_test(t, long_line);
 	tcase_add_test(t, half_closed);

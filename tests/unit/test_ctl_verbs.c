@@ -23,11 +23,13 @@ static struct ph_shell shell;
 static struct ph_conf conf;
 static char dir[] = "/tmp/prochub-verb-XXXXXX", path[64];
 static int fd = -1;
+static struct ph_conf_child filed, *filed_list[] = {&filed};
 
 /* ---- the rest of the shell */
 
 static struct ph_command commands[16];
 static unsigned n_commands, n_detached;
+static char added[PH_NAME_SIZE]; /* the first child of the last ADD */
 
 void ph_shell_push_flat(
 	struct ph_shell *s, const struct ph_event *event, const void *flat, size_t size)
@@ -43,9 +45,15 @@ void ph_shell_push(
 	struct ph_shell *s, const struct ph_event *event, void (*release)(void *), void *owned)
 {
 	ck_assert_ptr_eq(s, &shell);
-	ck_assert_int_eq(event->kind, PH_EV_DETACHED);
 	ck_assert_uint_ne(event->ticket, 0);
-	n_detached++;
+	if (event->kind == PH_EV_COMMAND) {
+		ck_assert_uint_lt(n_commands, 16);
+		commands[n_commands++] = *event->command;
+		(void)snprintf(added, sizeof added, "%s", event->command->specs[0]->child.s);
+	} else {
+		ck_assert_int_eq(event->kind, PH_EV_DETACHED);
+		n_detached++;
+	}
 	if (release)
 		release(owned);
 }
@@ -91,6 +99,43 @@ const struct ph_conf_child *ph_shell_specs_find(
 	(void)spec;
 	(void)err;
 	return &spec_child;
+}
+
+char *ph_shell_strdup(const char *text)
+{
+	char *copy = strdup(text);
+	ck_assert_ptr_nonnull(copy);
+	return copy;
+}
+
+struct ph_spec *ph_shell_spec_of_child(const struct ph_conf_child *child)
+{
+	struct ph_spec spec = {.child = child->name};
+	return ph_spec_clone(&spec);
+}
+
+void ph_shell_specs_look_up(struct ph_shell *s, const struct ph_spec *spec)
+{
+	(void)s, (void)spec;
+}
+
+void ph_hub_count(const struct ph_hub *hub, struct ph_hub_counts *ret)
+{
+	(void)hub;
+	*ret = (struct ph_hub_counts){.entries = 4};
+}
+
+/* core's, without what it needs */
+struct ph_spec *ph_spec_clone(const struct ph_spec *spec)
+{
+	struct ph_spec *copy = ph_shell_alloc(sizeof *copy);
+	*copy = *spec;
+	return copy;
+}
+
+void ph_spec_free(struct ph_spec *spec)
+{
+	free(spec);
 }
 
 int ph_shell_reload(struct ph_shell *s, bool dry_run, json_t **ret_json, struct ph_err *err)
@@ -254,6 +299,10 @@ static void set_up(void)
 	conf.cluster.name = ph_name_of("main");
 	conf.log.level = PH_CONF_LEVEL_ERROR;
 	shell.conf = &conf;
+	filed.name = ph_name_of("filed");
+	filed.at = (struct ph_conf_origin){PH_CONF_FROM_FILE, "/etc/x.yaml", 7, 3};
+	conf.children = filed_list;
+	conf.n_children = 1;
 	(void)snprintf(shell.node, sizeof shell.node, "b");
 	shell.base = event_base_new();
 	strcpy(strrchr(dir, '-'), "-XXXXXX");
@@ -352,6 +401,29 @@ static const struct {
 	{"{\"op\":\"swap\",\"req\":1}", "children: missing"},
 	{"{\"op\":\"top\",\"req\":1}",
 		"\"not_available\",\"text\":\"'top' is not available in this version\""},
+	{"{\"op\":\"add\",\"req\":1}", "config: missing"},
+	{"{\"op\":\"add\",\"req\":1,\"config\":7}", "config: expected a text (YAML or JSON)"},
+	{"{\"op\":\"add\",\"req\":1,\"config\":\"\"}", "config: there is no child in it"},
+	{"{\"op\":\"add\",\"req\":1,\"config\":\"x: {comand: [a]}\",\"file\":\"f.yaml\"}",
+		"\"bad_request\",\"text\":\"f.yaml:1:1: children.x: 'command' is missing (and 1 "
+		"more)\",\"errors\":[\"f.yaml:1:1: "},
+	{"{\"op\":\"add\",\"req\":1,\"config\":{\"x\":{}}}", "add:1:2: children.x: 'command'"},
+	{"{\"op\":\"add\",\"req\":1,\"config\":\"x: {command: [a], instances: 99997}\"}",
+		"\"refused\",\"text\":\"more than 100000 instances"},
+	{"{\"op\":\"add\",\"req\":1,\"config\":\"\",\"keep_going\":1}",
+		"keep_going: expected true or false"},
+	{"{\"op\":\"remove\",\"req\":1}", "children: missing"},
+	{"{\"op\":\"remove\",\"req\":1,\"child\":\"nope\"}", "\"not_found\",\"text\":\"no child "},
+	{"{\"op\":\"remove\",\"req\":1,\"children\":[\"room/1\"]}",
+		"\"bad_request\",\"text\":\"room/1: a child is removed as a whole"},
+	{"{\"op\":\"remove\",\"req\":1,\"child\":\"filed\"}",
+		"\"refused\",\"text\":\"filed: it stands in /etc/x.yaml:7: "},
+	{"{\"op\":\"signal\",\"req\":1,\"child\":\"web\"}", "signal: missing"},
+	{"{\"op\":\"signal\",\"req\":1,\"child\":\"web\",\"signal\":\"HUPP\"}",
+		"\"bad_request\",\"text\":\"signal: expected the name of a signal"},
+	{"{\"op\":\"signal\",\"req\":1,\"child\":\"web\",\"signal\":0}", "signal: expected"},
+	{"{\"op\":\"signal\",\"req\":1,\"child\":\"web\",\"signal\":65}", "signal: expected"},
+	{"{\"op\":\"signal\",\"req\":1,\"signal\":\"HUP\"}", "children: missing"},
 	{"{\"op\":\"stauts\",\"req\":1}",
 		"\"unknown_op\",\"text\":\"unknown verb 'stauts', did you mean 'status'?\""},
 	{"{\"op\":\"xyzzy\",\"req\":1}", "\"unknown_op\",\"text\":\"unknown verb 'xyzzy'\""},
@@ -619,6 +691,63 @@ START_TEST(test_events)
 }
 END_TEST
 
+START_TEST(test_add)
+{
+	const struct ph_outcome done[] = {{.key = {.child = {"x"}}, .ok = true},
+		{.key = {.child = {"y"}}, .ok = true, .whole = true, .text = "unchanged"}};
+	const struct ph_outcome failed[] = {{.key = {.child = {"x"}}, .text = "removed again"},
+		{.key = {.child = {"y"}}, .text = "it ended"},
+		{.key = {.child = {"z"}},
+			.whole = true,
+			.error = EEXIST,
+			.text = "exists already"}};
+	say("{\"op\":\"add\",\"req\":1,\"config\":{\"x\":{\"command\":[\"a\"]}},\"timeout_ms\":5}");
+	say("{\"op\":\"add\",\"req\":2,\"config\":\"{x: {command: [a]}}\",\"keep_going\":true,"
+	    "\"no_wait\":true}");
+	say("{\"op\":\"add\",\"req\":3,\"config\":\"{x: {command: [a]}}\"}");
+	ck_assert_uint_eq(n_commands, 3);
+	ck_assert_str_eq(added, "x");
+	ck_assert(commands[0].verb == PH_VERB_ADD && commands[0].n_specs == 1);
+	ck_assert(!commands[0].keep_going && commands[0].timeout_ms == 5);
+	ck_assert(commands[1].keep_going && commands[1].no_wait);
+	answer(0, 0, "", 2, done);
+	HAS("{\"re\":1,\"ok\":true,\"children\":[{\"child\":\"x\",\"instance\":0,\"result\":"
+	    "\"done\"},{\"child\":\"y\",\"instance\":null,\"result\":\"unchanged\"}]}");
+	answer(1, EINPROGRESS, "it ended", 3, failed);
+	HAS("\"code\":\"partly\",\"text\":\"some children were not added: it ended\"");
+	answer(2, EREMOTEIO, "it ended", 3, failed);
+	HAS("{\"re\":3,\"ok\":false,\"code\":\"failed\",\"text\":\"y: it ended; nothing was "
+	    "added\","
+	    "\"children\":[{\"child\":\"x\",\"instance\":0,\"result\":\"failed\",\"text\":"
+	    "\"removed "
+	    "again\"},{\"child\":\"y\",\"instance\":0,\"result\":\"failed\",\"text\":\"it ended\"},"
+	    "{\"child\":\"z\",\"instance\":null,\"result\":\"exists\",\"text\":\"exists "
+	    "already\"}]}");
+}
+END_TEST
+
+START_TEST(test_remove_and_signal)
+{
+	const struct ph_outcome rooms[] = {{.key = {.child = {"room"}}, .ok = true},
+		{.key = {.child = {"room"}, .instance = 1}, .ok = true}};
+	say("{\"op\":\"remove\",\"req\":1,\"children\":[\"room\",\"web\",\"room\"]}");
+	ck_assert_uint_eq(n_commands, 2); /* each once */
+	ck_assert(commands[1].verb == PH_VERB_REMOVE && commands[1].all_instances);
+	answer(0, 0, "", 2, rooms);
+	answer(1, 0, "", 1, rooms);
+	HAS("\"children\":[{\"child\":\"room\",\"instance\":null,\"result\":\"done\"},"
+	    "{\"child\":\"web\",\"instance\":null,\"result\":\"done\"}]}");
+	static const char *const words[] = {"\"HUP\"", "\"sighup\"", "\"1\"", "1"};
+	for (unsigned i = 0; i < 4; i++) {
+		char line[120];
+		(void)snprintf(line, sizeof line,
+			"{\"op\":\"signal\",\"req\":2,\"child\":\"web\",\"signal\":%s}", words[i]);
+		say(line);
+		ck_assert(commands[2 + i].verb == PH_VERB_SIGNAL && commands[2 + i].signal == 1);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	(void)signal(SIGPIPE, SIG_IGN); /* as the daemon does */
@@ -629,6 +758,8 @@ int main(void)
 	tcase_add_test(t, test_stale);
 	tcase_add_test(t, test_children);
 	tcase_add_test(t, test_logs);
+	tcase_add_test(t, test_add);
+	tcase_add_test(t, test_remove_and_signal);
 	tcase_add_test(t, test_move);
 	tcase_add_test(t, test_move_not_done);
 	tcase_add_test(t, test_cancel);

@@ -73,16 +73,19 @@ START_TEST(test_entry)
 		"{\"child\":\"room\",\"instance\":17,\"replica\":0,\"node\":\"a\","
 		"\"state\":\"running\",\"ready\":true,\"role\":\"active\",\"epoch\":117440517,"
 		"\"pid\":4242,\"since_ms\":1500,\"restarts\":2,"
-		"\"exit\":{\"signal\":9,\"core\":false},\"differs\":false,\"wanted\":true,"
+		"\"exit\":{\"signal\":9,\"core\":false},\"differs\":false,\"origin\":\"file\","
+		"\"wanted\":true,"
 		"\"reason\":null,"
 		"\"meta\":{\"addr\":\"10.0.0.1:80\"}}");
 	e = (struct ph_entry_view){.entry = {.key = {.child = {"web"}}, .state = PH_CHILD_WAITING},
 		.differs = true,
+		.added = true,
 		.reason = "waits for db, which is starting"};
 	is_json(ph_view_entry(&e),
 		"{\"child\":\"web\",\"instance\":0,\"replica\":0,\"node\":null,"
 		"\"state\":\"waiting\",\"ready\":false,\"role\":null,\"epoch\":null,\"pid\":null,"
-		"\"since_ms\":0,\"restarts\":0,\"exit\":null,\"differs\":true,\"wanted\":false,"
+		"\"since_ms\":0,\"restarts\":0,\"exit\":null,\"differs\":true,\"origin\":\"added\","
+		"\"wanted\":false,"
 		"\"reason\":\"waits for db, which is starting\","
 		"\"meta\":null}");
 }

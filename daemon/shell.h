@@ -227,10 +227,11 @@ const struct ph_conf_child *ph_shell_specs_find(
 
 int ph_shell_specs_new(struct ph_shell_specs **ret);
 void ph_shell_specs_free(struct ph_shell_specs *specs);
-/* Queues CONFIGURED with the children of `conf`. */
 /* Looks its user up, so that the loop need not wait for a directory of users later. */
 void ph_shell_specs_look_up(struct ph_shell *shell, const struct ph_spec *spec);
-void ph_shell_configure(struct ph_shell *shell, const struct ph_conf *conf);
+/* Queues CONFIGURED with the children of `conf`; `spread`: their texts are put in force on all
+ * nodes. */
+void ph_shell_configure(struct ph_shell *shell, const struct ph_conf *conf, bool spread);
 
 /*
  * ph_conf_load() for this process, with the keys of cluster.key_file (NULL: there is none), whose
@@ -239,13 +240,15 @@ void ph_shell_configure(struct ph_shell *shell, const struct ph_conf *conf);
 PH_MUST_CHECK int ph_shell_load(const char *file, struct ph_conf **ret_conf,
 	struct ph_keyring **ret_ring, struct ph_conf_errors *errors);
 /*
- * Reads the configuration again. `dry_run`: only what would change, nothing is logged. 0, and
- * *ret_json (where not NULL) is the caller's: {"children":[{"child","change":
- * "added|removed|changed","restart","options":[...]}],"options":[{"option","reloadable"}]}.
+ * Reads the configuration again. `dry_run`: only what would change, nothing is logged. `spread`:
+ * the texts of this node's file are put in force on all nodes. 0, and *ret_json (where not NULL) is
+ * the caller's: {"children":[{"child","change":"added|removed|changed","restart","options":[...]}],
+ * "options":[{"option","reloadable"}],"differs":[names]}, where `differs` has the children of which
+ * the cluster runs another text and none of this node's; with `spread` the list is called so.
  * -EINVAL and others: refused, the old one stays; `err` has the first sentence and how many there
  * are more, and *ret_json is {"errors":[...]} with all of them, or untouched (out of memory).
  */
 PH_MUST_CHECK int ph_shell_reload(
-	struct ph_shell *shell, bool dry_run, json_t **ret_json, struct ph_err *err);
+	struct ph_shell *shell, bool dry_run, bool spread, json_t **ret_json, struct ph_err *err);
 
 #endif

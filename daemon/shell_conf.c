@@ -339,7 +339,7 @@ void ph_shell_specs_look_up(struct ph_shell *shell, const struct ph_spec *spec)
 	(void)ph_shell_specs_user(shell, spec, &err);
 }
 
-void ph_shell_configure(struct ph_shell *shell, const struct ph_conf *conf)
+void ph_shell_configure(struct ph_shell *shell, const struct ph_conf *conf, bool spread)
 {
 	struct configured *c = ph_shell_alloc(sizeof *c + conf->n_children * sizeof c->specs[0]);
 	c->config.migrations_max = conf->cluster.migrations_max;
@@ -347,6 +347,7 @@ void ph_shell_configure(struct ph_shell *shell, const struct ph_conf *conf)
 	c->config.drain_on_stop = conf->node.drain_on_stop;
 	c->config.accept_any = conf->cluster.accept == PH_CONF_ACCEPT_ANY;
 	c->config.merges = ph_shell_hooks_merge(shell);
+	c->config.spread = spread;
 	for (size_t i = 0; i < conf->n_children; i++) {
 		struct ph_spec *spec = ph_shell_spec_of_child(conf->children[i]);
 		if (!spec)

@@ -97,6 +97,7 @@ static void run_events(struct ph_ctl_request *request, const struct ph_ctl_args 
 static json_t *by_kind(const json_t *diff)
 {
 	static const char *const kinds[] = {"added", "removed", "changed"};
+	static const char *const lists[] = {"options", "differs", "spread"};
 	json_t *result = json_object(), *change;
 	size_t i;
 	for (size_t k = 0; k < 3; k++)
@@ -106,9 +107,11 @@ static json_t *by_kind(const json_t *diff)
 		const char *kind = json_string_value(json_object_get(change, "change"));
 		(void)json_array_append(json_object_get(result, kind ? kind : ""), change);
 	}
-	json_t *options = json_object_get(diff, "options");
-	if (options)
-		(void)json_object_set(result, "options", options);
+	for (size_t k = 0; k < sizeof lists / sizeof lists[0]; k++) {
+		json_t *list = json_object_get(diff, lists[k]);
+		if (list)
+			(void)json_object_set(result, lists[k], list);
+	}
 	return result;
 }
 
@@ -116,12 +119,7 @@ static void run_reload(struct ph_ctl_request *request, const struct ph_ctl_args 
 {
 	struct ph_err err = {""};
 	json_t *result = NULL;
-	if (args->cluster) {
-		ph_ctl_refuse(request, "not_available",
-			"'reload' of the cluster is not available in this version", NULL);
-		return;
-	}
-	if (ph_shell_reload(ph_ctl_shell(request), args->dry_run, &result, &err)) {
+	if (ph_shell_reload(ph_ctl_shell(request), args->dry_run, args->cluster, &result, &err)) {
 		ph_ctl_refuse(request, "failed", err.text, result);
 	} else {
 		ph_ctl_answer(request, by_kind(result));

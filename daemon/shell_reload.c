@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/clock.h"
 #include "proto/seal.h"
 #include "shell_hook.h"
 #include "shell_parts.h"
@@ -78,6 +79,44 @@ static void log_diff(struct ph_shell *shell, const struct ph_conf_diff *diff)
 		ph_shell_log(shell, PH_LOG_INFO, "reload: nothing changed");
 }
 
+/* ---- what the cluster has otherwise than this node's file */
+
+struct owners {
+	const char *node;
+	bool here;
+};
+
+static bool see_owner(void *arg, const struct ph_entry_view *entry)
+{
+	struct owners *owners = arg;
+	owners->here |= entry->owned && strcmp(entry->entry.node.s, owners->node) == 0;
+	return !owners->here;
+}
+
+/* A text of this node counts where it owns some of the child; elsewhere it only differs. */
+static bool differs(struct ph_shell *shell, const struct ph_conf_child *child)
+{
+	const struct ph_spec *known = ph_hub_spec(shell->hub, &child->name);
+	struct owners owners = {.node = shell->node};
+	if (!known || !known->revision)
+		return false;
+	struct ph_spec *own = ph_shell_spec_of_child(child);
+	bool same = !own || own->hash == known->hash;
+	ph_spec_free(own);
+	if (!same)
+		ph_hub_entries(shell->hub, ph_clock_now_ms(), &child->name, see_owner, &owners);
+	return !same && !owners.here;
+}
+
+static json_t *differing(struct ph_shell *shell, const struct ph_conf *conf)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < conf->n_children; i++)
+		if (differs(shell, conf->children[i]))
+			(void)json_array_append_new(list, json_string(conf->children[i]->name.s));
+	return list;
+}
+
 static json_t *errors_json(const struct ph_conf_errors *errors)
 {
 	json_t *list = json_array();
@@ -109,13 +148,13 @@ static void tell_rejected(
 	ph_shell_tell_people(shell, PH_EMIT_CONFIG_REJECTED, NULL, sum->text);
 }
 
-static void put_in_force(struct ph_shell *shell, struct ph_conf *conf)
+static void put_in_force(struct ph_shell *shell, struct ph_conf *conf, bool spread)
 {
 	struct ph_conf *before = shell->conf;
 	shell->conf = conf;
 	ph_shell_hooks_configure(shell, conf);
 	ph_shell_flows_configure(shell, conf);
-	ph_shell_configure(shell, conf);
+	ph_shell_configure(shell, conf, spread);
 	ph_conf_free(before);
 	ph_shell_outputs_reopen(shell);
 	ph_shell_tell_people(shell, PH_EMIT_CONFIG_RELOADED, NULL, NULL);
@@ -170,10 +209,12 @@ static int load_again(struct ph_shell *shell, bool dry_run, struct ph_conf **ret
 	return error;
 }
 
-int ph_shell_reload(struct ph_shell *shell, bool dry_run, json_t **ret_json, struct ph_err *err)
+int ph_shell_reload(
+	struct ph_shell *shell, bool dry_run, bool spread, json_t **ret_json, struct ph_err *err)
 {
 	struct ph_conf_diff *diff = NULL;
 	struct ph_conf *conf = NULL;
+	json_t *others = NULL;
 	bool keys = false;
 	int error = load_again(shell, dry_run, &conf, &keys, ret_json, err);
 	if (error)
@@ -181,16 +222,21 @@ int ph_shell_reload(struct ph_shell *shell, bool dry_run, json_t **ret_json, str
 	error = ph_conf_diff(shell->conf, conf, &diff);
 	if (!error && keys)
 		add_keys(diff);
+	if (!error && ret_json)
+		others = differing(shell, conf);
 	if (!error && !dry_run)
 		error = ph_conf_hold(conf, shell->conf);
 	if (error || dry_run) {
 		ph_conf_free(conf);
 	} else {
 		log_diff(shell, diff);
-		put_in_force(shell, conf);
+		put_in_force(shell, conf, spread);
 	}
-	if (!error && ret_json)
+	if (!error && ret_json) {
 		*ret_json = diff_json(diff);
+		(void)json_object_set(*ret_json, spread ? "spread" : "differs", others);
+	}
+	json_decref(others);
 	ph_conf_diff_free(diff);
 	return error ? ph_err_set(err, -error, "%s", strerror(-error)) : 0;
 }

@@ -41,7 +41,7 @@ static void on_hangup(evutil_socket_t signo, short what, void *arg)
 		return;
 	if (shell->ready)
 		ph_sdnotify_reloading();
-	if (ph_shell_reload(shell, false, NULL, &err))
+	if (ph_shell_reload(shell, false, false, NULL, &err))
 		ph_shell_log(shell, PH_LOG_ERROR, "the configuration stays as it was");
 	if (shell->ready)
 		ph_sdnotify_ready();

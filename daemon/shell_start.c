@@ -319,7 +319,7 @@ static int start_core(struct ph_shell *shell, struct ph_err *err)
 	if (!error)
 		error = start_sockets(shell, err);
 	if (!error) {
-		ph_shell_configure(shell, shell->conf);
+		ph_shell_configure(shell, shell->conf, false);
 		ph_shell_records_restore(shell);
 		ph_shell_queue_drain(shell);
 		ph_shell_kept_listeners(shell);

@@ -326,8 +326,12 @@ void ph_child_configure(struct ph_hub *hub, const struct ph_config *config)
 		child->own = NULL;
 		ask_who_declares(hub, child);
 	}
-	for (size_t i = 0; i < config->n_specs; i++)
-		declare(hub, ph_child_get(hub, &config->specs[i]->child), config->specs[i]);
+	for (size_t i = 0; i < config->n_specs; i++) {
+		child = ph_child_get(hub, &config->specs[i]->child);
+		declare(hub, child, config->specs[i]);
+		if (config->spread)
+			ph_spread(hub, child);
+	}
 	if (hub->started)
 		ph_plan_soon(hub, 0);
 }

@@ -79,6 +79,7 @@ struct ph_config {
 	bool drain_on_stop;
 	bool accept_any;
 	bool merges; /* there is a hook `conflict` */
+	bool spread; /* what differs from the texts in force takes their place, on all nodes */
 };
 
 struct ph_notify {

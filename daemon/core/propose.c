@@ -3,12 +3,22 @@
  *
  * The text in force is its owner's. Where the owner's own file does not know the child, nothing
  * that changes there could ever bring another text: so the node whose file has changed proposes
- * its own, until the owner has taken it, or says that its file declares the child.
+ * its own, until the owner has taken it, or says that its file declares the child. Where that is
+ * not enough an operator has one node's texts put in force for all (ph_spread).
  */
 #include "core/state.h"
 
 #define AGAIN_MS \
 	5000 /* a proposal may be lost, or meet a node that has just moved the child away */
+
+void ph_spread(struct ph_hub *hub, struct ph_child *child)
+{
+	if (!child->spec || child->own->hash == child->spec->hash)
+		return;
+	ph_child_own_in_force(hub, child);
+	(void)ph_emit(hub, PH_EMIT_CHILD_CHANGED, &(struct ph_key){.child = child->name});
+	ph_child_put_text(hub, child, ph_cast(hub, PH_B_SPEC));
+}
 
 static void say(struct ph_hub *hub, struct ph_child *child)
 {

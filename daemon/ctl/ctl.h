@@ -36,7 +36,7 @@ struct ph_ctl {
 	const struct ph_command *command; /* NULL: no verb */
 	const char *socket;
 	bool json, no_legend, help, version;
-	bool no_wait, force, follow, dry_run, keep_going;
+	bool no_wait, force, follow, dry_run, keep_going, cluster;
 	const char *color;    /* auto, always, never */
 	const char *wait_for; /* ready, stopped, moved */
 	const char *since;

@@ -40,7 +40,8 @@ static const struct ph_option option_rows[] = {
 		"say what would change, and change nothing"},
 	{"keep-going", 0, NULL, PH_OPTION_FLAG, offsetof(struct ph_ctl, keep_going),
 		PH_OPTION_KEEP_GOING, "add what can be added, and keep it where others fail"},
-	{"cluster", 0, NULL, PH_OPTION_FLAG, 0, 0, NULL},
+	{"cluster", 0, NULL, PH_OPTION_FLAG, offsetof(struct ph_ctl, cluster), PH_OPTION_CLUSTER,
+		"let the children of this node's file be as it says on all nodes"},
 };
 
 enum {

@@ -21,6 +21,7 @@ enum ph_option_bit {
 	PH_OPTION_DRY_RUN = 1 << 5,
 	PH_OPTION_LINES = 1 << 10,
 	PH_OPTION_KEEP_GOING = 1 << 6,
+	PH_OPTION_CLUSTER = 1 << 7,
 };
 
 enum ph_option_type {

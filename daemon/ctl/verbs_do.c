@@ -197,6 +197,8 @@ static bool print_changes(const struct ph_view *view, const char *title, const j
 			ph_text_addf(&text, j ? ", " : " (");
 			ph_text_add_value(&text, option);
 		}
+		if (json_is_true(json_object_get(entry, "restart")))
+			ph_text_addf(&text, "; its workers are replaced");
 		if (json_array_size(options) > 0)
 			ph_text_addf(&text, ")");
 	}
@@ -227,11 +229,11 @@ static bool print_options(const char *title, const json_t *list, bool reloadable
 
 static void print_reload(const struct ph_ctl *ctl, const json_t *answer)
 {
-	static const char *const lists[] = {"added", "removed", "changed", "differs"};
-	static const char *const titles[] = {
-		"added", "removed", "changed", "differs from the cluster"};
-	static const char *const dry_titles[] = {
-		"would be added", "would be removed", "would change", "differs from the cluster"};
+	static const char *const lists[] = {"added", "removed", "changed", "differs", "spread"};
+	static const char *const titles[] = {"added", "removed", "changed",
+		"differs from what the cluster runs", "now so on all nodes"};
+	static const char *const dry_titles[] = {"would be added", "would be removed",
+		"would change", "differs from what the cluster runs", "would be so on all nodes"};
 	const json_t *options = json_object_get(answer, "options");
 	struct ph_view view;
 	bool any = false;
@@ -254,6 +256,8 @@ enum ph_exit ph_verb_reload(const struct ph_ctl *ctl)
 
 	if (ctl->dry_run)
 		(void)json_object_set_new(fields, "dry_run", json_true());
+	if (ctl->cluster)
+		(void)json_object_set_new(fields, "cluster", json_true());
 	return ph_client_show(ctl, fields, print_reload);
 }
 

@@ -375,6 +375,81 @@ START_TEST(a_file_takes_it_over)
 }
 END_TEST
 
+static unsigned lost_texts;
+static bool no_texts_from_casts(
+	struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)to;
+	return from != 1 || msg->kind != PH_B_SPEC || lost_texts++ >= 2;
+}
+
+/* ---- a file whose texts all are to have ---- */
+
+static void spread(struct world *w, unsigned node)
+{
+	struct w_node *n = &w->nodes[node];
+	struct ph_config *config = w_alloc(w, sizeof *config);
+	const struct ph_spec **specs = w_alloc(w, n->n_specs * sizeof(struct ph_spec *));
+	for (size_t i = 0; i < n->n_specs; i++)
+		specs[i] = &n->specs[i]->spec;
+	*config = (struct ph_config){.n_specs = n->n_specs,
+		.specs = specs,
+		.migrations_max = 8,
+		.settle_ms = 1000,
+		.accept_any = true,
+		.spread = true};
+	w_push(w, node, PH_EV_CONFIGURED)->config = config;
+	w_drain(w);
+}
+
+/*
+ * The owner's file says otherwise: b's counts all the same, with the word of it lost (1) too, and
+ * with a node away (2). Without that only the owner's own counts (3).
+ */
+START_TEST(a_text_for_all)
+{
+	struct world *w = w_new(3);
+	struct w_def *first = w_def(w, "room", "1"), *second = w_def(w, "room", "2");
+	struct ph_name room = ph_name_of("room");
+	first->spec.nodes = second->spec.nodes = "a";
+	w->exchange_ms = 2000;
+	w_declare(w, 0, first);
+	w_start_all(w);
+	w_run(w, 6000);
+	for (unsigned i = 1; i < 3; i++) {
+		w_declare(w, i, i == 1 ? second : first);
+		w_configure(w, i);
+	}
+	w_run(w, 6000);
+	(void)w_only(w, "room", 0);
+	ck_assert_str_eq(ph_hub_spec(w->nodes[1].hub, &room)->text, first->text);
+	if (_i == 1)
+		w->pass = no_texts_from_casts;
+	if (_i == 2)
+		w_power_off(w, 2);
+	if (_i == 3)
+		w_configure(w, 1);
+	else
+		spread(w, 1);
+	w_run(w, 12000);
+	w->pass = NULL;
+	if (_i == 2)
+		w_start(w, 2);
+	w_run(w, 15000);
+	const struct w_def *wins = _i == 3 ? first : second;
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_str_eq(ph_hub_spec(w->nodes[i].hub, &room)->text, wins->text);
+	ck_assert_ptr_eq(w_only(w, "room", 0)->def, wins);
+	ck_assert_uint_eq(w->nodes[1].emitted[PH_EMIT_CHILD_CHANGED], _i != 3);
+	/* It stays so, over a restart of the owner with the file that it has. */
+	w_crash(w, 0);
+	w_start(w, 0);
+	w_run(w, 10000);
+	ck_assert_str_eq(ph_hub_spec(w->nodes[0].hub, &room)->text, wins->text);
+	w_free(w);
+}
+END_TEST
+
 /* ---- signals ---- */
 
 START_TEST(a_signal_goes_to_its_node)
@@ -417,6 +492,7 @@ int main(void)
 	W_TEST(suite, who_was_away_drops_it, 3);
 	W_TEST(suite, a_lost_word, 1);
 	W_TEST(suite, a_file_takes_it_over, 3);
+	W_TEST(suite, a_text_for_all, 4);
 	W_TEST(suite, a_signal_goes_to_its_node, 3);
 	return w_main(suite);
 }

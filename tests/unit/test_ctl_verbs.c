@@ -138,15 +138,16 @@ void ph_spec_free(struct ph_spec *spec)
 	free(spec);
 }
 
-int ph_shell_reload(struct ph_shell *s, bool dry_run, json_t **ret_json, struct ph_err *err)
+int ph_shell_reload(
+	struct ph_shell *s, bool dry_run, bool spread, json_t **ret_json, struct ph_err *err)
 {
 	ck_assert_ptr_eq(s, &shell);
 	if (!dry_run) {
 		*ret_json = json_pack("{s:[s,s]}", "errors", "a:1:1: no good", "a:2:1: nor that");
 		return ph_err_set(err, EINVAL, "a:1:1: no good (and 1 more)");
 	}
-	*ret_json = json_pack("{s:[{s:s,s:s,s:[]}],s:[]}", "children", "child", "web", "change",
-		"changed", "options", "options");
+	*ret_json = json_pack("{s:[{s:s,s:s,s:[]}],s:[],s:[s]}", "children", "child", "web",
+		"change", "changed", "options", "options", spread ? "spread" : "differs", "room");
 	return 0;
 }
 
@@ -380,7 +381,9 @@ static const struct {
 		"\"added\":[],\"removed\":[],\"changed\":[{\"child\":\"web\""},
 	{"{\"op\":\"reload\",\"req\":1}", "\"failed\",\"text\":\"a:1:1: no good (and 1 more)\","
 					  "\"errors\":[\"a:1:1: no good\",\"a:2:1: nor that\"]}"},
-	{"{\"op\":\"reload\",\"req\":1,\"cluster\":true}", "\"code\":\"not_available\""},
+	{"{\"op\":\"reload\",\"req\":1,\"dry_run\":true}", "\"differs\":[\"room\"]}"},
+	{"{\"op\":\"reload\",\"req\":1,\"dry_run\":true,\"cluster\":true}",
+		"\"spread\":[\"room\"]}"},
 	{"{\"op\":\"reload\",\"req\":1,\"cluster\":\"yes\"}", "cluster: expected true or false"},
 	{"{\"op\":\"events\",\"req\":1}", "{\"re\":1,\"ok\":true}"},
 	{"{\"op\":\"events\",\"req\":1,\"since\":\"now\"}", "since: expected"},

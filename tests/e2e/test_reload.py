@@ -1,0 +1,95 @@
+"""What a reload touches, and what it leaves alone; one file for the whole cluster."""
+
+import json
+import time
+
+import harness
+from raw import sh, sleeper
+
+
+def write(node, **children):
+    node.config["children"] = {k: v for k, v in children.items() if v}
+    node.write()
+
+
+def pids(node, child, n):
+    return [node.wait_running(child, i)["pid"] for i in range(n)]
+
+
+def test_instances_start_and_stop_the_difference_only(solo):
+    node = solo({"room": sleeper(instances=3), "other": sleeper()})
+    before, other = pids(node, "room", 3), node.wait_running("other")["pid"]
+    write(node, room=sleeper(instances=5), other=sleeper())
+    assert node.ctl("reload", "--dry-run").stdout == "would change: room (instances)\n"
+    assert node.ctl("reload").stdout == "changed: room (instances)\n"
+    more = pids(node, "room", 5)
+    assert more[:3] == before
+    write(node, room=sleeper(instances=2), other=sleeper())
+    node.ctl("reload")
+    harness.wait(lambda: node.child("room", 2) is None, "three are gone")
+    harness.wait(lambda: not any(map(harness.alive, more[2:])), "with their processes")
+    assert pids(node, "room", 2) == before[:2] and node.child("other")["pid"] == other
+    assert [c["instance"] for c in node.status()["children"] if c["child"] == "room"] == [0, 1]
+
+
+def test_live_options_touch_no_worker(solo):
+    live = sleeper(stop_timeout="7s", restart={"policy": "transient"}, start_timeout="9s")
+    node = solo({"web": sleeper()})
+    pid = node.wait_running("web")["pid"]
+    write(node, web=live)
+    done = node.ctl("reload", "--dry-run")
+    assert done.stdout == "would change: web (start_timeout, stop_timeout, restart.policy)\n", done
+    assert node.call("show", child="web")["spec"]["stop_timeout"] == "1s"
+    node.ctl("reload")
+    harness.wait(lambda: node.call("show", child="web")["spec"]["stop_timeout"] == "7s", "it counts")
+    assert node.wait_running("web")["pid"] == pid
+    write(node, web={**live, "env": {"A": "1"}})
+    assert node.ctl("reload", "--dry-run").stdout == \
+        "would change: web (env; its workers are replaced)\n"
+    answer = node.call("reload")
+    assert answer["changed"][0]["restart"] is True and answer["differs"] == []
+    node.wait_running("web", pid=lambda p: p != pid)
+    assert node.events("child_changed")[-1]["child"] == "web"
+
+
+def test_a_bad_file_changes_nothing(solo):
+    node = solo({"web": sleeper()})
+    pid = node.wait_running("web")["pid"]
+    node.write(json.dumps({**node.config, "children": {"new": sleeper(), "web": {"comand": []}}}))
+    for words in (("reload", "--dry-run"), ("reload",), ("reload", "--cluster")):
+        done = node.ctl(*words)
+        assert done.returncode == 1 and "did you mean 'command'?" in done.stderr, done
+    assert node.wait_running("web")["pid"] == pid and node.child("new") is None
+    assert len(node.events("config_rejected")) == 2 and not node.events("config_reloaded")
+    assert node.ctl("reload", "cluster").returncode == 2
+
+
+def test_one_file_for_all(cluster):
+    """The owner's text counts, unless an operator lets another node's count everywhere."""
+    here = {"placement": {"nodes": ["a"]}}
+    old, new = sh("exec sleep 1001", **here), sh("exec sleep 1002", **here)
+    a, b = cluster.start("a", "b", children={"web": old, "same": sleeper()})
+    pid = cluster.wait_everywhere("web", node="a")["pid"]
+    same = cluster.wait_everywhere("same")["pid"]
+    b.config["children"]["web"] = new
+    b.write()
+    differs = "differs from what the cluster runs: web\n"
+    assert b.ctl("reload", "--dry-run").stdout == \
+        "would change: web (command; its workers are replaced)\n" + differs
+    assert b.call("reload")["differs"] == ["web"]
+    b.wait_child("web", differs=True)
+    time.sleep(1)
+    assert a.wait_running("web")["pid"] == pid and b.ctl("reload").stdout == differs
+    assert b.ctl("reload", "--dry-run", "--cluster").stdout == "would be so on all nodes: web\n"
+    assert b.wait_child("web")["differs"]
+    done = b.ctl("reload", "--cluster")
+    assert (done.returncode, done.stdout) == (0, "now so on all nodes: web\n"), done
+    a.wait_running("web", pid=lambda p: p != pid, differs=True)
+    b.wait_running("web", pid=lambda p: p != pid, differs=False)
+    for node in (a, b):
+        assert "1002" in str(node.call("show", child="web")["spec"]["command"])
+    assert b.ctl("reload", "--cluster").stdout == "nothing changed\n"
+    assert a.wait_running("same")["pid"] == same
+    assert a.call("reload")["changed"] == []  # its own file has not changed: it stays so
+    time.sleep(1)
+    assert "1002" in str(a.call("show", child="web")["spec"]["command"])

@@ -36,17 +36,28 @@ static void refuse_text(struct ph_ctl_request *request, const struct ph_conf_err
 	ph_ctl_refuse(request, "bad_request", text, json_pack("{s:o}", "errors", list));
 }
 
+/* What is added may come after a child that no file of this node has. */
+static bool is_known(void *arg, const char *name)
+{
+	struct ph_view_filter filter = {.child = ph_name_of(name)};
+	return ph_view_known(arg, &filter);
+}
+
 /* The children that are meant; NULL: it is refused. */
 static struct ph_conf *read_children(struct ph_ctl_request *request, const struct ph_ctl_args *args)
 {
 	struct ph_conf_errors *errors = ph_shell_alloc(sizeof *errors);
 	struct ph_conf *conf = NULL;
+	struct ph_conf_env env;
+	ph_conf_env_system(&env);
+	env.knows_child = is_known;
+	env.arg = ph_ctl_shell(request);
 	char *text = text_of(args->config);
 	if (!text) {
 		ph_ctl_refuse(request, "bad_request",
 			"config: expected a text (YAML or JSON) or an object", NULL);
 	} else if (ph_conf_load_children(args->file ? args->file : SOURCE, text, strlen(text),
-			   ph_ctl_shell(request)->conf, NULL, &conf, errors)) {
+			   ph_ctl_shell(request)->conf, &env, &conf, errors)) {
 		refuse_text(request, errors);
 	} else if (!conf->n_children) {
 		ph_ctl_refuse(request, "bad_request",

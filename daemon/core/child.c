@@ -288,8 +288,6 @@ void ph_child_redeclare(struct ph_hub *hub)
 {
 	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
 		bool added = ph_child_is_added(child);
-		if (added) /* it may have been killed before anybody claimed it */
-			ph_child_make_slots(hub, child->spec);
 		if (!child->own && child->spec && child->declared_hash) {
 			journal_declared(hub, child); /* dropped while this daemon was away */
 			ask_who_declares(hub, child);

@@ -194,6 +194,17 @@ def test_sizes(node, tmp_path):
     assert node.child("job")["ready"] and node.child("job2") is None
 
 
+def test_after(node):
+    """It may come after any child that there is, of a file or not."""
+    done = node.ctl("add", "-", input=json.dumps({
+        "db": sh("sleep 0.5; systemd-notify --ready; exec sleep 1000", ready="none"),
+        "api": sleeper(after=["db", "web"])}))
+    assert done.returncode == 0, done
+    assert node.ctl("add", "-", input=json.dumps({"front": sleeper(after=["api"])})).returncode == 0
+    done = node.ctl("add", "-", input=json.dumps({"x": sleeper(after=["nope"])}))
+    assert done.returncode == 2 and "'nope' is not a child" in done.stderr, done
+
+
 # ---- remove
 
 def test_remove_waits_for_the_end(node):

@@ -1,4 +1,5 @@
 /* Children that operators add and remove while the cluster runs, and signals to any. */
+#include "core/order.h"
 #include "core_puppet.h"
 
 #define ADD_MS 70000 /* until an order to add has given up, and has taken back what it added */
@@ -89,6 +90,31 @@ START_TEST(runs_where_placement_says)
 	ck_assert_uint_eq(w_only(w, "room", 0)->node, (unsigned)_i);
 	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_CHILD_ADDED], 1);
 	w_no_leftovers(w);
+	w_free(w);
+}
+END_TEST
+
+/* One on each node, wherever it was added, and on one that comes later. */
+START_TEST(one_a_node)
+{
+	struct world *w = w_new(3);
+	w_start(w, 0);
+	w_start(w, 1);
+	w_run(w, 10000);
+	struct w_def *def = added(w, "room", "1");
+	def->spec.local = true;
+	add(w, 0, def, NULL, (struct ph_command){0});
+	w_run(w, 4000);
+	answered(w, 0, 0);
+	ck_assert_uint_eq(w->nodes[0].answer.n_outcomes, 1);
+	ck_assert_uint_eq(alive_of(w, "room"), 2);
+	w_start(w, 2);
+	w_run(w, 10000);
+	ck_assert_uint_eq(alive_of(w, "room"), 3);
+	w_order(w, 1, PH_VERB_REMOVE, "room", NULL, NULL);
+	w_run(w, 4000);
+	answered(w, 1, 0);
+	gone(w, "room");
 	w_free(w);
 }
 END_TEST
@@ -223,6 +249,8 @@ START_TEST(kept_over_restarts)
 	if (_i == 2)
 		w_compact(w, 0);
 	w_power_off(w, 0);
+	for (size_t i = 0; i < w->nodes[0].n_records && !_i; i++)
+		w->nodes[0].records[i].synced &= w->nodes[0].records[i].r.kind == PH_RECORD_SPEC;
 	w_start(w, 0);
 	w_run(w, 8000);
 	there(w, "room", true);
@@ -235,6 +263,52 @@ START_TEST(kept_over_restarts)
 	w_start(w, 0);
 	w_run(w, 8000);
 	gone(w, "room");
+	w_free(w);
+}
+END_TEST
+
+static unsigned lost_words;
+static bool no_first_texts(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)to;
+	return from != 0 || msg->kind != PH_B_SPEC || lost_words++ >= 2;
+}
+
+/* Nobody has heard of it when it was added: whoever is to run it is offered the text. */
+START_TEST(offered_where_the_word_was_lost)
+{
+	struct world *w = cluster();
+	struct w_def *def = added(w, "room", "1");
+	def->spec.nodes = "b";
+	lost_words = 0;
+	w->pass = no_first_texts;
+	add(w, 0, def, NULL, (struct ph_command){0});
+	w_run(w, 15000);
+	ck_assert_uint_ge(lost_words, 3);
+	answered(w, 0, 0);
+	there(w, "room", true);
+	w_free(w);
+}
+END_TEST
+
+/* A file of this node had a child of that name once: that it has it no more does not count. */
+START_TEST(a_name_that_a_file_had)
+{
+	struct world *w = cluster();
+	w_declare(w, 0, w_def(w, "room", "file"));
+	w_configure(w, 0);
+	w_run(w, 8000);
+	w->nodes[0].n_specs = 0;
+	w_configure(w, 0);
+	w_run(w, 8000);
+	gone(w, "room");
+	add(w, 0, added(w, "room", "1"), NULL, (struct ph_command){0});
+	w_run(w, 8000);
+	there(w, "room", true);
+	w_crash(w, 0);
+	w_start(w, 0);
+	w_run(w, 15000);
+	there(w, "room", true);
 	w_free(w);
 }
 END_TEST
@@ -267,6 +341,34 @@ START_TEST(removed_anywhere)
 	w_run(w, 8000);
 	answered(w, 1, 0);
 	there(w, "room", true);
+	w_free(w);
+}
+END_TEST
+
+/* It never ran anywhere, so no entry tells the others; and a late word does not end a newer one. */
+START_TEST(what_nobody_may_run)
+{
+	struct world *w = cluster();
+	struct w_def *def = added(w, "room", "1");
+	def->spec.nodes = "nobody";
+	add(w, 0, def, NULL, (struct ph_command){.no_wait = true});
+	w_run(w, 3000);
+	answered(w, 0, 0);
+	struct ph_name room = ph_name_of("room");
+	uint64_t before = ph_hub_spec(w->nodes[1].hub, &room)->revision;
+	w_order(w, 1, PH_VERB_REMOVE, "room", NULL, NULL);
+	w_run(w, 1000);
+	answered(w, 1, 0);
+	gone(w, "room");
+	add(w, 0, def, NULL, (struct ph_command){.no_wait = true});
+	w_run(w, 3000);
+	char why[PH_REASON_SIZE];
+	p_begin(w);
+	ck_assert_int_eq(ph_added_taken(w->nodes[0].hub, &room, before, why), 0);
+	p_end(w);
+	w_run(w, 1000);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_ptr_nonnull(ph_hub_spec(w->nodes[i].hub, &room));
 	w_free(w);
 }
 END_TEST
@@ -481,13 +583,17 @@ int main(void)
 {
 	Suite *suite = suite_create("core_added");
 	W_TEST(suite, runs_where_placement_says, 3);
+	W_TEST(suite, one_a_node, 1);
 	W_TEST(suite, a_name_that_exists, 1);
 	W_TEST(suite, all_or_nothing, 2);
 	W_TEST(suite, as_far_as_it_goes, 1);
 	W_TEST(suite, gives_up, 1);
 	W_TEST(suite, synced_before_the_answer, 2);
 	W_TEST(suite, kept_over_restarts, 3);
+	W_TEST(suite, offered_where_the_word_was_lost, 1);
+	W_TEST(suite, a_name_that_a_file_had, 1);
 	W_TEST(suite, removed_anywhere, 6);
+	W_TEST(suite, what_nobody_may_run, 1);
 	W_TEST(suite, what_cannot_be_removed, 1);
 	W_TEST(suite, who_was_away_drops_it, 3);
 	W_TEST(suite, a_lost_word, 1);

@@ -153,6 +153,7 @@ struct ph_conf_child {
 	char *env_file; /* absolute, or NULL */
 	char *user, *group;
 	uint32_t umask;
+	bool no_new_privileges;
 	uint32_t instances;	     /* 1 ... PH_CONF_INSTANCES_MAX */
 	struct ph_conf_pairs listen; /* addresses by name: conf/listen.h */
 	char *ready;		     /* probe.h; never NULL */

@@ -121,6 +121,8 @@
 	OPT("user", TEXT, user, NULL, 0, 0, NULL, PLAIN, "user that it runs as")                   \
 	OPT("group", TEXT, group, NULL, 0, 0, NULL, PLAIN, "group that it runs as")                \
 	OPT("umask", MODE, umask, "022", 0, 0777, NULL, PLAIN, "file mode bits that are removed")  \
+	OPT("no_new_privileges", BOOL, no_new_privileges, "false", 0, 0, NULL, PLAIN,              \
+	    "neither it nor what it starts gains any by setuid programs or file capabilities")     \
 	OPT("instances", COUNT, instances, "1", 1, PH_CONF_INSTANCES_MAX, NULL, LIVE,              \
 	    "how many in the cluster; %i is the number, from 0")                                   \
 	OPT("listen", LISTENERS, listen, NULL, 0, PH_CONF_LISTENERS_MAX, NULL, TEMPLATE,           \

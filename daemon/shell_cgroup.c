@@ -11,7 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "conf/options.h"
 #include "io/cgroup.h"
 #include "io/child.h"
 #include "shell_parts.h"
@@ -131,27 +130,6 @@ static int set_limits(struct ph_shell *shell, const struct ph_key *key,
 			result = cannot(shell, key, child, limits[i].option, error, err);
 	}
 	return result;
-}
-
-void ph_shell_cgroup_notes(const struct ph_conf *conf)
-{
-	struct wanted_limit limits[3];
-	for (size_t i = 0; i < conf->n_children; i++) {
-		const struct ph_conf_child *child = conf->children[i];
-		bool refuse = child->limits.missing == PH_CONF_MISSING_REFUSE;
-		size_t n = wanted_limits(child, limits);
-		for (size_t k = 0; k < n; k++) {
-			const struct ph_conf_origin *at = &child->origin[ph_conf_option_index(
-				&ph_conf_child_table, limits[k].option)];
-			if (ph_cgroup_is_there(limits[k].limit))
-				continue;
-			printf("note: %s:%u:%u: children.%s.%s: this machine has no cgroup v2 "
-			       "controller '%s': the child is %s\n",
-				at->file ? at->file : "", at->line, at->column, child->name.s,
-				limits[k].option, ph_cgroup_controller(limits[k].limit),
-				refuse ? "not started here" : "started without it");
-		}
-	}
 }
 
 /* ---- one worker */

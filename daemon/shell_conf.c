@@ -183,8 +183,8 @@ static uint64_t process_hash(const struct ph_conf_child *child)
 	hash_text(&hash, child->env_file);
 	hash_text(&hash, child->user);
 	hash_text(&hash, child->group);
-	(void)snprintf(numbers, sizeof numbers, "%u %d %llu", child->umask, (int)child->log.to,
-		(unsigned long long)child->watchdog_ms);
+	(void)snprintf(numbers, sizeof numbers, "%u %d %llu%s", child->umask, (int)child->log.to,
+		(unsigned long long)child->watchdog_ms, child->no_new_privileges ? " nnp" : "");
 	hash_text(&hash, numbers);
 	(void)snprintf(numbers, sizeof numbers, "%u %llx %llx %u %u %d", child->limits.nofile,
 		(unsigned long long)child->limits.core_bytes,

@@ -192,6 +192,10 @@ void ph_shell_watches_free(struct ph_shell_watch *head);
 /* "a,b", the caller's; NULL for an empty list. */
 char *ph_shell_join(const struct ph_conf_list *list);
 
+/* ---- shell_check.c: what of a configuration this machine does not have, a line each */
+
+void ph_shell_check_notes(const struct ph_conf *conf);
+
 /* ---- shell_env.c: the environment of a child */
 
 struct ph_shell_env {
@@ -250,6 +254,8 @@ PH_MUST_CHECK int ph_shell_spawn_beside(struct ph_shell *shell, const struct ph_
 	const struct ph_hook_ops *ops, void *arg, struct ph_hook **ret, struct ph_err *err);
 /* The soft limit of descriptors is raised; `soft`: that which children get back, 0: that of now. */
 int ph_shell_raise_nofile(struct ph_shell *shell, uint64_t soft);
+/* Those of the child's own options: at most two. */
+size_t ph_shell_limits_of(const struct ph_conf_child *child, struct ph_spawn_limit *ret);
 /* That limit, for a process that is started: how many limits there are (0 or 1). */
 size_t ph_shell_nofile(const struct ph_shell *shell, struct ph_spawn_limit *ret);
 /* The users of specs are looked up again. */
@@ -308,8 +314,6 @@ void ph_shell_output_notes(const struct ph_conf *conf);
 /* Before any process is started; the daemon may do without. -ENOMEM. */
 int ph_shell_cgroups_new(struct ph_shell *shell);
 void ph_shell_cgroups_free(struct ph_shell *shell);
-/* For -t: which limits this machine cannot set, a line each. */
-void ph_shell_cgroup_notes(const struct ph_conf *conf);
 /* Are there limits that only a cgroup can hold? */
 bool ph_shell_cgroup_limited(const struct ph_conf_child *child);
 /*

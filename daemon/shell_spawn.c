@@ -202,19 +202,24 @@ static int want_user(const struct start *start, struct ph_spawn_spec *spec, stru
 	return 0;
 }
 
+size_t ph_shell_limits_of(const struct ph_conf_child *child, struct ph_spawn_limit *ret)
+{
+	size_t n = 0;
+	if (child->limits.nofile != PH_CONF_UNSET_U32)
+		ret[n++] = (struct ph_spawn_limit){
+			RLIMIT_NOFILE, child->limits.nofile, child->limits.nofile};
+	if (child->limits.core_bytes != PH_CONF_UNSET_U64)
+		ret[n++] = (struct ph_spawn_limit){
+			RLIMIT_CORE, child->limits.core_bytes, child->limits.core_bytes};
+	return n;
+}
+
 /* Descriptors are those that the daemon was started with, where the child does not say. */
 static size_t fill_limits(struct ph_shell *shell, struct start *start)
 {
-	const struct ph_conf_child *child = start->child;
-	size_t n = ph_shell_nofile(shell, &start->limits[0]);
-	if (child->limits.nofile != PH_CONF_UNSET_U32) {
-		n = 1;
-		start->limits[0] = (struct ph_spawn_limit){
-			RLIMIT_NOFILE, child->limits.nofile, child->limits.nofile};
-	}
-	if (child->limits.core_bytes != PH_CONF_UNSET_U64)
-		start->limits[n++] = (struct ph_spawn_limit){
-			RLIMIT_CORE, child->limits.core_bytes, child->limits.core_bytes};
+	size_t n = ph_shell_limits_of(start->child, start->limits);
+	if (start->child->limits.nofile == PH_CONF_UNSET_U32)
+		n += ph_shell_nofile(shell, &start->limits[n]);
 	return n;
 }
 
@@ -229,6 +234,7 @@ static int fill_spec(
 		.dir = start->dir,
 		.set_umask = true,
 		.umask = start->child->umask,
+		.no_new_privileges = start->child->no_new_privileges,
 		.limits = start->limits,
 		.n_limits = fill_limits(shell, start),
 	};

@@ -59,9 +59,7 @@ int ph_shell_check(const char *file, char **argv)
 		fprintf(stderr, "prochubd: %s\n", err.text);
 	else
 		puts("configuration is correct");
-	if (ph_conf_advice(conf))
-		printf("note: %s\n", ph_conf_advice(conf));
-	ph_shell_cgroup_notes(conf);
+	ph_shell_check_notes(conf);
 	ph_shell_output_notes(conf);
 	ph_keyring_free(ring);
 	ph_conf_free(conf);

@@ -43,7 +43,8 @@ struct ph_spawn_spec {
 	gid_t gid;
 	const gid_t *groups;
 	size_t n_groups;
-	bool set_umask; /* else 022 */
+	bool no_new_privileges; /* for it and all that it starts */
+	bool set_umask;		/* else 022 */
 	mode_t umask;
 	const int *fds; /* becomes descriptors 0, 1, 2, 3 ... in this order; at most
 			   PH_SPAWN_FDS_MAX. -1 at 0, 1 or 2, and those not given: /dev/null */

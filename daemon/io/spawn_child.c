@@ -6,6 +6,7 @@
 #include <linux/stat.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -166,6 +167,10 @@ RAW static int take_step(struct ph_spawn_task *task, enum ph_spawn_step step)
 		return spec->set_user ? CALL(SYS_setresgid, spec->gid, spec->gid, spec->gid) : 0;
 	case PH_SPAWN_UID:
 		return spec->set_user ? CALL(SYS_setresuid, spec->uid, spec->uid, spec->uid) : 0;
+	case PH_SPAWN_PRIVILEGES:
+		return spec->no_new_privileges
+			       ? CALL(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL)
+			       : 0;
 	case PH_SPAWN_EXECUTE:
 		return execute(task);
 	}

@@ -29,6 +29,7 @@
 	X(GROUPS, "set the supplementary groups") \
 	X(GID, "set the group") \
 	X(UID, "set the user") \
+	X(PRIVILEGES, "give up new privileges") \
 	X(EXECUTE, "execute")
 
 enum ph_spawn_step {

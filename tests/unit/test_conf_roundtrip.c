@@ -194,7 +194,8 @@ START_TEST(test_child_text_is_canonical)
 {
 	static const char want[] =
 		"{\"command\":[\"web\",\"%i\"],\"env\":{\"A\":\"1\",\"B\":\"2\"},\"user\":\"www\","
-		"\"umask\":\"0022\",\"instances\":2,\"listen\":{},\"ready\":\"none\",\"start_"
+		"\"umask\":\"0022\",\"no_new_privileges\":false,\"instances\":2,\"listen\":{},"
+		"\"ready\":\"none\",\"start_"
 		"timeout\":\"10s\","
 		"\"stop_signal\":\"TERM\",\"stop_timeout\":\"5s\",\"watchdog\":\"0s\",\"after\":[],"
 		"\"restart\":{"

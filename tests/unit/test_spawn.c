@@ -200,6 +200,44 @@ START_TEST(directory_and_umask)
 }
 END_TEST
 
+START_TEST(new_privileges)
+{
+	struct ph_spawn_spec spec = {.no_new_privileges = true};
+	char output[256];
+	run_script(&spec, "grep NoNewPrivs /proc/self/status", output, sizeof output);
+	ck_assert_str_eq(output, "NoNewPrivs:\t1\n");
+	run_script(&(struct ph_spawn_spec){0}, "grep NoNewPrivs /proc/self/status", output,
+		sizeof output);
+	ck_assert_str_eq(output, "NoNewPrivs:\t0\n");
+}
+END_TEST
+
+/* One that can be done without keeps nobody from being started; one that cannot does. */
+START_TEST(cgroup_that_is_not_there)
+{
+	const char *const argv[] = {"true", NULL}, *const env[] = {NULL};
+	struct ph_spawn_spec spec = {.path = "/bin/true",
+		.argv = argv,
+		.env = env,
+		.cgroup_procs = "/no/such/cgroup.procs",
+		.cgroup_optional = true};
+	struct ph_spawned spawned;
+	struct ph_err err;
+	ck_assert_int_eq(ph_spawn_start(&spec, &spawned, &err), 0);
+	ck_assert_int_eq(spawned.cgroup_error, ENOENT);
+	ck_assert_int_eq(waitpid(spawned.pid, NULL, 0), spawned.pid);
+	close(spawned.pidfd);
+	spec.cgroup_procs = "/dev/full"; /* it opens, and cannot be written to */
+	ck_assert_int_eq(ph_spawn_start(&spec, &spawned, &err), 0);
+	ck_assert_int_eq(spawned.cgroup_error, ENOSPC);
+	ck_assert_int_eq(waitpid(spawned.pid, NULL, 0), spawned.pid);
+	close(spawned.pidfd);
+	spec.cgroup_optional = false;
+	ck_assert_int_eq(ph_spawn_start(&spec, &spawned, &err), -ENOSPC);
+	ck_assert_str_eq(err.text, "cannot enter cgroup '/dev/full': No space left on device");
+}
+END_TEST
+
 START_TEST(limits_are_set)
 {
 	const struct ph_spawn_limit limits[] = {
@@ -476,6 +514,8 @@ static void add_all(Suite *suite, const char *name, void (*setup)(void))
 	tcase_add_test(tc, only_named_descriptors_arrive);
 	tcase_add_test(tc, what_is_passed_is_not_kept);
 	tcase_add_test(tc, directory_and_umask);
+	tcase_add_test(tc, new_privileges);
+	tcase_add_test(tc, cgroup_that_is_not_there);
 	tcase_add_test(tc, limits_are_set);
 	tcase_add_test(tc, user_and_groups);
 	tcase_add_test(tc, enters_a_cgroup);

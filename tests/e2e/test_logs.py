@@ -261,7 +261,8 @@ def test_many_lines_of_another_node(cluster):
         "web": {**shell(text), "placement": {"nodes": ["b"]},
                 "log": {"to": "file", "path": cluster.dir + "/%n-log"}}})
     path = cluster.dir + "/b-log"
-    wait(lambda: os.path.exists(path) and os.path.getsize(path) > 9000 * 30, "all is written")
+    size = sum(len(f"{i} {'x' * 27}\n") for i in range(1, 9001))
+    wait(lambda: os.path.exists(path) and os.path.getsize(path) == size, "all is written")
     lines = logs(a, "web", lines=9000)
     assert [int(l["text"].split()[0]) for l in lines] == list(range(1, 9001))
 

@@ -160,7 +160,7 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@$(B)/sim --story group --seeds 1..2000
 	@$(B)/sim --story group --partition majority --seeds 1..1000
 	@$(B)/sim --story swap --seeds 1..2000
-	@$(B)/sim --story swap --partition majority --seeds 201..1200
+	@$(B)/sim --story swap --partition majority --seeds 125..1200
 	@$(B)/sim --steady 10,100,300
 	@$(B)/sim --steady 40 --each 100
 	@tests/check/static.sh $(B)

@@ -156,6 +156,7 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@$(B)/sim --story late --seeds 1..2000
 	@$(B)/sim --story own --seeds 1..2000
 	@$(B)/sim --story swap --list tests/sim/seeds_swap.txt
+	@$(B)/sim --story swap --partition static-quorum --list tests/sim/seeds_swap_quorum.txt
 	@$(B)/sim --story group --list tests/sim/seeds_group.txt
 	@$(B)/sim --story group --seeds 1..2000
 	@$(B)/sim --story group --partition majority --seeds 1..1000

@@ -138,6 +138,7 @@ static int cancel(struct ph_hub *hub, struct ph_source *s, char why[PH_REASON_SI
 		return -EBUSY;
 	}
 	s->cancelled = true;
+	s->cancelled_revision = ph_child_text_revision(s->slot->child);
 	ph_reason(s->info.reason, "%s", PH_CANCELLED);
 	ph_source_step(hub, s, PH_SOURCE_IN_CANCEL);
 	return 0;

@@ -94,6 +94,11 @@ const struct ph_spec *ph_child_spec(const struct ph_child *child)
 	return child->spec ? child->spec : child->own;
 }
 
+uint64_t ph_child_text_revision(const struct ph_child *child)
+{
+	return child && child->spec ? child->spec->revision : 0;
+}
+
 static uint64_t journal_spec(struct ph_hub *hub, const struct ph_child *child)
 {
 	struct ph_record record = {.kind = PH_RECORD_SPEC,

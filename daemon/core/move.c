@@ -135,13 +135,16 @@ struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const stru
 
 /*
  * What an operator has cancelled stays where it is until something new speaks for its move: another
- * order, a drain that is ordered (again), a node that comes later.
+ * order, a drain that is ordered (again), a node that comes later; for a swap, a newer text.
  */
-static void pin_cancelled(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to)
+static void pin_cancelled(
+	struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to, uint64_t revision)
 {
 	struct ph_move *move = ph_move_add(hub, slot, to, 0, false);
 	move->pinned = move->cancelled = true;
+	move->revision = revision;
 	ph_reason(move->why, "%s", PH_CANCELLED);
+	ph_slot_publish(hub, slot);
 	ph_slot_work(hub, slot)->planned_ms = hub->now_ms;
 }
 
@@ -167,7 +170,8 @@ void ph_move_cancel(struct ph_hub *hub, struct ph_move *move)
 	ph_slot_work(hub, slot)->move_attempt = 0;
 	ph_slot_work(hub, slot)->busy_since_ms = 0;
 	ph_move_drop(hub, move);
-	pin_cancelled(hub, slot, &to);
+	pin_cancelled(hub, slot, &to, ph_child_text_revision(slot->child));
+	ph_plan_soon(hub, 0); /* it may have stood in for the swap to a newer text */
 }
 
 static bool can_go(const struct ph_hub *hub, const struct ph_slot *slot)
@@ -361,7 +365,7 @@ void ph_plan_migrated(struct ph_hub *hub, struct ph_source *s)
 		if (s->cancelled)
 			ph_slot_work(hub, slot)->busy_since_ms = 0;
 		if (s->cancelled && slot->work->instance && ph_slot_mine(hub, slot))
-			pin_cancelled(hub, slot, &s->peer);
+			pin_cancelled(hub, slot, &s->peer, s->cancelled_revision);
 		return;
 	}
 	bool given_up = s->busy && !starts(s->info.reason, PH_BUSY);

@@ -15,6 +15,7 @@ struct ph_move {
 	bool started;
 	bool force, pinned; /* pinned: the worker said `never`, say */
 	bool cancelled;	    /* by an operator: pinned until something new speaks for it; move.c */
+	uint64_t revision;  /* ... of the text in force at that time */
 	char why[PH_REASON_SIZE];
 	struct ph_move *prev, *next;
 };
@@ -133,8 +134,9 @@ struct ph_source {
 	bool busy, never;      /* ... how; busy: the target has no slot free, too */
 	char refusal[PH_VERSION_SIZE];
 	uint64_t retry_after_ms;
-	uint64_t order; /* the move's order, 0: by plan */
-	bool cancelled; /* by an operator */
+	uint64_t order;		     /* the move's order, 0: by plan */
+	bool cancelled;		     /* by an operator */
+	uint64_t cancelled_revision; /* of the text in force at that time */
 
 	struct ph_migration_info info;
 	uint64_t started_ms, ended_ms;

@@ -323,6 +323,7 @@ void ph_yield_beat(struct ph_hub *hub);
 struct ph_child *ph_child_find(const struct ph_hub *hub, const struct ph_name *name);
 struct ph_child *ph_child_get(struct ph_hub *hub, const struct ph_name *name);
 const struct ph_spec *ph_child_spec(const struct ph_child *child);
+uint64_t ph_child_text_revision(const struct ph_child *child); /* of the text in force; 0: none */
 void ph_child_configure(struct ph_hub *hub, const struct ph_config *config);
 /* The ticket of its record, 0 where there is none. */
 uint64_t ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec,

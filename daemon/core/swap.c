@@ -105,6 +105,8 @@ bool ph_swap_instead(struct ph_hub *hub, struct ph_slot *slot, bool renew)
 		slot->work->claim || ph_swap_objection(hub, slot))
 		return false;
 	struct ph_move *move = slot->work->move;
+	/* What an operator has cancelled was another one. */
+	renew = renew || (move && move->cancelled && move->revision < next->revision);
 	if (move && ph_is_self(hub, &move->to) && (!renew || move->order))
 		return true;
 	move = ph_move_add(hub, slot, &hub->set.node, 0, false);

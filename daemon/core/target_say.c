@@ -117,8 +117,10 @@ void ph_target_entered(struct ph_hub *hub, struct ph_target *t, enum ph_target_s
 {
 	if (t->state != before || t->state == PH_TARGET_LOADING)
 		t->deadline_ms = deadline_of(hub, t);
-	if (t->state == PH_TARGET_NEVER && t->slot->work->target == t)
+	if (t->state == PH_TARGET_NEVER && t->slot->work->target == t) {
 		ph_slot_work(hub, t->slot)->target = NULL;
+		ph_plan_soon(hub, 0); /* of a swap: the text may have changed meanwhile */
+	}
 	if (ph_target_ended(t) && t->resend_ms == PH_NEVER_MS)
 		t->resend_ms = hub->now_ms + KEPT_ASK_MS;
 	ph_timer_set(hub, &t->timer, min_ms(t->deadline_ms, t->resend_ms));

@@ -49,7 +49,7 @@ SIM_SRC := $(wildcard tests/sim/*.c)
 EXAMPLES := $(patsubst lib/examples/%.c,$(B)/%,$(wildcard lib/examples/*.c))
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 C_SRC := $(sort $(wildcard conf/*.[ch] daemon/*.[ch] daemon/*/*.[ch] lib/*.[ch] lib/*/*.[ch] \
-	proto/*.[ch] tests/unit/*.[ch] tests/sim/*.[ch]))
+	proto/*.[ch] tests/unit/*.[ch] tests/sim/*.[ch] tests/bench/*.c))
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
 PROGRAMS := $(B)/prochubd $(B)/prochub-bus $(B)/prochub-fence $(B)/prochubctl \
@@ -204,6 +204,16 @@ valgrind: ## unit tests under valgrind, minutes
 	$(SUB) tested
 	@CK_FORK=no tests/check/unit.sh --valgrind $(filter-out $(patsubst %,$(B)/unit/test_%,buslink \
 		shell_bus fence spawn io_child io_hook io_unixsock conf_hostile stream stream_faults),$(UNIT))
+# children that cost as little as can be, so that it is the supervisor that is measured
+BENCH := $(B)/bench/bare $(B)/bench/tiny
+$(B)/bench/tiny: LDFLAGS += -static
+$(BENCH): $(B)/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE $(WARN) -O2 $(LDFLAGS) -o $@ $<
+bench: ## prochubd beside a bare loop that starts the same 1000 children; BENCH_ARGS='--runs 5 --idle 2'
+	$(SUB) all $(BENCH)
+	@$(PYTHON) -B tests/bench/bench.py --build $(B) --bare $(B)/bench/bare --tiny $(B)/bench/tiny \
+		$(BENCH_ARGS)
 coverage: ## lines that unit tests and simulation reach, a line a file
 	$(SUB) VARIANT=coverage CK_FORK=no tested
 	@$(MAKE) --no-print-directory VARIANT=coverage SEEDS=1..200 CK_FORK=no run-sim-unit
@@ -262,7 +272,7 @@ help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
 
 FORCE:
-.PHONY: FORCE all tested setup demo check check-all sim sim-large mutants e2e asan run-sim-unit \
+.PHONY: FORCE all tested setup demo check check-all sim sim-large mutants e2e asan bench run-sim-unit \
 	valgrind coverage lint format format-check install uninstall dist clean help
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/%.o

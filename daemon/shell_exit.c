@@ -160,10 +160,11 @@ static void on_poll(evutil_socket_t fd, short what, void *arg)
 }
 
 /* Where the folder can be removed nobody is in it any more: three accesses fewer than asking. */
-static void drop_empty_cgroup(struct ph_shell_worker *worker)
+static void drop_empty_cgroup(struct ph_shell_worker *worker, struct ph_shell_rest *rest)
 {
 	if (!worker->cgroup || (worker->main && !worker->exited) || rmdir(worker->cgroup) < 0)
 		return;
+	rest->held = true;
 	free(worker->cgroup);
 	worker->cgroup = NULL;
 }
@@ -177,7 +178,7 @@ static void reap(struct ph_shell *shell, struct ph_shell_worker *worker)
 	l->worker = l->rest.worker = worker;
 	l->until_ms = ph_clock_now_ms() + PATIENCE_MS;
 	HASH_ADD_PTR(shell->leaving_groups, worker, l);
-	drop_empty_cgroup(worker);
+	drop_empty_cgroup(worker, &l->rest);
 	if (worker->child || worker->main)
 		(void)kill_all(worker);
 	l->timer = evtimer_new(shell->base, on_poll, l);

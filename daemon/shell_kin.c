@@ -231,7 +231,7 @@ void ph_shell_kin_leave(struct ph_shell *shell, struct ph_shell_rest *rest)
 enum ph_shell_kin_left ph_shell_kin_look(struct ph_shell *shell, struct ph_shell_rest *rest)
 {
 	const struct ph_shell_worker *worker = rest->worker;
-	if (worker->cgroup)
+	if (worker->cgroup || rest->held)
 		return PH_KIN_NONE; /* it held all of them */
 	if (!rest->round) {
 		if (kill_near(shell, rest))

@@ -365,6 +365,7 @@ enum ph_shell_kin_left {
 /* What is still looked for of a worker whose main process has ended; zeroed but for `worker`. */
 struct ph_shell_rest {
 	struct ph_shell_worker *worker;
+	bool held;	/* by a cgroup in which nobody is any more */
 	uint64_t round; /* the walk whose end it waits for; 0: none */
 	struct ph_kin_list killed;
 	struct ph_shell_rest *prev, *next;

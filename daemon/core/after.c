@@ -101,10 +101,14 @@ static struct look look_at(const struct ph_hub *hub, const struct ph_child *chil
 		look_at_local(hub, child, &look);
 		return look;
 	}
-	struct ph_key key = {.child = child->name};
-	for (; key.instance < spec->instances; key.instance++)
+	/* From the one on that was not ready last: most of them become so one after the other. */
+	struct ph_key key = {.child = child->name, .instance = child->look_from};
+	for (uint32_t i = 0; i < spec->instances; i++, key.instance++) {
+		if (key.instance >= spec->instances)
+			key.instance = 0;
 		if (!ready(&look, hub, ph_slot_find(hub, &key, NULL), key.instance))
 			break;
+	}
 	return look;
 }
 
@@ -115,7 +119,9 @@ static bool is_ready(struct ph_hub *hub, struct ph_child *child)
 		return child->was_ready;
 	child->needed = true;
 	child->looked_at = hub->looks;
-	child->was_ready = !look_at(hub, child).lacks;
+	struct look look = look_at(hub, child);
+	child->was_ready = !look.lacks;
+	child->look_from = look.lacks ? look.instance : 0;
 	return child->was_ready;
 }
 
@@ -163,6 +169,14 @@ void ph_after_changed(struct ph_hub *hub, const struct ph_slot *slot)
 	hub->look_again = true;
 }
 
+void ph_after_enter(struct ph_hub *hub, struct ph_instance *instance, enum ph_instance_state before)
+{
+	if (before == PH_INSTANCE_HELD)
+		DL_DELETE2(hub->waiting, instance, held_prev, held_next);
+	if (instance->state == PH_INSTANCE_HELD)
+		DL_APPEND2(hub->waiting, instance, held_prev, held_next);
+}
+
 void ph_after_run(struct ph_hub *hub)
 {
 	struct ph_instance *instance, *next;
@@ -170,9 +184,8 @@ void ph_after_run(struct ph_hub *hub)
 	if (!hub->look_again)
 		return;
 	hub->look_again = false;
-	DL_FOREACH_SAFE(hub->instances, instance, next)
-	if (instance->state == PH_INSTANCE_HELD)
-		ph_instance_step(hub, instance, PH_INSTANCE_IN_DEADLINE);
+	DL_FOREACH_SAFE2(hub->waiting, instance, next, held_next)
+	ph_instance_step(hub, instance, PH_INSTANCE_IN_DEADLINE);
 }
 
 /* ---- an orderly stop: the other way round ---- */

@@ -11,6 +11,9 @@ bool ph_after_why(const struct ph_hub *hub, const struct ph_spec *spec, char why
 	bool *ret_vain);
 /* What is told of the slot has changed: somebody may wait for that. */
 void ph_after_changed(struct ph_hub *hub, const struct ph_slot *slot);
+/* It has another state: one that waits for what it is started after, or does so no more. */
+void ph_after_enter(
+	struct ph_hub *hub, struct ph_instance *instance, enum ph_instance_state before);
 void ph_after_run(struct ph_hub *hub); /* at the end of a step: those that wait look again */
 
 /* Is that name in a list joined by ','? */

@@ -643,6 +643,7 @@ void ph_instance_step(struct ph_hub *hub, struct ph_instance *instance, enum ph_
 		instance->since_ms = hub->now_ms;
 		instance->changes++;
 		ph_health_enter(hub, instance);
+		ph_after_enter(hub, instance, before);
 	}
 	ph_instance_arm(hub, instance);
 	if (next != before || in == PH_INSTANCE_IN_SPAWNED)

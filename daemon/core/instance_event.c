@@ -30,6 +30,8 @@ void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance)
 	ph_instance_drop_process(hub, instance);
 	ph_timer_set(hub, &instance->timer, PH_NEVER_MS);
 	DL_DELETE(hub->instances, instance);
+	if (instance->state == PH_INSTANCE_HELD)
+		DL_DELETE2(hub->waiting, instance, held_prev, held_next);
 	if (instance->slot->work->instance == instance) {
 		ph_slot_work(hub, instance->slot)->instance = NULL;
 		if (ph_slot_mine(hub, instance->slot) && !instance->slot->work->source &&

@@ -35,9 +35,10 @@ struct ph_child {
 	bool was_ready;	   /* ... and it was ready at the look of that number */
 	bool leaned_on;	   /* by what still runs, in an orderly stop */
 	uint64_t looked_at;
-	bool proposes; /* its text changed in this node's file: told to its owner */
-	bool dropped;  /* asking who still declares it */
-	bool disputed; /* owned here, and removed as others know */
+	uint32_t look_from; /* the instance that was not ready then */
+	bool proposes;	    /* its text changed in this node's file: told to its owner */
+	bool dropped;	    /* asking who still declares it */
+	bool disputed;	    /* owned here, and removed as others know */
 	uint64_t dropped_at_ms, dropped_among; /* among: hub->arrivals and hub->unheard then */
 	UT_hash_handle hh;
 };

@@ -115,11 +115,12 @@ struct ph_instance {
 
 	bool held;	   /* a prepared new one whose record is lost: others may know what it is */
 	struct ph_id past; /* a migration that it may still speak of, though it is over here */
-	struct ph_source *source;	 /* it is the old worker of */
-	struct ph_target *target;	 /* it is the new worker of */
-	struct ph_conflict *conflict;	 /* it has lost one */
-	UT_hash_handle hh;		 /* by wid, while it has one */
-	struct ph_instance *prev, *next; /* all */
+	struct ph_source *source;		   /* it is the old worker of */
+	struct ph_target *target;		   /* it is the new worker of */
+	struct ph_conflict *conflict;		   /* it has lost one */
+	UT_hash_handle hh;			   /* by wid, while it has one */
+	struct ph_instance *prev, *next;	   /* all */
+	struct ph_instance *held_prev, *held_next; /* those that are HELD */
 };
 
 #endif

@@ -124,6 +124,7 @@ struct ph_hub {
 	struct ph_group *groups;
 	uint32_t n_regroup;	       /* instances that are stopped for their group */
 	struct ph_instance *instances; /* all */
+	struct ph_instance *waiting;   /* those that wait for what they are started after */
 	struct ph_instance *by_wid;
 	struct ph_source *sources;
 	struct ph_target *targets;

@@ -7,6 +7,7 @@
  * nodes fetch the text when they see a revision in the registry that they do not know.
  */
 #include "core/instance.h"
+#include "core/move.h"
 #include "core/swap.h"
 
 #include <stdlib.h>
@@ -178,7 +179,8 @@ static void apply_to_instances(struct ph_hub *hub, struct ph_child *child)
 uint64_t ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec,
 	uint64_t revision, bool journal)
 {
-	if (child->spec && child->spec->revision >= revision)
+	uint64_t known = child->spec ? child->spec->revision : child->removed_revision;
+	if (known && known >= revision) /* what was removed while it was on its way stays so */
 		return 0;
 	struct ph_spec *copy = ph_must(ph_spec_clone(spec));
 	copy->revision = revision;
@@ -387,8 +389,11 @@ void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t 
 	const struct ph_name *from)
 {
 	struct ph_child *child = ph_child_get(hub, name);
-	if (child->spec && child->spec->revision >= revision)
+	if (child->spec && child->spec->revision >= revision) {
+		if (child->spec->revision > revision) /* its owner is told, if it stays so */
+			ph_plan_soon(hub, PH_PLAN_AGAIN_MS);
 		return;
+	}
 	if (ph_tombstone(child) && revision <= child->removed_revision) {
 		ph_tombstone_tell(hub, child, from);
 		return;

@@ -98,6 +98,7 @@ static enum ph_member_state recover(struct ph_hub *hub, struct ph_member *member
 		ph_emit(hub, PH_EMIT_NODE_JOINED, NULL)->peer = member->info.name;
 		ph_migration_peer_back(hub, &member->info.name);
 	}
+	ph_tombstones_tell(hub, &member->info.name); /* it may not have heard of the newest */
 	ph_plan_soon(hub, 0);
 	return PH_MEMBER_ALIVE;
 }

@@ -199,6 +199,12 @@ static void bury(struct ph_hub *hub, struct ph_slot *slot)
 	} else if (!ph_member_up(hub, &slot->entry.node->name)) {
 		ph_slot_forget(hub, slot); /* who had it says so if it comes back */
 		ph_out(hub, PH_ACT_CHANGED)->key = ph_slot_key(slot);
+	} else if (slot->entry.revision && slot->entry.revision <= removed) {
+		if (hub->now_ms >= slot->child->offered_ms + PH_PLAN_AGAIN_MS) {
+			slot->child->offered_ms = hub->now_ms;
+			ph_tombstone_tell(hub, slot->child, &slot->entry.node->name);
+		}
+		ph_plan_soon(hub, PH_PLAN_AGAIN_MS); /* the word of it may be lost, or late */
 	}
 }
 

@@ -208,6 +208,8 @@ static void act_answer(struct sim_node *node, const struct ph_action *action)
 		sim->forgotten |= !answer->error;
 	else if (was_cancel(sim, answer->ticket))
 		cancel_answered(sim, answer);
+	else if (sim->story == STORY_ADDED)
+		; /* a name exists, there is none, or somebody removes what is to get ready */
 	else if (answer->error && sim->faultless && !only_cancelled(answer))
 		sim_fail(sim, "a command failed without a fault: %s%s%s", answer->text,
 			answer->n_outcomes ? ": " : "",

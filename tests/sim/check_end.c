@@ -106,9 +106,11 @@ static bool local_rests(struct sim *sim, const struct sim_key *key)
 	return true;
 }
 
-/* Does the file of any node have it? */
+/* Does the file of any node have it, or was it added? */
 static bool declared(const struct sim *sim, const struct sim_def *def)
 {
+	if (def->spec.added)
+		return sim_added_there(sim, def);
 	for (unsigned i = 0; i < sim->n_nodes; i++)
 		if (sim->nodes[i].hub && !sim_node_outside(&sim->nodes[i]) &&
 			sim->nodes[i].file[def - sim->defs])
@@ -399,6 +401,7 @@ static void count_differing(struct sim *sim)
 static void last_look(struct sim *sim)
 {
 	count_differing(sim);
+	sim_added_look(sim);
 	for (struct sim_proc *p = sim->procs; p && !sim->false_verdict; p = p->next)
 		if (p->serving && (p->key->def->traits.caps & PH_CAP_HANDOVER))
 			sim_check_state(p);

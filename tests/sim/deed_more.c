@@ -225,4 +225,6 @@ sim_deed_fn *const sim_more_deeds[DEED_COUNT] = {
 	[DEED_BEGIN] = do_begin,
 	[DEED_UNFIT] = do_unfit,
 	[DEED_SWAP] = do_swap,
+	[DEED_ADD] = sim_added_add,
+	[DEED_REMOVE] = sim_added_remove,
 };

@@ -40,7 +40,8 @@ typedef void sim_fn(struct sim *sim, void *arg);
 	X(LATE, "late") \
 	X(OWN, "own") \
 	X(SWAP, "swap") \
-	X(GROUP, "group")
+	X(GROUP, "group") \
+	X(ADDED, "added")
 enum sim_story {
 #define X(name, word) STORY_##name,
 	SIM_STORIES(X)
@@ -83,14 +84,16 @@ enum sim_story {
 	X(LAG, true)	      /* for `x` ms the loop stands still now and then */ \
 	X(BUS_LOOP, true)     /* for `x` ms its bus process aborts as soon as it runs */ \
 	X(HOLD, true) /* a cut (odd `k`: one way) after which what was sent comes all the same */ \
-	X(REPLAY, true) /* recordings of the network are sent again, `x` of them */ \
-	X(DAMAGE, true) /* a daemon crash after which one record of the journal is unreadable */ \
-	X(FILE, false)	/* the file of `node` has variant `x` of the child of `key`; 0: none */ \
-	X(FILES, false) /* ... of all nodes, those that are down too */ \
-	X(STOP, false)	/* an order */ \
-	X(BEGIN, false) /* an order `start` */ \
-	X(SWAP, false)	/* an order; what is to befall a node from then on is for the owner's */ \
-	X(UNFIT, true)	/* nodes of the mask `x` cannot start the child of `key` */
+	X(REPLAY, true)	 /* recordings of the network are sent again, `x` of them */ \
+	X(DAMAGE, true)	 /* a daemon crash after which one record of the journal is unreadable */ \
+	X(FILE, false)	 /* the file of `node` has variant `x` of the child of `key`; 0: none */ \
+	X(FILES, false)	 /* ... of all nodes, those that are down too */ \
+	X(STOP, false)	 /* an order */ \
+	X(BEGIN, false)	 /* an order `start` */ \
+	X(SWAP, false)	 /* an order; what is to befall a node from then on is for the owner's */ \
+	X(ADD, false)	 /* the child of `key`, in no file, by order on `node` */ \
+	X(REMOVE, false) /* the same */ \
+	X(UNFIT, true)	 /* nodes of the mask `x` cannot start the child of `key` */
 
 enum sim_deed_kind {
 #define X(name, fault) DEED_##name,
@@ -207,7 +210,8 @@ struct sim_def {
 	struct sim_restarts restarts[SIM_NODES];
 	struct ph_spec spec; /* as in `texts[0]` */
 	char text[32], other_text[32];
-	bool removable; /* files of nodes change */
+	bool removable;	  /* files of nodes change */
+	uint64_t removed; /* story `added`: up to which revision it is known to be removed */
 	struct sim_traits traits;
 };
 
@@ -642,6 +646,13 @@ void sim_story_swap(struct sim *sim);
 void sim_story_group(struct sim *sim);
 void sim_group_spawn(struct sim_node *node, const struct ph_spawn *spawn);
 void sim_group_emit(struct sim_node *node, const struct ph_emit *emit);
+
+/* ---- story_added.c ---- */
+void sim_story_added(struct sim *sim);
+void sim_added_add(struct sim *sim, struct sim_deed *deed);
+void sim_added_remove(struct sim *sim, struct sim_deed *deed);
+bool sim_added_there(const struct sim *sim, const struct sim_def *def); /* of any node left */
+void sim_added_look(struct sim *sim); /* at the end: nothing has come back */
 
 /* ---- deed_more.c ---- */
 typedef void sim_deed_fn(struct sim *sim, struct sim_deed *deed);

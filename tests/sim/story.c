@@ -417,10 +417,10 @@ void sim_story_make(struct sim *sim)
 	unsigned no = 0;
 	sim->story = sim->opt.story >= 0 ? (enum sim_story)sim->opt.story
 					 : (enum sim_story)(sim_random(sim) % STORY_HEAL);
+	bool faulty = sim->story == STORY_SWAP || sim->story == STORY_ADDED;
 	sim->faultless = sim->story != STORY_CRASH && sim->story != STORY_MIXED &&
 			 sim->story != STORY_HEAL && sim->story != STORY_FORGET &&
-			 (sim->story < STORY_MEMBER || sim->story == STORY_SWAP) &&
-			 sim_chance(sim, sim->story == STORY_SWAP ? 20 : 50);
+			 (sim->story < STORY_MEMBER || faulty) && sim_chance(sim, faulty ? 20 : 50);
 	sim->skewed = sim->seed % 4 == 0;
 	choose_synchronization(sim);
 	make_nodes(sim);
@@ -429,7 +429,9 @@ void sim_story_make(struct sim *sim)
 	make_children(sim);
 	if (sim->story == STORY_JOIN && sim->n_nodes == 2)
 		sim->story = sim->opt.story >= 0 ? STORY_JOIN : STORY_COLD;
-	if (sim->story == STORY_SWAP)
+	if (sim->story == STORY_ADDED)
+		sim_story_added(sim);
+	else if (sim->story == STORY_SWAP)
 		sim_story_swap(sim);
 	else if (sim->story == STORY_GROUP)
 		sim_story_group(sim);

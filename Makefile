@@ -183,7 +183,7 @@ sim: ## the simulator alone: SEEDS=1..2000, or SEED=7 NODES=3 TRACE=1 PARTITION=
 LARGE = 10,100,300,1000
 # gigabytes are looked at here and there: with large pages that takes a fifth less time
 sim-large: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
-sim-large: ## many hubs, up to 1000 with 100,000 children (more than 10 minutes, 17 GB); or NODES=100 EACH=1000
+sim-large: ## many hubs, up to 1000 with 100,000 children (20 minutes of a processor, 17 GB); or NODES=100 EACH=1000
 	$(SUB) $(B)/sim
 	@$(B)/sim --steady $(or $(NODES),$(LARGE)) --each $(or $(EACH),100)
 mutants: export MUTANTS_CC = $(CC) $(INC) $(CPPFLAGS) $(CFLAGS) -fPIC

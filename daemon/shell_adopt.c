@@ -123,6 +123,38 @@ static bool adopt_found(struct ph_shell *shell, const struct ph_shell_found *fou
 	return !error;
 }
 
+/* Ended for good before this daemon began, and still so. What others may have taken over meanwhile
+ * is not kept: whoever is to have it claims it. */
+static void adopt_done(struct ph_shell *shell, const struct ph_shell_found *found,
+	const struct ph_shell_found_worker *f)
+{
+	struct ph_spec *spec = spec_of(shell, found, f);
+	if (!spec || f->exit > PH_EXIT_OOM ||
+		(ph_shell_fence_may_have_fired(shell) &&
+			ph_hub_claimable(shell->hub, spec, &f->key.child))) {
+		ph_spec_free(spec);
+		return;
+	}
+	struct adopted *a = ph_shell_alloc(sizeof *a);
+	a->spec = spec;
+	a->adopted = (struct ph_adopted){
+		.key = f->key,
+		.epoch = f->epoch,
+		.born_ms = f->born_ms,
+		.copied_ms = f->copied_ms,
+		.revision = f->revision,
+		.role = PH_ROLE_ACTIVE,
+		.ready = true,
+		.restarts = f->restarts,
+		.spec = spec,
+		.done = true,
+		.failed = f->failed,
+		.exit = {(enum ph_exit_kind)f->exit, f->exit_value},
+	};
+	struct ph_event event = {.kind = PH_EV_ADOPTED, .adopted = &a->adopted};
+	ph_shell_push(shell, &event, adopted_free, a);
+}
+
 static void end_one(void *arg, struct ph_shell_worker *worker)
 {
 	struct ph_event event = {
@@ -279,6 +311,8 @@ size_t ph_shell_adopt(struct ph_shell *shell, const struct ph_shell_found *found
 	size_t ended = 0;
 	for (size_t i = 0; found && i < found->n_workers; i++)
 		ended += !adopt_found(shell, found, &found->workers[i]);
+	for (size_t i = 0; found && i < found->n_done; i++)
+		adopt_done(shell, found, &found->done[i]);
 	int error = ph_proc_find_workers(shell->worker_path, false, adopt_leader, shell);
 	if (!error && !found) /* a state file names main processes */
 		error = ph_proc_find_workers(shell->worker_path, true, adopt_orphan, shell);

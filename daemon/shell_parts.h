@@ -448,6 +448,9 @@ struct ph_shell_found_worker {
 	struct ph_id migration;
 	uint32_t restarts;
 	const char *meta;
+	/* of one that is done (its policy starts it no more): */
+	bool failed;
+	uint32_t exit, exit_value; /* struct ph_exit */
 };
 struct ph_shell_found_spec {
 	struct ph_name child;
@@ -460,6 +463,8 @@ struct ph_shell_found {
 	struct ph_name node;
 	size_t n_workers;
 	const struct ph_shell_found_worker *workers;
+	size_t n_done;
+	const struct ph_shell_found_worker *done; /* no process: pid 0 */
 	size_t n_specs;
 	const struct ph_shell_found_spec *specs;
 };

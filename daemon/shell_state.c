@@ -55,6 +55,21 @@ static const struct ph_field worker_fields[] = {
 	{0},
 };
 
+static const struct ph_field done_fields[] = {
+	{W("child", NAME, key.child), .required = true},
+	{W("instance", U32, key.instance), .always = true},
+	{W("replica", U32, key.replica)},
+	{W("epoch", U64, epoch), .required = true},
+	{W("born", U64, born_ms)},
+	{W("copied", U64, copied_ms)},
+	{W("revision", U64, revision)},
+	{W("restarts", U32, restarts)},
+	{W("failed", BOOL, failed)},
+	{W("exit", U32, exit)},
+	{W("exit_value", U32, exit_value)},
+	{0},
+};
+
 #define S(word, kind, member) PH_FIELD(word, kind, ph_shell_found_spec, member)
 static const struct ph_field spec_fields[] = {
 	{S("child", NAME, child), .required = true},
@@ -69,6 +84,8 @@ static const struct ph_field state_fields[] = {
 	{F("journal", ID, journal)},
 	{F("workers", LIST, workers), PH_COUNT(ph_shell_found, n_workers), .always = true,
 		.sub = worker_fields, .element_size = sizeof(struct ph_shell_found_worker)},
+	{F("done", LIST, done), PH_COUNT(ph_shell_found, n_done), .sub = done_fields,
+		.element_size = sizeof(struct ph_shell_found_worker)},
 	{F("specs", LIST, specs), PH_COUNT(ph_shell_found, n_specs), .always = true,
 		.sub = spec_fields, .element_size = sizeof(struct ph_shell_found_spec)},
 	{0},
@@ -80,8 +97,9 @@ static const struct ph_field state_fields[] = {
 struct gathering {
 	struct ph_shell *shell;
 	struct ph_shell_found_worker *workers;
+	struct ph_shell_found_worker *done;
 	struct ph_shell_found_spec *specs;
-	size_t n, room, n_specs;
+	size_t n, room, n_done, room_done, n_specs;
 };
 
 static int compare_specs(const void *a, const void *b)
@@ -101,6 +119,14 @@ static size_t unique_specs(struct ph_shell_found_spec *specs, size_t n)
 			specs[kept++] = specs[i];
 	}
 	return kept;
+}
+
+static void put_spec(struct gathering *g, const struct ph_worker_view *view)
+{
+	if (view->spec)
+		g->specs[g->n_specs++] = (struct ph_shell_found_spec){.child = view->key.child,
+			.revision = view->spec->revision,
+			.text = view->spec->text};
 }
 
 static bool gather(void *arg, const struct ph_worker_view *view)
@@ -129,10 +155,35 @@ static bool gather(void *arg, const struct ph_worker_view *view)
 		.meta = view->meta,
 	};
 	memcpy(to->token, worker->token, sizeof to->token);
-	if (view->spec)
-		g->specs[g->n_specs++] = (struct ph_shell_found_spec){.child = view->key.child,
-			.revision = view->spec->revision,
-			.text = view->spec->text};
+	put_spec(g, view);
+	return true;
+}
+
+static bool count_done(void *arg, const struct ph_worker_view *view)
+{
+	struct gathering *g = arg;
+	(void)view;
+	g->room_done++;
+	return true;
+}
+
+static bool gather_done(void *arg, const struct ph_worker_view *view)
+{
+	struct gathering *g = arg;
+	if (g->n_done == g->room_done)
+		return false;
+	g->done[g->n_done++] = (struct ph_shell_found_worker){
+		.key = view->key,
+		.epoch = view->epoch,
+		.born_ms = view->born_ms,
+		.copied_ms = view->copied_ms,
+		.revision = view->spec ? view->spec->revision : view->revision,
+		.restarts = view->restarts,
+		.failed = view->failed,
+		.exit = (uint32_t)view->exit.kind,
+		.exit_value = view->exit.value,
+	};
+	put_spec(g, view);
 	return true;
 }
 
@@ -140,18 +191,24 @@ static char *encode(struct ph_shell *shell, size_t *ret_n)
 {
 	struct gathering g = {.shell = shell, .room = ph_shell_workers_count(shell)};
 	g.workers = ph_shell_alloc((g.room + 1) * sizeof *g.workers);
-	g.specs = ph_shell_alloc((g.room + 1) * sizeof *g.specs);
+	ph_hub_done(shell->hub, count_done, &g);
+	g.done = ph_shell_alloc((g.room_done + 1) * sizeof *g.done);
+	g.specs = ph_shell_alloc((g.room + g.room_done + 1) * sizeof *g.specs);
 	ph_hub_workers(shell->hub, gather, &g);
+	ph_hub_done(shell->hub, gather_done, &g);
 	struct ph_shell_found all = {
 		.node = ph_name_of(shell->node),
 		.journal = ph_shell_records_id(shell),
 		.n_workers = g.n,
 		.workers = g.workers,
+		.n_done = g.n_done,
+		.done = g.done,
 		.n_specs = unique_specs(g.specs, g.n_specs),
 		.specs = g.specs,
 	};
 	char *text = ph_codec_write(state_fields, &all, NULL, '\n', PH_STATEFILE_BYTES_MAX, ret_n);
 	free(g.workers);
+	free(g.done);
 	free(g.specs);
 	return text;
 }

@@ -69,6 +69,9 @@ struct ph_adopted {
 	uint32_t restarts;
 	const char *meta;
 	const struct ph_spec *spec; /* what it was started from, or NULL */
+	bool done;		    /* no process, wid 0: its policy does not start it again ... */
+	bool failed;		    /* ... as it has failed too often */
+	struct ph_exit exit;	    /* `done`: its end */
 };
 
 struct ph_config {

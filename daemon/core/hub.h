@@ -148,8 +148,13 @@ struct ph_worker_view {
 	uint32_t restarts;
 	const char *meta;
 	const struct ph_spec *spec;
+	bool failed;	     /* ph_hub_done(): too often */
+	struct ph_exit exit; /* ... its end */
 };
 void ph_hub_workers(const struct ph_hub *hub,
+	bool (*each)(void *arg, const struct ph_worker_view *worker), void *arg);
+/* Those of this node that have ended for good by their policy, an operator's wish apart: wid 0. */
+void ph_hub_done(const struct ph_hub *hub,
 	bool (*each)(void *arg, const struct ph_worker_view *worker), void *arg);
 
 /* Every record that is still in force, for the compaction of the journal, oldest first. */

@@ -74,8 +74,35 @@ static bool find_migration(
 	return instance->target != NULL;
 }
 
+/* What is done stays done: an earlier daemon has seen its end, and its policy wants no other. */
+static void adopt_done(struct ph_hub *hub, const struct ph_adopted *adopted)
+{
+	struct ph_child *child = ph_child_get(hub, &adopted->key.child);
+	const struct ph_spec *spec = adopted->spec ? adopted->spec : ph_child_spec(child);
+	if (!spec)
+		return;
+	struct ph_slot *slot = ph_slot_get(hub, &adopted->key, spec->local ? &hub->set.node : NULL);
+	ph_slot_seen(hub, slot, adopted->epoch);
+	if (slot->work->instance)
+		return;
+	struct ph_instance *instance =
+		ph_instance_new(hub, slot, spec, adopted->role, adopted->epoch);
+	instance->spec->revision = adopted->revision;
+	instance->restarts = adopted->restarts;
+	instance->exit = adopted->exit;
+	ph_heal_adopt(hub, instance, adopted);
+	instance->state = adopted->failed ? PH_INSTANCE_FAILED : PH_INSTANCE_STOPPED;
+	ph_slot_work(hub, slot)->instance = instance;
+	ph_slot_own(hub, slot, adopted->epoch, PH_LINEAGE_CONTINUED);
+	ph_slot_publish(hub, slot);
+}
+
 void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 {
+	if (adopted->done) {
+		adopt_done(hub, adopted);
+		return;
+	}
 	struct ph_child *child = ph_child_get(hub, &adopted->key.child);
 	const struct ph_spec *spec = adopted->spec ? adopted->spec : ph_child_spec(child);
 	if (!spec) { /* nothing says how it is to be kept: end it as a stranger */

@@ -255,6 +255,28 @@ void ph_hub_workers(const struct ph_hub *hub,
 	}
 }
 
+static bool is_done(const struct ph_instance *i)
+{
+	return (i->state == PH_INSTANCE_STOPPED || i->state == PH_INSTANCE_FAILED) && !i->wid &&
+	       !i->timer.pos && !i->source && !i->target && i->slot->work->instance == i &&
+	       !i->slot->wish_stopped;
+}
+
+void ph_hub_done(const struct ph_hub *hub,
+	bool (*each)(void *arg, const struct ph_worker_view *worker), void *arg)
+{
+	struct ph_worker_view view;
+	for (const struct ph_instance *i = hub->instances; i; i = i->next) {
+		if (!is_done(i))
+			continue;
+		view_worker(i, &view);
+		view.failed = i->state == PH_INSTANCE_FAILED;
+		view.exit = i->exit;
+		if (!each(arg, &view))
+			return;
+	}
+}
+
 bool ph_hub_claimable(
 	const struct ph_hub *hub, const struct ph_spec *spec, const struct ph_name *child)
 {

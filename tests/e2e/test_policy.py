@@ -127,3 +127,37 @@ def test_a_healthy_time_ends_the_streak(solo, cluster):
     harness.kill(pid)
     node.wait_running("web", pid=lambda p: p not in (None, pid))
     assert node.events("child_restarting")[-1]["delay_ms"] == 0
+
+
+@pytest.mark.parametrize("again", ["killed", "upgraded"])
+def test_what_is_done_stays_done(solo, cluster, again):
+    """A job that has run is not run again because its daemon was killed, or replaced by a new one."""
+    runs = f"echo x >>{cluster.dir}/runs-%c; exit "
+    node = solo({"job": sh(runs + "4", restart={"policy": "temporary"}),
+                 "once": sh(runs + "0", restart={"policy": "transient"}),
+                 "bad": sh(runs + "5", restart={"intensity": 1, "backoff": "10ms",
+                                                "on_limit": "fail"})})
+    want = {"job": ("stopped", {"code": 4}, 1), "once": ("stopped", {"code": 0}, 1),
+            "bad": ("failed", {"code": 5}, 2)}
+    for name, (state, _, _) in want.items():
+        node.wait_child(name, state=state)
+    node.call("stop", child="job")
+    node.call("start", child="job")
+    harness.wait(lambda: os.path.getsize(f"{cluster.dir}/runs-job") == 4, "run by an order")
+    node.wait_child("job", state="stopped")
+    if again == "killed":
+        node.kill()
+        node.start()
+    else:
+        begun = node.whole_log().count("signal USR2: executing")
+        node.process.send_signal(signal.SIGUSR2)
+        harness.wait(lambda: node.whole_log().count("signal USR2: executing") > begun, "executed")
+        node.wait_up()
+    harness.wait(lambda: node.status()["nodes"][0]["state"] == "alive", "ready again")
+    for name, (state, how, count) in want.items():
+        entry = node.wait_child(name, state=state)
+        assert entry["exit"] == how and entry["pid"] is None, entry
+        count += name == "job"
+        assert os.path.getsize(f"{cluster.dir}/runs-{name}") == 2 * count, name
+    node.call("start", child="once")
+    harness.wait(lambda: os.path.getsize(f"{cluster.dir}/runs-once") == 4, "run by an order")

@@ -115,6 +115,25 @@ static inline bool w_note(void *arg, const struct ph_worker_view *view)
 	return true;
 }
 
+static inline bool w_note_done(void *arg, const struct ph_worker_view *view)
+{
+	struct world *w = ((void **)arg)[0];
+	struct w_node *n = ((void **)arg)[1];
+	ck_assert_uint_lt(n->n_adopted, sizeof n->adopted / sizeof n->adopted[0]);
+	n->adopted[n->n_adopted++] = (struct ph_adopted){.key = view->key,
+		.epoch = view->epoch,
+		.born_ms = view->born_ms,
+		.revision = view->revision,
+		.role = PH_ROLE_ACTIVE,
+		.ready = true,
+		.restarts = view->restarts,
+		.spec = &w_def_of(w, view->spec->text)->spec,
+		.done = true,
+		.failed = view->failed,
+		.exit = view->exit};
+	return true;
+}
+
 /* The daemon is killed; its workers live on. */
 static inline void w_crash(struct world *w, unsigned node)
 {
@@ -122,6 +141,7 @@ static inline void w_crash(struct world *w, unsigned node)
 	void *arg[2] = {w, n};
 	n->n_adopted = 0;
 	ph_hub_workers(n->hub, w_note, arg);
+	ph_hub_done(n->hub, w_note_done, arg);
 	ph_hub_free(n->hub);
 	n->hub = NULL;
 	n->up = false;
@@ -200,10 +220,12 @@ static inline void w_adopt(struct world *w, unsigned node)
 	struct w_node *n = &w->nodes[node];
 	for (size_t i = 0; i < n->n_adopted; i++) {
 		struct w_proc *p = w_proc(w, node, n->adopted[i].wid);
-		if (!p || !p->alive)
+		if (!n->adopted[i].done && (!p || !p->alive))
 			continue;
-		p->gen = n->gen;
-		p->adopted = true;
+		if (p) {
+			p->gen = n->gen;
+			p->adopted = true;
+		}
 		w_push(w, node, PH_EV_ADOPTED)->adopted =
 			w_copy(w, &n->adopted[i], sizeof n->adopted[i]);
 	}

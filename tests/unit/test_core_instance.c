@@ -429,6 +429,41 @@ START_TEST(adoption_of_a_fresh_one)
 }
 END_TEST
 
+/* A daemon is killed when a child's policy has no more for it: the next one starts it only where it
+ * is told to, and knows how it had ended. */
+START_TEST(what_is_done_stays_done)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = one(w);
+	def->spec.restart.policy = _i ? PH_RESTART_PERMANENT : PH_RESTART_TEMPORARY;
+	def->spec.restart.intensity = 1;
+	def->spec.restart.on_limit = PH_LIMIT_FAIL;
+	w_start_all(w);
+	for (int i = 0; i <= _i; i++) {
+		w_exit(w, w_only(w, "room", 0), PH_EXIT_CODE, 4);
+		w_run(w, 1000);
+	}
+	enum ph_instance_state state = _i ? PH_INSTANCE_FAILED : PH_INSTANCE_STOPPED;
+	ck_assert_int_eq(w_slot(w, 0, "room", 0)->work->instance->state, state);
+	size_t started = w->n_procs;
+	for (int again = 0; again < 2; again++) {
+		w_crash(w, 0);
+		w_run(w, 100);
+		w_start(w, 0);
+		w_run(w, 10000);
+	}
+	const struct ph_instance *instance = w_slot(w, 0, "room", 0)->work->instance;
+	ck_assert_uint_eq(w->n_procs, started);
+	ck_assert_int_eq(instance->state, state);
+	ck_assert_int_eq(instance->exit.kind, PH_EXIT_CODE);
+	ck_assert_uint_eq(instance->exit.value, 4);
+	w_order(w, 0, PH_VERB_START, "room", NULL, NULL);
+	w_run(w, 1000);
+	ck_assert_uint_eq(w_alive(w, 0), 1);
+	w_free(w);
+}
+END_TEST
+
 START_TEST(shutdown_stops_all)
 {
 	struct world *w = w_new(1);
@@ -463,6 +498,7 @@ int main(void)
 	W_TEST(suite, a_worker_reconnects, 1);
 	W_TEST(suite, adoption, 2);
 	W_TEST(suite, adoption_of_a_fresh_one, 1);
+	W_TEST(suite, what_is_done_stays_done, 2);
 	W_TEST(suite, shutdown_stops_all, 2);
 	return w_main(suite);
 }

@@ -50,13 +50,16 @@ static void offer_spec(struct ph_hub *hub, struct ph_slot *slot)
 		tell_spec(hub, child, ph_slot_place(hub, slot));
 }
 
-/* Its text changed here while it was on its way to its owner, who may know nothing of that. */
+/*
+ * Its text changed here while it was on its way to its owner, who may know nothing of that. So it
+ * is with one that was ordered to stop: it has no worker that would bring the text along.
+ */
 static void tell_newer(struct ph_hub *hub, struct ph_slot *slot)
 {
 	struct ph_child *child = slot->child;
 	const struct ph_held *e = &slot->entry;
 	if (!child->spec || child->spec->revision <= e->revision || !e->revision ||
-		e->state != PH_CHILD_RUNNING)
+		(e->state != PH_CHILD_RUNNING && e->state != PH_CHILD_STOPPED))
 		return;
 	if (hub->now_ms >= child->offered_ms + PH_PLAN_AGAIN_MS)
 		tell_spec(hub, child, &e->node->name);

@@ -210,6 +210,31 @@ START_TEST(a_text_of_what_is_stopped)
 }
 END_TEST
 
+/* It is stopped on b, and a has a newer text of which b was not told: b hears of it all the same.
+ */
+START_TEST(a_newer_text_of_what_is_stopped_elsewhere)
+{
+	struct world *w = cluster("b");
+	struct ph_name room = ph_name_of("room");
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct w_def *second = w_def(w, "room", "2");
+	second->spec.nodes = "b";
+	w_order(w, 0, PH_VERB_STOP, "room", NULL, NULL);
+	w_run(w, 2000);
+	ck_assert_uint_eq(w_alive(w, 1), 0);
+	p_begin(w);
+	struct ph_child *child = ph_child_find(hub, &room);
+	(void)ph_child_in_force(
+		hub, child, &second->spec, ph_child_next_revision(hub, child), true);
+	ph_plan_soon(hub, 0);
+	p_end(w);
+	w_run(w, 3000);
+	all_have(w, second);
+	ck_assert_uint_eq(w_alive(w, 1), 0);
+	w_free(w);
+}
+END_TEST
+
 /* a's journal is lost and its file does not have the child; the state file has what runs. */
 START_TEST(a_text_that_only_the_worker_has)
 {
@@ -298,6 +323,7 @@ int main(void)
 	W_TEST(suite, a_removed_one_that_runs, 2);
 	W_TEST(suite, what_comes_back_to_a_tombstone, 2);
 	W_TEST(suite, a_text_of_what_is_stopped, 2);
+	W_TEST(suite, a_newer_text_of_what_is_stopped_elsewhere, 1);
 	W_TEST(suite, a_text_that_only_the_worker_has, 1);
 	W_TEST(suite, texts_that_nobody_has, 1);
 	W_TEST(suite, nobody_is_left_who_wants_it, 1);

@@ -87,6 +87,8 @@ void ph_claim_drop(struct ph_hub *hub, struct ph_claim *claim)
 static bool basis_holds(struct ph_hub *hub, const struct ph_claim *claim)
 {
 	const struct ph_slot *slot = claim->slot;
+	if (claim->basis == PH_CLAIM_COLD && ph_tombstone(slot->child))
+		return false; /* it was removed meanwhile, and what is left of it goes */
 	if (claim->basis == PH_CLAIM_COLD)
 		return !ph_slot_owned(slot) || ph_is_self(hub, &slot->entry.node->name) ||
 		       !ph_member_up(hub, &slot->entry.node->name);

@@ -172,6 +172,8 @@ static void own_now(
 	bool overtaken = slot->entered && slot->entry.epoch > epoch;
 	if (spec && !spec->local && !ph_lease_valid(hub))
 		return; /* the plan asks again when there is one */
+	if (!spec)
+		ph_plan_soon(hub, 0); /* it was removed meanwhile: what is left of it goes */
 	if (!spec || overtaken || ph_slot_busy(slot) || slot->work->target ||
 		ph_migration_decides(slot) || hub->shutting)
 		return;

@@ -315,6 +315,38 @@ START_TEST(nobody_is_left_who_wants_it)
 }
 END_TEST
 
+/* Its owner is gone, and it is removed while a claims it (0), or is about to start it (1). */
+START_TEST(removed_while_it_is_claimed)
+{
+	struct world *w = cluster("b");
+	struct ph_name room = ph_name_of("room");
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_slot *slot = w_slot(w, 0, "room", 0);
+	w_power_off(w, 1);
+	w_run(w, 12000);
+	ck_assert(slot->entered && !slot->work->claim);
+	w->nodes[0].manual_disk = true;
+	p_begin(w);
+	if (_i)
+		ph_own_start(hub, slot, ph_next_epoch(hub, slot), PH_LINEAGE_COLD);
+	else
+		(void)ph_claim_start(hub, slot, PH_CLAIM_COLD, &hub->set.node, NULL, 0);
+	struct ph_child *child = ph_child_find(hub, &room);
+	ph_out_bury_spec(hub, child->own);
+	child->own = NULL;
+	ph_child_gone(hub, &room, UINT64_MAX);
+	ph_plan_soon(hub, 0);
+	p_end(w);
+	w_run(w, 2000);
+	ck_assert_int_eq(slot->entered, _i);
+	w->nodes[0].manual_disk = false;
+	w_sync_all(w, 0);
+	w_run(w, 2000);
+	ck_assert(!w_slot(w, 0, "room", 0)->entered);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_tombstone");
@@ -327,5 +359,6 @@ int main(void)
 	W_TEST(suite, a_text_that_only_the_worker_has, 1);
 	W_TEST(suite, texts_that_nobody_has, 1);
 	W_TEST(suite, nobody_is_left_who_wants_it, 1);
+	W_TEST(suite, removed_while_it_is_claimed, 2);
 	return w_main(suite);
 }

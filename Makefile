@@ -151,7 +151,8 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@for s in member late own; do $(B)/sim --story $$s --list tests/sim/seeds_$$s.txt || exit 1; done
 	@for s in member own; do $(B)/sim --story $$s --partition majority \
 		--list tests/sim/seeds_$${s}_majority.txt || exit 1; done
-	@$(B)/sim --story member --partition static-quorum --list tests/sim/seeds_member_static.txt
+	@for s in member own; do $(B)/sim --story $$s --partition static-quorum \
+		--list tests/sim/seeds_$${s}_static.txt || exit 1; done
 	@$(B)/sim --story member --seeds 1..1400
 	@$(B)/sim --story late --seeds 1..2000
 	@$(B)/sim --story own --seeds 1..2000

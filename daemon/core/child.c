@@ -498,11 +498,24 @@ static void live_on(struct ph_hub *hub, struct ph_child *child)
 }
 
 /*
+ * Another text of it was removed, made when neither knew of the other. This node's file has dropped
+ * the child too, and it went on since somebody declared it, who may be the one that has removed it.
+ */
+static void ask_once_more(struct ph_hub *hub, struct ph_child *child, uint64_t removed)
+{
+	if (!child->own && !child->dropped && !child->spec->added && child->declared_hash &&
+		ph_epoch_counter(child->spec->revision) == ph_epoch_counter(removed))
+		ask_who_declares(hub, child);
+}
+
+/*
  * It was removed while this node was away, or cut off. Whoever owns a worker of it asks before it
  * ends a copy that may be the only one.
  */
 static void take_tombstone(struct ph_hub *hub, struct ph_child *child, uint64_t revision)
 {
+	if (child->spec && child->spec->revision > revision)
+		ask_once_more(hub, child, revision);
 	if (!child->spec || child->spec->revision > revision)
 		return;
 	if (child->spec->added && !child->own) { /* it goes wherever it was removed */

@@ -67,6 +67,15 @@ static void act_reap(struct sim_node *node, const struct ph_action *action)
 	sim_proc_reap(node, action->wid);
 }
 
+/* Core reaps a worker in the step in which it hears of its end. */
+static void abort_begins(struct sim_mig *mig)
+{
+	const struct sim_proc *old = mig->old;
+	if (!mig->abort_sent && old && !old->alive && !old->forgotten)
+		mig->abort_unheard = true;
+	mig->abort_sent = true;
+}
+
 static void act_tell(struct sim_node *node, const struct ph_action *action)
 {
 	struct sim_proc *proc = sim_proc_of_wid(node, action->wid);
@@ -77,7 +86,7 @@ static void act_tell(struct sim_node *node, const struct ph_action *action)
 	if (mig && op == PH_W_HANDOVER_START)
 		mig->old = proc;
 	if (mig && mig->a == mig->b && (op == PH_W_RESUME || op == PH_W_ABORT))
-		mig->abort_sent = true; /* within its node */
+		abort_begins(mig); /* within its node */
 	sim_rules_tell(proc, action->worker);
 	sim_proc_hear(proc, action->worker);
 }
@@ -127,7 +136,7 @@ static void act_send(struct sim_node *node, const struct ph_action *action)
 	if (!mig && msg->kind == PH_B_PREPARE)
 		mig = mig_new(node, &msg->id, &action->to, &msg->key);
 	if (mig && msg->kind == PH_B_ABORT)
-		mig->abort_sent = true;
+		abort_begins(mig);
 	sim_rules_send(node, &action->to, msg);
 	count_send(node, action);
 	struct ph_bmsg sealed = *msg;

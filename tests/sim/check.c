@@ -218,9 +218,10 @@ static bool excused(const struct sim_proc *proc)
 		return true;
 	if (with_group(proc))
 		return true;
-	/* What N had before `prepared` was synced binds nobody. */
+	/* What N had before `prepared` was synced binds nobody, nor does it once an abort is under
+	 * way that began before A could hear that O is dead. */
 	return proc->role == PH_ROLE_STANDBY && mig && mig->old && !mig->old->alive &&
-	       !mig->prepared_synced;
+	       (!mig->prepared_synced || mig->abort_unheard);
 }
 
 void sim_check_death(struct sim_proc *proc, enum sim_death why)

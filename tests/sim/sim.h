@@ -405,6 +405,7 @@ struct sim_mig { /* what was seen of a migration from outside */
 	struct sim_key *key;
 	struct sim_node *a, *b;
 	bool final_synced, prepared_synced, abort_sent, voided, never, active_synced;
+	bool abort_unheard; /* O was dead when it was first sent, and A had not heard of that */
 	/* rules.c: what has left A or was told; what A and B have heard, a bit a kind */
 	bool final_left, commit_left, void_told, dropped;
 	uint64_t epoch, heard[2];

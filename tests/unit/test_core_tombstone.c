@@ -294,7 +294,10 @@ START_TEST(texts_that_nobody_has)
 }
 END_TEST
 
-/* b has dropped it while c still declared it; then c does, and its owner is gone for good. */
+/*
+ * b has dropped it while c still declared it; then c does, and its owner is gone for good. 1: the
+ * text that b has is another one, made when neither of the two knew of the other.
+ */
 START_TEST(nobody_is_left_who_wants_it)
 {
 	struct world *w = cluster("a");
@@ -307,6 +310,7 @@ START_TEST(nobody_is_left_who_wants_it)
 	reload(w, 1, NULL);
 	w_run(w, 500);
 	ck_assert(!ph_child_find(w->nodes[1].hub, &room)->dropped);
+	ph_child_find(w->nodes[1].hub, &room)->spec->revision += (uint64_t)_i;
 	reload(w, 2, NULL);
 	w_run(w, 15000);
 	for (unsigned i = 1; i < 3; i++)
@@ -358,7 +362,7 @@ int main(void)
 	W_TEST(suite, a_newer_text_of_what_is_stopped_elsewhere, 1);
 	W_TEST(suite, a_text_that_only_the_worker_has, 1);
 	W_TEST(suite, texts_that_nobody_has, 1);
-	W_TEST(suite, nobody_is_left_who_wants_it, 1);
+	W_TEST(suite, nobody_is_left_who_wants_it, 2);
 	W_TEST(suite, removed_while_it_is_claimed, 2);
 	return w_main(suite);
 }

@@ -179,8 +179,9 @@ static void apply_to_instances(struct ph_hub *hub, struct ph_child *child)
 uint64_t ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec,
 	uint64_t revision, bool journal)
 {
-	uint64_t known = child->spec ? child->spec->revision : child->removed_revision;
-	if (known && known >= revision) /* what was removed while it was on its way stays so */
+	/* What was removed while it was on its way stays so, but where a file declares it again. */
+	bool removed = ph_tombstone(child) && child->removed_revision >= revision;
+	if (removed || (child->spec && child->spec->revision >= revision))
 		return 0;
 	struct ph_spec *copy = ph_must(ph_spec_clone(spec));
 	copy->revision = revision;
@@ -202,6 +203,8 @@ uint64_t ph_child_next_revision(const struct ph_hub *hub, const struct ph_child 
 		known = child->wanted_revision;
 	if (child->declared_revision > known)
 		known = child->declared_revision;
+	if (child->removed_revision > known)
+		known = child->removed_revision;
 	uint64_t counter = ph_epoch_counter(known) + 1;
 	if (hub->set.journal_lost) /* it may have made higher ones */
 		counter += PH_EPOCH_RAISE;

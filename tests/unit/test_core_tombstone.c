@@ -178,6 +178,39 @@ START_TEST(what_comes_back_to_a_tombstone)
 }
 END_TEST
 
+/* It was removed, a's file declares it, and a late message has the text of before. */
+START_TEST(a_late_text_of_what_is_declared_again)
+{
+	struct world *w = p_world(make, true);
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_name room = ph_name_of("room");
+	w->nodes[0].manual_disk = false;
+	w->mute = NULL;
+	w_sync_all(w, 0);
+	w_drain(w);
+	p_begin(w);
+	ph_child_gone(hub, &room, UINT64_MAX);
+	p_end(w);
+	struct ph_child *child = ph_child_find(hub, &room);
+	ck_assert(child->own && !child->spec);
+	uint64_t removed = child->removed_revision;
+	/* Another one has named a lower one since, and this file never had it before. */
+	child->wanted_revision = child->declared_revision = 0;
+	ck_assert_uint_gt(ph_child_next_revision(hub, child), removed);
+	struct ph_bmsg *msg = p_msg(w, 2, PH_B_SPEC);
+	struct ph_spec_line line = {.child = room,
+		.revision = removed,
+		.text = w->defs[0].spec.text,
+		.spec = &w->defs[0].spec};
+	msg->specs = w_copy(w, &line, sizeof line);
+	msg->n_specs = 1;
+	w_drain(w);
+	ck_assert_ptr_nonnull(ph_hub_spec(hub, &room));
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
 /* ---- texts that are to be heard of ---- */
 
 static void all_have(struct world *w, const struct w_def *def)
@@ -358,6 +391,7 @@ int main(void)
 	W_TEST(suite, who_was_away_drops_it, 4);
 	W_TEST(suite, a_removed_one_that_runs, 2);
 	W_TEST(suite, what_comes_back_to_a_tombstone, 2);
+	W_TEST(suite, a_late_text_of_what_is_declared_again, 1);
 	W_TEST(suite, a_text_of_what_is_stopped, 2);
 	W_TEST(suite, a_newer_text_of_what_is_stopped_elsewhere, 1);
 	W_TEST(suite, a_text_that_only_the_worker_has, 1);

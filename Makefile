@@ -149,7 +149,7 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@$(B)/sim --story forget --partition majority --seeds 1..1000
 	@$(B)/sim --story forget --partition dynamic-quorum --list tests/sim/seeds_forget.txt
 	@for s in member late own; do $(B)/sim --story $$s --list tests/sim/seeds_$$s.txt || exit 1; done
-	@for s in cancel member own; do $(B)/sim --story $$s --partition majority \
+	@for s in cancel late member own; do $(B)/sim --story $$s --partition majority \
 		--list tests/sim/seeds_$${s}_majority.txt || exit 1; done
 	@for s in member own; do $(B)/sim --story $$s --partition static-quorum \
 		--list tests/sim/seeds_$${s}_static.txt || exit 1; done

@@ -291,6 +291,17 @@ static void page_ended(struct ph_hub *hub, struct ph_member *author, const struc
 		helper_ended(hub, author, msg, swept);
 }
 
+/*
+ * A change that was told long ago and comes only now, when all of the author's own words up to it
+ * are here: what it names was released, given away or lost since, or is here. An entry that is gone
+ * here says so no more, as where this node was restarted since; the message would bring it back.
+ */
+static bool comes_late(const struct ph_member *author, const struct ph_bmsg *msg)
+{
+	return !msg->fetched && !author->sweeping && msg->since < msg->until &&
+	       msg->until <= author->sure;
+}
+
 static bool take_part(struct ph_hub *hub, struct ph_member *author, const struct ph_bmsg *msg)
 {
 	bool news = false;
@@ -300,7 +311,7 @@ static bool take_part(struct ph_hub *hub, struct ph_member *author, const struct
 		author->sweep = ++hub->sweeps;
 		author->sweep_at = 0;
 	}
-	for (size_t i = 0; i < msg->n_entries; i++)
+	for (size_t i = 0; i < msg->n_entries && !comes_late(author, msg); i++)
 		news |= ph_registry_apply(hub, &author->info.name, &msg->from, &msg->entries[i]);
 	if (msg->since <= author->have && msg->until > author->have) {
 		author->have = msg->until;

@@ -383,7 +383,7 @@ static void on_round_end(struct ph_hub *hub, struct ph_target *t, const struct p
 	if (!take_round(t, msg))
 		return;
 	if (t->loaded) { /* LOADED was lost */
-		if (!t->end_final)
+		if (!t->end_final && t->state == PH_TARGET_LOADING)
 			ph_target_say(hub, t, PH_B_LOADED, false);
 		else
 			ph_target_step(hub, t, PH_TARGET_IN_ROUND_END);

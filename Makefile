@@ -162,7 +162,7 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@$(B)/sim --story group --seeds 1..2000
 	@$(B)/sim --story group --partition majority --seeds 1..1000
 	@$(B)/sim --story swap --seeds 1..2000
-	@$(B)/sim --story swap --partition majority --seeds 125..1200
+	@$(B)/sim --story swap --partition majority --seeds 1..1200
 	@$(B)/sim --story added --list tests/sim/seeds_added.txt
 	@$(B)/sim --story added --seeds 1..2000
 	@$(B)/sim --story added --partition majority --seeds 1..1000

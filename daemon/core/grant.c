@@ -114,9 +114,10 @@ static bool out_of_the_way(struct ph_hub *hub, struct ph_slot *slot,
 	const struct ph_name *last = last_of(slot);
 	if (!last || ph_name_equal(last, &line->node) || ph_name_equal(last, from))
 		return true;
-	/* A release in writing names an epoch, and what was granted up to it. */
-	if (line->basis == PH_CLAIM_TAKEBACK && line->seen >= slot->work->granted &&
-		line->seen >= slot->entry.epoch)
+	/* A release in writing names an epoch, and what was granted up to it; a later grant that
+	 * was given up is nobody's. */
+	bool granted_above = still_open(slot) && line->seen < slot->work->granted;
+	if (line->basis == PH_CLAIM_TAKEBACK && !granted_above && line->seen >= slot->entry.epoch)
 		return true;
 	if (ph_is_self(hub, last))
 		return !in_use(hub, slot, slot->work->granted) && !ph_slot_mine(hub, slot);

@@ -293,13 +293,17 @@ static void page_ended(struct ph_hub *hub, struct ph_member *author, const struc
 
 /*
  * A change that was told long ago and comes only now, when all of the author's own words up to it
- * are here: what it names was released, given away or lost since, or is here. An entry that is gone
- * here says so no more, as where this node was restarted since; the message would bring it back.
+ * are here, brings nothing back that is gone here: it was released or given away since, and where
+ * this node was restarted meanwhile no entry says so any more.
  */
-static bool comes_late(const struct ph_member *author, const struct ph_bmsg *msg)
+static bool is_gone(struct ph_hub *hub, const struct ph_member *author, const struct ph_bmsg *msg,
+	const struct ph_entry *e)
 {
-	return !msg->fetched && !author->sweeping && msg->since < msg->until &&
-	       msg->until <= author->sure;
+	bool late = !msg->fetched && !author->sweeping && msg->since < msg->until &&
+		    msg->until <= author->sure;
+	const struct ph_slot *slot =
+		late ? ph_slot_find(hub, &e->key, e->local ? &e->node : NULL) : NULL;
+	return late && !(slot && slot->entered);
 }
 
 static bool take_part(struct ph_hub *hub, struct ph_member *author, const struct ph_bmsg *msg)
@@ -311,8 +315,9 @@ static bool take_part(struct ph_hub *hub, struct ph_member *author, const struct
 		author->sweep = ++hub->sweeps;
 		author->sweep_at = 0;
 	}
-	for (size_t i = 0; i < msg->n_entries && !comes_late(author, msg); i++)
-		news |= ph_registry_apply(hub, &author->info.name, &msg->from, &msg->entries[i]);
+	for (size_t i = 0; i < msg->n_entries; i++)
+		news |= !is_gone(hub, author, msg, &msg->entries[i]) &&
+			ph_registry_apply(hub, &author->info.name, &msg->from, &msg->entries[i]);
 	if (msg->since <= author->have && msg->until > author->have) {
 		author->have = msg->until;
 		author->helper_tries = 0;

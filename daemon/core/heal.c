@@ -153,10 +153,14 @@ bool ph_heal_keeps(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 	return true;
 }
 
+/*
+ * With a quorum only what was lost with this node's journal can have had a higher epoch of this
+ * name, and no member takes a lower one again: the claim is granted as to the owner that it is.
+ */
 void ph_heal_namesake(struct ph_hub *hub, struct ph_slot *slot, const struct ph_entry *e)
 {
-	if (!ph_quorate(hub) && !hub->stopping && !slot->local && e->epoch > slot->entry.epoch &&
-		ph_heal_live(hub, slot))
+	if ((!ph_quorate(hub) || hub->set.journal_lost) && !hub->stopping && !slot->local &&
+		e->epoch > slot->entry.epoch && ph_heal_live(hub, slot))
 		go_above(hub, slot);
 }
 

@@ -136,11 +136,13 @@ def test_follow(solo):
 def test_follow_with_the_command(solo):
     node = solo({"web": ticker()})
     node.wait_running("web")
+    # who runs the tests in the background ignores SIGINT, and so would what it starts
     with subprocess.Popen([harness.CTL, "--socket", node.control_path, "logs", "-f", "web"],
-                          stdout=subprocess.PIPE, text=True) as process:
+                          stdout=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(
+                              signal.SIGINT, signal.SIG_DFL)) as process:
         lines = [process.stdout.readline() for _ in range(30)]
         process.send_signal(signal.SIGINT)
-        process.stdout.read()
+        process.communicate(timeout=10)
     assert all(re.fullmatch(r"tick a \d+\n", line) for line in lines)
 
 

@@ -493,7 +493,8 @@ void ph_shutdown_check(struct ph_hub *hub)
 	stop_all(hub);
 	if (hub->instances || ph_conflict_merging(hub))
 		return;
-	for (struct ph_source *s = hub->sources; s; s = s->hh.next)
+	/* Where another one has its name nobody tells it any more how they end. */
+	for (struct ph_source *s = hub->sources; s && !ph_yield_over(hub); s = s->hh.next)
 		if (s->state != PH_SOURCE_ENDED)
 			return;
 	if (hub->now_ms < hub->stopping_ms + RELEASE_WAIT_MS)

@@ -319,6 +319,7 @@ void ph_renumbered(struct ph_hub *hub, uint64_t incarnation, int error);
 /* ---- yield.c ---- */
 void ph_yield_refused(struct ph_hub *hub); /* for its name or its slot, and is to give way */
 void ph_yield_beat(struct ph_hub *hub);
+bool ph_yield_over(const struct ph_hub *hub); /* has it been refused for so long that it must? */
 
 /* ---- child.c: specs ---- */
 struct ph_child *ph_child_find(const struct ph_hub *hub, const struct ph_name *name);

@@ -52,16 +52,22 @@ static bool is_held(const struct ph_hub *hub)
 	return false;
 }
 
+bool ph_yield_over(const struct ph_hub *hub)
+{
+	/* With such a lease it is the one that a quorum hears. */
+	return hub->yield_at_ms && hub->now_ms >= hub->yield_at_ms &&
+	       hub->now_ms < hub->name_refused_ms + GAP_MS && !ph_lease_alone(hub);
+}
+
 void ph_yield_beat(struct ph_hub *hub)
 {
-	if (!hub->yield_at_ms || hub->shutting)
+	if (!hub->yield_at_ms)
 		return;
 	if (hub->now_ms >= hub->name_refused_ms + GAP_MS) {
 		hub->yield_at_ms = 0;
 		return;
 	}
-	/* With such a lease it is the one that a quorum hears. */
-	if (hub->now_ms < hub->yield_at_ms || ph_lease_alone(hub))
+	if (hub->stopping || !ph_yield_over(hub)) /* that it drains helps nobody */
 		return;
 	if (hub->self_state != PH_MEMBER_ALIVE && !is_held(hub)) {
 		stop_workers(hub);

@@ -62,6 +62,21 @@ bool sim_echo_news(const struct ph_hub *hub, const struct ph_bmsg *msg)
 	       msg->sequence > m->heard_seq;
 }
 
+/*
+ * Two nodes of one name that have come to the same incarnation are one for all others, until one of
+ * them has taken a higher one: what is said in brief to the one need not be what the other can
+ * read.
+ */
+bool sim_echo_shared(const struct sim_node *node)
+{
+	const struct sim *sim = node->sim;
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		if (i != node->no && sim->nodes[i].who == node->who &&
+			sim->nodes[i].incarnation == node->incarnation)
+			return true;
+	return false;
+}
+
 static const struct ph_echo *line_on(
 	const struct ph_echo *lines, size_t n, const struct ph_name *name)
 {

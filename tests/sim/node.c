@@ -196,7 +196,8 @@ void sim_node_step(struct sim_node *node, const struct ph_event *event)
 	if (event->kind == PH_EV_MESSAGE)
 		sim_rules_heard(node, event->message);
 	node->hearing = event->kind == PH_EV_MESSAGE;
-	if (!sim_letter_step(node->hub, event, sim_node_ms(node), &actions, why, sizeof why))
+	if (!sim_letter_step(node->hub, event, sim_node_ms(node), &actions, why, sizeof why) &&
+		!sim_echo_shared(node))
 		sim_fail(sim, "%s", why);
 	bool touched = false;
 	for (size_t i = 0; i < actions.n && !sim->failed; i++) {

@@ -618,6 +618,7 @@ bool sim_check_registry(struct sim *sim, uint64_t *ret_sum, char *why, size_t si
 /* What that hub knows of each member, as a heartbeat would tell it in full; the caller's. */
 struct ph_echo *sim_echo_lines(const struct ph_hub *hub, size_t *ret_n);
 bool sim_echo_news(const struct ph_hub *hub, const struct ph_bmsg *msg); /* it will be read */
+bool sim_echo_shared(const struct sim_node *node); /* what it hears may be meant for another one */
 bool sim_check_echo(const struct ph_hub *hub, const struct ph_bmsg *msg,
 	const struct ph_echo *lines, size_t n, char *why, size_t size);
 

@@ -10,8 +10,8 @@
 #include "io/clock.h"
 #include "shell_parts.h"
 
-#define POLL_MS 10	 /* between two looks at a group that should be gone */
-#define DOUBTS 3	 /* looks at what has no environment, and may be about to have one */
+#define POLL_MS 10 /* between two looks at a group that should be gone */
+#define DOUBTS 20  /* looks at what could not be told: it was executing a program, or ran away */
 #define PATIENCE_MS 2000 /* then it is given up, with a line: a process that the kernel holds */
 
 /* A worker that was reaped, until nothing is left of its group. */

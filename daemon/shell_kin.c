@@ -153,15 +153,20 @@ static size_t kill_noted(struct ph_shell_worker *worker, struct ph_kin_list *kil
 	return n;
 }
 
-/* The first look, at what is near. */
+/* The first look, at what is near. An orphan that ends while it lasts may have been one that runs
+ * away, from process to process: the next one of it is this daemon's child only since then. */
 static size_t kill_near(struct ph_shell *shell, struct ph_shell_rest *rest)
 {
 	rest->killed.n = rest->killed.doubts = 0;
+	(void)ph_kin_reap_orphans();
 	size_t n = kill_noted(rest->worker, &rest->killed);
-	if (!ph_kin_has_orphans())
-		return n;
-	struct ph_kin_mark mark = mark_of(shell, rest->worker);
-	return n + ph_kin_kill_orphans(&mark, &rest->killed);
+	if (ph_kin_has_orphans()) {
+		struct ph_kin_mark mark = mark_of(shell, rest->worker);
+		n += ph_kin_kill_orphans(&mark, &rest->killed);
+	}
+	if (!n && ph_kin_reap_orphans())
+		rest->killed.doubts++;
+	return n;
 }
 
 /* ---- all of /proc, once for all who wait for it */

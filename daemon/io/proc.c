@@ -135,8 +135,9 @@ static int look(const struct search *search, pid_t pid, pid_t session)
 	if (!runs(pid, &before))
 		return 0;
 	ssize_t n = read_proc(pid, "environ", search->environment, ENVIRON_BYTES_MAX);
-	if (!n && pid != KTHREADD && before.parent != KTHREADD)
-		return -EAGAIN;
+	/* while it executes, or ends (newer kernels say ESRCH), it has none */
+	if ((!n || n == -ESRCH) && pid != KTHREADD && before.parent != KTHREADD)
+		return runs(pid, &after) ? -EAGAIN : 0;
 	struct ph_proc_worker worker = {
 		.pid = pid, .session = session, .start_time = before.start_time};
 	if (n <= 0 || !read_variables(search, (size_t)n, &worker))

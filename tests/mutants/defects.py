@@ -227,7 +227,7 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
 """, "\t(void)basis_holds;\n"), unit="test_core_claim"),
     Defect("claim granted by the first answer", "before all members have granted the claim",
            Edit(CLAIM, """\
-	if (claim->number && claim->n_wait == 0)
+	if (claim->number && (claim->n_wait == 0 || waited_enough(hub, claim)))
 		decide(hub, claim, true);
 }
 """, """\
@@ -406,7 +406,7 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
     Defect("what was cancelled is planned again", ":of_a_drain:",
            Edit("daemon/core/move.c", """\
 		if (s->cancelled && slot->work->instance && ph_slot_mine(hub, slot))
-			pin_cancelled(hub, slot, &s->peer);
+			pin_cancelled(hub, slot, &s->peer, s->cancelled_revision);
 """, ""), unit="test_core_cancel"),
     Defect("a forgotten node is waited for", ":one_that_lost_its_journal_waits_no_longer:",
            Edit(GRANT, """ ||

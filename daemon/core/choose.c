@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define LEAVE_WAIT_MS 3000 /* an orderly end waits so long until it is out of the view */
+#define GOING_MS 6000 /* ... and lives no longer than that until all have heard its last words */
 
 static bool out_of_view(const struct ph_hub *hub, struct ph_member *m)
 {
@@ -79,6 +80,12 @@ static bool enough_have_places(const struct ph_hub *hub)
 	return n >= ph_quorum_of(hub, hub->view.size);
 }
 
+/* It has asked to be taken out, as it ends in order, and is not to be let in again meanwhile. */
+static bool is_going(const struct ph_hub *hub, const struct ph_member *m)
+{
+	return m->went_incarnation == m->info.incarnation && hub->now_ms < m->went_ms + GOING_MS;
+}
+
 /* One member comes or goes at a time. False: the view is as it should be. */
 static bool next_view(struct ph_hub *hub, struct ph_view *next)
 {
@@ -99,7 +106,8 @@ static bool next_view(struct ph_hub *hub, struct ph_view *next)
 		}
 	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
 		bool in = ph_quorum_has(&hub->view, &m->info.name);
-		if (!in && m->state == PH_MEMBER_ALIVE && hub->view.n < PH_NODES_MAX) {
+		if (!in && m->state == PH_MEMBER_ALIVE && hub->view.n < PH_NODES_MAX &&
+			!is_going(hub, m)) {
 			with(next, &m->info.name, m->info.incarnation);
 			return true;
 		}

@@ -75,7 +75,9 @@ struct ph_member {
 	uint32_t children;
 	bool kept; /* limit.c: somebody still needs it */
 	/* quorum strategies */
-	uint64_t view;		/* number of its view, as it last said */
+	uint64_t view;		   /* number of its view, as it last said */
+	uint64_t went_ms;	   /* it was taken out of the view then, and lived as that ... */
+	uint64_t went_incarnation; /* ... life: it is about to leave. 0: it was not */
 	uint64_t lease_at_ms;	/* when the newest heartbeat was sent whose echo renews our lease */
 	uint64_t told_seq;	/* newest number of it that we have echoed ... */
 	uint64_t told_at_ms;	/* ... first at; 0: never */

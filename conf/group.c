@@ -96,25 +96,11 @@ static int load_options(
 static bool admitted(
 	struct ph_conf_loader *ld, const struct ph_conf *conf, const struct ph_conf_node *key)
 {
-	struct ph_conf_place at = ph_conf_node_place(ld, key);
-	char shown[PH_CONF_SHOWN_SIZE];
-	if (!ph_name_valid(key->text)) {
-		ph_conf_errors_add(ld->errors, at, "groups: '%s' is not %s",
-			ph_conf_shown(key->text, shown), ph_conf_type_words(PH_CONF_NAME));
-		return false;
-	}
-	for (size_t i = 0; i < conf->n_groups; i++) {
-		const struct ph_conf_group *other = conf->groups[i];
-		if (strcmp(other->name.s, key->text) != 0)
-			continue;
-		ph_conf_errors_add(ld->errors, at, "groups: '%s' stands twice, first at %s:%u:%u",
-			key->text, other->at.file, other->at.line, other->at.column);
-		return false;
-	}
-	if (conf->n_groups < PH_CONF_GROUPS_MAX)
-		return true;
-	ph_conf_errors_add(ld->errors, at, "groups: more than %d", PH_CONF_GROUPS_MAX);
-	return false;
+	const struct ph_conf_origin *other = NULL;
+	for (size_t i = 0; i < conf->n_groups && !other; i++)
+		if (strcmp(conf->groups[i]->name.s, key->text) == 0)
+			other = &conf->groups[i]->at;
+	return ph_conf_named_admits(ld, "groups", key, other, conf->n_groups, PH_CONF_GROUPS_MAX);
 }
 
 static int load_group(struct ph_conf_loader *ld, const struct ph_conf_node *key,
@@ -135,14 +121,8 @@ static int load_group(struct ph_conf_loader *ld, const struct ph_conf_node *key,
 int ph_conf_groups_load(
 	struct ph_conf_loader *ld, struct ph_conf *conf, const struct ph_conf_node *section)
 {
-	if (ph_conf_node_empty(section))
+	if (!ph_conf_named_section(ld, "groups", section))
 		return 0;
-	if (section->kind != PH_CONF_MAPPING) {
-		ph_conf_errors_add(ld->errors, ph_conf_node_place(ld, section),
-			"groups: expected a mapping (name: options)%s",
-			ph_conf_node_null(section) ? ", found null" : "");
-		return 0;
-	}
 	if (!conf->groups)
 		conf->groups = calloc(PH_CONF_GROUPS_MAX, sizeof *conf->groups);
 	if (!conf->groups)

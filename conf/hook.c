@@ -68,42 +68,22 @@ static int load_options(
 	return rc;
 }
 
-/* Is that a name which nobody has, and is there room? */
+/* Is that a name which no hook has, and is there room? */
 static bool admitted(
 	struct ph_conf_loader *ld, const struct ph_conf *conf, const struct ph_conf_node *key)
 {
-	struct ph_conf_place at = ph_conf_node_place(ld, key);
-	char shown[PH_CONF_SHOWN_SIZE];
-	if (!ph_name_valid(key->text)) {
-		ph_conf_errors_add(ld->errors, at, "hooks: '%s' is not %s",
-			ph_conf_shown(key->text, shown), ph_conf_type_words(PH_CONF_NAME));
-		return false;
-	}
-	for (size_t i = 0; i < conf->n_hooks; i++) {
-		const struct ph_conf_hook *other = conf->hooks[i];
-		if (strcmp(other->name.s, key->text) != 0)
-			continue;
-		ph_conf_errors_add(ld->errors, at, "hooks: '%s' stands twice, first at %s:%u:%u",
-			key->text, other->at.file, other->at.line, other->at.column);
-		return false;
-	}
-	if (conf->n_hooks < PH_CONF_HOOKS_MAX)
-		return true;
-	ph_conf_errors_add(ld->errors, at, "hooks: more than %d", PH_CONF_HOOKS_MAX);
-	return false;
+	const struct ph_conf_origin *other = NULL;
+	for (size_t i = 0; i < conf->n_hooks && !other; i++)
+		if (strcmp(conf->hooks[i]->name.s, key->text) == 0)
+			other = &conf->hooks[i]->at;
+	return ph_conf_named_admits(ld, "hooks", key, other, conf->n_hooks, PH_CONF_HOOKS_MAX);
 }
 
 int ph_conf_hooks_load(
 	struct ph_conf_loader *ld, struct ph_conf *conf, const struct ph_conf_node *section)
 {
-	if (ph_conf_node_empty(section))
+	if (!ph_conf_named_section(ld, "hooks", section))
 		return 0;
-	if (section->kind != PH_CONF_MAPPING) {
-		ph_conf_errors_add(ld->errors, ph_conf_node_place(ld, section),
-			"hooks: expected a mapping (name: options)%s",
-			ph_conf_node_null(section) ? ", found null" : "");
-		return 0;
-	}
 	int rc = ph_conf_node_twice(ld->file, section, "hooks", ld->errors);
 	for (size_t i = 0; rc == 0 && i < section->n; i++) {
 		const struct ph_conf_item *item = &section->items[i];

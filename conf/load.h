@@ -64,6 +64,15 @@ PH_MUST_CHECK int ph_conf_child_load(struct ph_conf_loader *ld,
 	const struct ph_conf_child *defaults, const struct ph_conf_node *key,
 	const struct ph_conf_node *value, struct ph_conf_child **ret);
 
+/* ---- named.c: sections of names that the user chooses ---- */
+/* Is there anything in it? What is no mapping gets an error. */
+bool ph_conf_named_section(
+	struct ph_conf_loader *ld, const char *section, const struct ph_conf_node *value);
+/* Is `key` a name, that no `other` has (NULL: none has it), with fewer than `max` there? Else it
+ * adds an error. */
+bool ph_conf_named_admits(struct ph_conf_loader *ld, const char *section,
+	const struct ph_conf_node *key, const struct ph_conf_origin *other, size_t n, size_t max);
+
 /* ---- hook.c ---- */
 /* Adds the hooks of one document's section `hooks`, which all documents share. */
 PH_MUST_CHECK int ph_conf_hooks_load(

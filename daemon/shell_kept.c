@@ -139,11 +139,6 @@ void ph_shell_kept_new(struct ph_shell *shell)
 
 /* ---- giving away */
 
-bool ph_shell_kept_any(const struct ph_shell *shell)
-{
-	return shell->kept != NULL;
-}
-
 int ph_shell_kept_take(struct ph_shell *shell, enum ph_kept which)
 {
 	int fd = shell->kept ? shell->kept->fds[which] : -1;

@@ -486,8 +486,6 @@ int ph_shell_state_write(struct ph_shell *shell);
  * then there for ph_shell_kept_take(). First of all. */
 void ph_shell_kept_new(struct ph_shell *shell);
 void ph_shell_kept_free(struct ph_shell *shell);
-/* Is this process a daemon that has executed itself? */
-bool ph_shell_kept_any(const struct ph_shell *shell);
 /* The soft limit of descriptors before it was raised; 0: that of now. */
 uint64_t ph_shell_kept_nofile(const struct ph_shell *shell);
 /* Gives the listeners to shell_listen.c. */

@@ -74,6 +74,18 @@ static bool find_migration(
 	return instance->target != NULL;
 }
 
+static struct ph_instance *adopted_instance(struct ph_hub *hub, struct ph_slot *slot,
+	const struct ph_spec *spec, const struct ph_adopted *adopted)
+{
+	struct ph_instance *instance =
+		ph_instance_new(hub, slot, spec, adopted->role, adopted->epoch);
+	instance->spec->revision = adopted->revision;
+	instance->restarts = adopted->restarts;
+	ph_heal_adopt(hub, instance, adopted);
+	ph_slot_seen(hub, slot, adopted->epoch);
+	return instance;
+}
+
 /* What is done stays done: an earlier daemon has seen its end, and its policy wants no other. */
 static void adopt_done(struct ph_hub *hub, const struct ph_adopted *adopted)
 {
@@ -82,15 +94,10 @@ static void adopt_done(struct ph_hub *hub, const struct ph_adopted *adopted)
 	if (!spec)
 		return;
 	struct ph_slot *slot = ph_slot_get(hub, &adopted->key, spec->local ? &hub->set.node : NULL);
-	ph_slot_seen(hub, slot, adopted->epoch);
 	if (slot->work->instance)
 		return;
-	struct ph_instance *instance =
-		ph_instance_new(hub, slot, spec, adopted->role, adopted->epoch);
-	instance->spec->revision = adopted->revision;
-	instance->restarts = adopted->restarts;
+	struct ph_instance *instance = adopted_instance(hub, slot, spec, adopted);
 	instance->exit = adopted->exit;
-	ph_heal_adopt(hub, instance, adopted);
 	instance->state = adopted->failed ? PH_INSTANCE_FAILED : PH_INSTANCE_STOPPED;
 	ph_slot_work(hub, slot)->instance = instance;
 	ph_slot_own(hub, slot, adopted->epoch, PH_LINEAGE_CONTINUED);
@@ -113,29 +120,24 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 		return;
 	}
 	struct ph_slot *slot = ph_slot_get(hub, &adopted->key, spec->local ? &hub->set.node : NULL);
-	struct ph_instance *instance =
-		ph_instance_new(hub, slot, spec, adopted->role, adopted->epoch);
-	instance->spec->revision = adopted->revision;
+	struct ph_instance *instance = adopted_instance(hub, slot, spec, adopted);
 	/* The journal that had the text is lost: what runs here is in force, and told to others. Of
 	 * the two workers of a swap that is the newer one's. */
 	if (adopted->spec && adopted->revision > child->removed_revision)
 		ph_child_in_force(hub, child, adopted->spec, adopted->revision, true);
 	instance->wid = adopted->wid;
 	instance->pid = adopted->pid;
-	instance->restarts = adopted->restarts;
 	instance->adopted = true;
 	instance->past = adopted->migration;
 	/* One that needs but run to be ready may have been started in the daemon's last moment. */
 	bool ready =
 		adopted->ready || (spec->ready == PH_READY_NONE && adopted->role == PH_ROLE_ACTIVE);
 	instance->said_ready = ready;
-	ph_heal_adopt(hub, instance, adopted);
 	instance->meta = adopted->meta ? ph_must(strdup(adopted->meta)) : NULL;
 	instance->started_ms = instance->watchdog_ms = instance->closed_ms = hub->now_ms;
 	HASH_ADD(hh, hub->by_wid, wid, sizeof instance->wid, instance);
 	if (adopted->wid > hub->numbers)
 		hub->numbers = adopted->wid;
-	ph_slot_seen(hub, slot, adopted->epoch);
 	if (adopted->retired)
 		instance->state = PH_INSTANCE_RETIRED;
 	else if (adopted->role == PH_ROLE_STANDBY)

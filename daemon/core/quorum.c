@@ -121,14 +121,6 @@ bool ph_quorum_read(const char *text, struct ph_view *ret)
 
 static void use_view(struct ph_hub *hub, uint64_t number, const struct ph_view *view)
 {
-	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
-		bool goes = ph_quorum_has(&hub->view, &m->info.name) &&
-			    !ph_quorum_has(view, &m->info.name);
-		if (goes && m->state == PH_MEMBER_ALIVE) {
-			m->went_ms = hub->now_ms;
-			m->went_incarnation = m->info.incarnation;
-		}
-	}
 	free(hub->view.voters);
 	hub->view = *view;
 	hub->view.number = number;

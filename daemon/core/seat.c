@@ -79,6 +79,10 @@ void ph_seat_taken(struct ph_hub *hub, uint64_t next_number, const struct ph_vie
 			m->lease_at_ms = m->seated_view = 0;
 		else if (m->seated_view == hub->view.number)
 			m->seated_view = next_number;
+		if (was && !now && m->state == PH_MEMBER_ALIVE) {
+			m->went_ms = hub->now_ms;
+			m->went_incarnation = m->info.incarnation;
+		}
 	}
 }
 

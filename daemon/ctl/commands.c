@@ -47,7 +47,7 @@ static const struct ph_command command_rows[] = {
 	{"add", "FILE|-", "f", 1, 1, ADDING, 0, "add the children that a file holds, at run time",
 		ph_verb_add},
 	{"remove", "CHILD...", "c", 1, ANY, WAITING, 0, "remove children that were added",
-		ph_verb_remove},
+		ph_verb_children},
 	{"move", "CHILD NODE", "cn", 2, 2, MOVING, 0, "move a child to a node, with its state",
 		ph_verb_move},
 	{"drain", "[NODE]", "n", 0, 1, MOVING, 0, "move all children away from a node",

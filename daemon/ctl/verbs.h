@@ -19,7 +19,7 @@ enum ph_exit ph_verb_migrations(const struct ph_ctl *ctl);
 enum ph_exit ph_verb_lookup(const struct ph_ctl *ctl);
 
 /* verbs_do.c: orders with one answer, and the event stream; name the op by ctl->command */
-enum ph_exit ph_verb_children(const struct ph_ctl *ctl); /* start, stop, restart */
+enum ph_exit ph_verb_children(const struct ph_ctl *ctl); /* start, stop, ... */
 enum ph_exit ph_verb_wait(const struct ph_ctl *ctl);
 enum ph_exit ph_verb_forget(const struct ph_ctl *ctl);
 enum ph_exit ph_verb_reload(const struct ph_ctl *ctl);
@@ -28,12 +28,14 @@ enum ph_exit ph_verb_events(const struct ph_ctl *ctl);
 /* verbs_logs.c */
 enum ph_exit ph_verb_logs(const struct ph_ctl *ctl);
 
+/* Asks it, with the words from `first` on as children, and tells what became of each. Takes
+ * `fields`; NULL: out of memory. */
+enum ph_exit ph_verb_children_ask(const struct ph_ctl *ctl, json_t *fields, size_t first);
 /* The rows of such an answer, told one by one; the exit status that they come to. */
 enum ph_exit ph_verb_children_told(const struct ph_ctl *ctl, const json_t *children);
 
 /* verbs_add.c: children that are in no file, and signals */
 enum ph_exit ph_verb_add(const struct ph_ctl *ctl);
-enum ph_exit ph_verb_remove(const struct ph_ctl *ctl);
 enum ph_exit ph_verb_signal(const struct ph_ctl *ctl);
 
 /* verbs_move.c: orders that are followed to their end */

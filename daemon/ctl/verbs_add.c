@@ -120,33 +120,7 @@ enum ph_exit ph_verb_add(const struct ph_ctl *ctl)
 
 /* ---- remove, signal */
 
-/* `fields` is taken; the words from `first` on are children. */
-static enum ph_exit order(const struct ph_ctl *ctl, json_t *fields, size_t first)
-{
-	json_t *names = ph_ctl_made(json_array()), *answer = NULL;
-	enum ph_exit status;
-
-	for (size_t i = first; i < ctl->n_args; i++)
-		(void)json_array_append_new(names, json_string(ctl->args[i]));
-	(void)json_object_set_new(ph_ctl_made(fields), "children", names);
-	if (ctl->no_wait)
-		(void)json_object_set_new(fields, "no_wait", json_true());
-	status = ph_client_ask_once(ctl, fields, &answer);
-	if (status != PH_EXIT_DONE)
-		return status;
-	if (ctl->json)
-		ph_view_print_json(answer);
-	status = ph_verb_children_told(ctl, json_object_get(answer, "children"));
-	json_decref(answer);
-	return status;
-}
-
-enum ph_exit ph_verb_remove(const struct ph_ctl *ctl)
-{
-	return order(ctl, json_object(), 0);
-}
-
 enum ph_exit ph_verb_signal(const struct ph_ctl *ctl)
 {
-	return order(ctl, json_pack("{s:s}", "signal", ctl->args[0]), 1);
+	return ph_verb_children_ask(ctl, json_pack("{s:s}", "signal", ctl->args[0]), 1);
 }

@@ -111,14 +111,14 @@ enum ph_exit ph_verb_children_told(const struct ph_ctl *ctl, const json_t *list)
 	return failures == json_array_size(list) ? PH_EXIT_FAILED : PH_EXIT_PARTLY;
 }
 
-enum ph_exit ph_verb_children(const struct ph_ctl *ctl)
+enum ph_exit ph_verb_children_ask(const struct ph_ctl *ctl, json_t *fields, size_t first)
 {
 	json_t *names = ph_ctl_made(json_array()), *answer = NULL;
-	json_t *fields = ph_ctl_made(json_pack("{s:o}", "children", names));
 	enum ph_exit status;
 
-	for (size_t i = 0; i < ctl->n_args; i++)
+	for (size_t i = first; i < ctl->n_args; i++)
 		(void)json_array_append_new(names, json_string(ctl->args[i]));
+	(void)json_object_set_new(ph_ctl_made(fields), "children", names);
 	if (ctl->no_wait)
 		(void)json_object_set_new(fields, "no_wait", json_true());
 	status = ph_client_ask_once(ctl, fields, &answer);
@@ -129,6 +129,11 @@ enum ph_exit ph_verb_children(const struct ph_ctl *ctl)
 	status = ph_verb_children_told(ctl, json_object_get(answer, "children"));
 	json_decref(answer);
 	return status;
+}
+
+enum ph_exit ph_verb_children(const struct ph_ctl *ctl)
+{
+	return ph_verb_children_ask(ctl, json_object(), 0);
 }
 
 static void tell_forgotten(const struct ph_ctl *ctl, const json_t *answer)

@@ -294,6 +294,35 @@ START_TEST(who_leaves_is_heard_out)
 }
 END_TEST
 
+static bool lose_leave(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w;
+	(void)to;
+	return from != 1 || msg->kind != PH_B_LEAVE;
+}
+
+/* It lives on for a moment once it is out of the view, as far as the other one can tell: let in
+ * again, it would leave a view behind that has no quorum. */
+START_TEST(who_has_asked_to_go_is_not_let_in_again)
+{
+	struct world *w = majority(2);
+	w_start_all(w);
+	w_run(w, 6000);
+	w->pass = lose_leave;
+	(void)w_push(w, 1, PH_EV_SHUTDOWN);
+	w_run(w, 20000);
+	ck_assert(w->nodes[1].exited);
+	ck_assert_uint_eq(view(w, 0)->n, 1);
+	ck_assert_int_eq(ph_hub_quorum(w->nodes[0].hub), 1);
+	w->pass = NULL;
+	w_start(w, 1); /* another life of it is, at once */
+	w_run(w, 4000);
+	ck_assert_uint_eq(view(w, 0)->n, 2);
+	ck_assert_int_eq(ph_hub_quorum(w->nodes[1].hub), 1);
+	w_free(w);
+}
+END_TEST
+
 /* Of two of three one ends while the third is joining: it stays until that one is in the view. */
 START_TEST(who_leaves_waits_for_its_successor)
 {
@@ -1016,6 +1045,7 @@ int main(void)
 	W_TEST(s, another_one_proposes_where_the_first_does_not, 1);
 	W_TEST(s, a_lost_answer_is_asked_for_again, 1);
 	W_TEST(s, who_leaves_is_heard_out, 2);
+	W_TEST(s, who_has_asked_to_go_is_not_let_in_again, 1);
 	W_TEST(s, who_leaves_waits_for_its_successor, 1);
 	W_TEST(s, a_place_is_for_one_life, 1);
 	W_TEST(s, a_stranger_counts_for_nothing, 1);

@@ -166,18 +166,21 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@$(B)/sim --story added --list tests/sim/seeds_added.txt
 	@$(B)/sim --story added --seeds 1..2000
 	@$(B)/sim --story added --partition majority --seeds 1..1000
+	@$(B)/sim --detect 10 50 50 1
+	@$(B)/sim --calm 10 20 50 1
 	@$(B)/sim --steady 10,100,300
 	@$(B)/sim --steady 40 --each 100
 	@tests/check/static.sh $(B)
 	@tests/check/man.sh $(B)
 	@MAKE='$(MAKE)' tests/check/install.sh
 	@$(PYTEST) tests/e2e
-check-all: ## check, and: sanitizers, clang, lint, deliberate defects
+check-all: ## check, and: sanitizers, clang, lint, deliberate defects, 10,000 node-hours
 	$(SUB) lint
 	$(SUB) CC=clang VARIANT=clang tested
 	+@$(MAKE) --no-print-directory asan
 	+@$(MAKE) --no-print-directory check
 	+@$(MAKE) --no-print-directory mutants
+	@build/release/sim --calm 10 1000 50 1
 sim: ## the simulator alone: SEEDS=1..2000, or SEED=7 NODES=3 TRACE=1 PARTITION=majority
 	$(SUB) $(B)/sim
 	@$(RUN_SIM)

@@ -164,12 +164,14 @@ def test_token_taken_away(hostile, cluster):
 
 
 def test_one_that_runs_away(hostile, cluster):
-    """A new process every few milliseconds, each in a session of its own."""
+    """A new process every few milliseconds, each in a session of its own; a minute at most, for
+    one that outlived its test would take a core for ever."""
     path = cluster.dir + "/steps"
     node = hostile({"web": python(
         "if orphan():\n"
         f"    fd = os.open({path!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)\n"
-        "    while True:\n"
+        "    end = time.monotonic() + 60\n"
+        "    while time.monotonic() < end:\n"
         "        time.sleep(0.003); os.write(fd, b'.')\n"
         "        if os.fork(): os._exit(0)\n"
         "        os.setsid()\n"

@@ -130,6 +130,8 @@ RUN_SIM = set -e; for partition in $(or $(PARTITION),divergence majority dynamic
 	$(if $(NODES),--nodes $(NODES)) $(if $(TRACE),--trace); done
 PYTEST = PYTHONDONTWRITEBYTECODE=1 PROCHUB_BUILD=$(abspath $(B)) \
 	PYTHONPATH=$(abspath tests/check) $(PYTHON) -m pytest -q -p no:cacheprovider -p noskip
+# most of an end-to-end test is waiting: three at once, whole files, whose tests may share a cluster
+E2E = $(PYTEST) -n 3 --dist loadfile tests/e2e
 
 setup: ## install what building and testing need (Debian 12, root): packages.txt
 	@tests/check/setup.sh packages.txt
@@ -173,7 +175,7 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@tests/check/static.sh $(B)
 	@tests/check/man.sh $(B)
 	@MAKE='$(MAKE)' tests/check/install.sh
-	@$(PYTEST) tests/e2e
+	@$(E2E)
 check-all: ## check, and: sanitizers, clang, lint, deliberate defects, 10,000 node-hours
 	$(SUB) lint
 	$(SUB) CC=clang VARIANT=clang tested
@@ -199,7 +201,7 @@ mutants: ## deliberate defects: each must be caught; MUTANT='its name' for one
 	@$(PYTHON) -B tests/mutants/mutants.py --build $(B) $(if $(MUTANT),'$(MUTANT)')
 e2e: ## the end-to-end tests alone
 	$(SUB) all
-	@$(PYTEST) tests/e2e
+	@$(E2E)
 asan: ## simulation and unit tests under address and undefined-behaviour sanitizers
 	$(SUB) VARIANT=asan tested
 	@$(MAKE) --no-print-directory VARIANT=asan SEEDS=1..200 CK_FORK=no run-sim-unit

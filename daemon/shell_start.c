@@ -23,7 +23,7 @@
 #include "shell_parts.h"
 
 #define HEARTBEAT_MS 250
-#define LOCK_TRIES 15 /* of 20 ms */
+#define LOCK_TRIES 50 /* of 20 ms */
 #define INCARNATION_NAME "incarnation"
 
 enum {
@@ -85,7 +85,8 @@ int ph_shell_print(const char *file, char **argv)
 
 /* ---- directories, incarnation */
 
-/* A daemon that was killed holds the lock until the kernel has taken it apart. */
+/* A daemon that was killed holds the lock until the kernel has taken it apart, and so does a program
+ * that it was about to start, until that execs: on a busy machine a while. */
 static int take_lock(const char *dir, int *ret_fd, struct ph_err *err)
 {
 	static const struct timespec moment = {0, 20 * 1000 * 1000};

@@ -402,6 +402,7 @@ def test_busy_then_never_under_a_drain(cluster):
     target.wait_running("room", node=target.name)
     cluster.wait_single("room")
     assert source.ctl("undrain").returncode == 0
+    harness.wait(lambda: not any(n["draining"] for n in target.status()["nodes"]), "undrained")
     room.set("refuse_never")
     result = target.ctl("drain")
     assert result.returncode == 5, result

@@ -111,13 +111,28 @@ static uint64_t journal_spec(struct ph_hub *hub, const struct ph_child *child)
 
 static void journal_declared(struct ph_hub *hub, struct ph_child *child)
 {
-	child->declared_hash = child->own ? child->own->hash : 0;
-	child->declared_revision = child->spec ? child->spec->revision : 0;
 	struct ph_record record = {.kind = PH_RECORD_DECLARED,
 		.key = {.child = child->name},
-		.hash = child->declared_hash,
-		.revision = child->declared_revision};
+		.hash = child->own ? child->own->hash : 0,
+		.revision = child->spec ? child->spec->revision : 0};
+	if (record.hash == child->declared_hash && record.revision == child->declared_revision)
+		return;
+	child->declared_hash = record.hash;
+	child->declared_revision = record.revision;
 	(void)ph_journal(hub, &record);
+}
+
+/*
+ * What the file says where it first meets a text in force, whoever made that: should it say
+ * something else, or nothing, when this daemon starts again, that is news.
+ */
+static void journal_met(struct ph_hub *hub, struct ph_child *child)
+{
+	if (!child->own || !child->spec)
+		return;
+	bool same = child->own->hash == child->spec->hash;
+	if (same ? child->declared_hash != child->own->hash : !child->declared_hash)
+		journal_declared(hub, child);
 }
 
 bool ph_child_owned_here(const struct ph_hub *hub, const struct ph_child *child)
@@ -188,8 +203,8 @@ uint64_t ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const str
 	ph_out_bury_spec(hub, child->spec);
 	child->spec = copy;
 	uint64_t ticket = journal ? journal_spec(hub, child) : 0;
-	if (child->proposes && child->own && child->own->hash == spec->hash)
-		journal_declared(hub, child);
+	if (journal)
+		journal_met(hub, child);
 	child->proposes = false; /* it was taken, or there is a newer one */
 	if (hub->started)
 		apply_to_instances(hub, child);
@@ -269,8 +284,7 @@ static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_
 	if (first && hub->started)
 		(void)ph_emit(hub, PH_EMIT_CHILD_ADDED, &(struct ph_key){.child = child->name});
 	if (!child->spec || spec->hash == child->spec->hash) {
-		if (child->spec && child->declared_hash != spec->hash)
-			journal_declared(hub, child);
+		journal_met(hub, child);
 		return;
 	}
 	/* A text that this node has had all along is no news, even where another one is in force.
@@ -278,6 +292,8 @@ static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_
 	bool news = spec->hash != child->declared_hash || child->spec->added;
 	if (news && !ph_child_own_counts(hub, child) && (child->changed || child->spec->added))
 		ph_propose(hub, child);
+	if (hub->started) /* else its worker may be found here yet */
+		journal_met(hub, child);
 }
 
 static void ask_who_declares(struct ph_hub *hub, struct ph_child *child)
@@ -302,17 +318,18 @@ void ph_child_redeclare(struct ph_hub *hub)
 			journal_declared(hub, child); /* dropped while this daemon was away */
 			ask_who_declares(hub, child);
 		}
-		if (!child->own || !child->spec || child->own->hash == child->spec->hash)
+		if (!child->own || !child->spec)
 			continue;
-		if (child->own->hash == child->declared_hash && !added)
-			continue;
-		if (ph_child_owned_here(hub, child)) {
+		bool news = child->own->hash != child->spec->hash &&
+			    (child->own->hash != child->declared_hash || added);
+		if (news && ph_child_owned_here(hub, child)) {
 			ph_child_own_in_force(hub, child);
 			apply_to_instances(hub, child);
-		} else if (child->declared_hash || added) { /* while it was away */
+		} else if (news && (child->declared_hash || added)) { /* while it was away */
 			child->changed = true;
 			ph_propose(hub, child);
 		}
+		journal_met(hub, child);
 	}
 }
 

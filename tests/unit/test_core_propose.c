@@ -151,6 +151,70 @@ START_TEST(asked_once_more_who_declares_it)
 }
 END_TEST
 
+/*
+ * c got the text from the others, who then drop the child, as c declares it. Its own file drops it
+ * while its daemon is away: nobody has it any more. 1: its file had another text; 2: it came to c's
+ * file later, with another text.
+ */
+START_TEST(dropped_last_while_it_was_away)
+{
+	struct world *w = w_new(3);
+	const struct w_def *first = text(w, "1"), *other = text(w, "2");
+	for (unsigned i = 0; i < 2; i++)
+		w_declare(w, i, first);
+	if (_i < 2)
+		w_declare(w, 2, _i ? other : first);
+	for (unsigned i = 0; i < 3; i++) {
+		w_start(w, i);
+		w_run(w, 7000);
+	}
+	if (_i == 2)
+		reload(w, 2, other);
+	for (unsigned i = 0; i < 2; i++) {
+		w->nodes[i].n_specs = 0;
+		w_configure(w, i);
+	}
+	w_run(w, 8000);
+	(void)w_only(w, "room", 0); /* c said so */
+	w_crash(w, 2);
+	w_run(w, 500);
+	w->nodes[2].n_specs = 0;
+	w_start(w, 2);
+	w_run(w, 12000);
+	struct ph_name room = ph_name_of("room");
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_uint_eq(w_alive(w, i), 0);
+		ck_assert_ptr_null(ph_hub_spec(w->nodes[i].hub, &room));
+	}
+	w_free(w);
+}
+END_TEST
+
+/* Its file has had another text all along: c comes to own the child, and a reload is no news. */
+START_TEST(a_text_of_old_is_no_news)
+{
+	struct world *w = w_new(3);
+	struct w_def *first = w_def(w, "room", "1"), *other = w_def(w, "room", "2");
+	first->spec.nodes = "a,c";
+	other->spec.nodes = "a,c";
+	for (unsigned i = 0; i < 3; i++)
+		w_declare(w, i, i == 2 ? other : first);
+	for (unsigned i = 0; i < 3; i++) {
+		w_start(w, i);
+		w_run(w, 7000);
+	}
+	w_order(w, 0, PH_VERB_MOVE, "room", "c", NULL);
+	w_run(w, 12000);
+	ck_assert_uint_eq(w_only(w, "room", 0)->node, 2);
+	uint32_t pid = w_only(w, "room", 0)->pid;
+	w_configure(w, 2);
+	w_run(w, 12000);
+	ck_assert_uint_eq(w_only(w, "room", 0)->pid, pid);
+	ck_assert(in_force_everywhere(w, first));
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_propose");
@@ -158,5 +222,7 @@ int main(void)
 	W_TEST(suite, changed_while_it_was_away, 1);
 	W_TEST(suite, declared_again_while_it_is_removed, 1);
 	W_TEST(suite, asked_once_more_who_declares_it, 2);
+	W_TEST(suite, dropped_last_while_it_was_away, 3);
+	W_TEST(suite, a_text_of_old_is_no_news, 1);
 	return w_main(suite);
 }

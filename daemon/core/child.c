@@ -642,8 +642,7 @@ uint64_t ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t 
 static bool owned_elsewhere(struct ph_hub *hub, const struct ph_child *child)
 {
 	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
-		if (slot->entered && slot->child == child &&
-			!ph_is_self(hub, &slot->entry.node->name) &&
+		if (slot->child == child && ph_slot_owned(slot) && !ph_slot_mine(hub, slot) &&
 			ph_member_up(hub, &slot->entry.node->name))
 			return true;
 	return false;

@@ -384,6 +384,35 @@ START_TEST(removed_while_it_is_claimed)
 }
 END_TEST
 
+/*
+ * Only c has it in its file, and drops it. Who had it last, as c knows, lives, and has given it up
+ * (0) or removed it (1): there is no owner who would decide, so c does.
+ */
+START_TEST(dropped_where_nobody_owns_it)
+{
+	struct world *w = w_new(3);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.nodes = "x";
+	w_declare(w, 2, def);
+	w_start_all(w);
+	w_run(w, 6000);
+	struct ph_hub *hub = w->nodes[2].hub;
+	struct ph_name room = ph_name_of("room"), b = w_name(1);
+	struct ph_slot *slot = w_slot(w, 2, "room", 0);
+	slot->entered = true;
+	slot->entry.node = ph_node_get(hub, &b);
+	slot->entry.epoch = ph_epoch_make(1, 2);
+	slot->entry.state = _i ? PH_CHILD_REMOVED : PH_CHILD_RELEASED;
+	struct ph_child *child = ph_child_find(hub, &room);
+	(void)ph_child_settle(hub, child);
+	ck_assert_ptr_nonnull(child->spec);
+	reload(w, 2, NULL);
+	w_run(w, 8000);
+	ck_assert(ph_tombstone(child));
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_tombstone");
@@ -398,5 +427,6 @@ int main(void)
 	W_TEST(suite, texts_that_nobody_has, 1);
 	W_TEST(suite, nobody_is_left_who_wants_it, 2);
 	W_TEST(suite, removed_while_it_is_claimed, 2);
+	W_TEST(suite, dropped_where_nobody_owns_it, 2);
 	return w_main(suite);
 }

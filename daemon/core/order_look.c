@@ -123,6 +123,23 @@ static void look_at_wait(struct ph_hub *hub, const struct ph_order *order,
 	ph_reason(line->text, "it %s", why);
 }
 
+/* Removed, or one instance more than its text wants by now: nobody will start it. */
+static bool is_gone(const struct ph_slot *slot)
+{
+	const struct ph_spec *spec = slot ? ph_child_spec(slot->child) : NULL;
+	return !spec || spec->local != slot->local || slot->number >= spec->instances ||
+	       (slot->local && slot->entered && slot->entry.state == PH_CHILD_REMOVED);
+}
+
+static bool gone(struct ph_order_line *line, const struct ph_slot *slot, bool good)
+{
+	if (!is_gone(slot) || (slot && slot->work->instance))
+		return false; /* ... and what is left of it here ends first */
+	line->state = good ? PH_LINE_DONE : PH_LINE_FAILED;
+	ph_reason(line->text, "it was removed meanwhile");
+	return true;
+}
+
 /* It was to run, and has come to an end since: a job that is done, or one that failed. */
 static void look_at_end(struct ph_hub *hub, const struct ph_order *order,
 	struct ph_order_line *line, const struct ph_slot *slot)
@@ -188,11 +205,12 @@ void ph_order_look(struct ph_hub *hub, struct ph_order *order, struct ph_order_l
 	case PH_VERB_RESTART:
 		if (ready && (c->verb != PH_VERB_RESTART || e->pid != line->pid))
 			line->state = PH_LINE_DONE;
-		else
+		else if (!gone(line, slot, false))
 			look_at_end(hub, order, line, slot);
 		break;
 	case PH_VERB_STOP:
-		look_at_stop(hub, line, slot);
+		if (!gone(line, slot, true))
+			look_at_stop(hub, line, slot);
 		break;
 	case PH_VERB_MOVE: /* no id: it was there already */
 	case PH_VERB_SWAP:
@@ -220,6 +238,8 @@ void ph_order_look(struct ph_hub *hub, struct ph_order *order, struct ph_order_l
 		if ((c->wait_for == PH_WAIT_READY && ready) ||
 			(c->wait_for == PH_WAIT_STOPPED && down))
 			line->state = PH_LINE_DONE;
+		else
+			(void)gone(line, slot, c->wait_for == PH_WAIT_STOPPED);
 		break;
 	case PH_VERB_REGROUP:
 		if (!ready || e->pid != line->pid)

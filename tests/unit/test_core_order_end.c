@@ -1,0 +1,80 @@
+/* How orders end whose child does not stay what it was: it is removed. */
+#include "core_puppet.h"
+
+static struct w_def *def;
+
+/* All declare it, `instances` of it. */
+static struct world *cluster(uint32_t instances)
+{
+	struct world *w = w_new(3);
+	def = w_def(w, "room", "1");
+	def->spec.instances = instances;
+	w_declare_all(w, def);
+	w_start_all(w);
+	w_run(w, 8000);
+	return w;
+}
+
+static void reload_all(struct world *w, const struct w_def *next)
+{
+	for (unsigned i = 0; i < w->n_nodes; i++) {
+		w->nodes[i].n_specs = 0;
+		if (next)
+			w_declare(w, i, next);
+		w_configure(w, i);
+	}
+	w_drain(w);
+}
+
+static const struct {
+	enum ph_verb verb;
+	enum ph_wait_for wait_for;
+	bool good;
+} rows[] = {
+	{PH_VERB_START, PH_WAIT_READY, false},
+	{PH_VERB_RESTART, PH_WAIT_READY, false},
+	{PH_VERB_STOP, PH_WAIT_READY, true},
+	{PH_VERB_WAIT, PH_WAIT_READY, false},
+	{PH_VERB_WAIT, PH_WAIT_STOPPED, true},
+};
+#define ROWS ((int)(sizeof rows / sizeof rows[0]))
+
+/*
+ * It was taken, and no file has the child any more (0), or its text wants one instance less (1):
+ * nobody will ever start it. A stop, and who waits for one, has what it asked for.
+ */
+START_TEST(what_was_ordered_is_removed)
+{
+	struct world *w = cluster(2);
+	int row = _i % ROWS;
+	bool fewer = _i / ROWS;
+	w_trace_if(w, _i);
+	unsigned owner = w_only(w, "room", 1)->node, at = (owner + 1) % 3;
+	const struct ph_command one = {.instance = 1, .wait_for = rows[row].wait_for};
+	bool runs = rows[row].good;
+	if (!runs) {
+		w_order(w, owner, PH_VERB_STOP, "room", NULL, &one);
+		w_run(w, 2000);
+	}
+	def->traits.never_ready = def->traits.deaf = true; /* neither started nor stopped soon */
+	w_order(w, at, rows[row].verb, "room", NULL, &one);
+	w_run(w, 500);
+	ck_assert_uint_eq(w->nodes[at].answers, 0);
+	struct w_def *less = w_def(w, "room", "2");
+	less->spec.instances = 1;
+	reload_all(w, fewer ? less : NULL);
+	w_run(w, 9000);
+	ck_assert_uint_eq(w->nodes[at].answers, 1);
+	ck_assert_int_eq(w->nodes[at].answer.error, rows[row].good ? 0 : EREMOTEIO);
+	if (!rows[row].good)
+		ck_assert_str_eq(w->nodes[at].outcomes[0].text, "it was removed meanwhile");
+	w_free(w);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("core_order_end");
+	W_TEST(suite, what_was_ordered_is_removed, 2 * ROWS);
+	return w_main(suite);
+}

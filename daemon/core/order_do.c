@@ -1,5 +1,6 @@
 /* order_do.c - an order where it is carried out: by the owner of the child, or the node itself. */
 #include "core/group.h"
+#include "core/instance.h"
 #include "core/order.h"
 #include "core/swap.h"
 
@@ -47,6 +48,19 @@ static void do_stop(struct ph_hub *hub, struct ph_slot *slot)
 	if (slot->work->source)
 		ph_source_step(hub, slot->work->source, PH_SOURCE_IN_CANCEL);
 	ph_slot_publish(hub, slot);
+}
+
+/*
+ * Taken by an earlier daemon of this node, which ended before the worker had; or a migration that
+ * was under way has brought it back since.
+ */
+void ph_order_catch_up(struct ph_hub *hub, struct ph_slot *slot)
+{
+	struct ph_instance *instance = slot->work->instance;
+	if (slot->wish_stopped && ph_instance_has_process(instance) &&
+		instance->state <= PH_INSTANCE_RUNNING && instance->role == PH_ROLE_ACTIVE &&
+		!slot->work->source && !slot->work->target)
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
 }
 
 static int do_restart(struct ph_hub *hub, struct ph_slot *slot, char why[PH_REASON_SIZE])

@@ -236,8 +236,10 @@ void ph_plan_run(struct ph_hub *hub)
 	bool wait = joiners(hub);
 	const struct ph_child *offered = NULL;
 	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
-		if (slot->work->instance && ph_slot_mine(hub, slot))
+		if (slot->work->instance && ph_slot_mine(hub, slot)) {
 			ph_child_catch_up(hub, slot);
+			ph_order_catch_up(hub, slot);
+		}
 		if (slot->local || !wanted(slot)) {
 			bury(hub, slot);
 			continue;

@@ -608,6 +608,8 @@ void ph_order_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 /* Something that orders may wait for has changed: they are looked at in a moment. */
 void ph_order_stir(struct ph_hub *hub);
 void ph_order_deadline(struct ph_hub *hub, struct ph_order *order);
+/* Its worker, of this node, runs though an operator has ordered that it is stopped: it is, then. */
+void ph_order_catch_up(struct ph_hub *hub, struct ph_slot *slot);
 
 /* ---- route.c ---- */
 void ph_hub_message(struct ph_hub *hub, const struct ph_bmsg *msg);

@@ -1,4 +1,4 @@
-/* How orders end whose child does not stay what it was: it is removed. */
+/* How orders end whose child does not stay what it was: it is removed, or its daemon ends first. */
 #include "core_puppet.h"
 
 static struct w_def *def;
@@ -72,9 +72,40 @@ START_TEST(what_was_ordered_is_removed)
 }
 END_TEST
 
+/*
+ * The stop was taken, and the daemon ends before the worker has: the next one ends it.
+ */
+START_TEST(the_daemon_ends_before_the_stop)
+{
+	struct world *w = cluster(1);
+	struct w_proc *p = w_only(w, "room", 0);
+	unsigned owner = p->node, at = (owner + 1) % 3;
+	const struct ph_command one = {.instance = 0};
+	def->traits.deaf = true;
+	w_order(w, at, PH_VERB_STOP, "room", NULL, &one);
+	w_run(w, 1000);
+	w_crash(w, owner);
+	w_run(w, 300);
+	ck_assert(p->alive);
+	w_start(w, owner);
+	w_run(w, 14000);
+	ck_assert(!p->alive);
+	ck_assert_uint_eq(w->nodes[at].answers, 1);
+	ck_assert_int_eq(w->nodes[at].answer.error, 0);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_int_eq(w_slot(w, i, "room", 0)->entry.state, PH_CHILD_STOPPED);
+	def->traits.deaf = false;
+	w_order(w, at, PH_VERB_START, "room", NULL, &one);
+	w_run(w, 2000);
+	ck_assert_ptr_ne(w_only(w, "room", 0), p);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_order_end");
 	W_TEST(suite, what_was_ordered_is_removed, 2 * ROWS);
+	W_TEST(suite, the_daemon_ends_before_the_stop, 1);
 	return w_main(suite);
 }

@@ -158,6 +158,9 @@ void ph_source_retell(struct ph_hub *hub, struct ph_source *s)
 	} else if (s->told == PH_W_FREEZE) {
 		msg->deadline_ms = ph_source_budget(s);
 	} else if (s->told == PH_W_COMMITTED) {
+		const struct ph_slot *slot = s->slot; /* the one whose metadata these are */
+		if (slot->entered && slot->entry.epoch > s->new_epoch)
+			msg->target = slot->entry.node->name;
 		msg->retention_ms = s->retention_until_ms > hub->now_ms
 					    ? s->retention_until_ms - hub->now_ms
 					    : 0;
@@ -435,14 +438,21 @@ static void name_the_late(struct ph_hub *hub, struct ph_source *s)
 			n == 1 ? " has" : "s have", names);
 }
 
+/* N serves, or is to serve no more; or its node has passed the child on since. */
+static bool has_heir(const struct ph_source *s)
+{
+	const struct ph_held *e = &s->slot->entry;
+	return (e->ready || e->stopped_by_wish) &&
+	       (ph_name_equal(&e->node->name, &s->peer) ||
+		       (s->slot->entered && e->epoch > s->new_epoch));
+}
+
 /* Until now O stood frozen, and could have gone on: N had acknowledged nothing. */
 static bool announced(struct ph_hub *hub, struct ph_source *s)
 {
-	const struct ph_held *e = &s->slot->entry;
 	if (s->told == PH_W_COMMITTED)
 		return true;
-	if (s->peer_active && hub->now_ms < s->tell_by_ms &&
-		!(ph_name_equal(&e->node->name, &s->peer) && (e->ready || e->stopped_by_wish)))
+	if (s->peer_active && hub->now_ms < s->tell_by_ms && !has_heir(s))
 		return false;
 	s->committed_at_ms = hub->now_ms;
 	s->retention_until_ms = hub->now_ms + s->old->spec->retention_ms;

@@ -134,11 +134,60 @@ START_TEST(the_target_dies_in_the_retention)
 }
 END_TEST
 
+static bool hears_nothing(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	const struct h_run *run = w->arg;
+	(void)from;
+	return to != run->from || msg->kind != PH_B_REGISTRY;
+}
+
+static struct ph_name heir;
+
+static bool note_heir(struct world *w, struct w_proc *p, const struct ph_wmsg *msg)
+{
+	if (msg->op == PH_W_COMMITTED)
+		heir = msg->target;
+	return note_times(w, p, msg);
+}
+
+/*
+ * The new worker goes on to a third node before the source has heard that it was ready: the old one
+ * is told at once, and where it is now.
+ */
+START_TEST(the_new_one_has_gone_on)
+{
+	struct world *w = w_new(3);
+	w_declare_all(w, w_def(w, "room", "1"));
+	w_start_all(w);
+	struct h_run run = {.w = w, .old = w_only(w, "room", 0)};
+	run.from = run.old->node;
+	run.to = (run.from + 1) % 3;
+	unsigned third = (run.from + 2) % 3;
+	committed_ms = stop_ms = 0;
+	w->mute = note_heir;
+	w->pass = hears_nothing;
+	h_go(&run, 2000);
+	w_order(w, run.to, PH_VERB_MOVE, "room", w->nodes[third].name.s, NULL);
+	w_run(w, 2000);
+	ck_assert_str_eq(w_slot(w, run.to, "room", 0)->entry.node->name.s, w->nodes[third].name.s);
+	ck_assert_uint_eq(committed_ms, 0);
+	w->pass = NULL;
+	uint64_t heard_ms = w->now_ms;
+	w_run(w, 20000);
+	ck_assert_uint_le(committed_ms - heard_ms, 2000); /* an exchange of what was missed */
+	ck_assert_str_eq(heir.s, w->nodes[third].name.s);
+	ck_assert_uint_eq(stop_ms - committed_ms, run.old->def->spec.retention_ms);
+	ck_assert_uint_eq(w_only(w, "room", 0)->node, third);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_retention");
 	W_TEST(suite, stopped_in_time_though_a_link_is_cut, H_MOMENTS - 2);
 	W_TEST(suite, all_who_have_not_confirmed_are_named, 1);
 	W_TEST(suite, the_target_dies_in_the_retention, 4);
+	W_TEST(suite, the_new_one_has_gone_on, 1);
 	return w_main(suite);
 }

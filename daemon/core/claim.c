@@ -424,7 +424,8 @@ static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
 			if (line->verdict == PH_VERDICT_OWNED && slot->work->source &&
 				claim->basis != PH_CLAIM_COMMIT && /* a TAKEBACK follows */
 				line->epoch > slot->entry.epoch)
-				ph_slot_give(hub, slot, &line->node, line->epoch);
+				ph_slot_give(hub, slot, &line->node, line->epoch,
+					ph_source_born(hub, slot->work->source));
 			/* It lives, and has not heard of who died as owner at a higher epoch. */
 			if (line->verdict == PH_VERDICT_OWNED && slot->entered &&
 				line->epoch < slot->entry.epoch)

@@ -84,6 +84,7 @@ struct ph_source {
 	struct ph_id id;
 	struct ph_slot *slot;
 	struct ph_instance *old; /* NULL: not alive */
+	uint64_t born_ms;	 /* then: of the state that it had; 0: not known */
 	struct ph_name peer;
 	enum ph_source_state state;
 	struct ph_timer timer;

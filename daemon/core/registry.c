@@ -221,10 +221,9 @@ void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum 
 	touch(hub, slot, lineage != PH_LINEAGE_COLD);
 }
 
-void ph_slot_give(
-	struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *node, uint64_t epoch)
+void ph_slot_give(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *node,
+	uint64_t epoch, uint64_t born_ms)
 {
-	uint64_t born_ms = slot->entry.born_ms; /* it has the state of the one before */
 	digest_toggle(hub, slot);
 	slot->entered = true;
 	slot->entry.node = ph_node_get(hub, node);

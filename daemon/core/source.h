@@ -13,6 +13,8 @@ void ph_source_tell(struct ph_hub *hub, struct ph_source *s, enum ph_wop op);
 enum ph_result ph_source_outcome(const struct ph_source *s);
 /* Journals; SYNCED or UNSYNCED follows. */
 void ph_source_write(struct ph_hub *hub, struct ph_source *s, enum ph_record_kind kind);
+/* When the state began that O has, or had, and B goes on with; 0: not known. */
+uint64_t ph_source_born(const struct ph_hub *hub, const struct ph_source *s);
 void ph_source_answer_release(struct ph_hub *hub, struct ph_source *s, bool ok);
 /* The state is new: deadline, phase, event. */
 void ph_source_entered(struct ph_hub *hub, struct ph_source *s, enum ph_source_state before);

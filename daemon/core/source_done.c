@@ -104,6 +104,15 @@ enum ph_source_state ph_source_peer_died_late(struct ph_hub *hub, struct ph_sour
 	return ph_source_released(hub, s);
 }
 
+/* Whoever stands in the registry may have a copy of its own, which is another one. */
+uint64_t ph_source_born(const struct ph_hub *hub, const struct ph_source *s)
+{
+	const struct ph_slot *slot = s->slot;
+	if (s->old)
+		return s->old->born_ms;
+	return s->born_ms || !ph_slot_mine(hub, slot) ? s->born_ms : slot->entry.born_ms;
+}
+
 enum ph_source_state ph_source_retain(struct ph_hub *hub, struct ph_source *s)
 {
 	struct ph_slot *slot = s->slot;
@@ -113,7 +122,7 @@ enum ph_source_state ph_source_retain(struct ph_hub *hub, struct ph_source *s)
 	if (swap)
 		; /* B has seen to it */
 	else if (s->peer_active && (!slot->entered || slot->entry.epoch < s->new_epoch))
-		ph_slot_give(hub, slot, &s->peer, s->new_epoch);
+		ph_slot_give(hub, slot, &s->peer, s->new_epoch, ph_source_born(hub, s));
 	else
 		ph_slot_vouch(hub, slot);
 	s->done_version = hub->version;
@@ -174,8 +183,10 @@ enum ph_source_state ph_source_copy_is_all(struct ph_hub *hub, struct ph_source 
 	if (s->old &&
 		s->old->after != PH_AFTER_STOPPED) /* it stays, stopped, where that was wished */
 		s->old->after = PH_AFTER_DISCARD;
-	if (s->old)
+	if (s->old) {
+		s->born_ms = s->old->born_ms;
 		s->old->source = NULL;
+	}
 	s->old = NULL;
 	return s->state;
 }

@@ -214,9 +214,9 @@ bool ph_slot_owned(const struct ph_slot *slot);
 bool ph_slot_mine(const struct ph_hub *hub, const struct ph_slot *slot);
 /* This node owns it from now on. */
 void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage);
-/* This node has learned (or decided) that somebody else owns it. */
-void ph_slot_give(
-	struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *node, uint64_t epoch);
+/* This node has learned (or decided) that somebody else owns it; `born_ms`: 0 not known; heal.h. */
+void ph_slot_give(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *node,
+	uint64_t epoch, uint64_t born_ms);
 /* Its new owner's word is here already: it is passed on as part of ours, in case that owner dies.
  */
 void ph_slot_vouch(struct ph_hub *hub, struct ph_slot *slot);

@@ -996,7 +996,7 @@ START_TEST(what_was_given_back_is_granted_to_oneself)
 	source.epoch = ph_epoch_make(4, 1);
 	source.new_epoch = ph_epoch_make(5, 1);
 	source.given_back = _i;
-	ph_slot_give(hub, slot, &b, source.new_epoch);
+	ph_slot_give(hub, slot, &b, source.new_epoch, 0);
 	ph_slot_work(hub, slot)->source = &source;
 	(void)ph_claim_start(hub, slot, PH_CLAIM_TAKEBACK, &hub->set.node, &source.id, 0);
 	w->pass = no_answers;

@@ -1,6 +1,7 @@
 /* The old worker after the commit: when it is stopped, and who is named as not having heard. */
 #define W_NODES 4
 #include "core_handover.h"
+#include "core/source.h"
 
 #define CONFIRM_MAX_MS 15000 /* members that have not confirmed by then are not waited for */
 
@@ -182,6 +183,42 @@ START_TEST(the_new_one_has_gone_on)
 }
 END_TEST
 
+/*
+ * Across a cut another copy of it has begun, and stands in the registry by now. What is told of the
+ * new worker is when its own state began (0: the old one lives; 1: it has ended; 2: nothing is
+ * known).
+ */
+START_TEST(whose_state_the_new_one_has)
+{
+	struct world *w = w_new(3);
+	w_declare_all(w, w_def(w, "room", "1"));
+	w_start_all(w);
+	struct w_proc *p = w_only(w, "room", 0);
+	struct ph_hub *hub = w->nodes[p->node].hub;
+	struct ph_slot *slot = w_slot(w, p->node, "room", 0);
+	const struct ph_name to = w_name((p->node + 1) % 3), other = w_name((p->node + 2) % 3);
+	uint64_t born_ms = slot->work->instance->born_ms;
+	const struct ph_id id = {{1}};
+	struct ph_actions actions;
+	ck_assert_uint_ne(born_ms, 0);
+	ph_out_begin(hub);
+	struct ph_source *s = ph_source_new(hub, &id, slot, &to, slot->entry.epoch);
+	s->peer_active = true;
+	s->new_epoch = ph_epoch_make(9, p->node + 1);
+	s->old = _i < 2 ? slot->work->instance : NULL;
+	if (_i == 1)
+		(void)ph_source_copy_is_all(hub, s);
+	slot->entry.node = ph_node_get(hub, &other);
+	slot->entry.epoch = ph_epoch_make(7, 3);
+	slot->entry.born_ms = born_ms - 1000;
+	(void)ph_source_retain(hub, s);
+	ph_out_end(hub, &actions);
+	ck_assert_str_eq(slot->entry.node->name.s, to.s);
+	ck_assert_uint_eq(slot->entry.born_ms, _i < 2 ? born_ms : 0);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_retention");
@@ -189,5 +226,6 @@ int main(void)
 	W_TEST(suite, all_who_have_not_confirmed_are_named, 1);
 	W_TEST(suite, the_target_dies_in_the_retention, 4);
 	W_TEST(suite, the_new_one_has_gone_on, 1);
+	W_TEST(suite, whose_state_the_new_one_has, 3);
 	return w_main(suite);
 }

@@ -151,7 +151,7 @@ START_TEST(names_are_forgotten)
 	for (uint64_t i = 1; i < 10000; i++) {
 		char name[PH_NAME_SIZE];
 		(void)snprintf(name, sizeof name, "owner-%d", (int)i);
-		ph_slot_give(hub, slot, (struct ph_name[]){ph_name_of(name)}, i << 24);
+		ph_slot_give(hub, slot, (struct ph_name[]){ph_name_of(name)}, i << 24, 0);
 		ck_assert_ptr_eq(ph_node_get(hub, &slot->entry.node->name), slot->entry.node);
 		ph_slot_work(hub, slot)->granted_by = ph_node_get(
 			hub, i == 1 ? &slot->entry.node->name : &slot->work->granted_by->name);

@@ -60,6 +60,20 @@ static bool cloned_alone(const struct sim_proc *proc)
 	return gone && cloned;
 }
 
+/*
+ * Whoever made the highest one is down, nobody who is here has heard of it, and this node is in its
+ * first life: there is nothing that would tell it.
+ */
+bool sim_check_alone(const struct sim_proc *proc)
+{
+	const struct sim *sim = proc->sim;
+	const struct sim_key *key = proc->key;
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		if (sim->nodes[i].hub && sim_check_knows(&sim->nodes[i], key))
+			return false;
+	return !sim->opt.partition && proc->node->gen == 1 && !sim->nodes[key->max_epoch_node].hub;
+}
+
 /* Are the journals lost, and those gone, that knew how high the epochs were? */
 static bool nobody_knows(const struct sim *sim)
 {
@@ -91,7 +105,8 @@ void sim_check_epoch(struct sim_proc *proc)
 		   !same_maker(proc, key)) {
 		sim_fail(sim, KEY_FORMAT " was active at epoch " EPOCH_FORMAT " on two nodes",
 			KEY_ARGS(key), EPOCH_ARGS(proc->epoch));
-	} else if (proc->epoch < key->max_epoch && sure(sim) && !cloned_alone(proc)) {
+	} else if (proc->epoch < key->max_epoch && sure(sim) && !cloned_alone(proc) &&
+		   !proc->alone) {
 		sim_fail(sim,
 			"pid %u of " KEY_FORMAT " became active at epoch " EPOCH_FORMAT
 			" after " EPOCH_FORMAT,
@@ -142,7 +157,8 @@ void sim_check_serving(struct sim_proc *proc)
 			sim_fail(sim, "pids %u and %u of " KEY_FORMAT " serve at the same time",
 				other->pid, proc->pid, KEY_ARGS(key));
 	}
-	if (proc->epoch < key->max_epoch && sure(sim) && !nobody_knows(sim) && !cloned_alone(proc))
+	if (proc->epoch < key->max_epoch && sure(sim) && !nobody_knows(sim) &&
+		!cloned_alone(proc) && !proc->alone)
 		sim_fail(sim,
 			"pid %u of " KEY_FORMAT " serves at epoch " EPOCH_FORMAT
 			" after " EPOCH_FORMAT,

@@ -9,8 +9,9 @@
 #define POLL_US (500 * MS)
 #define CALM_POLLS 4
 #define HEALING_US (60 * SEC)
-#define FORGET_US (10 * SEC) /* whatever comes to rest by itself has */
-#define FORGET_POLLS 6	     /* between two tries */
+#define FORGET_US (10 * SEC)  /* whatever comes to rest by itself has */
+#define TELLING_US (10 * SEC) /* a drop that was not heard has been told again */
+#define FORGET_POLLS 6	      /* between two tries */
 
 struct look {
 	struct sim *sim;
@@ -118,6 +119,23 @@ static bool declared(const struct sim *sim, const struct sim_def *def)
 	return false;
 }
 
+/*
+ * Somebody's file had it who has died since, for good, and had not told all that it has no more.
+ * Who dropped it meanwhile was told that it has, and a death is no removal: it goes on, but where
+ * it was dropped after that death.
+ */
+static bool bequeathed(const struct sim *sim, const struct sim_def *def)
+{
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		const struct sim_node *node = &sim->nodes[i];
+		uint64_t had_us = node->had_us[def - sim->defs];
+		bool told = had_us != UINT64_MAX && node->ended_us > had_us + TELLING_US;
+		if (node->gone && had_us && !told)
+			return true;
+	}
+	return false;
+}
+
 static bool removal_rests(struct sim *sim, struct sim_key *key)
 {
 	for (unsigned i = 0; i < sim->n_nodes; i++) {
@@ -138,26 +156,37 @@ static bool removal_rests(struct sim *sim, struct sim_key *key)
 	return true;
 }
 
+static bool spec_rests(const struct sim *sim, const struct sim_def *def, bool must_be)
+{
+	const struct ph_spec *first = NULL;
+	bool any = false;
+	for (unsigned i = 0; i < sim->n_nodes; i++) {
+		const struct sim_node *node = &sim->nodes[i];
+		if (!node->hub || sim_node_outside(node))
+			continue;
+		const struct ph_spec *spec = ph_hub_spec(node->hub, &def->spec.child);
+		bool other = any && (!spec != !first || (spec && spec->hash != first->hash));
+		if ((must_be && !spec) || other)
+			return no("%s has revision " REVISION " of %s, another one " REVISION,
+				node->name.s, REVISION_ARGS(spec), def->spec.child.s,
+				REVISION_ARGS(first));
+		first = spec;
+		any = true;
+	}
+	return true;
+}
+
 /* Whatever stands in the files: one text of a child is in force everywhere. */
 static bool specs_rest(const struct sim *sim)
 {
 	/* Without a quorum nobody owns it whose text it could be. */
 	for (unsigned d = 0; d < sim->n_defs && sim_check_quorate(sim); d++) {
-		const struct ph_spec *first = NULL;
-		for (unsigned i = 0; i < sim->n_nodes; i++) {
-			const struct sim_node *node = &sim->nodes[i];
-			if (!node->hub || sim_node_outside(node) || !sim->defs[d].removable ||
-				sim->defs[d].spec.local || !declared(sim, &sim->defs[d]))
-				continue;
-			const struct ph_spec *spec =
-				ph_hub_spec(node->hub, &sim->defs[d].spec.child);
-			if (!spec || (first && spec->hash != first->hash))
-				return no("%s has revision " REVISION
-					  " of %s, another one " REVISION,
-					node->name.s, REVISION_ARGS(spec),
-					sim->defs[d].spec.child.s, REVISION_ARGS(first));
-			first = spec;
-		}
+		const struct sim_def *def = &sim->defs[d];
+		bool removable = def->removable && !def->spec.local;
+		if (removable && declared(sim, def) && !spec_rests(sim, def, true))
+			return false;
+		if (removable && bequeathed(sim, def) && !spec_rests(sim, def, false))
+			return false;
 	}
 	return true;
 }
@@ -171,7 +200,7 @@ static bool key_rests(struct sim *sim, struct sim_key *key)
 		return true;
 	if (key->def->spec.local)
 		return key->def->removable || key->ordered || local_rests(sim, key);
-	if (key->def->removable && !declared(sim, key->def))
+	if (key->def->removable && !declared(sim, key->def) && !bequeathed(sim, key->def))
 		return removal_rests(sim, key);
 	for (unsigned i = 0; i < sim->n_nodes; i++) {
 		struct sim_node *node = &sim->nodes[i];

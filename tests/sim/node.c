@@ -252,6 +252,7 @@ static void end_daemon(struct sim_node *node)
 	struct sim *sim = node->sim;
 	ph_hub_free(node->hub);
 	node->hub = NULL;
+	node->ended_us = sim->now_us;
 	node->gen++;
 	node->crash_in = -1;
 	node->bus_up = false;
@@ -338,6 +339,10 @@ void sim_node_configure(struct sim_node *node)
 		.accept_any = true,
 		.merges = sim->seed % 3 != 0};
 	for (unsigned i = 0; i < sim->n_defs; i++) {
+		if (node->file[i])
+			node->had_us[i] = UINT64_MAX;
+		else if (node->had_us[i] == UINT64_MAX)
+			node->had_us[i] = sim->now_us;
 		if (!node->file[i])
 			continue;
 		(void)sim_spec_of_text(sim, sim_def_text(&sim->defs[i], node->file[i]), &own[i]);

@@ -231,6 +231,7 @@ struct sim_proc *sim_proc_new(struct sim_node *node, uint64_t wid, const struct 
 	proc->process = spawn->spec->process;
 	proc->root = proc->pid;
 	proc->root_us = proc->sim->now_us;
+	proc->alone = sim_check_alone(proc);
 	proc->role = proc->env_role = spawn->role;
 	proc->epoch = proc->env_epoch = spawn->epoch;
 	proc->next = sim->procs;

@@ -272,6 +272,7 @@ struct sim_proc {
 	bool unwanted;	  /* told to stop when people did not want it any more, as it was */
 	uint64_t process; /* of the text with which it was started */
 	bool claimable;
+	bool alone; /* by a node to which nobody could tell of the epochs before */
 
 	/* control connection */
 	uint32_t conn; /* 0: none */
@@ -331,8 +332,10 @@ struct sim_node {
 	struct sim *sim;
 	unsigned no, who; /* who: the first node of its name */
 	uint32_t slot;
-	bool shares_slot;	/* with a node of another name, until it heeds the hint */
-	uint8_t file[SIM_DEFS]; /* variant of each child that its file has; 0: none */
+	bool shares_slot;	   /* with a node of another name, until it heeds the hint */
+	uint8_t file[SIM_DEFS];	   /* variant of each child that its file has; 0: none */
+	uint64_t had_us[SIM_DEFS]; /* until then, as its daemon knew; 0: it never had it */
+	uint64_t ended_us;	   /* its last daemon did */
 	struct ph_name name;
 	char address[PH_ADDRESS_SIZE];
 	uint64_t base_ms;
@@ -506,6 +509,8 @@ struct sim_node *sim_node_named(struct sim *sim, const struct ph_name *name);
 /* It runs and is kept out by another one of its name. */
 bool sim_node_outside(const struct sim_node *node);
 bool sim_check_knows(const struct sim_node *node, const struct sim_key *key);
+/* By whom it was started: one that is new, and nobody is here who knows of its key. */
+bool sim_check_alone(const struct sim_proc *proc);
 bool sim_node_twin(const struct sim_node *node); /* another one of its name has run */
 void sim_node_configure(struct sim_node *node);
 void sim_node_raise(struct sim_node *node, uint64_t incarnation); /* INCARNATION */

@@ -7,6 +7,7 @@
 #define HELD_BACK_MS 2000 /* what it is started after may have been ordered with it */
 #define UNDRAINED_MS 2000 /* its heartbeat has had time to say that it drains */
 #define UNWISHED_MS 2000  /* ... and the registry, that it is to be stopped */
+#define MISPLACED_MS 2000 /* ... or that it is where its owner said that it is */
 #define UNHEARD_MS 10000  /* the list of migrations has had time to come here */
 
 struct ph_slot *ph_order_slot(struct ph_hub *hub, const struct ph_order_line *line)
@@ -74,6 +75,23 @@ static void look_at_move(struct ph_hub *hub, struct ph_order_line *line)
 	}
 	line->state = h->info.result == PH_RESULT_DONE ? PH_LINE_DONE : PH_LINE_FAILED;
 	ph_reason(line->text, "%s", h->info.reason);
+}
+
+/*
+ * It was there already, as its owner said, which may have lost it since: then whoever has it now is
+ * told to move it.
+ */
+static void look_at_place(struct ph_hub *hub, const struct ph_name *node,
+	struct ph_order_line *line, const struct ph_slot *slot)
+{
+	if (slot && slot->entered && ph_name_equal(&slot->entry.node->name, node)) {
+		line->state = PH_LINE_DONE;
+	} else if (hub->now_ms >= line->sent_ms + MISPLACED_MS &&
+		   !ph_order_moving(hub, &line->key)) {
+		bool tired = line->tries >= PH_ORDER_TRIES;
+		line->state = tired ? PH_LINE_FAILED : PH_LINE_OPEN;
+		ph_reason(line->text, "%s", tired ? "it does not stay there" : "");
+	}
 }
 
 /* What it said of an earlier drain before this order came to it does not count. */
@@ -216,8 +234,8 @@ void ph_order_look(struct ph_hub *hub, struct ph_order *order, struct ph_order_l
 	case PH_VERB_SWAP:
 		if (!ph_id_none(&line->id))
 			look_at_move(hub, line);
-		else if (e && ph_name_equal(&e->node->name, &c->node))
-			line->state = PH_LINE_DONE; /* it was there already */
+		else
+			look_at_place(hub, &c->node, line, slot);
 		break;
 	case PH_VERB_DRAIN:
 		look_at_drain(hub, &c->node, line);

@@ -658,6 +658,44 @@ START_TEST(a_move_that_is_let_go)
 }
 END_TEST
 
+static const struct ph_bmsg *late_ack;
+
+static bool keep_ack(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)from, (void)to;
+	if (msg->kind == PH_B_ORDER_ACK && !late_ack)
+		late_ack = w_kept_letter(w, msg);
+	return msg->kind != PH_B_ORDER_ACK;
+}
+
+/* Its owner says that it is there already, and has lost it since; _i 1: and does not come back. */
+START_TEST(a_move_to_where_it_is_no_more)
+{
+	struct world *w = cluster(3);
+	struct w_proc *p = w_only(w, "room", 0);
+	unsigned owner = p->node, at = (owner + 1) % 3;
+	const struct ph_command one = {.instance = 0};
+	const struct ph_slot *slot = w_slot(w, at, "room", 0);
+	late_ack = NULL;
+	w->pass = keep_ack;
+	w_order(w, at, PH_VERB_MOVE, "room", w->nodes[owner].name.s, &one);
+	ck_assert_ptr_nonnull(late_ack);
+	w_power_off(w, owner);
+	while (ph_name_equal(&slot->entry.node->name, &w->nodes[owner].name))
+		w_run(w, 50);
+	w_arrive(w, at, late_ack);
+	w_drain(w);
+	ck_assert_int_eq(w->nodes[at].hub->orders->lines[0].state, PH_LINE_TAKEN);
+	w->pass = NULL;
+	if (!_i)
+		w_start(w, owner);
+	w_run(w, 40000);
+	ck_assert_int_eq(answer(w, at)->error, _i ? EREMOTEIO : 0);
+	ck_assert(_i || w_only(w, "room", 0)->node == owner);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_order");
@@ -685,5 +723,6 @@ int main(void)
 	W_TEST(suite, a_stop_that_is_lost, 4);
 	W_TEST(suite, a_stop_that_is_taken_back, 2);
 	W_TEST(suite, a_move_that_is_let_go, 2);
+	W_TEST(suite, a_move_to_where_it_is_no_more, 2);
 	return w_main(suite);
 }

@@ -393,6 +393,12 @@ void ph_claim_deadline(struct ph_hub *hub, struct ph_claim *claim)
 	ask_all(hub, claim->number);
 }
 
+/* Without an owner: who was told so, or had it last, and may not have said so to all yet. */
+static bool may_wish(const struct ph_slot *slot, const struct ph_member *from)
+{
+	return !slot->entered || (ph_slot_released(slot) && slot->entry.node == from->node);
+}
+
 static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	const struct ph_member *from = ph_member_find(hub, &msg->from);
@@ -404,7 +410,7 @@ static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
 		struct ph_claim *claim = slot ? slot->work->claim : NULL;
 		if (!claim || claim->number != msg->claim || !waits_for(claim, from->no))
 			continue;
-		if (line->stopped_by_wish && !slot->entered)
+		if (line->stopped_by_wish && may_wish(slot, from))
 			slot->wish_stopped = true;
 		if (line->verdict == PH_VERDICT_WITHHELD ||
 			(line->verdict == PH_VERDICT_FREE && ph_quorate(hub))) {

@@ -98,7 +98,17 @@ static void refuse(struct ph_hub *hub, const struct ph_command *c, int error, co
 	ph_out(hub, PH_ACT_ANSWER)->answer = answer;
 }
 
-/* Nobody owns it (yet): whoever claims it asks this node, and is told what is wished. */
+/* Nobody owns it, but who had it last lives: what is wished of it is known by that one's word. */
+static bool told_by_last(const struct ph_hub *hub, enum ph_verb verb, const struct ph_slot *slot)
+{
+	return (verb == PH_VERB_START || verb == PH_VERB_STOP) && ph_slot_released(slot) &&
+	       ph_member_up(hub, &slot->entry.node->name);
+}
+
+/*
+ * Nobody owns it (yet): whoever claims it asks this node, and is told what is wished. Where it had
+ * an owner before, who is gone, this node's word alone counts for nothing.
+ */
 static void wish_for(struct ph_hub *hub, const struct ph_command *c, struct ph_slot *slot,
 	struct ph_order_line *line)
 {
@@ -110,7 +120,7 @@ static void wish_for(struct ph_hub *hub, const struct ph_command *c, struct ph_s
 	if (!slot || (c->verb != PH_VERB_STOP && c->verb != PH_VERB_START))
 		return;
 	ph_order_wish(hub, slot, c->verb == PH_VERB_STOP);
-	if (c->verb == PH_VERB_STOP)
+	if (c->verb == PH_VERB_STOP && !slot->entered)
 		line->state = PH_LINE_DONE;
 }
 
@@ -165,7 +175,8 @@ static void send_line(struct ph_hub *hub, struct ph_order *order, struct ph_orde
 		return;
 	}
 	if (!node_order) {
-		if (!slot || !slot->entered || slot->entry.state == PH_CHILD_RELEASED) {
+		bool free = !slot || !slot->entered || ph_slot_released(slot);
+		if (free && !(slot && told_by_last(hub, c->verb, slot))) {
 			wish_for(hub, c, slot, line);
 			return;
 		}

@@ -163,9 +163,22 @@ int ph_order_signal(struct ph_hub *hub, struct ph_slot *slot, int signal, char w
 	return 0;
 }
 
+/* Nobody has it, and this node had it last: the others read the wish in what it says of it. */
+static int wish_for_released(struct ph_hub *hub, struct ph_slot *slot, bool stopped)
+{
+	if (slot->wish_stopped != stopped) {
+		ph_order_wish(hub, slot, stopped);
+		ph_slot_publish(hub, slot);
+	}
+	return stopped ? 0 : -EAGAIN; /* it is to be started by whoever claims it */
+}
+
 int ph_order_carry_out(struct ph_hub *hub, struct ph_slot *slot, enum ph_verb verb,
 	const struct ph_name *to, bool force, struct ph_id *ret_id, char why[PH_REASON_SIZE])
 {
+	bool wish = verb == PH_VERB_START || verb == PH_VERB_STOP;
+	if (wish && slot && ph_slot_released_here(hub, slot))
+		return wish_for_released(hub, slot, verb == PH_VERB_STOP);
 	if (!slot || !ph_slot_mine(hub, slot) || in_flight(slot)) {
 		ph_reason(why, "this node does not own it, or not for long");
 		return -EAGAIN;
@@ -267,7 +280,8 @@ static int take(struct ph_hub *hub, const struct ph_bmsg *msg, struct ph_done_or
 	case PH_VERB_SWAP:
 	case PH_VERB_REGROUP:
 		slot = ph_slot_find(hub, &msg->key, NULL);
-		if (!slot || !ph_slot_mine(hub, slot)) /* one a node: this node's */
+		if (!slot || !(ph_slot_mine(hub, slot) || ph_slot_released_here(hub, slot)))
+			/* one a node: this node's */
 			slot = ph_slot_find(hub, &msg->key, &hub->set.node);
 		if (msg->verb == PH_VERB_SIGNAL)
 			error = ph_order_signal(hub, slot, (int)msg->signal, done->reason);

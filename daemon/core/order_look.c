@@ -191,7 +191,8 @@ static void look_at_stop(struct ph_hub *hub, struct ph_order_line *line, const s
 {
 	const struct ph_held *e = slot && slot->entered ? &slot->entry : NULL;
 	const struct ph_member *m = e ? ph_member_find(hub, &e->node->name) : NULL;
-	if (e && (e->state == PH_CHILD_STOPPED || e->state == PH_CHILD_FAILED)) {
+	bool released = slot && ph_slot_released(slot) && slot->wish_stopped;
+	if (released || (e && (e->state == PH_CHILD_STOPPED || e->state == PH_CHILD_FAILED))) {
 		line->state = PH_LINE_DONE;
 	} else if (slot && slot->wish_stopped) {
 		line->wisher = e ? e->node->name : hub->set.node;

@@ -56,6 +56,16 @@ bool ph_slot_owned(const struct ph_slot *slot)
 	       slot->entry.state != PH_CHILD_REMOVED;
 }
 
+bool ph_slot_released(const struct ph_slot *slot)
+{
+	return slot->entered && slot->entry.state == PH_CHILD_RELEASED;
+}
+
+bool ph_slot_released_here(const struct ph_hub *hub, const struct ph_slot *slot)
+{
+	return ph_slot_released(slot) && slot->entry.node == hub->slots.self;
+}
+
 bool ph_slot_mine(const struct ph_hub *hub, const struct ph_slot *slot)
 {
 	return ph_slot_owned(slot) && slot->entry.node == hub->slots.self;

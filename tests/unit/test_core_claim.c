@@ -28,13 +28,19 @@ static struct ph_claim *claim(struct world *w, enum ph_claim_basis basis)
 	return c;
 }
 
+static bool to_be_stopped; /* by the next answer */
+
 static void answer(struct world *w, unsigned from, enum ph_verdict verdict, uint64_t seen)
 {
 	struct ph_claim *c = w_slot(w, 0, "room", 0)->work->claim;
 	struct ph_claim_line *line = w_alloc(w, sizeof *line);
 	ck_assert_ptr_nonnull(c);
 	*line = (struct ph_claim_line){
-		.key = ph_slot_key(c->slot), .epoch = c->epoch, .verdict = verdict, .seen = seen};
+		.key = ph_slot_key(c->slot),
+		.epoch = c->epoch,
+		.verdict = verdict,
+		.seen = seen,
+		.stopped_by_wish = to_be_stopped};
 	struct ph_bmsg *msg = p_msg(w, from, PH_B_CLAIM_ANSWER);
 	msg->claim = c->number;
 	msg->claims = line;
@@ -96,6 +102,28 @@ START_TEST(a_low_epoch_is_raised)
 	answer(w, 1, PH_VERDICT_FREE, 0);
 	answer(w, 2, PH_VERDICT_FREE, 0);
 	ck_assert_uint_eq(w_only(w, "room", 0)->epoch, ph_epoch_make(101, 1));
+	w_free(w);
+}
+END_TEST
+
+/* ... by b: nobody ever owned it (0), b has released it (1), c has (2) and has said all of it. */
+START_TEST(a_wish_is_heard_with_the_answer)
+{
+	struct world *w = unowned();
+	struct ph_slot *slot = claim(w, PH_CLAIM_COLD)->slot;
+	if (_i) {
+		struct ph_name name = w_name((unsigned)_i);
+		slot->entered = true;
+		slot->entry.node = ph_node_get(w->nodes[0].hub, &name);
+		slot->entry.state = PH_CHILD_RELEASED;
+	}
+	to_be_stopped = true;
+	answer(w, 1, PH_VERDICT_FREE, 0);
+	to_be_stopped = false;
+	answer(w, 2, PH_VERDICT_FREE, 0);
+	ck_assert_uint_eq(w->n_procs, _i == 2);
+	ck_assert(ph_slot_mine(w->nodes[0].hub, slot));
+	ck_assert(slot->wish_stopped == (_i < 2));
 	w_free(w);
 }
 END_TEST
@@ -423,6 +451,7 @@ int main(void)
 	W_TEST(suite, all_must_agree, 1);
 	W_TEST(suite, an_objection_ends_it, 3);
 	W_TEST(suite, a_low_epoch_is_raised, 1);
+	W_TEST(suite, a_wish_is_heard_with_the_answer, 3);
 	W_TEST(suite, a_silent_member, 1);
 	W_TEST(suite, a_newcomer_is_asked_too, 1);
 	W_TEST(suite, every_member_is_asked, 1);

@@ -658,6 +658,77 @@ START_TEST(a_move_that_is_let_go)
 }
 END_TEST
 
+static bool lose_claims(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	return msg->kind != PH_B_CLAIM;
+}
+
+/* Its owner, `unheard`, was cut off and has let go of it, and nobody has claimed it since. */
+static struct world *released(void)
+{
+	struct world *w = w_new(3);
+	w->partition = PH_PARTITION_MAJORITY;
+	w_declare_all(w, w_def(w, "room", "1"));
+	w_start_all(w);
+	w_run(w, 8000);
+	unheard = w_only(w, "room", 0)->node;
+	w->pass = lose_claims;
+	for (unsigned i = 1; i <= 2; i++)
+		cut(w, unheard, (unheard + i) % 3);
+	w_run(w, 4500);
+	for (unsigned i = 0; i < 3; i++)
+		for (unsigned j = 0; j < 3; j++)
+			w->cut[i][j] = false;
+	w_run(w, 4000);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_int_eq(w_slot(w, i, "room", 0)->entry.state, PH_CHILD_RELEASED);
+	return w;
+}
+
+/* The whole cluster keeps the wish, whoever was told of it. */
+START_TEST(wishes_for_what_is_released)
+{
+	struct world *w = released();
+	unsigned at = (unheard + (unsigned)_i % 3) % 3;
+	w_order(w, at, PH_VERB_STOP, "room", NULL, NULL);
+	w_run(w, 1000);
+	ck_assert_int_eq(answer(w, at)->error, 0);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert(w_slot(w, i, "room", 0)->wish_stopped);
+	if (_i >= 3) {
+		w_order(w, at, PH_VERB_START, "room", NULL, NULL);
+		w_run(w, 1000);
+		for (unsigned i = 0; i < 3; i++)
+			ck_assert(!w_slot(w, i, "room", 0)->wish_stopped);
+	}
+	w->pass = NULL;
+	w_run(w, 12000);
+	ck_assert_uint_eq(w->nodes[0].answers + w->nodes[1].answers + w->nodes[2].answers, 1);
+	ck_assert_int_eq(answer(w, at)->error, 0);
+	ck_assert((w_serving(w, "room", 0) != NULL) == (_i >= 3));
+	w_free(w);
+}
+END_TEST
+
+/* ... and is gone: it is not done before whoever owns it next does it. */
+START_TEST(a_stop_of_what_a_dead_node_released)
+{
+	struct world *w = released();
+	unsigned at = (unheard + 1 + (unsigned)_i) % 3;
+	w_power_off(w, unheard);
+	w_run(w, 8000);
+	w_order(w, at, PH_VERB_STOP, "room", NULL, NULL);
+	w_run(w, 1000);
+	ck_assert_uint_eq(w->nodes[at].answers, 0);
+	w->pass = NULL;
+	w_run(w, 12000);
+	ck_assert_int_eq(answer(w, at)->error, 0);
+	ck_assert_ptr_null(w_serving(w, "room", 0));
+	w_free(w);
+}
+END_TEST
+
 static const struct ph_bmsg *late_ack;
 
 static bool keep_ack(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
@@ -723,6 +794,8 @@ int main(void)
 	W_TEST(suite, a_stop_that_is_lost, 4);
 	W_TEST(suite, a_stop_that_is_taken_back, 2);
 	W_TEST(suite, a_move_that_is_let_go, 2);
+	W_TEST(suite, wishes_for_what_is_released, 6);
+	W_TEST(suite, a_stop_of_what_a_dead_node_released, 2);
 	W_TEST(suite, a_move_to_where_it_is_no_more, 2);
 	return w_main(suite);
 }

@@ -387,6 +387,7 @@ static const struct ph_field *const tables[PH_BKIND_COUNT] = {
 	[PH_B_REGISTRY] = registry_rows,
 	[PH_B_FETCH] = registry_rows,
 	[PH_B_DIGEST] = digest_rows,
+	[PH_B_HAVE] = digest_rows,
 	[PH_B_SPEC_FETCH] = specs_rows,
 	[PH_B_SPEC] = specs_rows,
 	[PH_B_CLAIM] = claims_rows,

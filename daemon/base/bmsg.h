@@ -28,6 +28,7 @@
 	X(REGISTRY, "registry")	    /* cast, or answer to FETCH: entries and migrations */ \
 	X(FETCH, "fetch")	    /* asks for a node's part of the registry since a version */ \
 	X(DIGEST, "digest")	    /* whose parts the sender has, and as of which version */ \
+	X(HAVE, "have")		    /* the receiver's part, to where no heartbeat can say so */ \
 	X(SPEC_FETCH, "spec_fetch") /* asks for the specs named in `specs` */ \
 	X(SPEC, "spec")		    /* specs with their text */ \
 	X(CLAIM, "claim")	    /* asks what the receiver knows of `claims` */ \

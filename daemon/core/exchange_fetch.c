@@ -23,6 +23,7 @@
 #define HELPER_DOUBLINGS 3 /* ... it brought nothing, so often at most */
 #define PAGE_MAX 512	   /* entries of one answer: the next is asked for after it */
 #define HEARD_BEATS 5	   /* silent for longer: others are asked for its part */
+#define TELL_AGAIN_MS 2000 /* what is here of its part, to one that cannot be heard */
 
 /* ---- asking ---- */
 
@@ -105,8 +106,42 @@ bool ph_registry_in_step(const struct ph_hub *hub, const struct ph_member *membe
 	       (ph_registry_near(hub, member) || !who_has_more(hub, member, true));
 }
 
+/*
+ * Echoes say to an author what is here of its part, and none gets through to it: that it does
+ * know, as it may stop no old worker before, a third one that hears both passes on.
+ */
+static void confirm_by_relay(struct ph_hub *hub, struct ph_member *author)
+{
+	bool told = author->told_sure_ms && author->told_sure == author->sure &&
+		    hub->now_ms < author->told_sure_ms + TELL_AGAIN_MS;
+	if (told || !author->sure || !ph_member_relay(hub, &author->info.name))
+		return;
+	struct ph_bmsg *msg = ph_send(hub, &author->info.name, PH_B_HAVE);
+	struct ph_part *part = ph_out_alloc(hub, sizeof *part);
+	part->name = author->info.name;
+	part->incarnation = author->info.incarnation;
+	part->have = author->sure;
+	msg->parts = part;
+	msg->n_parts = 1;
+	author->told_sure = author->sure;
+	author->told_sure_ms = hub->now_ms;
+}
+
+static void on_have(struct ph_hub *hub, const struct ph_bmsg *msg)
+{
+	struct ph_member *from = ph_member_find(hub, &msg->from);
+	const struct ph_part *part = msg->n_parts == 1 ? &msg->parts[0] : NULL;
+	if (!from || !part || !ph_is_self(hub, &part->name) ||
+		part->incarnation != hub->set.incarnation || part->have > hub->version ||
+		part->have <= from->hears_me_have)
+		return;
+	from->hears_me_have = part->have;
+	ph_source_confirmations(hub);
+}
+
 void ph_registry_step(struct ph_hub *hub, struct ph_member *member)
 {
+	confirm_by_relay(hub, member);
 	bool behind = member->have < member->registry_version || member->sure < member->have ||
 		      member->have_migrations < member->migrations_version;
 	bool differs = member->heard_seq && member->have == member->registry_version &&
@@ -407,6 +442,8 @@ void ph_exchange_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 		answer_fetch(hub, msg);
 	else if (msg->kind == PH_B_DIGEST)
 		on_digest(hub, msg);
+	else if (msg->kind == PH_B_HAVE)
+		on_have(hub, msg);
 }
 
 void ph_exchange_start(struct ph_hub *hub)

@@ -59,6 +59,8 @@ struct ph_member {
 	uint64_t registry_version, registry_digest, migrations_version; /* as it says */
 	uint64_t have, have_migrations; /* what we have of its part */
 	uint64_t sure;	 /* ... of which nothing that it gave away is missing; never above `have` */
+	uint64_t told_sure;    /* the newest `sure` that it was told by way of a third one ... */
+	uint64_t told_sure_ms; /* ... and when; 0: never */
 	uint64_t digest; /* of its part as we have it */
 	uint64_t fetch_at_ms;  /* last asked, or answered in part; 0: no fetch is out */
 	uint64_t fetch_since;  /* ... from there on */

@@ -347,6 +347,7 @@ void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member)
 	member->have = member->sure = member->have_migrations = 0;
 	member->registry_version = member->registry_digest = member->migrations_version = 0;
 	member->fetch_at_ms = member->behind_at_ms = member->helper_at_ms = 0;
+	member->told_sure_ms = 0;
 	member->helper_tries = 0;
 	member->fetch_tries = 0;
 	if (!member->node->owner) /* as for all others when a cluster starts */

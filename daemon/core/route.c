@@ -14,6 +14,7 @@ static void (*const routes[PH_BKIND_COUNT])(struct ph_hub *, const struct ph_bms
 	[PH_B_REGISTRY] = ph_exchange_message,
 	[PH_B_FETCH] = ph_exchange_message,
 	[PH_B_DIGEST] = ph_exchange_message,
+	[PH_B_HAVE] = ph_exchange_message,
 	[PH_B_SPEC_FETCH] = ph_child_message,
 	[PH_B_SPEC] = ph_child_message,
 	[PH_B_PROPOSED] = ph_propose_message,

@@ -380,7 +380,8 @@ static inline void w_post(struct world *w, unsigned from, unsigned to, const str
 static inline void w_relay(
 	struct world *w, unsigned from, unsigned via, unsigned to, const struct ph_bmsg *msg)
 {
-	if (w->nodes[via].hub && w->nodes[to].up && !w->cut[from][via] && !w->cut[via][to])
+	if (w->nodes[via].hub && w->nodes[to].up && !w->cut[from][via] && !w->cut[via][to] &&
+		!(w->pass && !w->pass(w, from, to, msg)))
 		w_arrive(w, to, msg);
 }
 

@@ -6,6 +6,7 @@
 #define CONFIRM_MAX_MS 15000 /* members that have not confirmed by then are not waited for */
 
 static uint64_t committed_ms, stop_ms;
+static bool unconfirmed; /* no confirmation finds its way round a cut */
 
 static bool note_times(struct world *w, struct w_proc *p, const struct ph_wmsg *msg)
 {
@@ -17,11 +18,32 @@ static bool note_times(struct world *w, struct w_proc *p, const struct ph_wmsg *
 	return false;
 }
 
+static bool pass(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	return !unconfirmed || msg->kind != PH_B_HAVE;
+}
+
 static void cut_link(struct world *w)
 {
 	struct h_run *run = w->arg;
 	w->cut[run->from][run->to] = w->cut[run->to][run->from] = true;
 }
+
+static void cut_from(struct world *w)
+{
+	struct h_run *run = w->arg;
+	w->cut[run->from][run->to] = true;
+}
+
+static void cut_to(struct world *w)
+{
+	struct h_run *run = w->arg;
+	w->cut[run->to][run->from] = true;
+}
+
+static void (*const cuts[])(struct world *w) = {cut_link, cut_from, cut_to};
+#define CUTS 3
 
 static struct ph_migration_info *outcome(struct h_run *run)
 {
@@ -30,14 +52,41 @@ static struct ph_migration_info *outcome(struct h_run *run)
 	return info;
 }
 
-/* Only the two partners lose each other: nobody is dead, and the new owner cannot confirm. */
-START_TEST(stopped_in_time_though_a_link_is_cut)
+/*
+ * Only the two partners lose each other: nobody is dead, and others tell the source that the new
+ * owner has heard of itself.
+ */
+START_TEST(a_cut_link_keeps_no_old_worker)
 {
-	struct h_run run = h_begin(4 * (h_moment_named("send READY") + _i), cut_link);
+	int moment = h_moment_named("send READY") + _i / CUTS;
+	struct h_run run = h_begin(4 * moment, cuts[_i % CUTS]);
 	struct world *w = run.w;
 	w->mute = note_times;
 	committed_ms = stop_ms = 0;
 	h_go(&run, 60000);
+	if (!h_happened(&run)) {
+		w_free(w);
+		return;
+	}
+	ck_assert_uint_ne(committed_ms, 0);
+	ck_assert_uint_eq(stop_ms - committed_ms, run.old->def->spec.retention_ms);
+	ck_assert_str_eq(outcome(&run)->reason, "");
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
+/* ... and where none of them can, it is stopped in time, and who has not confirmed is named. */
+START_TEST(stopped_in_time_though_nobody_confirms)
+{
+	struct h_run run = h_begin(4 * (h_moment_named("send READY") + _i), cut_link);
+	struct world *w = run.w;
+	w->mute = note_times;
+	w->pass = pass;
+	unconfirmed = true;
+	committed_ms = stop_ms = 0;
+	h_go(&run, 60000);
+	unconfirmed = false;
 	if (!h_happened(&run)) {
 		w_free(w);
 		return;
@@ -57,6 +106,40 @@ START_TEST(stopped_in_time_though_a_link_is_cut)
 }
 END_TEST
 
+/* What is said of another life, of more than there is, or of another one's part, is no word. */
+START_TEST(what_confirms_nothing)
+{
+	struct world *w = w_new(2);
+	w_declare_all(w, w_def(w, "room", "1"));
+	w_start_all(w);
+	unsigned author = w_only(w, "room", 0)->node, other = !author;
+	struct ph_hub *hub = w->nodes[author].hub;
+	struct ph_member *m = ph_member_find(hub, &w->nodes[other].name);
+	w->cut[other][author] = true; /* its echoes */
+	w_order(w, author, PH_VERB_RESTART, "room", NULL, NULL);
+	w_run(w, 500);
+	const uint64_t before = m->hears_me_have;
+	ck_assert_uint_lt(before, hub->version);
+	struct ph_part good = {.name = w->nodes[author].name,
+		.incarnation = hub->set.incarnation,
+		.have = hub->version};
+	struct ph_part parts[5][2] = {{good, good}, {good}, {good}, {good}, {good}};
+	parts[1][0].incarnation--;
+	parts[2][0].have++;
+	parts[3][0].name = w->nodes[other].name;
+	for (size_t i = 0; i < 5; i++) {
+		struct ph_bmsg msg = {.kind = PH_B_HAVE,
+			.from = w->nodes[other].name,
+			.incarnation = m->info.incarnation,
+			.parts = parts[i],
+			.n_parts = i ? 1 : 2};
+		ph_hub_message(hub, &msg);
+		ck_assert_uint_eq(m->hears_me_have, i < 4 ? before : hub->version);
+	}
+	w_free(w);
+}
+END_TEST
+
 /* One that hears both of them; the others hear nothing of the source any more. */
 START_TEST(all_who_have_not_confirmed_are_named)
 {
@@ -69,12 +152,15 @@ START_TEST(all_who_have_not_confirmed_are_named)
 	unsigned hears = (run.from + 2) % 4, other = (run.from + 3) % 4;
 	w->arg = &run;
 	w->mute = note_times;
+	w->pass = pass;
+	unconfirmed = true;
 	committed_ms = stop_ms = 0;
 	w_order(w, run.from, PH_VERB_MOVE, "room", w->nodes[run.to].name.s, NULL);
 	w_run(w, 0);
 	w->cut[run.from][run.to] = w->cut[run.to][run.from] = true;
 	w->cut[run.from][other] = w->cut[other][run.from] = true;
 	w_run(w, 60000);
+	unconfirmed = false;
 	ck_assert_uint_eq(stop_ms - committed_ms, CONFIRM_MAX_MS);
 	const char *reason = outcome(&run)->reason;
 	ck_assert_ptr_nonnull(strstr(reason, "2 nodes have not confirmed the new owner: "));
@@ -222,7 +308,9 @@ END_TEST
 int main(void)
 {
 	Suite *suite = suite_create("core_retention");
-	W_TEST(suite, stopped_in_time_though_a_link_is_cut, H_MOMENTS - 2);
+	W_TEST(suite, a_cut_link_keeps_no_old_worker, CUTS * (H_MOMENTS - 2));
+	W_TEST(suite, stopped_in_time_though_nobody_confirms, H_MOMENTS - 2);
+	W_TEST(suite, what_confirms_nothing, 1);
 	W_TEST(suite, all_who_have_not_confirmed_are_named, 1);
 	W_TEST(suite, the_target_dies_in_the_retention, 4);
 	W_TEST(suite, the_new_one_has_gone_on, 1);

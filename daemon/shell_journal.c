@@ -361,6 +361,21 @@ int ph_shell_records_new(struct ph_shell *shell, const struct ph_id *known_id, s
 	return 0;
 }
 
+/* What had no room in the queue is no less promised than what had. */
+static void append_last(struct ph_shell *shell)
+{
+	struct ph_shell_records *records = shell->records;
+	while (records->held) {
+		struct held *held = next_held(records);
+		int error = ph_journal_append_last(records->journal, held->line, held->n);
+		if (error && error != -EIO)
+			ph_shell_log(shell, PH_LOG_ERROR, "journal: a record cannot be written: %s",
+				strerror(-error));
+		free(held->line);
+		free(held);
+	}
+}
+
 void ph_shell_records_free(struct ph_shell *shell)
 {
 	struct ph_shell_records *records = shell->records;
@@ -370,12 +385,8 @@ void ph_shell_records_free(struct ph_shell *shell)
 		next = r->next;
 		restored_free(r);
 	}
-	while (records->held) {
-		struct held *held = next_held(records);
-		free(held->line);
-		free(held);
-	}
-	ph_journal_close(records->journal);
+	append_last(shell);
+	ph_journal_close(records->journal); /* written, synced */
 	if (records->retry)
 		event_free(records->retry);
 	free(records);

@@ -318,16 +318,10 @@ uint64_t ph_journal_bytes(const struct ph_journal *journal)
 
 /* ---- orders */
 
-int ph_journal_append(struct ph_journal *journal, uint64_t ticket, const void *bytes, size_t n)
+static int put_record(struct ph_journal *journal, uint64_t ticket, const void *bytes, size_t n)
 {
-	int r = ph_journal_check(bytes, n);
-	if (r)
-		return r;
 	if (journal->phase == FAILED)
 		return -EIO;
-	if (journal->queued_records >= PH_JOURNAL_QUEUE_RECORDS ||
-		journal->queued_bytes + n > PH_JOURNAL_QUEUE_BYTES)
-		return -ENOSPC;
 	struct ph_journal_item *item = calloc(1, sizeof *item + n);
 	if (!item)
 		return -ENOMEM;
@@ -339,6 +333,22 @@ int ph_journal_append(struct ph_journal *journal, uint64_t ticket, const void *b
 	journal->queued_records++;
 	ph_journal_thread_put(&journal->thread, item);
 	return 0;
+}
+
+int ph_journal_append(struct ph_journal *journal, uint64_t ticket, const void *bytes, size_t n)
+{
+	int r = ph_journal_check(bytes, n);
+	if (!r && journal->phase != FAILED &&
+		(journal->queued_records >= PH_JOURNAL_QUEUE_RECORDS ||
+			journal->queued_bytes + n > PH_JOURNAL_QUEUE_BYTES))
+		return -ENOSPC;
+	return r ? r : put_record(journal, ticket, bytes, n);
+}
+
+int ph_journal_append_last(struct ph_journal *journal, const void *bytes, size_t n)
+{
+	int r = ph_journal_check(bytes, n);
+	return r ? r : put_record(journal, 0, bytes, n);
 }
 
 int ph_journal_keep(

@@ -134,6 +134,12 @@ PH_MUST_CHECK int ph_journal_append(
 	struct ph_journal *journal, uint64_t ticket, const void *bytes, size_t n);
 
 /*
+ * The same for what is still to be written before ph_journal_close(): the queue is never full, and
+ * no answer comes. Errors: -EMSGSIZE, -EINVAL, -EIO, -ENOMEM as above.
+ */
+PH_MUST_CHECK int ph_journal_append_last(struct ph_journal *journal, const void *bytes, size_t n);
+
+/*
  * Queues `dir`/`name`, to be replaced by these bytes as ph_durable_write() does it; `kept` answers
  * with `ticket`. It has nothing to do with the journal's own file but the disk. Errors, upon which
  * no answer comes: -EMSGSIZE more than PH_JOURNAL_KEEP_MAX, -ENAMETOOLONG, -ENOMEM.

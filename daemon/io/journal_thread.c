@@ -102,17 +102,21 @@ static int write_batch(struct ph_journal_thread *t, const struct ph_journal_item
 	return 0;
 }
 
-/* Takes the records at the head of the list, up to the first rewrite, and writes them as one batch.
- */
+/* Takes the records at the head of the list, up to the first rewrite and as many as the buffer
+ * holds, and writes them as one batch. */
 static struct ph_journal_item *handle_records(
 	struct ph_journal_thread *t, struct ph_journal_item *first)
 {
 	struct ph_journal_list batch, done;
 	struct ph_journal_item *item = first, *next;
 	bool was_broken = t->broken != 0;
+	size_t records = 0, bytes = 0;
 	list_init(&batch);
 	list_init(&done);
 	for (; item && item->kind == PH_JOURNAL_RECORD; item = next) {
+		bytes += item->n;
+		if (++records > PH_JOURNAL_QUEUE_RECORDS || bytes > PH_JOURNAL_QUEUE_BYTES)
+			break;
 		next = item->next;
 		list_add(&batch, item);
 	}

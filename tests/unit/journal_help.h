@@ -11,7 +11,7 @@
 
 #include <errno.h>
 
-#define RECORDS_MAX 20000
+#define RECORDS_MAX 60000
 
 /* what came back from one journal */
 struct seen {

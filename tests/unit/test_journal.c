@@ -46,6 +46,26 @@ START_TEST(what_is_queued_at_close_is_written)
 }
 END_TEST
 
+START_TEST(the_last_ones_find_a_full_queue)
+{
+	static char large[PH_JOURNAL_RECORD_MAX];
+	memset(large, 'x', sizeof large);
+	open_journal(NULL, NULL, PH_JOURNAL_NEW);
+	for (uint64_t i = 1; i <= PH_JOURNAL_QUEUE_RECORDS; i++)
+		append(i);
+	ck_assert_int_eq(ph_journal_append(seen.journal, 0, "x", 1), -ENOSPC);
+	for (int i = 0; i < 20000; i++)
+		ck_assert_int_eq(ph_journal_append_last(seen.journal, "x", 1), 0);
+	for (int i = 0; i < 20; i++)
+		ck_assert_int_eq(
+			ph_journal_append_last(seen.journal, large, sizeof large), 0);
+	ck_assert_int_eq(ph_journal_append_last(seen.journal, "", 0), -EMSGSIZE);
+	close_journal();
+	open_journal(NULL, NULL, PH_JOURNAL_OK);
+	ck_assert_int_eq(seen.n_records, (int)PH_JOURNAL_QUEUE_RECORDS + 20020);
+}
+END_TEST
+
 START_TEST(bad_records_are_refused)
 {
 	static char large[PH_JOURNAL_RECORD_MAX + 1];
@@ -331,6 +351,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, new_then_again);
 	tcase_add_test(tc, what_is_queued_at_close_is_written);
+	tcase_add_test(tc, the_last_ones_find_a_full_queue);
 	tcase_add_test(tc, bad_records_are_refused);
 	tcase_add_test(tc, the_queue_is_bounded);
 	tcase_add_test(tc, torn_at_every_byte);

@@ -1,0 +1,180 @@
+/* shell_journal with a real journal and no core: what core was told it may rely on is there again. */
+#include <check.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/journal.h"
+#include "shell_parts.h"
+
+static struct ph_shell shell;
+static unsigned good, bad, restored, logged;
+
+/* ---- the rest of the shell */
+
+void ph_shell_push(
+	struct ph_shell *of, const struct ph_event *event, void (*release)(void *), void *owned)
+{
+	(void)of;
+	if (event->kind == PH_EV_JOURNALLED)
+		(*(event->error ? &bad : &good))++;
+	if (event->kind == PH_EV_RESTORED)
+		restored++;
+	if (release)
+		release(owned);
+}
+
+bool ph_shell_queue_empty(const struct ph_shell *of)
+{
+	(void)of;
+	return true;
+}
+
+void ph_shell_wake(struct ph_shell *of)
+{
+	(void)of;
+}
+
+void ph_shell_log(struct ph_shell *of, enum ph_log_level level, const char *format, ...)
+{
+	(void)of;
+	(void)format;
+	logged += level == PH_LOG_ERROR;
+}
+
+void ph_shell_tell_people(
+	struct ph_shell *of, enum ph_emit_kind kind, const struct ph_key *key, const char *text)
+{
+	(void)of;
+	(void)kind;
+	(void)key;
+	(void)text;
+}
+
+void *ph_shell_alloc(size_t size)
+{
+	void *block = calloc(1, size);
+	ck_assert_ptr_nonnull(block);
+	return block;
+}
+
+int ph_shell_state_write(struct ph_shell *of)
+{
+	(void)of;
+	return 0;
+}
+
+void ph_shell_renumbered(struct ph_shell *of, uint64_t incarnation, int error, const char *why)
+{
+	(void)of;
+	(void)incarnation;
+	(void)error;
+	(void)why;
+}
+
+struct ph_spec *ph_shell_spec_of_text(struct ph_shell *of, const struct ph_name *child,
+	const char *text, uint64_t revision, struct ph_err *err)
+{
+	(void)of;
+	(void)child;
+	(void)text;
+	(void)revision;
+	(void)err;
+	return NULL;
+}
+
+/* ---- */
+
+static char dir[64];
+
+static void begin(void)
+{
+	struct ph_err err;
+	good = bad = restored = logged = 0;
+	memset(&shell, 0, sizeof shell);
+	shell.state_dir = dir;
+	shell.base = event_base_new();
+	ck_assert_ptr_nonnull(shell.base);
+	ck_assert_int_eq(ph_shell_records_new(&shell, NULL, &err), 0);
+}
+
+static void end(void)
+{
+	ph_shell_records_free(&shell);
+	event_base_free(shell.base);
+}
+
+static void write_records(unsigned n, uint64_t first_ticket)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct ph_record record = {.kind = PH_RECORD_SEEN, .epoch = i + 1};
+		record.key.child = (struct ph_name){"room"};
+		record.key.instance = i;
+		struct ph_action action = {.kind = PH_ACT_JOURNAL,
+			.ticket = first_ticket ? first_ticket + i : 0,
+			.record = &record};
+		ph_shell_record_act(&shell, &action);
+	}
+}
+
+static void setup(void)
+{
+	snprintf(dir, sizeof dir, "/tmp/test_shell_journal.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+}
+
+static void teardown(void)
+{
+	char command[128];
+	snprintf(command, sizeof command, "rm -rf %s", dir);
+	ck_assert_int_eq(system(command), 0);
+}
+
+/* More than the journal's queue holds at once: all of it is answered. */
+START_TEST(more_than_the_queue_holds)
+{
+	const unsigned n = 3 * PH_JOURNAL_QUEUE_RECORDS;
+	begin();
+	write_records(n, 1);
+	while (good + bad < n)
+		ck_assert_int_ge(event_base_loop(shell.base, EVLOOP_ONCE), 0);
+	ck_assert_uint_eq(bad, 0);
+	end();
+	begin();
+	ph_shell_records_restore(&shell);
+	ck_assert_uint_eq(restored, n);
+	end();
+}
+END_TEST
+
+/* The last turn of an orderly end, or of an upgrade: nobody waits for an answer any more. */
+START_TEST(at_the_end)
+{
+	const unsigned n = 3 * PH_JOURNAL_QUEUE_RECORDS;
+	begin();
+	write_records(n, 0);
+	end();
+	begin();
+	ph_shell_records_restore(&shell);
+	ck_assert_uint_eq(restored, n);
+	ck_assert_uint_eq(logged, 0);
+	end();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("shell_journal");
+	TCase *tc = tcase_create("all");
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, more_than_the_queue_holds);
+	tcase_add_test(tc, at_the_end);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RIVAL_MS 3600000 /* a loser that has not said by then what became of it has no more to say */
+
 typedef enum ph_conflict_state cell(struct ph_hub *, struct ph_conflict *);
 
 static enum ph_conflict_state ignore(struct ph_hub *hub, struct ph_conflict *c)
@@ -506,13 +508,48 @@ void ph_conflict_gone(struct ph_hub *hub, struct ph_instance *loser)
 	ph_conflict_step(hub, c, PH_CONFLICT_IN_GONE);
 }
 
-/* At the winner's: told to people once. */
+/* ---- at the winner's ---- */
+
+static void no_rival(struct ph_hub *hub, struct ph_slot *slot)
+{
+	struct ph_work *work = ph_slot_work(hub, slot);
+	work->rival = &hub->slots.nobody;
+	work->rival_epoch = work->rival_ms = 0;
+}
+
+void ph_conflict_met(
+	struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *loser, uint64_t epoch)
+{
+	struct ph_work *work = ph_slot_work(hub, slot);
+	work->rival = ph_node_get(hub, loser);
+	work->rival_epoch = epoch;
+	work->rival_ms = hub->now_ms;
+}
+
+void ph_conflict_node_dead(struct ph_hub *hub, const struct ph_name *name)
+{
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
+		const struct ph_work *work = slot->work;
+		if (!ph_name_equal(&work->rival->name, name))
+			continue;
+		struct ph_bmsg msg = {.seen = work->rival_epoch, .epoch = slot->entry.epoch};
+		ph_reason(msg.reason, "its node died before it said what became of its state");
+		if (ph_slot_mine(hub, slot) && hub->now_ms < work->rival_ms + RIVAL_MS)
+			tell_people(hub, PH_SLOT_KEY(slot), &msg, name, &hub->set.node);
+		no_rival(hub, slot);
+		ph_slot_trim(hub, slot);
+	}
+}
+
+/* Told to people once. */
 static void on_told(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	struct ph_slot *slot = ph_slot_find(hub, &msg->key, NULL);
 	ph_send(hub, &msg->from, PH_B_CONFLICT_ACK)->id = msg->id;
 	if (!slot || slot->work->conflict_told == msg->seen)
 		return;
+	if (ph_name_equal(&slot->work->rival->name, &msg->from))
+		no_rival(hub, slot);
 	ph_slot_work(hub, slot)->conflict_told = msg->seen;
 	tell_people(hub, &msg->key, msg, &msg->from, &hub->set.node);
 }

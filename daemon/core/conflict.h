@@ -39,6 +39,12 @@ void ph_conflict_hooked(struct ph_hub *hub, const struct ph_event *event);
 bool ph_conflict_merging(struct ph_hub *hub);
 void ph_conflict_gone(struct ph_hub *hub, struct ph_instance *loser); /* it is being freed */
 void ph_conflict_message(struct ph_hub *hub, const struct ph_bmsg *msg);
+/* ---- at the winner's ---- */
+/* The copy of `slot` here goes on: `loser`, which had another one, is to say what became of it. */
+void ph_conflict_met(
+	struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *loser, uint64_t epoch);
+/* A node is dead: people hear of those copies of it of which it has not said that. */
+void ph_conflict_node_dead(struct ph_hub *hub, const struct ph_name *name);
 /* ---- conflict_left.c: what an earlier daemon has left ---- */
 
 #define PH_CONFLICT_LOOK_MS 1000 /* whether this node has joined, and can tell of it */

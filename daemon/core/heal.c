@@ -1,5 +1,6 @@
 /* heal.c - see heal.h. */
 #include "core/heal.h"
+#include "core/conflict.h"
 
 /* ---- the rule ---- */
 
@@ -119,8 +120,10 @@ static bool of_handover(const struct ph_source *s, const struct ph_entry *e, uin
 }
 
 /* This node's own copy goes on, above both; what is on its way elsewhere stays here. */
-static void go_above(struct ph_hub *hub, struct ph_slot *slot)
+static void go_above(struct ph_hub *hub, struct ph_slot *slot, const struct ph_entry *e)
 {
+	if (e->born_ms && !ph_is_self(hub, &e->node))
+		ph_conflict_met(hub, slot, &e->node, e->epoch);
 	if (slot->work->source && ph_heal_early(slot->work->source))
 		ph_source_step(hub, slot->work->source, PH_SOURCE_IN_CANCEL);
 	if (!slot->work->source && !slot->work->claim && !slot->starting)
@@ -149,7 +152,7 @@ bool ph_heal_keeps(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 		other.born_ms = 0;
 	if (!ph_heal_better(&mine, &other))
 		return false;
-	go_above(hub, slot);
+	go_above(hub, slot, e);
 	return true;
 }
 
@@ -161,7 +164,7 @@ void ph_heal_namesake(struct ph_hub *hub, struct ph_slot *slot, const struct ph_
 {
 	if ((!ph_quorate(hub) || hub->set.journal_lost) && !hub->stopping && !slot->local &&
 		e->epoch > slot->entry.epoch && ph_heal_live(hub, slot))
-		go_above(hub, slot);
+		go_above(hub, slot, e);
 }
 
 /* ---- the claim ---- */

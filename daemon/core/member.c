@@ -5,6 +5,7 @@
  * heard. A member is suspect after four heartbeats without an echo; it is dead when no live member
  * has had an echo from it for failure_timeout. A node whose own loop stood still accuses nobody.
  */
+#include "core/conflict.h"
 #include "core/member.h"
 
 #include <stdio.h>
@@ -121,6 +122,7 @@ static enum ph_member_state to_dead(struct ph_hub *hub, struct ph_member *member
 {
 	ph_emit(hub, PH_EMIT_NODE_DEAD, NULL)->peer = member->info.name;
 	member->state = PH_MEMBER_DEAD;
+	ph_conflict_node_dead(hub, &member->info.name);
 	gone(hub, member);
 	return PH_MEMBER_DEAD;
 }

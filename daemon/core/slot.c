@@ -41,6 +41,7 @@ static void mark_used(const struct ph_hub *hub)
 		slot->work->granted_to->used = true;
 		slot->work->granted_by->used = true;
 		slot->work->granted_past->used = true;
+		slot->work->rival->used = true;
 	}
 	ph_place_mark(hub);
 }
@@ -74,6 +75,7 @@ void ph_slots_init(struct ph_hub *hub)
 	slots->no_work.granted_to = &slots->nobody;
 	slots->no_work.granted_by = &slots->nobody;
 	slots->no_work.granted_past = &slots->nobody;
+	slots->no_work.rival = &slots->nobody;
 	slots->nodes_most = NODES_LEAST;
 	slots->self = ph_node_get(hub, &hub->set.node);
 }

@@ -731,6 +731,47 @@ START_TEST(the_losers_daemon_dies)
 }
 END_TEST
 
+/*
+ * The loser's machine is lost before (0) or after (1) it has said what became of its state: people
+ * hear of it at the winner's, once; and of the file, should the machine come back after all.
+ */
+START_TEST(the_losers_machine_dies)
+{
+	struct world *w = cluster(2);
+	struct w_proc *old = w_only(w, "room", 0);
+	unsigned winner = old->node, loser = 1 - winner;
+	unsigned *emitted = &w->nodes[winner].emitted[PH_EMIT_CONFLICT_RESOLVED];
+	cut(w, 0, true);
+	w_run(w, 15000);
+	uint64_t epoch = room(w, loser)->entry.epoch;
+	w->hook_hangs = w->nodes[loser].hub->set.merges = !_i;
+	cut(w, 0, false);
+	w_run(w, 3000);
+	ck_assert_uint_eq(*emitted, (unsigned)_i);
+	w_power_off(w, loser);
+	w_run(w, 4000);
+	ck_assert_uint_eq(*emitted, (unsigned)_i); /* it may come back */
+	w_run(w, 4000);
+	ck_assert_ptr_eq(w_only(w, "room", 0), old);
+	ck_assert_uint_eq(*emitted, 1);
+	ck_assert_str_eq(w->resolved.from.s, w_name(loser).s);
+	ck_assert_str_eq(w->resolved.to.s, w_name(winner).s);
+	ck_assert_uint_eq(w->resolved.from_epoch, epoch);
+	ck_assert_uint_eq(w->resolved.epoch, old->epoch);
+	ck_assert_str_eq(w->resolved_kept, _i ? "conflicts/room-0-1" : "");
+	ck_assert_int_eq(strstr(w->resolved_text, "its node died") != NULL, !_i);
+	w_start(w, loser);
+	w_run(w, 12000);
+	ck_assert_uint_eq(*emitted, _i ? 1 : 2);
+	ck_assert_str_eq(w->resolved_kept, "conflicts/room-0-1");
+	w_power_off(w, loser);
+	w_run(w, 8000);
+	ck_assert_uint_eq(*emitted, _i ? 1 : 2);
+	w_no_leftovers(w);
+	w_free(w);
+}
+END_TEST
+
 /* A handover carries its beginning on; so does the one who took the child over. */
 START_TEST(a_handover_goes_on)
 {
@@ -776,6 +817,7 @@ int main(void)
 	W_TEST(suite, a_restart_in_place_begins_anew, 1);
 	W_TEST(suite, sides_meet, 4);
 	W_TEST(suite, the_losers_daemon_dies, 4);
+	W_TEST(suite, the_losers_machine_dies, 2);
 	W_TEST(suite, a_handover_goes_on, 1);
 	return w_main(suite);
 }

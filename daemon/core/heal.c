@@ -197,6 +197,7 @@ bool ph_heal_instead(struct ph_hub *hub, struct ph_claim *claim, const struct ph
 		!ph_heal_live(hub, claim->slot))
 		return false;
 	claim->basis = PH_CLAIM_HEAL;
+	ph_conflict_met(hub, claim->slot, &answer->node, answer->epoch);
 	return true;
 }
 
@@ -236,7 +237,14 @@ void ph_heal_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch)
 	struct ph_wmsg *msg = ph_tell(hub, mine, PH_W_ROLE);
 	msg->role = PH_ROLE_ACTIVE;
 	msg->epoch = epoch;
-	ph_log(hub, PH_LOG_INFO,
-		"%s/%u goes on here at a higher epoch: its state is the better one",
-		slot->child->name.s, slot->number);
+	if (slot->work->rival->name.s[0])
+		ph_log(hub, PH_LOG_INFO,
+			"%s/%u goes on here at a higher epoch: its state is better than that on "
+			"node %s",
+			slot->child->name.s, slot->number, slot->work->rival->name.s);
+	else /* this node's own, of before its journal was lost, or of another one of its name */
+		ph_log(hub, PH_LOG_INFO,
+			"%s/%u goes on here at a higher epoch: others have heard of one above its "
+			"own",
+			slot->child->name.s, slot->number);
 }

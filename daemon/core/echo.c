@@ -210,7 +210,7 @@ static bool put_place(struct ph_hub *hub, struct ph_bmsg *msg, char *places, str
 {
 	size_t at = ph_roll_place(hub->base, m->roll_id);
 	unsigned age =
-		at == PH_NO_PLACE ? 0 : age_number(ages, &msg->n_ages, ph_member_echo_age(hub, m));
+		at == PH_NO_PLACE ? 0 : age_number(ages, &msg->n_ages, ph_member_echo_told(hub, m));
 	if (!age)
 		return false;
 	struct ph_place place = {.number = (uint8_t)m->heard_seq, .age = (uint8_t)age};
@@ -223,7 +223,7 @@ static struct ph_echo line_of(const struct ph_hub *hub, const struct ph_member *
 	return (struct ph_echo){.name = m->info.name,
 		.incarnation = m->info.incarnation,
 		.sequence = m->heard_seq,
-		.age_ms = ph_member_echo_age(hub, m),
+		.age_ms = ph_member_echo_told(hub, m),
 		.have = m->have,
 		.flags = flags};
 }
@@ -349,6 +349,8 @@ static void take_own_echo(struct ph_hub *hub, struct ph_member *member, const st
 	uint64_t sent = hub->sent_ms[echo->sequence % PH_SENT_RING];
 	if (sent > member->echo_at_ms || !member->echoed)
 		member->echo_at_ms = sent;
+	if (sent > member->echo_true_ms || !member->echoed)
+		member->echo_true_ms = sent;
 	if (!member->echoed) /* it hears this node, and is joining still */
 		ph_tombstones_tell(hub, &member->info.name);
 	member->echoed = true;

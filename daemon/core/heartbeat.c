@@ -23,6 +23,12 @@ uint64_t ph_member_echo_age(const struct ph_hub *hub, const struct ph_member *me
 	return hub->now_ms - member->echo_at_ms;
 }
 
+/* Whoever accuses nobody vouches for nobody either: it would keep the dead alive for the others. */
+uint64_t ph_member_echo_told(const struct ph_hub *hub, const struct ph_member *member)
+{
+	return member->echoed ? hub->now_ms - member->echo_true_ms : PH_NEVER_MS;
+}
+
 static uint64_t period_ms(const struct ph_hub *hub)
 {
 	uint64_t least = hub->set.heartbeat_ms, live = 1;

@@ -13,6 +13,7 @@
 #define TIMERS_A_STEP 20000  /* due timers that one step runs */
 #define RELEASE_WAIT_MS 5000 /* ... and so long for the other side's word on a child given back */
 #define DRAIN_ON_STOP_MS 600000 /* an orderly stop waits so long for its drain */
+#define LATE_BEATS 3		/* a deadline that is looked at so many heartbeat_ms after it */
 
 /* ---- birth and death ---- */
 
@@ -579,9 +580,27 @@ static bool held_back(const struct ph_hub *hub, const struct ph_timer *timer)
 		       timer->kind == PH_TIMER_PLAN);
 }
 
+/*
+ * It is looked at so late that this node's loop stood still: what would have come in time, a
+ * worker's READY, an answer, waits in a queue, and goes first.
+ */
+static bool overslept(const struct ph_hub *hub, const struct ph_timer *timer)
+{
+	static const bool judges[PH_TIMER_COUNT] = {
+		[PH_TIMER_INSTANCE] = true,
+		[PH_TIMER_SOURCE] = true,
+		[PH_TIMER_TARGET] = true,
+		[PH_TIMER_CLAIM] = true,
+		[PH_TIMER_ORDER] = true,
+		[PH_TIMER_CONFLICT] = true,
+	};
+	return judges[timer->kind] && timer->at_ms &&
+	       hub->now_ms >= timer->at_ms + LATE_BEATS * hub->set.heartbeat_ms;
+}
+
 static void run_timer(struct ph_hub *hub, struct ph_timer *timer)
 {
-	if (held_back(hub, timer)) {
+	if (held_back(hub, timer) || overslept(hub, timer)) {
 		ph_timer_set(hub, timer, hub->now_ms + hub->set.heartbeat_ms);
 		return;
 	}

@@ -87,7 +87,10 @@ struct ph_member_view {
 void ph_hub_members(const struct ph_hub *hub, uint64_t now_ms,
 	bool (*each)(void *arg, const struct ph_member_view *member), void *arg);
 
-/* Is this node isolated: no echo from any other live member for failure_timeout? */
+/*
+ * May it name who is gone? It had no echo from any other member for failure_timeout, or was away as
+ * long and is not in step again.
+ */
 bool ph_hub_stale(const struct ph_hub *hub, uint64_t now_ms);
 /* Has it a quorum? 1 yes, 0 no, -1 without a quorum strategy. */
 int ph_hub_quorum(const struct ph_hub *hub);

@@ -331,7 +331,7 @@ bool ph_join_replaces(const struct ph_hub *hub, const struct ph_member_info *inf
 /* Has the first one said anything since it is probed? */
 static bool answered(const struct ph_member *first, const struct ph_challenge *c)
 {
-	return first->answered_ms >= c->probe_ms || first->echo_at_ms > c->probe_ms;
+	return first->answered_ms >= c->probe_ms || first->echo_true_ms > c->probe_ms;
 }
 
 static uint64_t probe_time(const struct ph_hub *hub)

@@ -239,6 +239,7 @@ static void renew(struct ph_hub *hub, struct ph_member *member, const struct ph_
 	member->state = PH_MEMBER_UNKNOWN;
 	member->first_ms = member->since_ms = hub->now_ms;
 	member->echo_at_ms = hub->now_ms;
+	member->echo_true_ms = 0;
 	member->echoed = member->welcomed = member->drained = member->sweeping = false;
 	member->heard_seq = member->told_seq = member->view = 0;
 	member->roll_id = ph_roll_id(&info->name, info->incarnation);

@@ -53,6 +53,8 @@ bool ph_member_decided(enum ph_member_state state, enum ph_member_input in);
 /* After so long without an echo a member is suspect; a good one's are up to two periods old. */
 uint64_t ph_member_silent_ms(const struct ph_hub *hub);
 uint64_t ph_member_echo_age(const struct ph_hub *hub, const struct ph_member *member);
+/* What others are told of it: nothing is forgiven there. PH_NEVER_MS: it has not echoed us. */
+uint64_t ph_member_echo_told(const struct ph_hub *hub, const struct ph_member *member);
 /* What `by` said last of that incarnation or a newer one; NULL: nothing. */
 const struct ph_report *ph_member_report(
 	const struct ph_member *by, const struct ph_member *member);

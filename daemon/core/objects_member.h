@@ -49,7 +49,9 @@ struct ph_member {
 	uint64_t heard_version; /* of its part, as that one said */
 	uint64_t heard_at_ms;
 	uint64_t back_ms;	/* when it was heard again after a silence */
-	uint64_t echo_at_ms;	/* when the newest heartbeat of ours that it echoed was sent */
+	uint64_t echo_at_ms;	/* when the newest heartbeat of ours that it echoed was sent, or up to
+				   when its silence is forgiven: it may have been this node's own */
+	uint64_t echo_true_ms;	/* ... without what is forgiven; counts once it has echoed us */
 	bool echoed;		/* this incarnation has echoed us at least once */
 	uint64_t answered_ms;	/* when the newest probe that it answered was sent; 0: none */
 	uint64_t probed_ms;	/* last probed */

@@ -55,7 +55,7 @@ void ph_hub_members(const struct ph_hub *hub, uint64_t now_ms,
 		view.info = list[i]->info;
 		view.info.state = list[i]->state;
 		view.children = owned_by(hub, &list[i]->info.name);
-		view.echo_age_ms = list[i]->echoed ? now_ms - list[i]->echo_at_ms : UINT64_MAX;
+		view.echo_age_ms = list[i]->echoed ? now_ms - list[i]->echo_true_ms : UINT64_MAX;
 		if (!each(arg, &view))
 			break;
 	}
@@ -65,14 +65,15 @@ void ph_hub_members(const struct ph_hub *hub, uint64_t now_ms,
 bool ph_hub_stale(const struct ph_hub *hub, uint64_t now_ms)
 {
 	size_t others = 0;
-	for (const struct ph_member *m = hub->members; m; m = m->hh.next) {
+	bool heard = false;
+	for (const struct ph_member *m = hub->members; m && !heard; m = m->hh.next) {
 		if (m->state == PH_MEMBER_LEFT || m->state == PH_MEMBER_UNKNOWN)
 			continue;
 		others++;
-		if (m->echoed && now_ms < m->echo_at_ms + hub->set.failure_timeout_ms)
-			return false;
+		heard = m->echoed && now_ms < m->echo_true_ms + hub->set.failure_timeout_ms;
 	}
-	return others > 0;
+	/* Who was away is heard again before it has heard what it has missed. */
+	return others > 0 && (!heard || hub->away);
 }
 
 bool ph_hub_draining(const struct ph_hub *hub)

@@ -40,7 +40,7 @@ struct ph_echo *sim_echo_lines(const struct ph_hub *hub, size_t *ret_n)
 		list[n++] = (struct ph_echo){.name = m->info.name,
 			.incarnation = m->info.incarnation,
 			.sequence = m->heard_seq,
-			.age_ms = hub->now_ms - m->echo_at_ms,
+			.age_ms = ph_member_echo_told(hub, m),
 			.have = m->have,
 			.flags = (suspect ? PH_ECHO_SUSPECT : 0) |
 				 (ph_seat_withheld(hub, m) ? PH_ECHO_WITHHELD : 0) |

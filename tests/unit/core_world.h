@@ -159,6 +159,7 @@ struct world {
 	uint32_t quorum_size, quorum_percent;
 	uint64_t slowness[W_NODES]; /* its times of failure and fence are so many times longer; 0: 1
 				     */
+	uint64_t ahead_ms[W_NODES]; /* its clock is so far ahead of now_ms */
 	uint64_t lease_until_ms;    /* what a restarted daemon knows of its lease */
 	uint32_t fanout;	    /* of gossip; 0: broadcast */
 	uint64_t exchange_ms;
@@ -513,7 +514,7 @@ static inline void w_step(struct world *w, unsigned node, const struct ph_event 
 	if (!n->hub)
 		return;
 	w->steps++;
-	ph_step(n->hub, event, w->now_ms, &actions);
+	ph_step(n->hub, event, w->now_ms + w->ahead_ms[node], &actions);
 	for (size_t i = 0; i < actions.n; i++) {
 		bool now = w_is_time(w, node, &actions.items[i]);
 		if (w->trace)
@@ -564,6 +565,8 @@ static inline void w_run(struct world *w, uint64_t ms)
 		for (unsigned i = 0; i < w->n_nodes; i++) {
 			uint64_t at =
 				w->nodes[i].hub ? ph_next_deadline(w->nodes[i].hub) : PH_NEVER_MS;
+			if (at != PH_NEVER_MS)
+				at = at < w->ahead_ms[i] ? 0 : at - w->ahead_ms[i];
 			if (at < next)
 				next = at, node = i;
 		}

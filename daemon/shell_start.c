@@ -129,7 +129,17 @@ static void keep_incarnation(struct ph_shell *shell)
 		ph_shell_log(shell, PH_LOG_ERROR, "incarnation: %s", err.text);
 }
 
-/* max(stored + 1, Unix ms). A disk that cannot keep it is no reason not to supervise. */
+/*
+ * Above the stored one, a random part above it where the clock is behind it: two machines may have
+ * been given the same directory. A disk that cannot keep it is no reason not to supervise.
+ */
+static uint64_t next_incarnation(uint64_t stored, uint64_t wall)
+{
+	uint16_t part;
+	ph_random_bytes(&part, sizeof part);
+	return stored + 1 > wall ? stored + 1 + part : wall;
+}
+
 static void take_incarnation(struct ph_shell *shell)
 {
 	char *text = NULL;
@@ -142,10 +152,10 @@ static void take_incarnation(struct ph_shell *shell)
 	else if (error != -ENOENT)
 		ph_shell_log(shell, PH_LOG_ERROR, "incarnation: %s", err.text);
 	free(text);
-	if (stored >= PH_EPOCH_LIMIT - 1)
+	if (stored >= PH_EPOCH_LIMIT - PH_INCARNATION_APART)
 		stored = 0;
 	shell->previous = stored;
-	shell->incarnation = stored + 1 > wall ? stored + 1 : wall;
+	shell->incarnation = next_incarnation(stored, wall);
 	keep_incarnation(shell);
 }
 
@@ -153,9 +163,7 @@ static void take_incarnation(struct ph_shell *shell)
 void ph_shell_renumber(struct ph_shell *shell, uint64_t incarnation)
 {
 	char line[32];
-	uint64_t wall = ph_clock_wall_ms();
-	if (incarnation < wall)
-		incarnation = wall;
+	incarnation = ph_incarnation_from(incarnation, ph_clock_wall_ms());
 	int length = incarnation_line(line, incarnation);
 	int error =
 		ph_shell_records_keep(shell, incarnation, INCARNATION_NAME, line, (size_t)length);

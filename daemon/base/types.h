@@ -108,4 +108,16 @@ static inline uint32_t ph_epoch_slot(uint64_t epoch) /* of the node that made it
 	return (uint32_t)(epoch & 0xffffffu);
 }
 
+/*
+ * Incarnations: a life of a node has a higher number than each before it. Two nodes that have one
+ * name by mistake, and raise their numbers above the same one at the same moment, come to the same
+ * only once in so many times: a part of it is random.
+ */
+#define PH_INCARNATION_APART 65536u
+/* The least number, with its random part, or else the time with that part. */
+static inline uint64_t ph_incarnation_from(uint64_t least, uint64_t wall_ms)
+{
+	return least > wall_ms ? least : wall_ms + least % PH_INCARNATION_APART;
+}
+
 #endif

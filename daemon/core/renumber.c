@@ -78,12 +78,12 @@ void ph_renumber_told(struct ph_hub *hub, const struct ph_bmsg *msg)
 	unknown_life(hub, msg);
 	if (known <= hub->set.incarnation || hub->raising)
 		return;
-	if (known >= PH_EPOCH_LIMIT - 1) {
+	if (known >= PH_EPOCH_LIMIT - PH_INCARNATION_APART) {
 		ph_log(hub, PH_LOG_ERROR, "node %s knows incarnation %llu of this node: impossible",
 			msg->from.s, (unsigned long long)known);
 		return;
 	}
-	hub->raising = known + 1;
+	hub->raising = known + 1 + ph_random(hub) % PH_INCARNATION_APART;
 	ph_log(hub, PH_LOG_WARNING,
 		"node %s knows incarnation %llu of this node, which has %llu: it takes a higher "
 		"one",

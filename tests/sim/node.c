@@ -483,7 +483,7 @@ void sim_node_raise(struct sim_node *node, uint64_t incarnation)
 	struct sim *sim = node->sim;
 	struct number *number = sim_alloc(sizeof *number);
 	uint64_t wall_ms = wall(node);
-	*number = (struct number){node, node->gen, incarnation > wall_ms ? incarnation : wall_ms};
+	*number = (struct number){node, node->gen, ph_incarnation_from(incarnation, wall_ms)};
 	if (node->number_crash) { /* made, and gone before it was synced */
 		node->number_crash = false;
 		node->crash = (struct sim_deed){.sim = sim, .kind = DEED_DAEMON_CRASH, .x = 1000};

@@ -37,6 +37,7 @@ struct ph_order {
 	struct ph_command command;
 	uint64_t started_ms;
 	struct ph_timer timer;
+	bool detached;	      /* who gave it is gone: nobody is answered */
 	bool agreed;	      /* FORGET: all would, now they are to */
 	uint64_t incarnation; /* FORGET: of the node, as far as it is known here */
 	size_t unsynced;      /* ADD, REMOVE: records that are not in the journal yet */

@@ -383,6 +383,8 @@ void ph_order_command(struct ph_hub *hub, const struct ph_command *c)
 	ph_timer_set(hub, &order->timer, hub->now_ms);
 }
 
+/* What was asked for goes on to its end, and what an ADD cannot have in time is taken back; only
+ * who just waits has nothing more to wait for. */
 void ph_order_detach(struct ph_hub *hub, uint64_t ticket)
 {
 	struct ph_order *order, *next;
@@ -390,9 +392,8 @@ void ph_order_detach(struct ph_hub *hub, uint64_t ticket)
 	{
 		if (order->command.ticket != ticket)
 			continue;
-		ph_timer_set(hub, &order->timer, PH_NEVER_MS);
-		DL_DELETE(hub->orders, order);
-		free(order->lines);
-		ph_out_bury(hub, order);
+		order->detached = true;
+		if (order->command.verb == PH_VERB_WAIT)
+			ph_order_finish(hub, order, 0, "");
 	}
 }

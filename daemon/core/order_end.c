@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-void ph_order_finish(struct ph_hub *hub, struct ph_order *order, int error, const char *text)
+static void tell(struct ph_hub *hub, struct ph_order *order, int error, const char *text)
 {
 	struct ph_answer *answer = ph_out_alloc(hub, sizeof *answer);
 	struct ph_outcome *list = ph_out_alloc(hub, (order->n_lines + 1) * sizeof *list);
@@ -38,6 +38,12 @@ void ph_order_finish(struct ph_hub *hub, struct ph_order *order, int error, cons
 	answer->n_outcomes = keyed ? n_lines : 0;
 	ph_reason(answer->text, "%s", text);
 	ph_out(hub, PH_ACT_ANSWER)->answer = answer;
+}
+
+void ph_order_finish(struct ph_hub *hub, struct ph_order *order, int error, const char *text)
+{
+	if (!order->detached)
+		tell(hub, order, error, text);
 	if (order->command.verb == PH_VERB_REGROUP) /* those here may be started */
 		hub->look_again = true;
 	ph_timer_set(hub, &order->timer, PH_NEVER_MS);

@@ -155,6 +155,24 @@ START_TEST(a_name_that_exists)
 }
 END_TEST
 
+/* Also where who asked does not wait for the answer. */
+START_TEST(all_or_nothing_for_who_is_gone)
+{
+	struct world *w = cluster();
+	struct w_def *good = added(w, "good", "1"), *bad = added(w, "bad", "1");
+	bad->traits.never_ready = true;
+	add(w, 0, good, bad, (struct ph_command){.timeout_ms = 4000});
+	w_push(w, 0, PH_EV_DETACHED)->ticket = 77;
+	w_run(w, 2000);
+	there(w, "good", true);
+	w_run(w, 12000);
+	gone(w, "good");
+	gone(w, "bad");
+	ck_assert_uint_eq(w->nodes[0].answers, 0);
+	w_free(w);
+}
+END_TEST
+
 /* One does not get ready (1: it fails for good at once): the other one is removed again. */
 START_TEST(all_or_nothing)
 {
@@ -586,6 +604,7 @@ int main(void)
 	W_TEST(suite, one_a_node, 1);
 	W_TEST(suite, a_name_that_exists, 1);
 	W_TEST(suite, all_or_nothing, 2);
+	W_TEST(suite, all_or_nothing_for_who_is_gone, 1);
 	W_TEST(suite, as_far_as_it_goes, 1);
 	W_TEST(suite, gives_up, 1);
 	W_TEST(suite, synced_before_the_answer, 2);

@@ -335,6 +335,36 @@ START_TEST(a_client_goes_away)
 }
 END_TEST
 
+/* What cannot be while a migration runs is done after it, also where nobody waits for it. */
+START_TEST(a_client_goes_away_before_it_is_done)
+{
+	struct world *w = cluster(2);
+	struct w_proc *p = w_only(w, "room", 0);
+	const struct ph_command c = {.instance = 0};
+	p->def->traits.mute_load = true;
+	w_order(w, p->node, PH_VERB_MOVE, "room", w->nodes[!p->node].name.s, &c);
+	w_run(w, 1);
+	ck_assert_ptr_nonnull(w_slot(w, p->node, "room", 0)->work->source);
+	w_order(w, p->node, PH_VERB_RESTART, "room", NULL, &c);
+	w_push(w, p->node, PH_EV_DETACHED)->ticket = 77;
+	w_run(w, 30000);
+	ck_assert_uint_eq(w->nodes[p->node].answers, 0);
+	size_t lives = 0;
+	for (size_t i = 0; i < w->n_procs; i++)
+		lives += ph_key_equal(&w->procs[i].key, &p->key);
+	ck_assert_uint_eq(lives, 3); /* the old one, that which was to take over, the new one */
+	ck_assert_uint_eq(w_only(w, "room", 0)->node, p->node);
+	/* whoever only waits is forgotten at once */
+	w_order(w, p->node, PH_VERB_WAIT, "room", NULL, &c);
+	w_push(w, p->node, PH_EV_DETACHED)->ticket = 77;
+	w_run(w, 1);
+	struct ph_hub_counts counts;
+	ph_hub_count(w->nodes[p->node].hub, &counts);
+	ck_assert_uint_eq(counts.orders, 0);
+	w_free(w);
+}
+END_TEST
+
 /* ---- drain ---- */
 
 /* What cannot go is named: partly done. */
@@ -782,6 +812,7 @@ int main(void)
 	W_TEST(suite, wait_for_it, 2);
 	W_TEST(suite, what_a_dead_node_had, 1);
 	W_TEST(suite, a_client_goes_away, 1);
+	W_TEST(suite, a_client_goes_away_before_it_is_done, 1);
 	W_TEST(suite, a_drain_that_leaves_some, 1);
 	W_TEST(suite, a_drain_without_a_journal, 1);
 	W_TEST(suite, why_a_drain_leaves_something, 4);

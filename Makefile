@@ -117,7 +117,7 @@ $(B)/sim: $(SIM_OBJ)
 $(B)/unit/%: $(B)/tests/unit/%.o $(B)/libhub.a $(B)/libprochub.a
 	@mkdir -p $(@D)
 	$(link) $(HUB_LIBS) $(call libs,check)
-$(UNIT): | $(B)/prochub-bus $(B)/prochub-fence # some of them start these
+$(UNIT): | $(B)/prochubd $(B)/prochub-bus $(B)/prochub-fence # some of them start these
 TESTED := $(PROGRAMS) $(MAN) $(B)/libcore.a $(B)/sim $(UNIT)
 tested: $(TESTED)
 
@@ -242,7 +242,7 @@ INSTALLED = 755:$(B)/prochubd:$(PREFIX)/sbin/prochubd 755:$(B)/prochubctl:$(PREF
 	755:$(B)/prochub-fence:$(LIBEXEC)/prochub-fence \
 	644:$(B)/libprochub.so:$(PREFIX)/lib/libprochub.so.0 \
 	644:$(B)/libprochub.a:$(PREFIX)/lib/libprochub.a \
-	644:lib/prochub/worker.h:$(PREFIX)/include/prochub/worker.h \
+	$(foreach f,$(wildcard lib/prochub/*.h),644:$(f):$(PREFIX)/include/prochub/$(notdir $(f))) \
 	644:$(B)/prochub.pc:$(PREFIX)/lib/pkgconfig/prochub.pc \
 	$(foreach f,$(wildcard lib/python/prochub/*.py),644:$(f):$(PYDIR)/$(notdir $(f))) \
 	644:$(B)/prochub.service:$(PREFIX)/lib/systemd/system/prochub.service \

@@ -1,5 +1,4 @@
-/* address.c - where the control socket is, and a connection to it. */
-#include "ctl/address.h"
+#include "proto/control_socket.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -18,36 +17,37 @@ enum {
 
 static const char system_path[] = "/run/prochub/control.sock";
 
-static int address_set(
-	char path[PH_CTL_PATH_SIZE], const char *directory, const char *rest, struct ph_err *err)
+static int address_set(char path[PH_CONTROL_PATH_SIZE], const char *directory, const char *rest,
+	struct ph_err *err)
 {
 	size_t n = strlen(directory) + strlen(rest);
 
-	if (n >= PH_CTL_PATH_SIZE)
+	if (n >= PH_CONTROL_PATH_SIZE)
 		return ph_err_set(err, EINVAL,
 			"the path of the control socket has %zu bytes, at most %zu are possible", n,
-			PH_CTL_PATH_SIZE - 1);
+			PH_CONTROL_PATH_SIZE - 1);
 	memcpy(path, directory, strlen(directory));
 	memcpy(path + strlen(directory), rest, strlen(rest) + 1);
 	return 0;
 }
 
-static int address_find(const struct ph_ctl *ctl, char path[PH_CTL_PATH_SIZE], struct ph_err *err)
+int ph_control_find(const char *given, char ret_path[PH_CONTROL_PATH_SIZE], struct ph_err *err)
 {
-	const char *given = ctl->socket ? ctl->socket : getenv("PROCHUB_CONTROL");
 	const char *own = getenv("XDG_RUNTIME_DIR");
 	int r;
 
+	if (!given || !*given)
+		given = getenv("PROCHUB_CONTROL");
 	if (given && *given)
-		return address_set(path, given, "", err);
+		return address_set(ret_path, given, "", err);
 	if (geteuid() == 0 || !own || !*own)
-		return address_set(path, system_path, "", err);
-	r = address_set(path, own, "/prochub/control.sock", err);
+		return address_set(ret_path, system_path, "", err);
+	r = address_set(ret_path, own, "/prochub/control.sock", err);
 	if (r < 0)
 		return r;
 	/* members of the group `prochub` talk to the system's daemon and run none themselves */
-	if (access(path, F_OK) < 0 && access(system_path, F_OK) == 0)
-		return address_set(path, system_path, "", err);
+	if (access(ret_path, F_OK) < 0 && access(system_path, F_OK) == 0)
+		return address_set(ret_path, system_path, "", err);
 	return 0;
 }
 
@@ -83,22 +83,20 @@ static int address_try(int fd, const struct sockaddr_un *address)
 	return -ETIMEDOUT;
 }
 
-int ph_address_connect(
-	const struct ph_ctl *ctl, char ret_path[PH_CTL_PATH_SIZE], int *ret, struct ph_err *err)
+int ph_control_connect(const char *path, int *ret, struct ph_err *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd, r = address_find(ctl, address.sun_path, err);
+	int fd, r = address_set(address.sun_path, path, "", err);
 
 	if (r < 0)
 		return r;
-	memcpy(ret_path, address.sun_path, PH_CTL_PATH_SIZE);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return address_fail(ret_path, errno, err);
+		return address_fail(path, errno, err);
 	r = address_try(fd, &address);
 	if (r < 0) {
 		(void)close(fd);
-		return address_fail(ret_path, -r, err);
+		return address_fail(path, -r, err);
 	}
 	*ret = fd;
 	return 0;

@@ -10,11 +10,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ctl/address.h"
 #include "ctl/commands.h"
 #include "ctl/text.h"
 #include "ctl/view.h"
 #include "proto/control.h"
+#include "proto/control_socket.h"
 #include "proto/line.h"
 
 /* ACCEPT_MS: how long the daemon may take to accept an order with --no-wait */
@@ -27,7 +27,7 @@ enum {
 struct client {
 	const struct ph_ctl *ctl;
 	const struct ph_ask *ask;
-	char path[PH_CTL_PATH_SIZE];
+	char path[PH_CONTROL_PATH_SIZE];
 	int fd;
 	bool timed;
 	bool heard;		      /* the daemon has answered something */
@@ -344,7 +344,9 @@ enum ph_exit ph_client_ask(
 		client.timed = true;
 		client.until_at_ms = now_ms() + ask->patience_ms;
 	}
-	r = ph_address_connect(ctl, client.path, &client.fd, &err);
+	r = ph_control_find(ctl->socket, client.path, &err);
+	if (r == 0)
+		r = ph_control_connect(client.path, &client.fd, &err);
 	if (r < 0) {
 		json_decref(fields);
 		return ph_ctl_fail(

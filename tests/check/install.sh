@@ -15,7 +15,7 @@ fail() {
 $make install >"$root/log" 2>&1 || { cat "$root/log"; fail "make install failed"; }
 rm "$root/log"
 for file in sbin/prochubd bin/prochubctl libexec/prochub/prochub-bus \
-	libexec/prochub/prochub-fence lib/libprochub.so lib/libprochub.so.0 lib/libprochub.a include/prochub/worker.h lib/pkgconfig/prochub.pc \
+	libexec/prochub/prochub-fence lib/libprochub.so lib/libprochub.so.0 lib/libprochub.a include/prochub/worker.h include/prochub/control.h lib/pkgconfig/prochub.pc \
 	lib/python3/dist-packages/prochub/__init__.py lib/systemd/system/prochub.service \
 	lib/sysusers.d/prochub.conf lib/tmpfiles.d/prochub.conf share/doc/prochub/prochub.yaml \
 	share/man/man1/prochubctl.1 share/man/man5/prochub.yaml.5 share/man/man8/prochubd.8 \
@@ -49,6 +49,11 @@ export PKG_CONFIG_PATH="$root/usr/lib/pkgconfig" PKG_CONFIG_SYSROOT_DIR="$root"
 LD_LIBRARY_PATH=$root/usr/lib ldd "$root/counter" | grep -q "$root/usr/lib/libprochub.so.0" ||
 	fail "the worker is not linked with libprochub.so.0"
 rm "$root/counter"
+printf '%s\n' '#include <prochub/control.h>' '#include <prochub/worker.h>' \
+	'int main(void) { prochub_control_close(prochub_control_open(0)); }' |
+	"${CC:-gcc}" -Wall -Werror -o "$root/adds" -x c - $(pkg-config --cflags --libs prochub) ||
+	fail "a program that adds children does not build against it"
+rm "$root/adds"
 
 $make uninstall >/dev/null
 left=$(find "$root" ! -type d)

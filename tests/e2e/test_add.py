@@ -2,13 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
 import harness
 from raw import sh, sleeper
+
+sys.path.append(os.path.join(harness.ROOT, "lib", "python"))
+import prochub  # noqa: E402
 
 
 @pytest.fixture
@@ -203,6 +208,63 @@ def test_after(node):
     assert node.ctl("add", "-", input=json.dumps({"front": sleeper(after=["api"])})).returncode == 0
     done = node.ctl("add", "-", input=json.dumps({"x": sleeper(after=["nope"])}))
     assert done.returncode == 2 and "'nope' is not a child" in done.stderr, done
+
+
+# ---- by the Python module
+
+@pytest.fixture
+def control(node):
+    with prochub.Control(node.control_path) as made:
+        yield made
+
+
+def test_the_module_adds_waits_and_removes(node, control):
+    assert control.add({"job": {**sleeper(), "instances": 2}}, timeout=10) == [
+        {"child": "job", "instance": i, "result": "done"} for i in (0, 1)]
+    assert node.child("job", 1)["ready"]
+    control.add("once: {command: [sleep, '0.3'], restart: {policy: temporary}}", wait=False)
+    control.wait("once/0", "stopped", timeout=10)
+    control.remove("job", "once", timeout=10)
+    assert [c["child"] for c in node.status()["children"]] == ["web"]
+    with pytest.raises(prochub.ControlError) as refused:
+        control.remove("job")
+    assert refused.value.code == "not_found"
+    told = [line["event"]["event"] for line in control.call("events", timeout=5)["lines"]]
+    assert told.count("child_added") == told.count("child_removed") == 2
+
+
+def test_the_module_says_what_is_wrong(node, control):
+    bad = sh("exec sleep 1000", ready="notify", start_timeout="60s")
+    for code, config, more in (
+            ("exists", {"web": sleeper(), "x": sleeper()}, {}),
+            ("bad_request", "x: {comand: [a]}", {}),
+            ("timeout", {"x": sleeper(), "bad": bad}, {"timeout": 0.7}),
+            ("partly", {"good": sleeper(), "bad": bad}, {"timeout": 0.7, "keep_going": True})):
+        with pytest.raises(prochub.ControlError) as refused:
+            control.add(config, **more)
+        assert refused.value.code == code and refused.value.text, refused.value
+        assert node.child("x") is None
+    assert {c["child"]: c["result"] for c in refused.value.answer["children"]} == {
+        "good": "done", "bad": "failed"}
+    assert node.child("good")["ready"]
+
+
+def test_the_module_outlives_daemons(node, control):
+    control.call("ping")
+    node.process.send_signal(signal.SIGSTOP)
+    with pytest.raises(prochub.ControlError) as refused:
+        control.call("status", timeout=0.3)
+    assert refused.value.code == "no_answer"
+    node.kill()
+    with pytest.raises(prochub.ControlError) as refused:
+        control.call("ping")
+    assert refused.value.code == "unreachable"
+    node.start()
+    assert "nodes" in control.call("status")
+    node.kill()
+    node.start()
+    control.add({"job": sleeper()}, timeout=10)
+    assert node.child("job")["ready"]
 
 
 # ---- remove

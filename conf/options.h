@@ -187,11 +187,11 @@
 	    "limit and with a warning")                                                            \
 	OPT("log.to", ENUM, log.to, "inherit", 0, 0, "inherit|null|journal|file", PLAIN,           \
 	    "where its output goes: that of the daemon, nowhere, systemd's journal, or a file")    \
-	OPT("log.path", PATH, log.path, NULL, 0, 0, NULL, TEMPLATE,                                \
+	OPT("log.path", PATH, log.path, NULL, 0, 0, NULL, LIVE_TEMPLATE,                           \
 	    "file of the output, of this child (and instance) alone")                              \
-	OPT("log.size", SIZE, log.size_bytes, "10M", 0, UINT64_C(1) << 50, NULL, PLAIN,            \
+	OPT("log.size", SIZE, log.size_bytes, "10M", 0, UINT64_C(1) << 50, NULL, LIVE,             \
 	    "size at which a new file begins; 0: never")                                           \
-	OPT("log.keep", COUNT, log.keep, "5", 0, PH_CONF_LOG_KEEP_MAX, NULL, PLAIN,                \
+	OPT("log.keep", COUNT, log.keep, "5", 0, PH_CONF_LOG_KEEP_MAX, NULL, LIVE,                 \
 	    "old files that are kept: PATH.1 is the newest, large ones from PATH.2 on are "        \
 	    "compressed")                                                                          \
 	OPT("placement.strategy", ENUM, placement.strategy, "hash", 0, 0,                          \

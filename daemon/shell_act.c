@@ -31,6 +31,11 @@ static void act_changed(struct ph_shell *shell, const struct ph_action *action)
 	ph_shell_state_touch(shell);
 }
 
+static void act_text(struct ph_shell *shell, const struct ph_action *action)
+{
+	ph_shell_outputs_changed(shell, &action->key.child);
+}
+
 static void act_emit(struct ph_shell *shell, const struct ph_action *action)
 {
 	ph_shell_emit_act(shell->emit, action);
@@ -107,6 +112,7 @@ static act_fn *const acts[PH_ACTION_COUNT] = {
 	[PH_ACT_ANSWER] = act_answer,
 	[PH_ACT_EMIT] = act_emit,
 	[PH_ACT_CHANGED] = act_changed,
+	[PH_ACT_TEXT] = act_text,
 	[PH_ACT_LOG] = act_emit,
 	[PH_ACT_READY] = act_ready,
 	[PH_ACT_EXIT] = act_exit,

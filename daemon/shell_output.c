@@ -369,6 +369,43 @@ void ph_shell_output_adopt(struct ph_shell *shell, const struct ph_shell_worker 
 	(void)adopt_one(shell, worker, child, "", two ? PH_OUTPUT_STDOUT : PH_OUTPUT_BOTH);
 }
 
+/* ---- other options */
+
+struct changed {
+	const struct ph_name *name;
+	const struct ph_conf_child *child;
+};
+
+static void change_one(void *arg, struct ph_shell_worker *worker)
+{
+	const struct changed *changed = arg;
+	char *file = NULL;
+	struct ph_err err;
+	if (!ph_name_equal(&worker->key.child, changed->name))
+		return;
+	if (expand_file(worker->shell, &worker->key, changed->child, &file, &err)) {
+		ph_shell_log(worker->shell, PH_LOG_WARNING, "%s/%u: %s", worker->key.child.s,
+			worker->key.instance, err.text);
+		return;
+	}
+	struct ph_output_order *order = ph_shell_output_order_new(PH_OUTPUT_OPTIONS);
+	order->key = worker->key;
+	log_options(worker->shell, changed->child, order, file);
+	free(file);
+	ph_shell_output_order(worker->shell, order);
+}
+
+void ph_shell_outputs_changed(struct ph_shell *shell, const struct ph_name *child)
+{
+	const struct ph_spec *spec = ph_hub_spec(shell->hub, child);
+	struct ph_err err;
+	struct changed changed = {
+		.name = child, .child = spec ? ph_shell_specs_find(shell, spec, &err) : NULL};
+	/* where it is to go elsewhere a new worker is needed, and comes */
+	if (changed.child && changed.child->log.to == PH_CONF_LOG_FILE)
+		ph_shell_workers_each(shell, change_one, &changed);
+}
+
 /* A FIFO that nobody has open is left from a worker that ended while no daemon was there. */
 void ph_shell_outputs_settled(struct ph_shell *shell)
 {

@@ -299,6 +299,8 @@ void ph_shell_outputs_settled(struct ph_shell *shell);
 /* For the next daemon: a line "hold FD" for each FIFO, opened so that what stands in it stays,
  * whoever ends meanwhile. */
 void ph_shell_outputs_save(const struct ph_shell *shell, FILE *to);
+/* Another text of it is in force: what goes to files goes by it from now on. */
+void ph_shell_outputs_changed(struct ph_shell *shell, const struct ph_name *child);
 /* Files may have been moved away. */
 void ph_shell_outputs_reopen(struct ph_shell *shell);
 

@@ -41,6 +41,7 @@
 	X(ANSWER)	 /* `answer`: to a command */ \
 	X(EMIT)		 /* `emit`: an event for people, hooks, logs */ \
 	X(CHANGED)	 /* `key`: what a lookup answers has changed */ \
+	X(TEXT)		 /* `key`: another text of that child is in force */ \
 	X(LOG)		 /* `text`: a line for the log, `level` */ \
 	X(READY)	 /* the node has joined or is alone: sd_notify READY */ \
 	X(EXIT)		 /* everything is stopped: leave the loop */

@@ -206,8 +206,10 @@ uint64_t ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const str
 	if (journal)
 		journal_met(hub, child);
 	child->proposes = false; /* it was taken, or there is a newer one */
-	if (hub->started)
+	if (hub->started) {
+		ph_out(hub, PH_ACT_TEXT)->key = (struct ph_key){.child = child->name};
 		apply_to_instances(hub, child);
+	}
 	return ticket;
 }
 

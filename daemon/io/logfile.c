@@ -156,6 +156,16 @@ static void shift_one(const struct ph_logfile *file, unsigned number)
 	}
 }
 
+void ph_logfile_limit(struct ph_logfile *file, uint64_t size, unsigned keep)
+{
+	for (unsigned i = keep + 1; file->size && i <= file->keep; i++)
+		remove_old(file, i);
+	file->size = size;
+	file->keep = keep;
+	if (file->compressing > keep)
+		file->compressing = keep + 1; /* as in shift() */
+}
+
 /* Number 1 is free after it. */
 static void shift(struct ph_logfile *file)
 {

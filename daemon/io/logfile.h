@@ -44,6 +44,8 @@ PH_MUST_CHECK int ph_logfile_open_fd(const char *path, int *ret_fd, struct ph_er
 /* Takes `fd`. -ENOMEM, or -errno of fstat. */
 PH_MUST_CHECK int ph_logfile_init(
 	struct ph_logfile *file, const char *path, int fd, uint64_t size, unsigned keep);
+/* From now on. Old files beyond `keep` go, where it had made them itself. */
+void ph_logfile_limit(struct ph_logfile *file, uint64_t size, unsigned keep);
 void ph_logfile_fini(struct ph_logfile *file);
 
 /*

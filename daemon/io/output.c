@@ -408,6 +408,9 @@ void ph_output_order(struct ph_output *output, struct ph_output_order *order)
 	case PH_OUTPUT_OPEN:
 		open_fifo(output, order);
 		break;
+	case PH_OUTPUT_OPTIONS:
+		ph_output_sink_options(output, order);
+		break;
 	case PH_OUTPUT_REOPEN:
 		ph_output_files_look(output);
 		break;

@@ -46,6 +46,7 @@ enum ph_output_order_kind {
 	PH_OUTPUT_WATCH,      /* the last lines, and with `follow` those that come */
 	PH_OUTPUT_CREDIT,     /* `bytes` of that watch were taken */
 	PH_OUTPUT_UNWATCH,    /* nobody is interested any more */
+	PH_OUTPUT_OPTIONS,    /* `key`, `file`, `size`, `keep`: of what goes to a file already */
 	PH_OUTPUT_REOPEN,     /* somebody may have moved files away */
 	PH_OUTPUT_COMPRESSED, /* `file`, `ok`, `made` */
 };
@@ -59,7 +60,7 @@ struct ph_output_order {
 	char *fifo; /* removed at its end; taken */
 	enum ph_output_stream stream;
 	enum ph_output_to to;
-	char *file;  /* FILE, COMPRESSED: its path; taken */
+	char *file;  /* FILE, OPTIONS, COMPRESSED: its path; taken */
 	int file_fd; /* FILE: open already, or -1; taken */
 	uint64_t size;
 	unsigned keep;

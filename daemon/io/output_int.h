@@ -114,6 +114,8 @@ PH_MUST_CHECK ssize_t ph_output_sink_piece(
 /* It could not take anything: told once; it is tried again a while later. */
 void ph_output_sink_failed(struct ph_output_fifo *fifo, int error);
 void ph_output_sink_works(struct ph_output_fifo *fifo);
+/* FIFOs of that key which go to a file go by the order from now on. */
+void ph_output_sink_options(struct ph_output *output, struct ph_output_order *order);
 void ph_output_files_look(struct ph_output *output);
 void ph_output_compressed(struct ph_output *output, const struct ph_output_order *order);
 

@@ -54,8 +54,7 @@ static struct ph_output_sink *file_get(struct ph_output *output, struct ph_outpu
 	struct ph_output_sink *sink = file_find(output, order->file);
 	struct ph_err err;
 	if (sink) {
-		sink->file.size = order->size;
-		sink->file.keep = order->keep;
+		ph_logfile_limit(&sink->file, order->size, order->keep);
 		return sink;
 	}
 	sink = calloc(1, sizeof *sink);
@@ -344,6 +343,48 @@ void ph_output_sink_works(struct ph_output_fifo *fifo)
 }
 
 /* ---- orders */
+
+/* It goes on where it was if the new file cannot be had. */
+static void move_to(
+	struct ph_output *output, struct ph_output_fifo *fifo, struct ph_output_order *order)
+{
+	struct ph_err err;
+	if (!file_find(output, order->file) && order->file_fd < 0 &&
+		ph_logfile_open_fd(order->file, &order->file_fd, &err)) {
+		ph_output_note(output, true, "%s/%u: %s: its output goes on to '%s'",
+			order->key.child.s, order->key.instance, err.text, fifo->sink->file.path);
+		return;
+	}
+	order->to = PH_OUTPUT_FILE;
+	struct ph_output_sink *sink = ph_output_sink_get(output, order);
+	char *path = sink ? strdup(order->file) : NULL;
+	if (!path) {
+		ph_output_note(output, true, "%s/%u: no memory for another file of its output",
+			order->key.child.s, order->key.instance);
+		if (sink) /* it may have come into being for this one */
+			sink->users--;
+		return;
+	}
+	ph_output_sink_drop(output, fifo);
+	fifo->sink = sink;
+	free(fifo->memory->file);
+	fifo->memory->file = path;
+}
+
+void ph_output_sink_options(struct ph_output *output, struct ph_output_order *order)
+{
+	struct ph_output_fifo *fifo;
+	DL_FOREACH (output->fifos, fifo) {
+		if (fifo->sink->to != PH_OUTPUT_FILE || !ph_key_equal(&fifo->key, &order->key) ||
+			!order->file)
+			continue;
+		if (strcmp(fifo->sink->file.path, order->file) != 0)
+			move_to(output, fifo, order);
+		else
+			ph_logfile_limit(&fifo->sink->file, order->size, order->keep);
+		fifo->memory->keep = order->keep;
+	}
+}
 
 void ph_output_files_look(struct ph_output *output)
 {

@@ -1,6 +1,7 @@
 """What a reload touches, and what it leaves alone; one file for the whole cluster."""
 
 import json
+import os
 import time
 
 import harness
@@ -50,6 +51,31 @@ def test_live_options_touch_no_worker(solo):
     assert answer["changed"][0]["restart"] is True and answer["differs"] == []
     node.wait_running("web", pid=lambda p: p != pid)
     assert node.events("child_changed")[-1]["child"] == "web"
+
+
+def test_options_of_log_files_touch_no_worker(solo, cluster):
+    """Size, number and path of log files are in force at once, for added children likewise."""
+    text = sh("i=0; while :; do i=$((i+1)); echo line $i; sleep 0.01; done")
+    log = {"to": "file", "path": f"{cluster.dir}/%c-%i.log", "size": "100", "keep": 4}
+    node = solo({"web": {**text, "instances": 2, "log": log}})
+    before = pids(node, "web", 2)
+    old = [f"{cluster.dir}/web-{i}.log" for i in (0, 1)]
+    harness.wait(lambda: all(os.path.exists(path + ".4") for path in old), "files are begun anew")
+    write(node, web={**text, "instances": 2, "log": {**log, "size": "1K", "keep": 2}})
+    assert node.ctl("reload").stdout == "changed: web (log.size, log.keep)\n"
+    harness.wait(lambda: not any(os.path.exists(path + ".3") for path in old), "two are kept")
+    harness.wait(lambda: all(os.path.getsize(path) > 500 for path in old), "they are larger")
+    write(node, web={**text, "instances": 2, "log": {**log, "path": f"{cluster.dir}/%c-%i.new"}})
+    assert "log.path" in node.ctl("reload").stdout
+    new = [f"{cluster.dir}/web-{i}.new" for i in (0, 1)]
+    harness.wait(lambda: all(os.path.exists(path + ".1") for path in new), "another file")
+    sizes = [os.path.getsize(path) for path in old]
+    assert "line" in node.ctl("logs", "-n", "3", "web/1").stdout
+    node.kill()  # the next daemon goes on so
+    node.start()
+    harness.wait(lambda: os.path.getsize(new[0]) < 101, "it is still so")
+    assert [os.path.getsize(path) for path in old] == sizes
+    assert pids(node, "web", 2) == before
 
 
 def test_a_bad_file_changes_nothing(solo):

@@ -334,6 +334,7 @@ static act_fn *const acts[PH_ACTION_COUNT] = {
 	[PH_ACT_ANSWER] = act_answer,
 	[PH_ACT_EMIT] = act_emit,
 	[PH_ACT_CHANGED] = act_changed,
+	[PH_ACT_TEXT] = act_nothing, /* what is not decided by core */
 	[PH_ACT_LOG] = act_log,
 	[PH_ACT_READY] = act_nothing,
 	[PH_ACT_EXIT] = act_exit,

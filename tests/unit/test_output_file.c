@@ -55,6 +55,68 @@ START_TEST(test_nothing_is_kept)
 }
 END_TEST
 
+static bool notes_say(const char *words)
+{
+	bool found = false;
+	struct ph_output_news *news = ph_output_news(output);
+	for (const struct ph_output_news *each = news; each; each = each->next)
+		found |= each->text && strstr(each->text, words);
+	ph_output_news_free(news);
+	return found;
+}
+
+static void options(const char *child, const char *file, uint64_t size, unsigned keep)
+{
+	struct ph_output_order *order = ph_output_order_new(PH_OUTPUT_OPTIONS);
+	order->key = key_of(child, 0);
+	order->file = strdup(file);
+	order->size = size;
+	order->keep = keep;
+	ph_output_order(output, order);
+}
+
+/* Size, number and path count from the moment that they are told; what is kept no more goes. */
+START_TEST(test_other_options)
+{
+	int fifo = fifo_open("one", path_of("log"), 4, 3), other = fifo_open("two", NULL, 0, 0);
+	say(fifo, "aaa\nbbb\nccc\nddd\n");
+	expect(path_of("log.3"), "aaa\n");
+	options("one", path_of("log"), 8, 1);
+	ck_assert_int_eq(access(path_of("log.3"), F_OK), -1);
+	ck_assert_int_eq(access(path_of("log.2"), F_OK), -1);
+	expect(path_of("log.1"), "ccc\n");
+	say(fifo, "eee\nfff\n");
+	expect(path_of("log"), "fff\n");
+	expect(path_of("log.1"), "ddd\neee\n");
+	say(fifo, "half");
+	options("one", path_of("new"), 8, 1);
+	say(fifo, " a line\n");
+	expect(path_of("log"), "fff\n");
+	expect(path_of("new"), "half a line\n");
+	/* what cannot be opened changes nothing, nor does what goes elsewhere */
+	options("one", path_of("no/log"), 8, 1);
+	options("two", path_of("new"), 8, 1);
+	ck_assert(notes_say("its output goes on to"));
+	say(other, "other\n");
+	say(fifo, "g\n");
+	expect(path_of("new"), "g\n");
+	expect(path_of("out"), "other\n");
+	close(fifo);
+	close(other);
+}
+END_TEST
+
+/* Old files that others make of one that never begins anew are theirs. */
+START_TEST(test_files_of_others)
+{
+	int fifo = fifo_open("one", path_of("log"), 0, 3);
+	ck_assert_int_eq(close(open(path_of("log.2"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600)), 0);
+	options("one", path_of("log"), 0, 1);
+	ck_assert_int_eq(access(path_of("log.2"), F_OK), 0);
+	close(fifo);
+}
+END_TEST
+
 /* A flood of numbered lines through many files: each of them once, in order, each file whole. */
 START_TEST(test_flood)
 {
@@ -227,16 +289,6 @@ END_TEST
 
 /* ---- a disk that is full */
 
-static bool notes_say(const char *words)
-{
-	bool found = false;
-	struct ph_output_news *news = ph_output_news(output);
-	for (const struct ph_output_news *each = news; each; each = each->next)
-		found |= each->text && strstr(each->text, words);
-	ph_output_news_free(news);
-	return found;
-}
-
 START_TEST(test_disk_full)
 {
 	char line[64], *text = malloc(2u << 20);
@@ -281,6 +333,8 @@ int main(void)
 	tcase_add_test(t, test_lines_and_rest);
 	tcase_add_test(t, test_rotation);
 	tcase_add_test(t, test_nothing_is_kept);
+	tcase_add_test(t, test_other_options);
+	tcase_add_test(t, test_files_of_others);
 	tcase_add_test(t, test_flood);
 	tcase_add_test(t, test_one_large_write);
 	tcase_add_test(t, test_moved_away);

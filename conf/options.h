@@ -192,8 +192,8 @@
 	OPT("log.size", SIZE, log.size_bytes, "10M", 0, UINT64_C(1) << 50, NULL, LIVE,             \
 	    "size at which a new file begins; 0: never")                                           \
 	OPT("log.keep", COUNT, log.keep, "5", 0, PH_CONF_LOG_KEEP_MAX, NULL, LIVE,                 \
-	    "old files that are kept: PATH.1 is the newest, large ones from PATH.2 on are "        \
-	    "compressed")                                                                          \
+	    "old files that are kept: PATH.1 is the newest; but for the newest MiB large ones "    \
+	    "are compressed")                                                                      \
 	OPT("placement.strategy", ENUM, placement.strategy, "hash", 0, 0,                          \
 	    "hash|local|!guided|!load", LIVE,                                                      \
 	    "one in the cluster by weighted hash, or one on each node that declares it")           \

@@ -181,14 +181,23 @@ static void shift(struct ph_logfile *file)
 		file->compressing = file->keep + 1; /* it is gone, and so will be its other form */
 }
 
+/* The newest one that is not needed by who asks for the last lines; those after it were before. */
 static void want_compression(struct ph_logfile *file)
 {
 	char name[PATH_MAX];
 	struct stat st;
-	ph_logfile_name(file, 2, "", name);
-	if (!file->compressing && file->keep >= 2 && stat(name, &st) == 0 && S_ISREG(st.st_mode) &&
-		st.st_size >= PH_LOGFILE_COMPRESS_BYTES)
-		file->wants = 2;
+	uint64_t newer = 0;
+	for (unsigned i = 1; !file->compressing && i <= file->keep; i++) {
+		ph_logfile_name(file, i, "", name);
+		if (lstat(name, &st) < 0 || !S_ISREG(st.st_mode))
+			return;
+		if (newer >= PH_LOGFILE_PLAIN_BYTES) {
+			if (st.st_size >= PH_LOGFILE_COMPRESS_BYTES)
+				file->wants = i;
+			return;
+		}
+		newer += (uint64_t)st.st_size;
+	}
 }
 
 static int rotate(struct ph_logfile *file)

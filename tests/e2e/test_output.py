@@ -192,7 +192,21 @@ def test_rotation_and_compression(solo, cluster):
             return False
     wait(settled, lambda: [(os.path.getsize(n), n) for n in glob.glob(path + "*")], 20)
     assert numbers(files_of(path)) == list(range(40000))
-    assert not os.path.exists(path + ".1.gz"), "the newest old file is for reading"
+    assert not glob.glob(path + ".[123].gz"), "the newest MiB is for reading"
+
+
+def test_last_lines_of_many_files(solo, cluster):
+    """As many lines as can be asked for are in files that are not compressed."""
+    path = cluster.dir + "/log"
+    done = cluster.dir + "/done"
+    node = solo({"web": {**python(FLOOD, 40000, 60, done),
+                         "log": {"to": "file", "path": path, "size": "300K", "keep": 50}}})
+    wait(lambda: os.path.exists(done) and numbers(read(path))[-1:] == [39999], "all is written", 30)
+    wait(lambda: glob.glob(path + ".[0-9]*.gz") and not os.path.exists(path + ".new.gz"),
+         "some are compressed", 20)
+    node.kill()
+    node.start()
+    assert numbers(node.ctl("logs", "-n", "10000", "web").stdout) == list(range(30000, 40000))
 
 
 def test_keep(solo, cluster):

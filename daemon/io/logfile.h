@@ -20,7 +20,7 @@
 #include <sys/types.h>
 
 #define PH_LOGFILE_COMPRESS_BYTES (256u << 10) /* a smaller one would save less than it costs */
-#define PH_LOGFILE_PLAIN_BYTES (1u << 20) /* of the newest old files, which stay as they are */
+#define PH_LOGFILE_PLAIN_BYTES (1u << 20)      /* of the newest old files, which stay as they are */
 #define PH_LOGFILE_MADE ".new.gz"	       /* behind PATH: what is being made of an old file */
 
 struct ph_logfile {
@@ -68,9 +68,10 @@ void ph_logfile_name(const struct ph_logfile *file, unsigned number, const char 
 void ph_logfile_compressed(struct ph_logfile *file, const char *made, bool ok);
 
 /*
- * The last `n` lines, of this file and of old ones, oldest first, at most `max` bytes of them (up to
- * PH_LOGFILE_PLAIN_BYTES all that there are, as these are not compressed); returns the text, the caller's, ending with a newline unless it is empty.
- * NULL without memory. Reads, so it may wait for the disk.
+ * The last `n` lines, of this file and of old ones, oldest first, at most `max` bytes of them (up
+ * to PH_LOGFILE_PLAIN_BYTES all that there are, as these are not compressed); returns the text, the
+ * caller's, ending with a newline unless it is empty. NULL without memory. Reads, so it may wait
+ * for the disk.
  */
 char *ph_logfile_tail(const struct ph_logfile *file, size_t n, size_t max, size_t *ret_bytes);
 

@@ -389,6 +389,7 @@ static void open_fifo(struct ph_output *output, struct ph_output_order *order)
 	memory->keep = order->keep;
 	memory->fifos++;
 	DL_APPEND(output->fifos, fifo);
+	ph_output_sink_met(output, fifo);
 	output->n_fifos++;
 	output->changed = true;
 	int error = watch_fifo(output, fifo);

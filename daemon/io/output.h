@@ -23,10 +23,10 @@
 #define PH_OUTPUT_TURN (128u << 10)
 #define PH_OUTPUT_RING (1u << 20)
 #define PH_OUTPUT_RINGS (32u << 20)
-#define PH_OUTPUT_TAIL_LINES 10000u /* of one child, for one who asks */
+#define PH_OUTPUT_TAIL_LINES 10000u	/* of one child, for one who asks */
 #define PH_OUTPUT_TAIL_BYTES (1u << 20) /* PH_LOGFILE_PLAIN_BYTES: files have as much */
-#define PH_OUTPUT_TAILS (4u << 20)   /* of all children, for one who asks; more are left out */
-#define PH_OUTPUT_BATCH (128u << 10) /* bytes of lines on their way to one who follows */
+#define PH_OUTPUT_TAILS (4u << 20)	/* of all children, for one who asks; more are left out */
+#define PH_OUTPUT_BATCH (128u << 10)	/* bytes of lines on their way to one who follows */
 
 enum ph_output_to {
 	PH_OUTPUT_RELAY, /* standard output or error of the daemon */

@@ -26,6 +26,7 @@ struct ph_output_sink {
 	struct ph_logfile file;
 	struct ph_relay relay;
 	unsigned users;
+	bool shared_told;		    /* that it is the file of two */
 	const struct ph_output_fifo *owner; /* is in the middle of a line */
 	char owed[4];			    /* to be written before anything else */
 	size_t n_owed;
@@ -104,6 +105,8 @@ PH_MUST_CHECK int ph_output_sinks_init(
 void ph_output_sinks_fini(struct ph_output *output);
 /* Where the FIFO of that order goes. Takes order->file_fd. */
 struct ph_output_sink *ph_output_sink_get(struct ph_output *output, struct ph_output_order *order);
+/* The FIFO has come to go there: two that are not one instance should not have one file. */
+void ph_output_sink_met(struct ph_output *output, const struct ph_output_fifo *fifo);
 void ph_output_sink_drop(struct ph_output *output, struct ph_output_fifo *fifo);
 /* Bytes of whole lines, none too long; how many went, or -errno. */
 PH_MUST_CHECK ssize_t ph_output_sink_lines(

@@ -89,6 +89,26 @@ struct ph_output_sink *ph_output_sink_get(struct ph_output *output, struct ph_ou
 	return sink;
 }
 
+/* Texts of other nodes were never compared with those of this one, so check cannot find them. */
+void ph_output_sink_met(struct ph_output *output, const struct ph_output_fifo *fifo)
+{
+	const struct ph_output_fifo *other;
+	struct ph_output_sink *sink = fifo->sink;
+	if (sink->to != PH_OUTPUT_FILE || sink->users < 2 || sink->shared_told)
+		return;
+	DL_FOREACH (output->fifos, other) {
+		if (other->sink == sink && !ph_key_equal(&other->key, &fifo->key))
+			break;
+	}
+	if (!other)
+		return;
+	sink->shared_told = true;
+	ph_output_note(output, true,
+		"%s/%u and %s/%u write to one file, '%s': one of them needs another log.path",
+		other->key.child.s, other->key.instance, fifo->key.child.s, fifo->key.instance,
+		sink->file.path);
+}
+
 /* ---- what is owed: the end of a line that had none */
 
 static int pay(struct ph_output_sink *sink)
@@ -367,6 +387,7 @@ static void move_to(
 	}
 	ph_output_sink_drop(output, fifo);
 	fifo->sink = sink;
+	ph_output_sink_met(output, fifo);
 	free(fifo->memory->file);
 	fifo->memory->file = path;
 }

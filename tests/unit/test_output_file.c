@@ -106,6 +106,26 @@ START_TEST(test_other_options)
 }
 END_TEST
 
+/* Two of one file are told, once; an old worker and its successor are one. */
+START_TEST(test_one_file_for_two)
+{
+	int one = fifo_open("one", path_of("log"), 0, 0),
+	    next = fifo_open("one", path_of("log"), 0, 0);
+	ck_assert(!notes_say("one file"));
+	int two = fifo_open("two", path_of("log"), 0, 0);
+	ck_assert(notes_say("one/0 and two/0 write to one file"));
+	int three = fifo_open("three", path_of("new"), 0, 0);
+	options("three", path_of("log"), 0, 0);
+	ck_assert(!notes_say("one file"));
+	say(one, "half");
+	say(two, "whole\n");
+	say(one, " a line\n");
+	pump();
+	expect(path_of("log"), "whole\nhalf a line\n");
+	close(one), close(next), close(two), close(three);
+}
+END_TEST
+
 /* Old files that others make of one that never begins anew are theirs. */
 START_TEST(test_files_of_others)
 {
@@ -335,6 +355,7 @@ int main(void)
 	tcase_add_test(t, test_nothing_is_kept);
 	tcase_add_test(t, test_other_options);
 	tcase_add_test(t, test_files_of_others);
+	tcase_add_test(t, test_one_file_for_two);
 	tcase_add_test(t, test_flood);
 	tcase_add_test(t, test_one_large_write);
 	tcase_add_test(t, test_moved_away);

@@ -108,7 +108,11 @@ static bool gather(void *arg, const struct ph_migration_info *m)
 		return true;
 	g->hash = ph_hash_bytes(g->hash, &m->id, sizeof m->id);
 	g->hash = ph_hash_bytes(g->hash, worth, sizeof worth);
-	(void)json_array_append_new(g->list, line_of(m));
+	json_t *line = line_of(m);
+	if (line)
+		(void)json_object_set_new(
+			line, "instances", ph_view_instances(ph_ctl_shell(request), &m->key.child));
+	(void)json_array_append_new(g->list, line);
 	return true;
 }
 

@@ -201,6 +201,13 @@ static void add_exit(struct line *l, const struct ph_exit *ended)
 	}
 }
 
+/* Its key is a child, with all instances that it has. */
+static bool is_of_child(enum ph_emit_kind kind)
+{
+	return kind == PH_EMIT_CHILD_ADDED || kind == PH_EMIT_CHILD_REMOVED ||
+	       kind == PH_EMIT_CHILD_CHANGED;
+}
+
 /* "child_exited web/0, pid 17, exit code 1: text" */
 void ph_emit_line(const struct ph_emit *event, char *ret, size_t size)
 {
@@ -208,7 +215,9 @@ void ph_emit_line(const struct ph_emit *event, char *ret, size_t size)
 	bool known = (unsigned)event->kind < PH_EMIT_COUNT;
 	add(&l, "%s", known ? event_words[event->kind] : "event");
 	if (event->has_key)
-		add(&l, " %s/%u", event->key.child.s, event->key.instance);
+		add(&l, " %s", event->key.child.s);
+	if (event->has_key && !is_of_child(event->kind))
+		add(&l, "/%u", event->key.instance);
 	if (event->peer.s[0])
 		add(&l, " %s", event->peer.s);
 	if (event->kind == PH_EMIT_CONFLICT_RESOLVED)

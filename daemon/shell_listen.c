@@ -335,7 +335,8 @@ void ph_shell_listeners_turn_end(struct ph_shell *shell)
 	HASH_ITER (hh, shell->listeners->all, l, next) {
 		if (l->users || needed(shell, l))
 			continue;
-		ph_shell_log(shell, PH_LOG_INFO, "%s: closed", l->id);
+		ph_shell_log(shell, PH_LOG_INFO, "%s/%u: listener %s is closed", l->key.child.s,
+			l->key.instance, strchr(l->id, ' ') + 1);
 		forget(shell, l, true);
 	}
 }

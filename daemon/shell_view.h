@@ -47,6 +47,8 @@ bool ph_view_known(struct ph_shell *shell, const struct ph_view_filter *filter);
  * the children named by any of `n` filters (0: all). */
 json_t *ph_view_nodes(struct ph_shell *shell);
 json_t *ph_view_status(struct ph_shell *shell, const struct ph_view_filter *filters, size_t n);
+/* How many instances that child has, or null. */
+json_t *ph_view_instances(const struct ph_shell *shell, const struct ph_name *child);
 /* The list alone, running ones first, then the newest; `id` not NULL: that one only. */
 json_t *ph_view_migrations(
 	struct ph_shell *shell, const char *id, const struct ph_view_filter *filters, size_t n);

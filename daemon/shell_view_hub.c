@@ -9,7 +9,8 @@
 
 /* A list that is being filled from one of the hub's iterators. */
 struct gathering {
-	json_t *list; /* NULL: no memory */
+	const struct ph_shell *shell; /* migrations */
+	json_t *list;		      /* NULL: no memory */
 	const struct ph_view_filter *filters;
 	size_t n;
 	const char *id;
@@ -64,6 +65,12 @@ static json_t *children(struct ph_shell *shell, struct gathering *g)
 	return g->list;
 }
 
+json_t *ph_view_instances(const struct ph_shell *shell, const struct ph_name *child)
+{
+	const struct ph_spec *spec = ph_hub_spec(shell->hub, child);
+	return spec ? json_integer((json_int_t)spec->instances) : json_null();
+}
+
 static bool gather_migration(void *arg, const struct ph_migration_info *migration)
 {
 	struct gathering *g = arg;
@@ -72,13 +79,18 @@ static bool gather_migration(void *arg, const struct ph_migration_info *migratio
 		return true;
 	if (g->id && strcmp(ph_id_text(&migration->id, id), g->id) != 0)
 		return true;
-	return gather(g, ph_view_migration(migration));
+	json_t *row = ph_view_migration(migration);
+	if (row)
+		(void)json_object_set_new(
+			row, "instances", ph_view_instances(g->shell, &migration->key.child));
+	return gather(g, row);
 }
 
 json_t *ph_view_migrations(
 	struct ph_shell *shell, const char *id, const struct ph_view_filter *filters, size_t n)
 {
-	struct gathering g = {.list = json_array(), .filters = filters, .n = n, .id = id};
+	struct gathering g = {
+		.shell = shell, .list = json_array(), .filters = filters, .n = n, .id = id};
 	ph_hub_migrations(shell->hub, now_ms(), gather_migration, &g);
 	return g.list;
 }

@@ -82,7 +82,8 @@ void ph_view_number(struct ph_view *view, const json_t *list)
 	{
 		const char *child = json_string_value(json_object_get(entry, "child"));
 
-		if (child && json_integer_value(json_object_get(entry, "instance")) > 0)
+		if (child && (json_integer_value(json_object_get(entry, "instance")) > 0 ||
+				     json_integer_value(json_object_get(entry, "instances")) > 1))
 			(void)json_object_set_new(view->numbered, child, json_true());
 	}
 }

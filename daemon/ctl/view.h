@@ -44,7 +44,7 @@ struct ph_column {
 /* Opens the view; children of which the words or ph_view_number() name an instance are numbered. */
 void ph_view_init(struct ph_view *view, const struct ph_ctl *ctl);
 void ph_view_fini(struct ph_view *view);
-/* Numbers each child of `list` of which an instance above 0 is in it. */
+/* Numbers each child of `list` of which an instance above 0 is in it, or that has several. */
 void ph_view_number(struct ph_view *view, const json_t *list);
 
 /* Prints the table; a list that is none is an empty one. */

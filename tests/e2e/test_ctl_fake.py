@@ -523,6 +523,9 @@ def test_migrations(daemon):
         "00112233  web      a     b   copy              1  12.0M of 64.0M 18%     1.2s         -  -",
         "ff112233  room/17  a     b   done              1               12.0M     1.2s       3ms  -",
     ]
+    several = {"migrations": [migration(child="room", instances=3), migration(instances=1)]}
+    names = [line.split()[1] for line in ask(daemon, "migrations", answer=several).stdout.splitlines()]
+    assert names == ["CHILD", "room/0", "web"]
     done = ask(daemon, "migrations", "ff112233", "--json", answer=answer)
     assert [m["id"] for m in json.loads(done.stdout)["migrations"]] == [OTHER_ID]
     done = ask(daemon, "migrations", "abc", answer=answer)

@@ -239,6 +239,7 @@ def test_closed_when_it_stops_for_good(solo, cluster):
     node.ctl("stop", "web")
     node.wait_child("web", state="stopped")
     harness.wait(lambda: refused(port) and not os.path.exists(path), "they are closed")
+    assert f"web/0: listener tcp://127.0.0.1:{port} is closed\n" in node.whole_log()
     node.ctl("start", "web")
     pid = str(node.wait_running("web")["pid"])
     assert ask(port)[1] == ask(path)[1] == pid

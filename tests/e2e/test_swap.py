@@ -155,6 +155,19 @@ def test_programs_without_the_protocol(solo, cluster):
     node.stop()
 
 
+def test_one_of_several(solo):
+    """Its number is shown wherever it is named, and it alone is replaced."""
+    node = solo({"web": {**sleeper(migration={"retention": "100ms"}), "instances": 2}})
+    pids = [node.wait_running("web", i)["pid"] for i in (0, 1)]
+    done = node.ctl("swap", "web/0")
+    assert done.returncode == 0, done
+    assert node.wait_running("web", 0)["pid"] != pids[0]
+    assert node.wait_running("web", 1)["pid"] == pids[1]
+    rows = node.ctl("migrations", "--no-legend").stdout.splitlines()
+    assert [row.split()[1] for row in rows] == ["web/0"]
+    assert node.migrations("web")[0]["instances"] == 2
+
+
 def test_what_is_refused(solo):
     node = solo({"none": sleeper(migration={"strategy": "none"}),
                  "must": sleeper(migration={**harness.FAST, "handover": True})})

@@ -501,7 +501,8 @@ START_TEST(test_move)
 		"{\"re\":1,\"ok\":true,\"more\":true,\"progress\":[{"
 		"\"id\":\"ab000000000000000000000000000000\",\"child\":\"web\",\"instance\":0,"
 		"\"from\":\"a\",\"to\":\"b\",\"phase\":\"copy\",\"round\":0,\"bytes\":1000,"
-		"\"total\":null,\"rate\":2000,\"elapsed_ms\":500}],\"done\":0,\"left\":1}");
+		"\"total\":null,\"rate\":2000,\"elapsed_ms\":500,\"instances\":null}],\"done\":0,"
+		"\"left\":1}");
 	for (int i = 0; i < 60; i++)
 		turn(); /* nothing changes, nothing is said */
 	migration.bytes = 2000;

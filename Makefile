@@ -49,7 +49,7 @@ SIM_SRC := $(wildcard tests/sim/*.c)
 EXAMPLES := $(patsubst lib/examples/%.c,$(B)/%,$(wildcard lib/examples/*.c))
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 C_SRC := $(sort $(wildcard conf/*.[ch] daemon/*.[ch] daemon/*/*.[ch] lib/*.[ch] lib/*/*.[ch] \
-	proto/*.[ch] tests/unit/*.[ch] tests/sim/*.[ch] tests/bench/*.c))
+	proto/*.[ch] tests/unit/*.[ch] tests/sim/*.[ch] tests/bench/*.c tests/vm/*.c))
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 
 PROGRAMS := $(B)/prochubd $(B)/prochub-bus $(B)/prochub-fence $(B)/prochubctl \
@@ -176,13 +176,14 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@tests/check/man.sh $(B)
 	@MAKE='$(MAKE)' tests/check/install.sh
 	@$(E2E)
-check-all: ## check, and: sanitizers, clang, lint, deliberate defects, 10,000 node-hours
+check-all: ## check, and: sanitizers, clang, lint, deliberate defects, 10,000 node-hours, a virtual machine
 	$(SUB) lint
 	$(SUB) CC=clang VARIANT=clang tested
 	+@$(MAKE) --no-print-directory asan
 	+@$(MAKE) --no-print-directory check
 	+@$(MAKE) --no-print-directory mutants
 	@build/release/sim --calm 10 1000 50 1
+	+@$(MAKE) --no-print-directory vm
 sim: ## the simulator alone: SEEDS=1..2000, or SEED=7 NODES=3 TRACE=1 PARTITION=majority
 	$(SUB) $(B)/sim
 	@$(RUN_SIM)
@@ -202,6 +203,10 @@ mutants: ## deliberate defects: each must be caught; MUTANT='its name' for one
 e2e: ## the end-to-end tests alone
 	$(SUB) all
 	@$(E2E)
+VM_TESTS = tests/e2e/test_limits.py tests/e2e/test_kill.py tests/e2e/test_users.py
+vm: ## limits of memory, cpu and tasks, and users, in a virtual machine (qemu) that has cgroup v2: a minute
+	$(SUB) all
+	@$(PYTHON) -B tests/vm/vm.py --build $(B) $(VM_TESTS)
 asan: ## simulation and unit tests under address and undefined-behaviour sanitizers
 	$(SUB) VARIANT=asan tested
 	@$(MAKE) --no-print-directory VARIANT=asan SEEDS=1..200 CK_FORK=no run-sim-unit
@@ -282,7 +287,7 @@ help: ## this list
 
 FORCE:
 .PHONY: FORCE all tested setup demo check check-all sim sim-large mutants e2e asan bench run-sim-unit \
-	valgrind coverage lint format format-check install uninstall dist clean help
+	valgrind coverage lint format format-check install uninstall dist clean help vm
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/%.o
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,5 +1,6 @@
 """Limits of children. Where this machine has no cgroup v2 controllers it is the refusal, or the
-warning, that is tested; descriptors and core files are limited everywhere."""
+warning, that is tested, and `make vm` runs the same in a virtual one that has them; descriptors
+and core files are limited everywhere."""
 
 import os
 import re
@@ -197,6 +198,42 @@ def test_memory_that_runs_out(cluster, solo):
     event = node.wait_event("child_exited", child="eater", timeout=30)
     assert event["exit"] == {"signal": 9, "core": False, "oom": True}
     assert "out of memory" in node.ctl("status").stdout
+
+
+def test_memory_of_a_grandchild(cluster, solo):
+    """It counts as the child's, which ends as a whole: half of a child is no use."""
+    if "memory" not in controllers():
+        return  # its refusal is tested above
+    node = solo({"web": python(
+        "import os, time\n"
+        "if not os.fork():\n"
+        "    os.setsid()\n"
+        f"    while not os.path.exists({cluster.dir!r} + '/go'): time.sleep(0.05)\n"
+        "    x = []\n"
+        "    while True: x.append(b'x' * (1 << 20)); time.sleep(0.001)\n"
+        "time.sleep(600)\n", limits={"memory": "32M"}, restart={"policy": "temporary"})})
+    pid = node.wait_running("web")["pid"]
+    wait(lambda: len(cluster.workers("web")) == 2, "the grandchild")
+    open(cluster.dir + "/go", "w").close()
+    entry = node.wait_child("web", state="stopped", timeout=30)
+    assert entry["exit"] == {"signal": 9, "core": False, "oom": True}
+    assert not harness.alive(pid) and not cluster.workers("web")
+
+
+def test_processor_time_of_all_its_processes(cluster, solo):
+    if "cpu" not in controllers():
+        return  # its refusal is tested above
+    node = solo({"busy": python("import os\nos.fork()\nwhile True: pass\n", limits={"cpu": "20%"})})
+    pid = node.wait_running("busy")["pid"]
+    stat = cgroup_mount() + cgroup_of(pid) + "/cpu.stat"
+
+    def used_s():
+        with open(stat) as f:
+            return int(re.search(r"usage_usec (\d+)", f.read()).group(1)) / 1e6
+    began, before = time.monotonic(), used_s()
+    time.sleep(3)
+    share = (used_s() - before) / (time.monotonic() - began)
+    assert 0.1 < share < 0.3, share
 
 
 def test_each_worker_has_its_cgroup(solo):

@@ -162,7 +162,10 @@ static void hash_text(uint64_t *hash, const char *text)
 	*hash = XXH3_64bits_withSeed(text ? text : "", (text ? strlen(text) : 0) + 1, *hash);
 }
 
-/* Of the options that the table of conf/ does not call live: they need a new process. */
+/*
+ * Of the options that the table of conf/ does not call live: they need a new process, as
+ * conf/diff.c tells people. One with another placement.strategy is another instance anyway.
+ */
 static uint64_t process_hash(const struct ph_conf_child *child)
 {
 	char numbers[96];
@@ -183,8 +186,11 @@ static uint64_t process_hash(const struct ph_conf_child *child)
 	hash_text(&hash, child->env_file);
 	hash_text(&hash, child->user);
 	hash_text(&hash, child->group);
-	(void)snprintf(numbers, sizeof numbers, "%u %d %llu%s", child->umask, (int)child->log.to,
-		(unsigned long long)child->watchdog_ms, child->no_new_privileges ? " nnp" : "");
+	/* what is later than the first version adds nothing by default: workers stay at an upgrade */
+	(void)snprintf(numbers, sizeof numbers, "%u %d %llu%s%s", child->umask,
+		(int)child->log.to, (unsigned long long)child->watchdog_ms,
+		child->no_new_privileges ? " nnp" : "",
+		child->placement.strategy == PH_CONF_PLACEMENT_LOCAL ? " local" : "");
 	hash_text(&hash, numbers);
 	(void)snprintf(numbers, sizeof numbers, "%u %llx %llx %u %u %d", child->limits.nofile,
 		(unsigned long long)child->limits.core_bytes,

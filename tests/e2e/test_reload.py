@@ -78,6 +78,56 @@ def test_options_of_log_files_touch_no_worker(solo, cluster):
     assert pids(node, "web", 2) == before
 
 
+# One option after the other, each added to those before it, and whether it takes a new process.
+STEPS = [
+    ({"command": ["/bin/sleep", "1000001"]}, True), ({"dir": "/"}, True), ({"env": {"A": "1"}}, True),
+    ({"env_file": "{dir}/vars"}, True), ({"user": "nobody"}, True), ({"group": "nogroup"}, True),
+    ({"umask": "027"}, True), ({"no_new_privileges": True}, True),
+    ({"listen": {"x": "unix:{dir}/x.sock"}}, True), ({"ready": "exec:/bin/true"}, True),
+    ({"start_timeout": "9s"}, False), ({"stop_signal": "INT"}, False),
+    ({"stop_timeout": "3s"}, False), ({"watchdog": "1h"}, True), ({"after": ["other"]}, False),
+    ({"restart": {"policy": "transient"}}, False), ({"restart": {"delay": "1ms"}}, False),
+    ({"restart": {"backoff": "60ms"}}, False), ({"restart": {"backoff_max": "1h"}}, False),
+    ({"restart": {"jitter": "0%"}}, False), ({"restart": {"intensity": 9}}, False),
+    ({"restart": {"within": "2m"}}, False), ({"restart": {"on_limit": "fail"}}, False),
+    ({"restart": {"retry_after": "1m"}}, False), ({"health": {"exec": "/bin/true"}}, False),
+    ({"health": {"interval": "1s"}}, False), ({"health": {"timeout": "2s"}}, False),
+    ({"health": {"failures": 2}}, False), ({"limits": {"nofile": 100}}, True),
+    ({"limits": {"core": 0}}, True), ({"limits": {"missing": "warn"}}, True),
+    ({"limits": {"memory": "64M"}}, True), ({"limits": {"cpu": "50%"}}, True),
+    ({"limits": {"tasks": 9}}, True), ({"log": {"size": "1M"}}, False), ({"log": {"to": "null"}}, True),
+    ({"placement": {"nodes": ["a"]}}, False), ({"migration": {"strategy": "none"}}, False),
+    ({"migration": {"retention": "1s"}}, False), ({"migration": {"max_state": "1M"}}, False),
+    ({"placement": {"strategy": "local"}}, True),
+]
+
+
+def test_each_option_by_itself(solo, cluster):
+    """What is told is what is done, for that child alone."""
+    with open(cluster.dir + "/vars", "w") as f:
+        f.write("B=2\n")
+    now = sleeper()
+    node = solo({"web": now, "other": sleeper()})
+    pid, other = node.wait_running("web")["pid"], node.wait_running("other")["pid"]
+    for step, renews in json.loads(json.dumps(STEPS).replace("{dir}", cluster.dir)):
+        for option, value in step.items():
+            both = isinstance(value, dict) and isinstance(now.get(option), dict)
+            now = {**now, option: {**now[option], **value} if both else value}
+        write(node, web=now, other=sleeper())
+        told = [node.call("reload", dry_run=dry)["changed"] for dry in (True, False)]
+        assert told[0] == told[1] and len(told[0]) == 1, told
+        assert (told[0][0]["child"], told[0][0]["restart"]) == ("web", renews), told
+        if renews:
+            pid = node.wait_running("web", pid=lambda p, old=pid: p not in (None, old))["pid"]
+            harness.wait(lambda p=pid: cluster.workers("web") == [p], "the old one has gone")
+        for path in told[0][0]["options"]:
+            have = node.call("show", child="web")["spec"]
+            for word in path.split("."):
+                have = have[word]
+        assert node.wait_running("web")["pid"] == pid, step
+    assert node.child("other")["pid"] == other and node.child("other")["restarts"] == 0
+
+
 def test_a_bad_file_changes_nothing(solo):
     node = solo({"web": sleeper()})
     pid = node.wait_running("web")["pid"]

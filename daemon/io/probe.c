@@ -64,11 +64,25 @@ static void finish(struct ph_probe *probe, bool serves, const char *why)
 
 /* ---- a port */
 
+/*
+ * A port of this machine at which nobody listens may be the one that the kernel gives to this end
+ * of the connection, which then leads to itself.
+ */
+static bool leads_to_itself(int fd)
+{
+	struct sockaddr_in6 here = {0}, there = {0}; /* takes an IPv4 one too */
+	socklen_t n_here = sizeof here, n_there = sizeof there;
+	return getsockname(fd, (struct sockaddr *)&here, &n_here) == 0 &&
+	       getpeername(fd, (struct sockaddr *)&there, &n_there) == 0 && n_here == n_there &&
+	       memcmp(&here, &there, n_here) == 0;
+}
+
 static void on_tcp(struct bufferevent *tcp, short what, void *arg)
 {
 	struct ph_probe *probe = arg;
-	(void)tcp;
-	if (what & BEV_EVENT_CONNECTED)
+	if ((what & BEV_EVENT_CONNECTED) && leads_to_itself(bufferevent_getfd(tcp)))
+		finish(probe, false, strerror(ECONNREFUSED));
+	else if (what & BEV_EVENT_CONNECTED)
 		finish(probe, true, "");
 	else
 		finish(probe, false, evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));

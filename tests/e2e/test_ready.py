@@ -60,6 +60,17 @@ def test_ready_when_it_answers(solo, tmp_path, kind):
         assert "/up?i=0" in (tmp_path / "asked").read_text().split()
 
 
+def test_a_probe_is_not_its_own_answer(cluster):
+    """Nobody listens, and the kernel has but one port for connections: the one that is asked for."""
+    node = cluster.node("a", {"web": {"command": ["/bin/sleep", "100000"], "ready": "tcp:41000",
+                                      "start_timeout": "700ms"}}, alone=True)
+    node.prefix = ["unshare", "-n", "/bin/sh", "-c", "ip link set lo up && echo 41000 41000 "
+                   ">/proc/sys/net/ipv4/ip_local_port_range && exec \"$@\"", "sh"]
+    node.start()
+    said = node.wait_event("child_restarting", child="web")
+    assert "not ready: " in said["text"] and not node.events("child_ready")
+
+
 def test_a_start_that_never_answers_says_why(solo, tmp_path):
     port = free_port()
     write(tmp_path / "status", "503")

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "io/clock.h"
+#include "io/kin.h"
 
 #define CHUNK_BYTES (64u * 1024)
 #define REST_CHUNKS 16 /* of what is in the pipe when it has ended: a pipe has at most 1 MiB */
@@ -283,6 +284,8 @@ void ph_hook_free(struct ph_hook *hook)
 		return;
 	}
 	/* It ends a moment later, and nobody but its parent can reap it. */
+	const struct ph_kin kin = {ph_child_pid(hook->child), ph_child_start_time(hook->child)};
+	(void)ph_kin_kill(&kin, NULL);
 	(void)ph_child_kill_group(hook->child, SIGKILL);
 	evtimer_del(hook->timer);
 	hook->unheard = true;

@@ -40,8 +40,9 @@ PH_MUST_CHECK int ph_hook_start(struct event_base *base, const struct ph_spawn_s
 	struct ph_err *err);
 /* To all of its process group. */
 void ph_hook_signal(struct ph_hook *hook, int signo);
-/* Kills what is left of it, and forgets it without a word: what still runs is reaped by the loop
- * once it has ended. NULL is allowed. */
+/* Kills what is left of it, with all that descends from it while it runs itself, also in groups and
+ * sessions of their own, and forgets it without a word: what still runs is reaped by the loop once
+ * it has ended. NULL is allowed. */
 void ph_hook_free(struct ph_hook *hook);
 
 #endif

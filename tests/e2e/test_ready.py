@@ -120,6 +120,21 @@ def test_commands_run_as_the_child_and_are_ended(solo, tmp_path):
                  and not sleepers(tmp_path), "nothing is left of the checks")
 
 
+def test_a_check_that_hangs_ends_with_all_that_it_has_started(solo, tmp_path):
+    """Also what has a process group or a session of its own, as timeout(1) makes one."""
+    check = "sh -c 'echo >>asked; setsid sleep 300 & timeout 300 sleep 300; echo'"
+    node = solo({"web": {"command": ["sleep", "100000"], "dir": str(tmp_path), "health": {
+        "exec": check, "interval": "100ms", "timeout": "300ms", "failures": 1000}}})
+    pid = node.wait_running("web")["pid"]
+    harness.wait(lambda: (tmp_path / "asked").exists()
+                 and (tmp_path / "asked").read_text().count("\n") >= 6, "checks")
+    most = harness.wait(lambda: sleepers(tmp_path), "what the check has started")
+    assert len(most) <= 2, most
+    assert node.child("web")["pid"] == pid
+    node.stop()
+    assert not sleepers(tmp_path)
+
+
 def sleepers(folder):
     """Processes `sleep 300` whose working directory is that one."""
     found = []

@@ -73,6 +73,8 @@ static uint64_t backoff(struct ph_hub *hub, struct ph_instance *instance)
 	if (wait > policy->backoff_max_ms)
 		wait = policy->backoff_max_ms;
 	wait = ph_jitter(hub, wait, policy->jitter_percent);
+	if (wait > policy->backoff_max_ms) /* it is the longest: at the cap jitter only shortens */
+		wait = 2 * policy->backoff_max_ms - wait;
 	return wait > policy->delay_ms ? wait : policy->delay_ms;
 }
 

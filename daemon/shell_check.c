@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "conf/options.h"
+#include "conf/probe.h"
 #include "io/cgroup.h"
 #include "io/spawn.h"
 #include "io/user.h"
@@ -83,10 +84,10 @@ static int try_env(struct try *try, struct ph_err *err)
 	return ph_shell_env_build(&try->env, &want, err);
 }
 
-static int try_program(struct try *try, struct ph_err *err)
+static int try_program(struct try *try, const char *program, struct ph_err *err)
 {
 	const struct ph_conf_child *child = try->child;
-	const char *const argv[] = {try->command, NULL};
+	const char *const argv[] = {program, NULL};
 	bool other = geteuid() == 0 && (child->user || child->group);
 	struct ph_spawn_spec spec = {
 		.path = try->path,
@@ -102,9 +103,14 @@ static int try_program(struct try *try, struct ph_err *err)
 		.limits = try->limits,
 		.n_limits = ph_shell_limits_of(child, try->limits),
 	};
-	int error =
-		ph_spawn_resolve(try->command, ph_shell_env_get(&try->env, "PATH"), try->path, err);
+	int error = ph_spawn_resolve(program, ph_shell_env_get(&try->env, "PATH"), try->path, err);
 	return error ? error : ph_spawn_check(&spec, err);
+}
+
+static const char *without(const char *text, const char *prefix)
+{
+	size_t n = strlen(prefix);
+	return strncmp(text, prefix, n) == 0 ? text + n : text;
 }
 
 /* The option that the sentence is about. */
@@ -125,6 +131,26 @@ static const char *option_of(const char *text)
 	return "command";
 }
 
+/* The program of a check, where that is one: it runs as the child does, and in its folder. */
+static void note_check(struct try *try, const char *option, const char *kind, const char *text)
+{
+	char *whole = NULL, *expanded = NULL;
+	struct ph_conf_probe probe;
+	struct ph_err err;
+	if (!text)
+		return;
+	if (asprintf(&whole, "%s%s", kind, text) < 0 ||
+		ph_conf_expand(whole, &try->vars, &expanded))
+		abort(); /* it was checked when it was read */
+	if (strncmp(expanded, "exec:", 5) == 0 && !ph_conf_probe_parse(expanded, &probe, &err)) {
+		if (try_program(try, probe.argv.v[0], &err))
+			note(try->child, option, err.text);
+		ph_conf_probe_fini(&probe);
+	}
+	free(whole);
+	free(expanded);
+}
+
 static void note_start(const struct ph_conf *conf, const struct ph_conf_child *child)
 {
 	struct ph_err err = {{0}};
@@ -135,12 +161,16 @@ static void note_start(const struct ph_conf *conf, const struct ph_conf_child *c
 	if (ph_conf_expand(child->command.v[0], &try->vars, &try->command) ||
 		(child->dir && ph_conf_expand(child->dir, &try->vars, &try->dir)))
 		abort(); /* they were checked when they were read */
-	if (ph_user_lookup(child->user, child->group, &try->user, &err))
+	if (ph_user_lookup(child->user, child->group, &try->user, &err)) {
 		note(child, child->user ? "user" : "group", err.text);
-	else if (try_env(try, &err))
-		note(child, "env_file", err.text);
-	else if (try_program(try, &err))
+	} else if (try_env(try, &err)) {
+		note(child, "env_file", without(err.text, "env_file: "));
+	} else if (try_program(try, try->command, &err)) {
 		note(child, option_of(err.text), err.text);
+	} else {
+		note_check(try, "ready", "", child->ready);
+		note_check(try, "health.exec", "exec:", child->health.exec);
+	}
 	try_fini(try);
 	free(try);
 }

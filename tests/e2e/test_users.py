@@ -153,14 +153,32 @@ def test_what_is_missing_here_is_noted(cluster, what):
     option = {"in PATH": "command", "of the user": "command"}.get(what, what)
     line = rf"note: .*prochub\.yaml:\d+:\d+: children\.web\.{option}: "
     found = re.search(line + "(.*)", said.stdout)
-    assert found and re.search(text, found.group(1)), said.stdout
+    assert found and "env_file: " not in found.group(1) and re.search(text, found.group(1)), said.stdout
     node.start()
     event = node.wait_event("child_restarting", child="web")
     assert re.search(text, event["text"]) and not cluster.workers("web")
 
 
+CHECKS = {
+    "ready": ({"ready": "exec:/no/such/%c --fast"}, "cannot execute '/no/such/web': No such file"),
+    "ready in PATH": ({"ready": "exec:no-such-%i"}, "'no-such-0' is not in PATH"),
+    "health.exec": ({"health": {"exec": "/no/such/check"}}, "cannot execute '/no/such/check'"),
+    "health.exec of the user": ({"health": {"exec": "/etc/shadow"}}, "Permission denied"),
+}
+
+
+@pytest.mark.parametrize("what", CHECKS)
+def test_missing_program_of_a_check_is_noted(cluster, what):
+    more, text = CHECKS[what]
+    node = cluster.node("a", {"web": sleeper(user="nobody", **more)}, alone=True)
+    said = check(node)
+    assert said.returncode == 0, said.stderr
+    assert re.search(rf"note: .*:\d+:\d+: children\.web\.{what.split()[0]}: .*{text}", said.stdout), said
+
+
 def test_what_is_there_is_not_noted(cluster):
     node = cluster.node("a", {"web": sleeper(user="nobody", dir="/", env={"A": "%i"}),
-                              "name": {"command": ["sleep", "1"]}}, alone=True)
+                              "name": {"command": ["sleep", "1"], "ready": "exec:true",
+                                       "health": {"exec": "sh -c 'exit 1'"}}}, alone=True)
     said = check(node)
     assert said.returncode == 0 and "note: " not in said.stdout, said.stdout

@@ -355,6 +355,19 @@ def test_triggered_watchdog_and_longer_times(solo):
     assert node.wait_child("slow", state="stopped")["exit"] == {"code": 5}
 
 
+def test_status_is_told_and_floods_nobody(solo):
+    node = solo({
+        "web": python("say('READY=1')\n"
+                      "for i in range(50000): say(f'STATUS=step {i}')\n"
+                      "time.sleep(11)\nsay('STATUS=calm again'); time.sleep(1000)", ready="notify")})
+    pid = running_pid(node, "web")
+    harness.wait(lambda: "web/0: calm again" in node.whole_log(), "what it said last", 25)
+    told = [x for x in node.whole_log().splitlines() if "info: web/0: " in x]
+    assert "web/0: step 0" in told[0] and len(told) < 100, len(told)
+    assert any("more STATUS= since" in x for x in told), told
+    assert node.child("web")["pid"] == pid
+
+
 def test_helper_in_a_session_of_its_own_is_left_alone(solo, cluster):
     """What a worker starts for itself is neither adopted nor ended by the next daemon."""
     pidfile = f"{cluster.dir}/helper"

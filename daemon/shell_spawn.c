@@ -95,7 +95,7 @@ struct start {
 	int fds[3 + PH_CONF_LISTENERS_MAX];
 	struct ph_shell_output output;
 	struct ph_spawn_limit limits[2];
-	char *cgroup, *cgroup_procs; /* NULL: none */
+	char *cgroup; /* NULL: none */
 };
 
 static void make_token(char token[PH_TOKEN_SIZE])
@@ -111,7 +111,6 @@ static void start_fini(struct start *start)
 		free(start->argv[i]);
 	free(start->argv);
 	free(start->dir);
-	free(start->cgroup_procs);
 	ph_shell_cgroup_drop(&start->cgroup);
 	ph_shell_listens_drop(&start->listens);
 	ph_shell_env_fini(&start->env);
@@ -263,8 +262,7 @@ static int prepare_cgroup(struct ph_shell *shell, const struct ph_key *key, stru
 		shell, key, start->child, start->token, &start->cgroup, err);
 	if (error || !start->cgroup)
 		return error;
-	start->cgroup_procs = ph_shell_path(start->cgroup, "cgroup.procs");
-	spec->cgroup_procs = start->cgroup_procs;
+	spec->cgroup = start->cgroup;
 	spec->cgroup_optional = !ph_shell_cgroup_limited(start->child);
 	return 0;
 }

@@ -2,31 +2,27 @@
 
 #include "io/proc.h"
 #include "io/spawn_child.h"
+#include "io/spawn_clone.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <paths.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
-
-#define STACK_BYTES ((size_t)128 << 10) /* of which the lowest page is a guard */
-#define GUARD_BYTES ((size_t)4096)
 
 /* a struct with the bytes of the prepared environment's pids beside it */
 struct run {
 	struct ph_spawn_task task;
 	char pid_entries[2][16 + PH_SPAWN_PID_DIGITS];
 	int null_fd;
-	char *stack;
 };
 
 static const char *const pid_names[2] = {"LISTEN_PID=", "WATCHDOG_PID="};
@@ -112,18 +108,26 @@ static int prepare_env(struct run *run)
 	return 0;
 }
 
+static int get_null(struct run *run)
+{
+	if (reserved >= 0)
+		return reserved + RESERVED - 1;
+	if (run->null_fd < 0)
+		run->null_fd = open(_PATH_DEVNULL, O_RDWR | O_CLOEXEC);
+	return run->null_fd < 0 ? -errno : run->null_fd;
+}
+
 static int prepare_fds(struct run *run)
 {
 	const struct ph_spawn_spec *spec = run->task.spec;
 	int n = spec->n_fds < 3 ? 3 : (int)spec->n_fds;
 	for (int i = 0; i < n; i++) {
 		int fd = (size_t)i < spec->n_fds && !run->task.dry ? spec->fds[i] : -1;
-		if (fd < 0 && run->null_fd < 0) {
-			run->null_fd = open(_PATH_DEVNULL, O_RDWR | O_CLOEXEC);
-			if (run->null_fd < 0)
-				return -errno;
-		}
-		run->task.fds[i] = fd < 0 ? run->null_fd : fd;
+		if (fd < 0)
+			fd = get_null(run);
+		if (fd < 0)
+			return fd;
+		run->task.fds[i] = fd;
 	}
 	run->task.n_fds = n;
 	return 0;
@@ -131,8 +135,6 @@ static int prepare_fds(struct run *run)
 
 static void run_fini(struct run *run)
 {
-	if (run->stack)
-		(void)munmap(run->stack, STACK_BYTES);
 	if (run->null_fd >= 0)
 		close(run->null_fd);
 	if (run->task.cgroup_fd >= 0)
@@ -150,27 +152,9 @@ static int run_init(struct run *run, const struct ph_spawn_spec *spec, bool dry,
 	run->task.dry = dry;
 	if (r)
 		return r;
-	if (spec->cgroup_procs && !dry) {
-		run->task.cgroup_fd = open(spec->cgroup_procs, O_WRONLY | O_CLOEXEC);
-		if (run->task.cgroup_fd < 0)
-			run->task.cgroup_error = errno;
-		if (run->task.cgroup_fd < 0 && !spec->cgroup_optional)
-			return ph_err_set(err, errno, "cannot open '%s': %s", spec->cgroup_procs,
-				strerror(errno));
-	}
 	r = prepare_env(run);
 	if (!r)
 		r = prepare_fds(run);
-	if (!r) {
-		char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
-		if (stack == MAP_FAILED)
-			r = -errno;
-		else
-			run->stack = stack;
-	}
-	if (!r && mprotect(run->stack, GUARD_BYTES, PROT_NONE) < 0)
-		r = -errno;
 	return r ? ph_err_set(err, -r, "cannot prepare a process: %s", strerror(-r)) : 0;
 }
 
@@ -179,7 +163,7 @@ static int run_init(struct run *run, const struct ph_spawn_spec *spec, bool dry,
  * are blocked, those that the C library keeps to itself too, so that no handler runs on the child's
  * stack.
  */
-static int clone_child(struct run *run, pid_t *ret_pid, int *ret_pidfd)
+static int clone_child(struct run *run, const char *cgroup, struct ph_spawned *ret)
 {
 	unsigned long all[8 / sizeof(unsigned long)], before[8 / sizeof(unsigned long)];
 	memset(all, 0xff, sizeof all);
@@ -187,22 +171,43 @@ static int clone_child(struct run *run, pid_t *ret_pid, int *ret_pidfd)
 	int dumpable = run->task.spec->set_user ? prctl(PR_GET_DUMPABLE) : -1;
 	if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, all, before, sizeof all) < 0)
 		return -errno;
-	int pidfd = -1;
 	lend_fds(&run->task);
-	int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD;
-	if (run->task.first_unwanted)
-		flags |= CLONE_FILES;
-	pid_t pid = clone(ph_spawn_child, run->stack + STACK_BYTES, flags, &run->task, &pidfd);
-	int code = errno;
+	int error = ph_spawn_clone(&run->task, cgroup, &ret->pid, &ret->pidfd);
 	take_fds_back(&run->task);
 	(void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, before, NULL, sizeof before);
 	if (dumpable == 1)
 		(void)prctl(PR_SET_DUMPABLE, 1);
-	if (pid < 0)
-		return -code;
-	*ret_pid = pid;
-	*ret_pidfd = pidfd;
+	return error;
+}
+
+/* For a child that enters it by itself. */
+static int open_cgroup(struct run *run, struct ph_err *err)
+{
+	const struct ph_spawn_spec *spec = run->task.spec;
+	char path[PATH_MAX];
+	if (!spec->cgroup || run->task.dry)
+		return 0;
+	int n = snprintf(path, sizeof path, "%s/cgroup.procs", spec->cgroup);
+	int fd = n < (int)sizeof path ? open(path, O_WRONLY | O_CLOEXEC) : -1;
+	int code = n < (int)sizeof path ? errno : ENAMETOOLONG;
+	run->task.cgroup_fd = fd;
+	if (fd < 0 && !spec->cgroup_optional)
+		return ph_err_set(err, code, "cannot open '%s': %s", path, strerror(code));
+	run->task.cgroup_error = fd < 0 ? code : 0;
 	return 0;
+}
+
+static int make_child(struct run *run, struct ph_spawned *ret, struct ph_err *err)
+{
+	const char *cgroup = run->task.dry ? NULL : run->task.spec->cgroup;
+	int r = cgroup ? clone_child(run, cgroup, ret) : -EOPNOTSUPP;
+	if (r == -EOPNOTSUPP) {
+		r = open_cgroup(run, err);
+		if (r)
+			return r;
+		r = clone_child(run, NULL, ret);
+	}
+	return r ? ph_err_set(err, -r, "cannot create a process: %s", strerror(-r)) : 0;
 }
 
 /* The child has ended or is about to: its memory was given back before it became a zombie. */
@@ -223,7 +228,7 @@ static void subject(const struct ph_spawn_task *task, char *text, size_t n)
 	else if (task->step == PH_SPAWN_EXECUTE)
 		(void)snprintf(text, n, " '%s'", spec->path);
 	else if (task->step == PH_SPAWN_CGROUP)
-		(void)snprintf(text, n, " '%s'", spec->cgroup_procs);
+		(void)snprintf(text, n, " '%s'", spec->cgroup);
 	else if (task->step == PH_SPAWN_UID)
 		(void)snprintf(text, n, " to uid %u", (unsigned)spec->uid);
 	else if (task->step == PH_SPAWN_GID)
@@ -255,20 +260,52 @@ static int explain(const struct ph_spawn_task *task, struct ph_err *err)
 	return ph_err_set(err, task->code, "cannot %s%s: %s", steps[task->step], what, why);
 }
 
+/* CLOCK_BOOTTIME in the unit of /proc/PID/stat. */
+static uint64_t ticks_now(void)
+{
+	struct timespec now;
+	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * hz + (uint64_t)now.tv_nsec * hz / 1000000000u;
+}
+
+/*
+ * Between the tick `before` and now the process was made. Where that is one tick, nobody need be
+ * asked: /proc is slow. It has the last word at first, and each time that a tick ends meanwhile; if
+ * it once says something else, always.
+ */
+static int get_start_time(pid_t pid, uint64_t before, uint64_t *ret)
+{
+	static bool agreed, differed;
+	uint64_t after = ticks_now();
+	if (before == after && agreed && !differed) {
+		*ret = after;
+		return 0;
+	}
+	struct ph_proc_stat stat_line;
+	int r = ph_proc_stat(pid, &stat_line);
+	if (r)
+		return r;
+	agreed = true;
+	differed |= stat_line.start_time < before || stat_line.start_time > after;
+	*ret = stat_line.start_time;
+	return 0;
+}
+
 /* *ret NULL: a dry run */
 static int run_once(struct run *run, struct ph_spawned *ret, struct ph_err *err)
 {
 	struct ph_spawned spawned = {0};
-	int r = clone_child(run, &spawned.pid, &spawned.pidfd);
+	uint64_t before = ticks_now();
+	int r = make_child(run, &spawned, err);
 	if (r)
-		return ph_err_set(err, -r, "cannot create a process: %s", strerror(-r));
+		return r;
 	if (!ret || run->task.code) {
 		reap(spawned.pidfd);
 		close(spawned.pidfd);
 		return run->task.code ? explain(&run->task, err) : 0;
 	}
-	struct ph_proc_stat stat_line;
-	r = ph_proc_stat(spawned.pid, &stat_line);
+	r = get_start_time(spawned.pid, before, &spawned.start_time);
 	if (r) {
 		/* without its start time it could never be told from another of its pid */
 		(void)kill(-spawned.pid, SIGKILL);
@@ -277,7 +314,6 @@ static int run_once(struct run *run, struct ph_spawned *ret, struct ph_err *err)
 		return ph_err_set(
 			err, -r, "cannot read /proc/%d/stat: %s", (int)spawned.pid, strerror(-r));
 	}
-	spawned.start_time = stat_line.start_time;
 	spawned.cgroup_error = run->task.cgroup_error;
 	*ret = spawned;
 	return 0;

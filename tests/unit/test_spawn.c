@@ -74,6 +74,25 @@ START_TEST(result_names_the_process)
 }
 END_TEST
 
+/* Also where it is not asked for: the two ways to learn it may not differ, wherever in a tick a
+ * process is made. */
+START_TEST(start_times_are_those_of_proc)
+{
+	const char *const argv[] = {"true", NULL};
+	struct ph_spawn_spec spec = shell_spec(argv);
+	spec.path = "/bin/true";
+	for (int i = 0; i < 300; i++) {
+		struct ph_spawned spawned;
+		struct ph_proc_stat stat_line;
+		struct ph_err err;
+		ck_assert_int_eq(ph_spawn_start(&spec, &spawned, &err), 0);
+		ck_assert_int_eq(ph_proc_stat(spawned.pid, &stat_line), 0);
+		ck_assert_uint_eq(stat_line.start_time, spawned.start_time);
+		(void)wait_for(&spawned);
+	}
+}
+END_TEST
+
 START_TEST(environment_and_pids)
 {
 	const char *const env[] = {"A=b c", "LISTEN_PID=", "WATCHDOG_PID=", "LISTEN_PID=x", NULL};
@@ -212,14 +231,32 @@ START_TEST(new_privileges)
 }
 END_TEST
 
+/* A folder that looks like a cgroup and cannot be entered: its cgroup.procs opens, and is full. */
+static void make_full(char dir[])
+{
+	char procs[64];
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	(void)snprintf(procs, sizeof procs, "%s/cgroup.procs", dir);
+	ck_assert_int_eq(symlink("/dev/full", procs), 0);
+}
+
+static void remove_full(const char *dir)
+{
+	char procs[64];
+	(void)snprintf(procs, sizeof procs, "%s/cgroup.procs", dir);
+	ck_assert_int_eq(unlink(procs), 0);
+	ck_assert_int_eq(rmdir(dir), 0);
+}
+
 /* One that can be done without keeps nobody from being started; one that cannot does. */
 START_TEST(cgroup_that_is_not_there)
 {
+	char full[] = "/tmp/ph-full-XXXXXX", sentence[128];
 	const char *const argv[] = {"true", NULL}, *const env[] = {NULL};
 	struct ph_spawn_spec spec = {.path = "/bin/true",
 		.argv = argv,
 		.env = env,
-		.cgroup_procs = "/no/such/cgroup.procs",
+		.cgroup = "/no/such",
 		.cgroup_optional = true};
 	struct ph_spawned spawned;
 	struct ph_err err;
@@ -227,14 +264,18 @@ START_TEST(cgroup_that_is_not_there)
 	ck_assert_int_eq(spawned.cgroup_error, ENOENT);
 	ck_assert_int_eq(waitpid(spawned.pid, NULL, 0), spawned.pid);
 	close(spawned.pidfd);
-	spec.cgroup_procs = "/dev/full"; /* it opens, and cannot be written to */
+	make_full(full);
+	spec.cgroup = full;
 	ck_assert_int_eq(ph_spawn_start(&spec, &spawned, &err), 0);
 	ck_assert_int_eq(spawned.cgroup_error, ENOSPC);
 	ck_assert_int_eq(waitpid(spawned.pid, NULL, 0), spawned.pid);
 	close(spawned.pidfd);
 	spec.cgroup_optional = false;
 	ck_assert_int_eq(ph_spawn_start(&spec, &spawned, &err), -ENOSPC);
-	ck_assert_str_eq(err.text, "cannot enter cgroup '/dev/full': No space left on device");
+	(void)snprintf(sentence, sizeof sentence,
+		"cannot enter cgroup '%s': No space left on device", full);
+	ck_assert_str_eq(err.text, sentence);
+	remove_full(full);
 }
 END_TEST
 
@@ -269,15 +310,14 @@ END_TEST
 START_TEST(enters_a_cgroup)
 {
 	char dir[] = "/sys/fs/cgroup/unified/ph-test-XXXXXX";
-	char procs[128], output[512];
+	char output[512];
 	if (!mkdtemp(dir)) {
 		memcpy(dir, "/sys/fs/cgroup/ph-test-XXXXXX",
 			sizeof "/sys/fs/cgroup/ph-test-XXXXXX");
 		if (!mkdtemp(dir))
 			return; /* no writable cgroup tree here */
 	}
-	(void)snprintf(procs, sizeof procs, "%s/cgroup.procs", dir);
-	struct ph_spawn_spec spec = {.cgroup_procs = procs};
+	struct ph_spawn_spec spec = {.cgroup = dir};
 	run_script(&spec, "cat /proc/self/cgroup", output, sizeof output);
 	for (int i = 0; i < 100 && rmdir(dir) < 0; i++)
 		usleep(10000);
@@ -342,12 +382,9 @@ START_TEST(descriptors_and_cgroup_that_are_none)
 	ck_assert_str_eq(err.text, "cannot pass the descriptors: Bad file descriptor");
 	spec.fds = NULL;
 	spec.n_fds = 0;
-	spec.cgroup_procs = "/no/cgroup.procs";
+	spec.cgroup = "/no";
 	ck_assert_int_eq(ph_spawn_start(&spec, &spawned, &err), -ENOENT);
 	ck_assert_str_eq(err.text, "cannot open '/no/cgroup.procs': No such file or directory");
-	spec.cgroup_procs = "/dev/full";
-	ck_assert_int_eq(ph_spawn_start(&spec, &spawned, &err), -ENOSPC);
-	ck_assert_str_eq(err.text, "cannot enter cgroup '/dev/full': No space left on device");
 }
 END_TEST
 
@@ -508,6 +545,7 @@ static void add_all(Suite *suite, const char *name, void (*setup)(void))
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, result_names_the_process);
+	tcase_add_test(tc, start_times_are_those_of_proc);
 	tcase_add_test(tc, environment_and_pids);
 	tcase_add_test(tc, signals_are_reset);
 	tcase_add_test(tc, a_storm_of_signals_does_no_harm);

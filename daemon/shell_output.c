@@ -221,9 +221,11 @@ static int expand_file(struct ph_shell *shell, const struct ph_key *key,
 static int make_fifo(
 	const char *path, uid_t uid, gid_t gid, struct ph_output_order *order, struct ph_err *err)
 {
-	(void)unlink(path);
 	int end = -1, error = mkfifo(path, 0600) < 0 ? -errno : 0;
-	if (!error && !geteuid() && chown(path, uid, gid) < 0) /* so that /dev/stdout works */
+	if (error == -EEXIST && !unlink(path))
+		error = mkfifo(path, 0600) < 0 ? -errno : 0;
+	bool other = uid != geteuid() || gid != getegid();
+	if (!error && !geteuid() && other && chown(path, uid, gid) < 0) /* for /dev/stdout */
 		error = -errno;
 	if (!error) {
 		order->fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -328,9 +330,14 @@ void ph_shell_output_started(struct ph_shell *shell, struct ph_shell_output *out
 {
 	for (unsigned i = 0; i < output->n; i++) {
 		close(output->ends[i]);
-		ph_shell_output_order(shell, output->orders[i]);
+		ph_output_thread_add(shell->outputs->thread, output->orders[i]);
 	}
 	output->n = 0;
+}
+
+void ph_shell_outputs_started(struct ph_shell *shell)
+{
+	ph_output_thread_wake(shell->outputs->thread);
 }
 
 /* ---- a worker of an earlier daemon */

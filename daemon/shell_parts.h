@@ -292,6 +292,7 @@ PH_MUST_CHECK int ph_shell_output_prepare(struct ph_shell *shell,
 	const struct ph_shell_output_want *want, struct ph_shell_output *output, int ret_fds[2],
 	struct ph_err *err);
 void ph_shell_output_started(struct ph_shell *shell, struct ph_shell_output *output);
+void ph_shell_outputs_started(struct ph_shell *shell); /* some or many of them: they are read now */
 void ph_shell_output_abandon(struct ph_shell_output *output);
 /* Reads on where an earlier daemon has ended; `child` NULL: its options are not known. */
 void ph_shell_output_adopt(struct ph_shell *shell, const struct ph_shell_worker *worker,

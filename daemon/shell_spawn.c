@@ -380,6 +380,7 @@ int ph_shell_spawn_beside(struct ph_shell *shell, const struct ph_key *key,
 static void start_slice(struct ph_shell *shell)
 {
 	struct ph_shell_spawner *spawner = shell->spawner;
+	bool any = spawner->head && spawner->started < SLICE;
 	while (spawner->head && spawner->started < SLICE) {
 		struct wanted *wanted = spawner->head;
 		spawner->head = wanted->next;
@@ -389,6 +390,8 @@ static void start_slice(struct ph_shell *shell)
 		start_one(shell, wanted);
 		wanted_free(wanted);
 	}
+	if (any)
+		ph_shell_outputs_started(shell);
 }
 
 void ph_shell_spawn_act(struct ph_shell *shell, const struct ph_action *action)

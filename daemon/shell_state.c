@@ -15,7 +15,7 @@
 
 /* Writing it takes time that grows with the workers: this many times as long passes before it is
  * written again, but no more; what is missing meanwhile, the environments tell. */
-#define GAP_FACTOR 20
+#define GAP_FACTOR 50
 #define GAP_MAX_MS 100
 
 struct ph_shell_state {

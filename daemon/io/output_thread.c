@@ -172,12 +172,22 @@ size_t ph_output_thread_free(struct ph_output_thread *t, unsigned patience_ms)
 	return left;
 }
 
-void ph_output_thread_put(struct ph_output_thread *t, struct ph_output_order *order)
+void ph_output_thread_add(struct ph_output_thread *t, struct ph_output_order *order)
 {
 	order->next = NULL;
 	(void)pthread_mutex_lock(&t->lock);
 	*t->orders_tail = order;
 	t->orders_tail = &order->next;
 	(void)pthread_mutex_unlock(&t->lock);
+}
+
+void ph_output_thread_wake(struct ph_output_thread *t)
+{
 	ph_output_wake(t->output);
+}
+
+void ph_output_thread_put(struct ph_output_thread *t, struct ph_output_order *order)
+{
+	ph_output_thread_add(t, order);
+	ph_output_thread_wake(t);
 }

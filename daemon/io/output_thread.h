@@ -27,5 +27,8 @@ PH_MUST_CHECK int ph_output_thread_new(struct event_base *base,
 size_t ph_output_thread_free(struct ph_output_thread *thread, unsigned patience_ms);
 /* Takes `order`. */
 void ph_output_thread_put(struct ph_output_thread *thread, struct ph_output_order *order);
+/* The same for one of many: the thread sees it when it is woken next, by _put or _wake. */
+void ph_output_thread_add(struct ph_output_thread *thread, struct ph_output_order *order);
+void ph_output_thread_wake(struct ph_output_thread *thread);
 
 #endif

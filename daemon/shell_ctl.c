@@ -244,15 +244,21 @@ static void on_closed(void *arg, struct ph_ctl_conn *conn)
 
 /* ---- what goes on by itself */
 
-static void on_event(void *arg, json_t *event)
+static void on_event(void *arg, const struct ph_emitted *told)
 {
 	struct ph_shell_ctl *ctl = arg;
 	struct ph_ctl_request *request;
+	json_t *event = NULL;
 	DL_FOREACH (ctl->requests, request) {
-		if (request->follow)
+		if (!request->follow)
+			continue;
+		if (!event)
+			event = ph_emitted_json(told);
+		if (event)
 			ph_ctl_conn_answer(request->conn, request->re,
 				json_pack("{s:O}", "event", event), true);
 	}
+	json_decref(event);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)

@@ -9,15 +9,11 @@
 
 #include "io/clock.h"
 #include "shell.h"
+#include "shell_emit_kept.h"
 #include "shell_view.h"
 
 #define LINE_MAX_BYTES 1024
 #define VIOLATIONS_A_SECOND 10
-
-struct held {
-	uint64_t wall_ms;
-	json_t *event;
-};
 
 /* Whoever can connect can violate a protocol as often as it likes. */
 struct violations {
@@ -30,11 +26,11 @@ struct ph_shell_emit {
 	struct ph_shell *shell;
 	bool journal; /* stderr is the journal's: prefixes instead of words */
 	uint64_t seq; /* of the newest event; number n is at ring[n % PH_EMIT_RING] */
-	struct held ring[PH_EMIT_RING];
+	struct ph_emit_kept *ring[PH_EMIT_RING];
 	struct violations violations[2]; /* of nobody; of children, which nobody can hide */
 	ph_emit_listener_fn *listener;
 	void *listener_arg;
-	ph_emit_hook_fn *hooks;
+	ph_emit_listener_fn *hooks;
 	void *hooks_arg;
 };
 
@@ -54,7 +50,7 @@ void ph_shell_emit_free(struct ph_shell_emit *emit)
 	if (!emit)
 		return;
 	for (size_t i = 0; i < PH_EMIT_RING; i++)
-		json_decref(emit->ring[i].event);
+		free(emit->ring[i]);
 	free(emit);
 }
 
@@ -156,16 +152,18 @@ static enum ph_log_level event_level(enum ph_emit_kind kind)
 static void keep(struct ph_shell_emit *emit, const struct ph_emit *event)
 {
 	uint64_t wall_ms = ph_clock_wall_ms();
-	json_t *object = ph_emit_json(event, emit->shell->node, emit->seq + 1, wall_ms);
-	if (!object)
+	bool known = (unsigned)event->kind < PH_EMIT_COUNT;
+	struct ph_emit_kept *kept = known ? ph_emit_kept_new(event, wall_ms) : NULL;
+	if (!kept)
 		return;
-	struct held *held = &emit->ring[++emit->seq % PH_EMIT_RING];
-	json_decref(held->event);
-	*held = (struct held){wall_ms, object};
+	struct ph_emit_kept **place = &emit->ring[++emit->seq % PH_EMIT_RING];
+	free(*place);
+	*place = kept;
+	const struct ph_emitted told = {event, emit->shell->node, emit->seq, wall_ms};
 	if (emit->listener)
-		emit->listener(emit->listener_arg, object);
+		emit->listener(emit->listener_arg, &told);
 	if (emit->hooks)
-		emit->hooks(emit->hooks_arg, event, emit->seq, object);
+		emit->hooks(emit->hooks_arg, &told);
 }
 
 static void tell(struct ph_shell_emit *emit, const struct ph_emit *event)
@@ -217,10 +215,23 @@ void ph_shell_emit_listen(struct ph_shell_emit *emit, ph_emit_listener_fn *fn, v
 	emit->listener_arg = arg;
 }
 
-void ph_shell_emit_hook(struct ph_shell_emit *emit, ph_emit_hook_fn *fn, void *arg)
+void ph_shell_emit_hook(struct ph_shell_emit *emit, ph_emit_listener_fn *fn, void *arg)
 {
 	emit->hooks = fn;
 	emit->hooks_arg = arg;
+}
+
+json_t *ph_emitted_json(const struct ph_emitted *told)
+{
+	return ph_emit_json(told->event, told->node, told->seq, told->wall_ms);
+}
+
+static json_t *held_json(const struct ph_shell_emit *emit, uint64_t seq)
+{
+	const struct ph_emit_kept *kept = emit->ring[seq % PH_EMIT_RING];
+	struct ph_emit event;
+	ph_emit_kept_read(kept, &event);
+	return ph_emit_json(&event, emit->shell->node, seq, ph_emit_kept_wall_ms(kept));
 }
 
 json_t *ph_shell_emit_held(const struct ph_shell_emit *emit, uint64_t after, uint64_t since_ms)
@@ -230,8 +241,9 @@ json_t *ph_shell_emit_held(const struct ph_shell_emit *emit, uint64_t after, uin
 	if (after >= first)
 		first = after + 1;
 	for (uint64_t n = first; list && n <= emit->seq; n++) {
-		const struct held *held = &emit->ring[n % PH_EMIT_RING];
-		if (held->wall_ms >= since_ms && json_array_append(list, held->event)) {
+		if (ph_emit_kept_wall_ms(emit->ring[n % PH_EMIT_RING]) < since_ms)
+			continue;
+		if (json_array_append_new(list, held_json(emit, n))) {
 			json_decref(list);
 			list = NULL;
 		}

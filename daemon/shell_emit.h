@@ -37,15 +37,21 @@ json_t *ph_shell_emit_held(const struct ph_shell_emit *emit, uint64_t after, uin
 
 /*
  * Whoever wants each new event as it happens; called from within _act, must not call
- * back into this module. One listener only: the control socket, which knows its connections.
+ * back into this module, and gets `told` for the time of the call. One listener only: the control
+ * socket, which knows its connections.
  */
-typedef void ph_emit_listener_fn(void *arg, json_t *event);
+struct ph_emitted {
+	const struct ph_emit *event;
+	const char *node;
+	uint64_t seq, wall_ms;
+};
+typedef void ph_emit_listener_fn(void *arg, const struct ph_emitted *told);
 void ph_shell_emit_listen(struct ph_shell_emit *emit, ph_emit_listener_fn *fn, void *arg);
 /* The same for the hooks of the configuration, who may write to the log. */
-typedef void ph_emit_hook_fn(
-	void *arg, const struct ph_emit *event, uint64_t seq, const json_t *json);
-void ph_shell_emit_hook(struct ph_shell_emit *emit, ph_emit_hook_fn *fn, void *arg);
+void ph_shell_emit_hook(struct ph_shell_emit *emit, ph_emit_listener_fn *fn, void *arg);
 
+/* The object of it, which is not made where nobody asks; NULL without memory. */
+json_t *ph_emitted_json(const struct ph_emitted *told);
 /* The object of one event; NULL without memory. `wall_ms` since 1970. */
 json_t *ph_emit_json(const struct ph_emit *event, const char *node, uint64_t seq, uint64_t wall_ms);
 /* Its line for people, cut at `size`. */

@@ -380,18 +380,21 @@ static void enqueue(struct run *run)
 	again(shell);
 }
 
-/* Something has happened; `json` is what is told of it. */
-static void on_event(void *arg, const struct ph_emit *event, uint64_t seq, const json_t *json)
+/* Something has happened. */
+static void on_event(void *arg, const struct ph_emitted *told)
 {
+	const struct ph_emit *event = told->event;
 	struct ph_shell *shell = arg;
 	struct ph_shell_hooks *hooks = shell->hooks;
 	char id[PH_ID_TEXT_SIZE];
 	for (size_t i = 0; i < hooks->n; i++) {
 		if (!hooks->all[i]->on[event->kind])
 			continue;
+		json_t *json = ph_emitted_json(told);
 		struct run *run = run_new(shell, hooks->all[i], event_words[event->kind],
 			event->has_key ? &event->key : NULL, json);
-		ph_shell_env_number(&run->env, "PROCHUB_SEQ", seq);
+		json_decref(json);
+		ph_shell_env_number(&run->env, "PROCHUB_SEQ", told->seq);
 		if (!ph_id_none(&event->id))
 			ph_shell_env_set(
 				&run->env, "PROCHUB_MIGRATION", ph_id_text(&event->id, id));

@@ -273,6 +273,55 @@ START_TEST(test_event_of_a_conflict)
 }
 END_TEST
 
+/* Nothing of an event is lost by being kept. */
+START_TEST(test_events_that_are_kept)
+{
+	const struct ph_emit events[] = {
+		{.kind = PH_EMIT_NODE_DEAD, .peer = {"c"}},
+		{.kind = PH_EMIT_CHILD_EXITED,
+			.has_key = true,
+			.key = {{"web"}, 3, 4294967295},
+			.pid = 4294967295,
+			.exit = {PH_EXIT_CORE, 11},
+			.epoch = UINT64_MAX,
+			.delay_ms = UINT64_MAX - 1,
+			.text = "text"},
+		{.kind = PH_EMIT_MIGRATION_ABORTED,
+			.has_key = true,
+			.key = {{"web"}, 0, 1},
+			.id = {{1, [15] = 2}},
+			.from = {"a-node-whose-name-is-as-long-as-a-name-may-be-which-is-63-bytes"},
+			.to = {"b"},
+			.phase = PH_PHASE_COUNT - 1,
+			.result = PH_RESULT_COUNT - 1},
+		{.kind = PH_EMIT_CONFLICT_RESOLVED,
+			.has_key = true,
+			.from = {"b"},
+			.to = {"a"},
+			.epoch = 7,
+			.from_epoch = 5,
+			.kept = "",
+			.merged = true},
+	};
+	struct ph_shell shell = {.node = "a"};
+	struct ph_shell_emit *emit;
+	ck_assert_int_eq(ph_shell_emit_new(&shell, &emit), 0);
+	for (size_t i = 0; i < sizeof events / sizeof *events; i++)
+		ph_shell_emit_act(
+			emit, &(struct ph_action){.kind = PH_ACT_EMIT, .emit = &events[i]});
+	json_t *held = ph_shell_emit_held(emit, 0, 0);
+	ck_assert_uint_eq(json_array_size(held), sizeof events / sizeof *events);
+	for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
+		json_t *got = json_array_get(held, i), *want = ph_emit_json(&events[i], "a", i + 1, 0);
+		(void)json_object_set(want, "time", json_object_get(got, "time"));
+		ck_assert_int_eq(json_equal(got, want), 1);
+		json_decref(want);
+	}
+	json_decref(held);
+	ph_shell_emit_free(emit);
+}
+END_TEST
+
 /* The texts of the events after number `after`; the caller's. */
 static char *texts_after(const struct ph_shell_emit *emit, uint64_t after, size_t *ret_n)
 {
@@ -336,6 +385,7 @@ int main(void)
 	tcase_add_test(t, test_event);
 	tcase_add_test(t, test_event_of_a_migration);
 	tcase_add_test(t, test_event_of_a_conflict);
+	tcase_add_test(t, test_events_that_are_kept);
 	tcase_add_test(t, test_violations_are_bounded);
 	suite_add_tcase(s, t);
 	SRunner *sr = srunner_create(s);

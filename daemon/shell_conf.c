@@ -186,10 +186,10 @@ static uint64_t process_hash(const struct ph_conf_child *child)
 	hash_text(&hash, child->env_file);
 	hash_text(&hash, child->user);
 	hash_text(&hash, child->group);
-	/* what is later than the first version adds nothing by default: workers stay at an upgrade */
-	(void)snprintf(numbers, sizeof numbers, "%u %d %llu%s%s", child->umask,
-		(int)child->log.to, (unsigned long long)child->watchdog_ms,
-		child->no_new_privileges ? " nnp" : "",
+	/* what is later than the first version adds nothing by default: workers stay at an upgrade
+	 */
+	(void)snprintf(numbers, sizeof numbers, "%u %d %llu%s%s", child->umask, (int)child->log.to,
+		(unsigned long long)child->watchdog_ms, child->no_new_privileges ? " nnp" : "",
 		child->placement.strategy == PH_CONF_PLACEMENT_LOCAL ? " local" : "");
 	hash_text(&hash, numbers);
 	(void)snprintf(numbers, sizeof numbers, "%u %llx %llx %u %u %d", child->limits.nofile,

@@ -85,8 +85,8 @@ int ph_shell_print(const char *file, char **argv)
 
 /* ---- directories, incarnation */
 
-/* A daemon that was killed holds the lock until the kernel has taken it apart, and so does a program
- * that it was about to start, until that execs: on a busy machine a while. */
+/* A daemon that was killed holds the lock until the kernel has taken it apart, and so does a
+ * program that it was about to start, until that execs: on a busy machine a while. */
 static int take_lock(const char *dir, int *ret_fd, struct ph_err *err)
 {
 	static const struct timespec moment = {0, 20 * 1000 * 1000};

@@ -26,51 +26,6 @@ static bool is_missing(const struct ph_child *child)
 	return child->fetch_from.s[0] && child->wanted_revision > known;
 }
 
-static char *copy_text(const char *text)
-{
-	return text ? ph_must(strdup(text)) : NULL;
-}
-
-struct ph_spec *ph_spec_clone(const struct ph_spec *spec)
-{
-	struct ph_spec *copy = malloc(sizeof *copy);
-	if (!copy)
-		return NULL;
-	*copy = *spec;
-	if (copy->copies) {
-		++*copy->copies;
-		return copy;
-	}
-	copy->copies = ph_must(malloc(sizeof *copy->copies));
-	*copy->copies = 1;
-	copy->text = copy_text(spec->text);
-	copy->nodes = copy_text(spec->nodes);
-	copy->labels = copy_text(spec->labels);
-	copy->after = copy_text(spec->after);
-	copy->group.members = copy_text(spec->group.members);
-	return copy;
-}
-
-static void free_text(const char *text)
-{
-	free((void *)(uintptr_t)text);
-}
-
-void ph_spec_free(struct ph_spec *spec)
-{
-	if (!spec)
-		return;
-	if (spec->copies && --*spec->copies == 0) {
-		free_text(spec->text);
-		free_text(spec->nodes);
-		free_text(spec->labels);
-		free_text(spec->after);
-		free_text(spec->group.members);
-		free(spec->copies);
-	}
-	free(spec);
-}
-
 struct ph_child *ph_child_find(const struct ph_hub *hub, const struct ph_name *name)
 {
 	struct ph_child *child;

@@ -48,9 +48,9 @@ struct ph_member {
 	uint64_t heard_seq;	/* newest heartbeat heard */
 	uint64_t heard_version; /* of its part, as that one said */
 	uint64_t heard_at_ms;
-	uint64_t back_ms;	/* when it was heard again after a silence */
-	uint64_t echo_at_ms;	/* when the newest heartbeat of ours that it echoed was sent, or up to
-				   when its silence is forgiven: it may have been this node's own */
+	uint64_t back_ms;    /* when it was heard again after a silence */
+	uint64_t echo_at_ms; /* when the newest heartbeat of ours that it echoed was sent, or up to
+				when its silence is forgiven: it may have been this node's own */
 	uint64_t echo_true_ms;	/* ... without what is forgiven; counts once it has echoed us */
 	bool echoed;		/* this incarnation has echoed us at least once */
 	uint64_t answered_ms;	/* when the newest probe that it answered was sent; 0: none */
@@ -60,10 +60,10 @@ struct ph_member {
 	uint64_t hears_me_have; /* version of our part that it has */
 	uint64_t registry_version, registry_digest, migrations_version; /* as it says */
 	uint64_t have, have_migrations; /* what we have of its part */
-	uint64_t sure;	 /* ... of which nothing that it gave away is missing; never above `have` */
+	uint64_t sure; /* ... of which nothing that it gave away is missing; never above `have` */
 	uint64_t told_sure;    /* the newest `sure` that it was told by way of a third one ... */
 	uint64_t told_sure_ms; /* ... and when; 0: never */
-	uint64_t digest; /* of its part as we have it */
+	uint64_t digest;       /* of its part as we have it */
 	uint64_t fetch_at_ms;  /* last asked, or answered in part; 0: no fetch is out */
 	uint64_t fetch_since;  /* ... from there on */
 	uint32_t fetch_tries;  /* in a row that brought nothing */

@@ -255,8 +255,8 @@ static struct ph_bmsg *new_message(struct ph_hub *hub, struct ph_action *action,
 static bool relayed(enum ph_bkind kind)
 {
 	return (kind > PH_B_PREPARE && kind <= PH_B_FORGOTTEN) || kind == PH_B_CLAIM ||
-	       kind == PH_B_CLAIM_ANSWER || kind == PH_B_HAVE || kind == PH_B_ORDER || kind == PH_B_ORDER_ACK ||
-	       kind == PH_B_CONFLICT || kind == PH_B_CONFLICT_ACK ||
+	       kind == PH_B_CLAIM_ANSWER || kind == PH_B_HAVE || kind == PH_B_ORDER ||
+	       kind == PH_B_ORDER_ACK || kind == PH_B_CONFLICT || kind == PH_B_CONFLICT_ACK ||
 	       (kind >= PH_B_VIEW_FETCH && kind <= PH_B_GRANTED);
 }
 

@@ -50,15 +50,15 @@ struct ph_work {
 	uint64_t planned_ms;	      /* its owner, here, last asked whether it is to follow */
 	uint64_t placed_ms;	      /* unowned, and placement named nobody until then; or 0 */
 	uint64_t passed_on_ms, passed_on_hash; /* left to others: when, and with which text */
-	uint64_t conflict_told;	   /* epoch of the loser that was last told of to people, here */
-	struct ph_node *rival; /* whose copy lost against the one here, and that has not said yet
-				  what became of it; or nobody */
+	uint64_t conflict_told; /* epoch of the loser that was last told of to people, here */
+	struct ph_node *rival;	/* whose copy lost against the one here, and that has not said yet
+				   what became of it; or nobody */
 	uint64_t rival_epoch, rival_ms; /* its epoch; when they met */
-	uint64_t move_wait_ms;	   /* back-off of its failed migrations */
-	uint32_t move_failures;	   /* of its migrations since the last that went well */
-	uint32_t move_attempt;	   /* downtime budgets missed */
-	uint64_t busy_since_ms;	   /* its worker has said `busy` since */
-	uint64_t service_until_ms; /* after a missed downtime budget: not moved before */
+	uint64_t move_wait_ms;		/* back-off of its failed migrations */
+	uint32_t move_failures;		/* of its migrations since the last that went well */
+	uint32_t move_attempt;		/* downtime budgets missed */
+	uint64_t busy_since_ms;		/* its worker has said `busy` since */
+	uint64_t service_until_ms;	/* after a missed downtime budget: not moved before */
 	struct ph_id void_id;
 	uint64_t granted;	      /* highest epoch granted by this node; 0: none */
 	struct ph_node *granted_to;   /* nobody: it was given up again */

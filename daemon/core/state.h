@@ -623,7 +623,10 @@ void ph_own_start(
 	struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage);
 /* Remember that something waits for this journal ticket. */
 struct ph_wait *ph_wait_add(struct ph_hub *hub, uint64_t ticket, enum ph_wait_kind kind);
-void ph_shutdown_check(struct ph_hub *hub);
-void ph_shutdown_now(struct ph_hub *hub); /* without a drain */
+
+/* ---- shutdown.c ---- */
+void ph_shutdown_start(struct ph_hub *hub); /* asked for; a second time: at once, in no order */
+void ph_shutdown_check(struct ph_hub *hub); /* it is looked at after each step */
+void ph_shutdown_now(struct ph_hub *hub);   /* without a drain */
 
 #endif

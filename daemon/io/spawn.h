@@ -51,7 +51,7 @@ struct ph_spawn_spec {
 	size_t n_fds;
 	const struct ph_spawn_limit *limits; /* at most PH_SPAWN_LIMITS_MAX */
 	size_t n_limits;
-	const char *cgroup;	/* folder of the cgroup v2 tree that it is to be in, or NULL */
+	const char *cgroup;   /* folder of the cgroup v2 tree that it is to be in, or NULL */
 	bool cgroup_optional; /* where that fails it is started all the same */
 };
 

@@ -247,8 +247,8 @@ START_TEST(a_worker_is_heard_before_it_is_judged)
 		w->queue[w->tail - 1].event.worker = &said;
 		w_run(w, 1500);
 		ck_assert_uint_eq(p->terms + p->kills + p->stops, 0);
-		ck_assert_int_eq(w_slot(w, 0, "room", 0)->work->instance->state,
-			PH_INSTANCE_RUNNING);
+		ck_assert_int_eq(
+			w_slot(w, 0, "room", 0)->work->instance->state, PH_INSTANCE_RUNNING);
 		ck_assert_uint_eq(w->n_procs, 1);
 	} else { /* it had said nothing: a moment later it is judged all the same */
 		while (!(p->terms + p->kills + p->stops)) {

@@ -35,8 +35,7 @@ static void answer(struct world *w, unsigned from, enum ph_verdict verdict, uint
 	struct ph_claim *c = w_slot(w, 0, "room", 0)->work->claim;
 	struct ph_claim_line *line = w_alloc(w, sizeof *line);
 	ck_assert_ptr_nonnull(c);
-	*line = (struct ph_claim_line){
-		.key = ph_slot_key(c->slot),
+	*line = (struct ph_claim_line){.key = ph_slot_key(c->slot),
 		.epoch = c->epoch,
 		.verdict = verdict,
 		.seen = seen,

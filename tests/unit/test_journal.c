@@ -57,8 +57,7 @@ START_TEST(the_last_ones_find_a_full_queue)
 	for (int i = 0; i < 20000; i++)
 		ck_assert_int_eq(ph_journal_append_last(seen.journal, "x", 1), 0);
 	for (int i = 0; i < 20; i++)
-		ck_assert_int_eq(
-			ph_journal_append_last(seen.journal, large, sizeof large), 0);
+		ck_assert_int_eq(ph_journal_append_last(seen.journal, large, sizeof large), 0);
 	ck_assert_int_eq(ph_journal_append_last(seen.journal, "", 0), -EMSGSIZE);
 	close_journal();
 	open_journal(NULL, NULL, PH_JOURNAL_OK);

@@ -1,4 +1,5 @@
-/* shell_journal with a real journal and no core: what core was told it may rely on is there again. */
+/* shell_journal with a real journal and no core: what core was told it may rely on is there again.
+ */
 #include <check.h>
 #include <event2/event.h>
 #include <stdio.h>

@@ -312,7 +312,8 @@ START_TEST(test_events_that_are_kept)
 	json_t *held = ph_shell_emit_held(emit, 0, 0);
 	ck_assert_uint_eq(json_array_size(held), sizeof events / sizeof *events);
 	for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
-		json_t *got = json_array_get(held, i), *want = ph_emit_json(&events[i], "a", i + 1, 0);
+		json_t *got = json_array_get(held, i),
+		       *want = ph_emit_json(&events[i], "a", i + 1, 0);
 		(void)json_object_set(want, "time", json_object_get(got, "time"));
 		ck_assert_int_eq(json_equal(got, want), 1);
 		json_decref(want);

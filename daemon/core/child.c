@@ -17,7 +17,6 @@
 #define FETCH_AGAIN_MAX_MS 30000 /* an answer does not come: doubled up to this */
 #define FETCH_PATIENCE_MS 5000	 /* then a text of this node's own is put in force */
 #define FETCH_LINES 64		 /* of one message */
-#define DROPPED_WAIT_MS 1000	 /* for the others to say that they declare it */
 #define DROPPED_AGAIN_MS 5000	 /* ... and while neither they nor its owner have: asked again */
 
 static bool is_missing(const struct ph_child *child)
@@ -230,7 +229,9 @@ bool ph_child_own_counts(struct ph_hub *hub, struct ph_child *child)
 static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec)
 {
 	bool first = !child->own && !child->spec;
-	bool changed = child->changed || (child->own && child->own->hash != spec->hash);
+	/* What this file said before, even if it has dropped the child meanwhile. */
+	uint64_t before = child->own ? child->own->hash : child->declared_hash;
+	bool changed = child->changed || (before && before != spec->hash);
 	struct ph_spec *copy = ph_must(ph_spec_clone(spec));
 	ph_out_bury_spec(hub, child->own);
 	child->own = copy;
@@ -253,28 +254,14 @@ static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_
 		journal_met(hub, child);
 }
 
-static void ask_who_declares(struct ph_hub *hub, struct ph_child *child)
-{
-	child->dropped = true;
-	child->dropped_at_ms = hub->now_ms;
-	child->dropped_among = hub->arrivals + hub->unheard;
-	if (hub->started)
-		ph_plan_soon(hub, 0);
-	struct ph_bmsg *msg = ph_cast(hub, PH_B_DROPPED);
-	struct ph_spec_line *line = ph_out_alloc(hub, sizeof *line);
-	line->child = child->name;
-	msg->specs = line;
-	msg->n_specs = 1;
-}
-
 void ph_child_redeclare(struct ph_hub *hub)
 {
 	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
 		bool added = ph_child_is_added(child);
-		if (!child->own && child->spec && child->declared_hash) {
-			journal_declared(hub, child); /* dropped while this daemon was away */
-			ask_who_declares(hub, child);
-		}
+		/* While this daemon was away, or an earlier one may have died before it had asked.
+		 */
+		if (!child->own && child->spec && child->declared_hash)
+			ph_dropped_ask(hub, child);
 		if (!child->own || !child->spec)
 			continue;
 		bool news = child->own->hash != child->spec->hash &&
@@ -306,7 +293,7 @@ void ph_child_configure(struct ph_hub *hub, const struct ph_config *config)
 			continue;
 		ph_out_bury_spec(hub, child->own);
 		child->own = NULL;
-		ask_who_declares(hub, child);
+		ph_dropped_ask(hub, child);
 	}
 	for (size_t i = 0; i < config->n_specs; i++) {
 		child = ph_child_get(hub, &config->specs[i]->child);
@@ -454,7 +441,7 @@ static void answer_dropped(struct ph_hub *hub, const struct ph_bmsg *msg)
 	for (size_t i = 0; i < msg->n_specs; i++) {
 		struct ph_child *child = ph_child_find(hub, &msg->specs[i].child);
 		if (child && !child->own && !child->dropped && ph_child_owned_here(hub, child))
-			ask_who_declares(hub, child); /* the owner decides, and must ask itself */
+			ph_dropped_ask(hub, child); /* the owner decides, and must ask itself */
 		if (!child || !child->own)
 			continue;
 		if (!answer) {
@@ -482,7 +469,7 @@ static void ask_once_more(struct ph_hub *hub, struct ph_child *child, uint64_t r
 {
 	if (!child->own && !child->dropped && !child->spec->added && child->declared_hash &&
 		ph_epoch_counter(child->spec->revision) == ph_epoch_counter(removed))
-		ask_who_declares(hub, child);
+		ph_dropped_ask(hub, child);
 }
 
 /*
@@ -512,7 +499,7 @@ static void take_tombstone(struct ph_hub *hub, struct ph_child *child, uint64_t 
 	}
 	child->disputed = true;
 	if (!child->dropped)
-		ask_who_declares(hub, child);
+		ph_dropped_ask(hub, child);
 }
 
 /* Somebody declares it. Where it counts as removed, it lives on above its tombstone. */
@@ -588,6 +575,7 @@ uint64_t ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t 
 	if (!child || !child->spec || child->spec->revision > revision)
 		return 0;
 	child->wanted_revision = child->removed_revision = child->spec->revision;
+	child->dropped = false; /* that is settled: another text is another child */
 	struct ph_record record = {.kind = PH_RECORD_SPEC,
 		.key = {.child = child->name},
 		.revision = child->spec->revision};
@@ -605,17 +593,6 @@ static bool owned_elsewhere(struct ph_hub *hub, const struct ph_child *child)
 	return false;
 }
 
-/* One that stands still may declare it, and is asked before its word counts for nothing. */
-static bool all_have_heard(const struct ph_hub *hub, const struct ph_child *child)
-{
-	if (hub->now_ms >= child->dropped_at_ms + hub->set.failure_timeout_ms)
-		return true;
-	for (const struct ph_member *m = hub->members; m; m = m->hh.next)
-		if (ph_member_live(m) && m->echo_at_ms <= child->dropped_at_ms)
-			return false;
-	return true;
-}
-
 void ph_child_tick(struct ph_hub *hub)
 {
 	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
@@ -627,12 +604,9 @@ void ph_child_tick(struct ph_hub *hub)
 			continue;
 		/* Who has come since was not asked, and what was said meanwhile was not heard. */
 		if (child->dropped_among != hub->arrivals + hub->unheard)
-			ask_who_declares(hub, child);
-		if (hub->members && (hub->now_ms < child->dropped_at_ms + DROPPED_WAIT_MS ||
-					    !all_have_heard(hub, child))) {
-			ph_plan_soon(hub, DROPPED_WAIT_MS);
+			ph_dropped_ask(hub, child);
+		if (ph_dropped_waits(hub, child))
 			continue;
-		}
 		if (ph_child_owned_here(hub, child) || !owned_elsewhere(hub, child)) {
 			remove_child(hub, child);
 		} else if (!child->spec) {
@@ -641,7 +615,7 @@ void ph_child_tick(struct ph_hub *hub)
 			/* Its owner decides; it may not have heard, or be about to be held for
 			 * dead. */
 			if (hub->now_ms >= child->dropped_at_ms + DROPPED_AGAIN_MS)
-				ask_who_declares(hub, child);
+				ph_dropped_ask(hub, child);
 			ph_plan_soon(hub, DROPPED_AGAIN_MS);
 		}
 	}

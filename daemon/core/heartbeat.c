@@ -328,6 +328,7 @@ void ph_member_beat(struct ph_hub *hub)
 	ph_join_beat(hub);
 	ph_yield_beat(hub);
 	ph_child_beat(hub);
+	ph_dropped_beat(hub);
 	ph_propose_beat(hub);
 	ph_tomb_beat(hub);
 	if (hub->away && back_in_step(hub)) {

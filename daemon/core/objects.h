@@ -37,9 +37,10 @@ struct ph_child {
 	uint64_t looked_at;
 	uint32_t look_from; /* the instance that was not ready then */
 	bool proposes;	    /* its text changed in this node's file: told to its owner */
-	bool dropped;	    /* asking who still declares it */
+	bool dropped;	    /* asking who still declares it: dropped.c */
 	bool disputed;	    /* owned here, and removed as others know */
 	uint64_t dropped_at_ms, dropped_among; /* among: hub->arrivals and hub->unheard then */
+	uint32_t asks;			       /* since then */
 	UT_hash_handle hh;
 };
 

@@ -259,6 +259,11 @@ void ph_slot_vouch(struct ph_hub *hub, struct ph_slot *slot)
 
 void ph_slot_release(struct ph_hub *hub, struct ph_slot *slot)
 {
+	/* It was removed, and came back from its way since: that stays the last word. */
+	if (ph_tombstone(slot->child)) {
+		ph_slot_remove(hub, slot, slot->child->removed_revision);
+		return;
+	}
 	digest_toggle(hub, slot);
 	slot->entry.state = PH_CHILD_RELEASED;
 	slot->entry.ready = false;

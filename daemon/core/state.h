@@ -104,6 +104,7 @@ struct ph_hub {
 	uint64_t reminded_ms;	    /* owners that were held for dead were last told of them */
 	uint64_t leaving_ms;	    /* since when an orderly end waits for the others */
 
+	bool asking;			     /* dropped.c: there are questions to be repeated */
 	uint64_t proposals_at_ms;	     /* propose.c: told again; 0: none */
 	uint64_t texts_at_ms, texts_wait_ms; /* child.c: texts are asked for again; at 0: none */
 	size_t texts_first;		     /* ... from which of those that are missing on */
@@ -353,6 +354,11 @@ void ph_spread(struct ph_hub *hub, struct ph_child *child);
 void ph_propose(struct ph_hub *hub, struct ph_child *child);
 void ph_propose_beat(struct ph_hub *hub);
 void ph_propose_message(struct ph_hub *hub, const struct ph_bmsg *msg);
+/* Its file has dropped it: all are asked who declares it, from now on. */
+void ph_dropped_ask(struct ph_hub *hub, struct ph_child *child);
+void ph_dropped_beat(struct ph_hub *hub);
+/* It is too early to take their silence for an answer; the plan looks again. */
+bool ph_dropped_waits(struct ph_hub *hub, const struct ph_child *child);
 void ph_child_beat(struct ph_hub *hub); /* texts that were asked for and have not come */
 /* The text that is in force, as the only one of a SPEC. */
 void ph_child_put_text(struct ph_hub *hub, const struct ph_child *child, struct ph_bmsg *msg);

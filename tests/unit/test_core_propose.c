@@ -215,6 +215,65 @@ START_TEST(a_text_of_old_is_no_news)
 }
 END_TEST
 
+static unsigned losses;
+
+static bool lose_some(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	if (msg->kind != (losses % 2 ? PH_B_DROPPED : PH_B_DECLARED) || losses < 2)
+		return true;
+	losses -= 2;
+	return false;
+}
+
+/* The owner's file drops it, b's has it; two of the questions (1) or answers (0) are lost. */
+START_TEST(a_question_is_lost)
+{
+	const struct w_def *first;
+	struct world *w = cluster(&first, true);
+	uint32_t pid = w_only(w, "room", 0)->pid;
+	w_crash(w, 2);
+	w_run(w, 500);
+	w->nodes[2].n_specs = 0;
+	w_start(w, 2);
+	w_run(w, 8000);
+	losses = 4 + (unsigned)_i % 2;
+	w->pass = lose_some;
+	w->nodes[0].n_specs = 0;
+	w_configure(w, 0);
+	w_run(w, 8000);
+	ck_assert_uint_lt(losses, 2);
+	ck_assert_uint_eq(w_only(w, "room", 0)->pid, pid);
+	ck_assert(in_force(w, 0, first));
+	w_free(w);
+}
+END_TEST
+
+/* c is the last that has it, and its daemon dies before it has asked anybody who declares it. */
+START_TEST(it_dies_before_it_has_asked)
+{
+	const struct w_def *first;
+	struct world *w = cluster(&first, true);
+	for (unsigned i = 0; i < 2; i++) {
+		w->nodes[i].n_specs = 0;
+		w_configure(w, i);
+	}
+	w_run(w, 8000);
+	w_crash(w, 2);
+	w_run(w, 500);
+	w->nodes[2].n_specs = 0;
+	w_start(w, 2);
+	w_crash(w, 2);
+	w_run(w, 500);
+	(void)w_only(w, "room", 0);
+	w_start(w, 2);
+	w_run(w, 12000);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_uint_eq(w_alive(w, i), 0);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_propose");
@@ -224,5 +283,7 @@ int main(void)
 	W_TEST(suite, asked_once_more_who_declares_it, 2);
 	W_TEST(suite, dropped_last_while_it_was_away, 3);
 	W_TEST(suite, a_text_of_old_is_no_news, 1);
+	W_TEST(suite, a_question_is_lost, 2);
+	W_TEST(suite, it_dies_before_it_has_asked, 1);
 	return w_main(suite);
 }

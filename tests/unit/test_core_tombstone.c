@@ -413,6 +413,58 @@ START_TEST(dropped_where_nobody_owns_it)
 }
 END_TEST
 
+/*
+ * b has dropped it and asks who declares it; it is removed meanwhile, and c's file declares it
+ * anew. What b asks is settled by then: the new text is another child's.
+ */
+START_TEST(declared_anew_while_one_still_asks)
+{
+	struct world *w = cluster("a");
+	struct ph_name room = ph_name_of("room");
+	struct ph_child *at_b = ph_child_find(w->nodes[1].hub, &room);
+	w_declare(w, 2, &w->defs[0]);
+	w_configure(w, 2);
+	w_run(w, 1000);
+	reload(w, 1, NULL);
+	ck_assert(at_b->dropped);
+	struct ph_bmsg *msg = w_alloc(w, sizeof *msg);
+	struct ph_spec_line *line = w_alloc(w, sizeof *line);
+	line->child = room;
+	line->revision = at_b->spec->revision;
+	msg->kind = PH_B_SPEC;
+	msg->from = w_name(0);
+	msg->incarnation = w->nodes[0].incarnation;
+	msg->specs = line;
+	msg->n_specs = 1;
+	w_push(w, 1, PH_EV_MESSAGE)->message = msg;
+	w_drain(w);
+	ck_assert(ph_tombstone(at_b));
+	ck_assert(!at_b->dropped);
+	w_free(w);
+}
+END_TEST
+
+/* It was removed on its way back to a, by a's claim: whoever hears only the end of it hears that.
+ */
+START_TEST(a_release_of_what_was_removed)
+{
+	struct world *w = cluster("a");
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_slot *slot = w_slot(w, 0, "room", 0);
+	drop_it(w);
+	struct ph_actions actions;
+	uint64_t removed = slot->child->removed_revision;
+	ph_out_begin(hub);
+	ph_slot_own(hub, slot, ph_next_epoch(hub, slot), PH_LINEAGE_CONTINUED);
+	ph_slot_release(hub, slot);
+	ph_out_end(hub, &actions);
+	ck_assert_uint_ne(removed, 0);
+	ck_assert_int_eq(slot->entry.state, PH_CHILD_REMOVED);
+	ck_assert_uint_eq(slot->entry.revision, removed);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_tombstone");
@@ -428,5 +480,7 @@ int main(void)
 	W_TEST(suite, nobody_is_left_who_wants_it, 2);
 	W_TEST(suite, removed_while_it_is_claimed, 2);
 	W_TEST(suite, dropped_where_nobody_owns_it, 2);
+	W_TEST(suite, declared_anew_while_one_still_asks, 1);
+	W_TEST(suite, a_release_of_what_was_removed, 1);
 	return w_main(suite);
 }

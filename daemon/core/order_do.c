@@ -16,6 +16,19 @@ void ph_order_wish(struct ph_hub *hub, struct ph_slot *slot, bool stopped)
 	(void)ph_journal(hub, &record);
 }
 
+/*
+ * Owned here, and there is no worker. What others say that this node owns since it was started
+ * again may be of before: until it has joined, or where a higher epoch is known, it is asked for
+ * first.
+ */
+static void start_anew(struct ph_hub *hub, struct ph_slot *slot)
+{
+	if (hub->self_state != PH_MEMBER_ALIVE || hub->away || slot->entry.epoch < slot->seen)
+		ph_plan_soon(hub, 0);
+	else
+		ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD);
+}
+
 static void do_start(struct ph_hub *hub, struct ph_slot *slot)
 {
 	ph_order_wish(hub, slot, false);
@@ -24,7 +37,7 @@ static void do_start(struct ph_hub *hub, struct ph_slot *slot)
 	else if (slot->work->instance)
 		ph_plan_soon(hub, 0); /* it is asked for first */
 	else
-		ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD);
+		start_anew(hub, slot);
 	ph_slot_publish(hub, slot);
 }
 
@@ -74,7 +87,7 @@ static int do_restart(struct ph_hub *hub, struct ph_slot *slot, char why[PH_REAS
 	if (slot->work->instance)
 		ph_instance_step(hub, slot->work->instance, PH_INSTANCE_IN_RESTART);
 	else
-		ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD);
+		start_anew(hub, slot);
 	return 0;
 }
 

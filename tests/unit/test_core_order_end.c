@@ -102,10 +102,49 @@ START_TEST(the_daemon_ends_before_the_stop)
 }
 END_TEST
 
+/*
+ * The daemon of its owner was started again, and others told it under which epoch it owns what was
+ * stopped (1: under an earlier one than stands in its journal). Another one may have had it since:
+ * it is asked for first, and started above all that is known.
+ */
+START_TEST(started_after_an_epoch_that_is_passed)
+{
+	struct world *w = cluster(1);
+	unsigned owner = w_only(w, "room", 0)->node;
+	const struct ph_command one = {.instance = 0};
+	w_order(w, owner, PH_VERB_STOP, "room", NULL, &one);
+	w_run(w, 2000);
+	w_crash(w, owner);
+	w->nodes[owner].n_adopted = 0; /* nor is it known that it had ended */
+	w_start(w, owner);
+	w_run(w, 300); /* it has not joined yet */
+	struct ph_hub *hub = w->nodes[owner].hub;
+	struct ph_slot *slot = w_slot(w, owner, "room", 0);
+	struct ph_actions actions;
+	uint64_t seen = slot->seen;
+	const struct ph_name other = w_name((owner + 1) % 3);
+	const struct ph_entry entry = {.key = ph_slot_key(slot),
+		.node = w_name(owner),
+		.epoch = seen - (_i % 2 ? UINT64_C(1) << PH_EPOCH_SLOT_BITS : 0),
+		.state = PH_CHILD_STARTING,
+		.role = PH_ROLE_ACTIVE};
+	ph_out_begin(hub);
+	ck_assert(ph_registry_apply(hub, &other, &other, &entry));
+	ph_out_end(hub, &actions);
+	ck_assert(ph_slot_mine(hub, slot) && !slot->work->instance);
+	w_order(w, owner, _i < 2 ? PH_VERB_START : PH_VERB_RESTART, "room", NULL, &one);
+	w_run(w, 9000);
+	ck_assert_int_eq(w->nodes[owner].answer.error, 0);
+	ck_assert_uint_gt(w_only(w, "room", 0)->epoch, seen);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_order_end");
 	W_TEST(suite, what_was_ordered_is_removed, 2 * ROWS);
 	W_TEST(suite, the_daemon_ends_before_the_stop, 1);
+	W_TEST(suite, started_after_an_epoch_that_is_passed, 4);
 	return w_main(suite);
 }

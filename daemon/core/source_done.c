@@ -98,6 +98,7 @@ enum ph_source_state ph_source_peer_died_late(struct ph_hub *hub, struct ph_sour
 {
 	if (!may_go_on(s)) {
 		s->handled = s->served = true;
+		s->tell_by_ms = hub->now_ms; /* nothing will be heard of N any more */
 		return ph_source_stop_if(hub, s);
 	}
 	s->peer_dead = true;

@@ -270,6 +270,31 @@ START_TEST(the_new_one_has_gone_on)
 END_TEST
 
 /*
+ * The target's machine dies, and only a third node has heard that its worker was ready: that one
+ * objects to the old worker's return, which is stopped at once and holds up nobody's claim.
+ */
+START_TEST(only_a_third_one_has_heard_of_it)
+{
+	struct world *w = w_new(3);
+	w_declare_all(w, w_def(w, "room", "1"));
+	w_start_all(w);
+	struct h_run run = {.w = w, .old = w_only(w, "room", 0)};
+	run.from = run.old->node;
+	run.to = (run.from + 1) % 3;
+	committed_ms = stop_ms = 0;
+	w->mute = note_times;
+	w->pass = hears_nothing;
+	h_go(&run, 2000);
+	ck_assert_uint_eq(committed_ms, 0);
+	w_power_off(w, run.to);
+	w_run(w, 5000 + 2500);
+	ck_assert_uint_ne(stop_ms, 0);
+	ck_assert_ptr_ne(w_only(w, "room", 0), run.old);
+	w_free(w);
+}
+END_TEST
+
+/*
  * Across a cut another copy of it has begun, and stands in the registry by now. What is told of the
  * new worker is when its own state began (0: the old one lives; 1: it has ended; 2: nothing is
  * known).
@@ -314,6 +339,7 @@ int main(void)
 	W_TEST(suite, all_who_have_not_confirmed_are_named, 1);
 	W_TEST(suite, the_target_dies_in_the_retention, 4);
 	W_TEST(suite, the_new_one_has_gone_on, 1);
+	W_TEST(suite, only_a_third_one_has_heard_of_it, 1);
 	W_TEST(suite, whose_state_the_new_one_has, 3);
 	return w_main(suite);
 }

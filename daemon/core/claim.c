@@ -141,15 +141,24 @@ static bool quorum_granted(const struct ph_hub *hub, const struct ph_claim *clai
 }
 
 /*
- * A frozen worker waits for this one, and nobody can have become the owner instead: no commit was
- * ever written. Who is silent knows nothing that speaks against going on as before the migration.
+ * A frozen worker waits for these. Back to it: nobody can have become the owner instead, as no
+ * commit was ever written, and who is silent knows nothing that speaks against going on as before
+ * the migration. On to B, with a quorum: whoever could have become the owner instead has asked some
+ * of those who have granted this.
  */
 static uint64_t patience_ms(const struct ph_hub *hub, const struct ph_claim *claim)
 {
 	const struct ph_source *s = claim->slot->work->source;
-	return claim->basis == PH_CLAIM_TAKEBACK && s && s->old && s->uncommitted
-		       ? ph_source_abort_wait(s)
-		       : hub->set.failure_timeout_ms;
+	bool back = claim->basis == PH_CLAIM_TAKEBACK && s && s->old && s->uncommitted;
+	bool on = claim->basis == PH_CLAIM_COMMIT && s && s->old && ph_quorate(hub);
+	return back || on ? ph_source_abort_wait(s) : hub->set.failure_timeout_ms;
+}
+
+/* One without which it is not decided: this node itself, and the one that is to have the child. */
+static bool needed(const struct ph_hub *hub, const struct ph_claim *claim)
+{
+	const struct ph_member *to = ph_member_find(hub, &claim->node);
+	return waits_for(claim, 0) || (to && waits_for(claim, to->no));
 }
 
 /* Silent for so long: they no longer delay it. */
@@ -157,7 +166,7 @@ static bool waited_enough(const struct ph_hub *hub, const struct ph_claim *claim
 {
 	if (hub->now_ms >= claim->asked_ms + hub->set.failure_timeout_ms)
 		return true;
-	return hub->now_ms >= claim->asked_ms + patience_ms(hub, claim) && !waits_for(claim, 0) &&
+	return hub->now_ms >= claim->asked_ms + patience_ms(hub, claim) && !needed(hub, claim) &&
 	       quorum_granted(hub, claim);
 }
 

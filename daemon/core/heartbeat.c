@@ -10,6 +10,7 @@
 
 #define MEND_MS 1500 /* suspect for so long: nanomsg itself dials again within a second */
 #define SILENT_BEATS 4
+#define QUIET_BEATS 3	  /* a good one's echo is two old at most: it may not answer at once */
 #define BEAT_NODES 50	  /* up to so many every heartbeat_ms, beyond in proportion ... */
 #define DETECT_MS 1000	  /* ... up to this */
 #define BEATS_A_TIMEOUT 5 /* ... and to so many within failure_timeout: two may be lost */
@@ -150,15 +151,20 @@ static bool has_echo(const struct ph_hub *hub, const struct ph_member *m)
 	return m->echoed && ph_member_echo_age(hub, m) <= ph_member_silent_ms(hub);
 }
 
-/* One that is alive, heard here, and hears that member; NULL: none. */
-static const struct ph_member *hearer_of(const struct ph_hub *hub, const struct ph_member *member)
+static const struct ph_member *hearer_within(
+	const struct ph_hub *hub, const struct ph_member *member, uint64_t fresh)
 {
-	const uint64_t fresh = ph_member_silent_ms(hub);
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
 		if (m->state == PH_MEMBER_ALIVE && ph_member_echo_age(hub, m) <= fresh &&
 			ph_member_heard_by(hub, m, member) <= fresh)
 			return m;
 	return NULL;
+}
+
+/* One that is alive, heard here, and hears that member; NULL: none. */
+static const struct ph_member *hearer_of(const struct ph_hub *hub, const struct ph_member *member)
+{
+	return hearer_within(hub, member, ph_member_silent_ms(hub));
 }
 
 bool ph_member_heard_elsewhere(
@@ -193,6 +199,18 @@ const struct ph_member *ph_member_relay(const struct ph_hub *hub, const struct p
 	bool mute = m && (m->state == PH_MEMBER_SUSPECT ||
 				 (m->state == PH_MEMBER_JOINING && !has_echo(hub, m)));
 	return mute ? hearer_of(hub, m) : NULL;
+}
+
+bool ph_member_awaited(const struct ph_hub *hub, const struct ph_name *but)
+{
+	const uint64_t quiet = QUIET_BEATS * hub->beat_ms;
+	for (struct ph_member *m = hub->members; m; m = m->hh.next) {
+		uint64_t since = m->echoed ? m->echo_at_ms : m->first_ms;
+		if (ph_member_live(m) && !ph_name_equal(&m->info.name, but) &&
+			hub->now_ms > since + quiet && !hearer_within(hub, m, quiet))
+			return true;
+	}
+	return false;
 }
 
 static bool nobody_hears(const struct ph_hub *hub, const struct ph_member *mute)
@@ -324,6 +342,7 @@ void ph_member_beat(struct ph_hub *hub)
 	hub->beat_ms = period_ms(hub);
 	ph_timer_set(hub, &hub->beat, hub->now_ms + hub->beat_ms);
 	judge(hub);
+	ph_source_beat(hub);
 	ph_probe_beat(hub);
 	ph_join_beat(hub);
 	ph_yield_beat(hub);

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#define HELD_MS 2000	    /* one that is held looks again before */
 #define WRITE_AGAIN_MS 1000 /* a record that must be written is tried again after so long */
 
 typedef enum ph_source_state cell(struct ph_hub *, struct ph_source *);
@@ -71,6 +72,32 @@ static void freeze_old(struct ph_hub *hub, struct ph_source *s)
 	ph_instance_step(hub, s->old, PH_INSTANCE_IN_FREEZE);
 }
 
+/*
+ * The claim that follows the freeze waits for each live member: where one is silent, O serves on
+ * until that one is heard or dead, and is not frozen only to be resumed. A quorum waits for nobody.
+ */
+static bool hold(struct ph_hub *hub, struct ph_source *s)
+{
+	if (ph_quorate(hub) || s->slot->local || !ph_member_awaited(hub, &s->peer)) {
+		s->held_ms = 0;
+		return false;
+	}
+	if (!s->held_ms)
+		s->held_ms = hub->now_ms;
+	s->progress_ms = hub->now_ms;
+	return hub->now_ms < s->held_ms + hub->set.failure_timeout_ms + hub->beat_ms;
+}
+
+void ph_source_beat(struct ph_hub *hub)
+{
+	struct ph_source *s, *next;
+	HASH_ITER (hh, hub->sources, s, next)
+		if (s->held_ms && s->state == PH_SOURCE_PREPARING)
+			ph_source_step(hub, s, PH_SOURCE_IN_READY);
+		else if (s->held_ms && s->state == PH_SOURCE_COPYING)
+			ph_source_step(hub, s, PH_SOURCE_IN_LOADED);
+}
+
 static void ask_final(struct ph_hub *hub, struct ph_source *s)
 {
 	if (s->final_asked)
@@ -79,7 +106,7 @@ static void ask_final(struct ph_hub *hub, struct ph_source *s)
 	ph_source_write(hub, s, PH_RECORD_FINAL);
 }
 
-static enum ph_source_state copy(struct ph_hub *hub, struct ph_source *s)
+static enum ph_source_state begin_copy(struct ph_hub *hub, struct ph_source *s)
 {
 	struct ph_record begun = {
 		.kind = PH_RECORD_BEGUN, .id = s->id, .key = ph_slot_key(s->slot), .peer = s->peer};
@@ -98,6 +125,15 @@ static enum ph_source_state copy(struct ph_hub *hub, struct ph_source *s)
 		ask_final(hub, s);
 	}
 	return PH_SOURCE_COPYING;
+}
+
+static enum ph_source_state copy(struct ph_hub *hub, struct ph_source *s)
+{
+	if (s->rounds || !hold(hub, s))
+		return begin_copy(hub, s);
+	if (s->deadline_ms < hub->now_ms + HELD_MS) /* N is ready in time */
+		s->deadline_ms = hub->now_ms + HELD_MS;
+	return s->state;
 }
 
 /* ---- copy ---- */
@@ -174,6 +210,8 @@ static enum ph_source_state next_round(struct ph_hub *hub, struct ph_source *s)
 	if (!s->end_sent || s->end_final)
 		return s->state;
 	bool last = worth_freezing(hub, s);
+	if (last && hold(hub, s))
+		return s->state;
 	s->round++;
 	s->have_end = s->have_read = s->have_stream = s->end_sent = s->has_dirty = false;
 	s->round_at_ms = s->progress_ms = hub->now_ms;
@@ -262,7 +300,10 @@ static enum ph_source_state claim_too_slow(struct ph_hub *hub, struct ph_source 
 {
 	if (!old_lives(s))
 		return s->state;
-	return ph_source_abort(hub, s, "the members did not answer the claim in time");
+	char text[PH_REASON_SIZE];
+	bool more = s->order && s->slot->work->move_failures < PH_ATTEMPTS;
+	ph_reason(text, "%sthe members did not answer the claim in time", more ? PH_AGAIN : "");
+	return ph_source_abort(hub, s, text);
 }
 
 static enum ph_source_state commit_synced(struct ph_hub *hub, struct ph_source *s)

@@ -284,6 +284,8 @@ bool ph_member_up(const struct ph_hub *hub, const struct ph_name *name); /* or t
 bool ph_member_live(const struct ph_member *member); /* joining, alive or suspect */
 /* Of one that is suspect here: a member that hears it, and is heard; NULL: none, or no need. */
 const struct ph_member *ph_member_relay(const struct ph_hub *hub, const struct ph_name *to);
+/* Is a live member but that one silent, and does nobody hear it who could pass on what it says? */
+bool ph_member_awaited(const struct ph_hub *hub, const struct ph_name *but);
 void ph_member_forget(struct ph_hub *hub, struct ph_member *member); /* frees it */
 bool ph_member_refused(const struct ph_hub *hub);		     /* not let in, a moment ago */
 void ph_member_start(struct ph_hub *hub);
@@ -579,6 +581,7 @@ void ph_source_deadline(struct ph_hub *hub, struct ph_source *source);
 void ph_source_lost(struct ph_hub *hub, struct ph_instance *old, const struct ph_id *id);
 bool ph_source_undecided(const struct ph_source *source);
 void ph_source_confirmations(struct ph_hub *hub); /* heartbeats have brought `have` forward */
+void ph_source_beat(struct ph_hub *hub);	  /* those that are held look again who is silent */
 void ph_source_void_ack(struct ph_hub *hub, struct ph_source *source, const struct ph_name *from);
 
 void ph_target_step(struct ph_hub *hub, struct ph_target *target, enum ph_target_input in);

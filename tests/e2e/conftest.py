@@ -77,8 +77,11 @@ def net(request, keeper):
         pytest.skip(nets.lacking())
     if not keeper.cluster:
         keeper.cluster = make_net(request.module)
+    keeper.cluster.verified = 0
     yield keeper.cluster
-    if not getattr(request.node, "passed", False):
+    passed = getattr(request.node, "passed", False)
+    assert not passed or keeper.cluster.verified, "this test has not checked what happened"
+    if not passed:
         made, keeper.cluster = keeper.cluster, None
         finish(made, orderly=False)
 

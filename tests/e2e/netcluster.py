@@ -65,6 +65,7 @@ class NetCluster(harness.Cluster):
     def __init__(self, count):
         super().__init__(PORT)
         self.host_of, self.clients, self.allowed = {}, [], []
+        self.verified = 0
         self.outside = count + 1
         self.history_path = self.dir + "/history"
         self.key_file = self.dir + "/key"
@@ -121,7 +122,10 @@ class NetCluster(harness.Cluster):
                                                       for c in self.clients})]
         found = history.History(history.read(self.history_path) + acks + finals, self.allowed)
         wrong = found.violations()
+        wrong += [f"of {final['child']}/{final['instance']} no worker has told of itself"
+                  for final in finals if history.History.key(final) not in found.intervals]
         assert not wrong, "\n".join(wrong[:20])
+        self.verified += 1
         return found
 
     # ---- waiting

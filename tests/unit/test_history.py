@@ -1,5 +1,6 @@
 """The history checker of the end-to-end tests: good histories pass, no kind of bad one does."""
 
+import json
 import os
 import pathlib
 import re
@@ -10,6 +11,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
 import history  # noqa: E402
+import netcluster  # noqa: E402
 from history import Allowed, History  # noqa: E402
 
 
@@ -202,3 +204,41 @@ def test_recorder(tmp_path):
     assert (first["what"], first["instance"], first["pid"]) == ("active", 0, os.getpid())
     assert first["process"] != second["process"] and first["time"] <= second["time"]
     assert history.read(tmp_path / "none") == []
+
+
+class Net(netcluster.NetCluster):
+    """What verify() of the tests of a real network looks at, without a network."""
+
+    def __init__(self, path, tale):
+        self.history_path, self.allowed, self.verified = path, [], 0
+        by = {what: [r for r in tale.records if r["what"] == what] for what in ("ack", "final")}
+        workers = [r for r in tale.records if r["what"] not in by]
+        path.write_text("".join(json.dumps(r) + "\n" for r in workers))
+        self.finals = by["final"]
+        self.clients = [self]
+        self.child, self.instance, self.acks_seen = "room", 0, by["ack"]
+
+    def acks(self, more, timeout):
+        assert more and timeout
+
+    def state(self, child, instance):
+        return next(f for f in self.finals if (f["child"], f["instance"]) == (child, instance))
+
+
+def test_the_tests_of_a_network_look_at_it(tmp_path):
+    """A forged history does not pass there either: of a worker, of a client, of a state."""
+    def net(tale):
+        return Net(tmp_path / "history", tale)
+    good = net(moved().final("1-3"))
+    good.verify()
+    assert good.verified == 1
+    forged = {"two active": moved().final("1-3").worker("a-1", "tick", 10),
+              "lost": moved().final("1,3"), "twice": moved().final("1-3,2"),
+              "epochs fall": moved().final("1-3").active("c-3", 15),
+              "answer": moved().final("1-3").ack("b-2", 20, 9),
+              "no worker has told": Tale().final("-")}
+    for what, tale in forged.items():
+        bad = net(tale)
+        with pytest.raises(AssertionError):
+            bad.verify()
+        assert not bad.verified, what

@@ -1,4 +1,5 @@
-"""kill -9 of either daemon in each phase of a migration, both started again at once.
+"""kill -9 of either daemon in each phase of a migration, both started again at once; and of the
+processes beside it, prochub-bus and prochub-fence.
 
 A worker that stalls holds the migration in its phase. Whatever the outcome is, one worker is left,
 every acknowledged update is in it, and nothing else was disturbed.
@@ -151,3 +152,26 @@ def test_bus_is_killed_in_mid_transfer(pair):
         harness.kill(node.bus_pid())
     held.faults.clear()
     settle(pair, [held], by)
+
+
+@pytest.mark.parametrize("who", ["source", "target"])
+@pytest.mark.parametrize("steps", GROUPS, ids="-".join)
+def test_what_stands_beside_a_daemon_is_killed(pair, steps, who):
+    """The daemon starts both again: no worker notices, and each migration comes to its end."""
+    held = [Held(pair, step, step) for step in steps]
+    by = bystanders(pair)
+    for one in held:
+        one.go()
+    for one in held:
+        one.wait()
+    node = held[0].source if who == "source" else held[0].target
+    before = node.bus_pid(), node.fence_pid()
+    assert all(before)
+    for pid in before:
+        harness.kill(pid)
+    for one in held:
+        one.faults.clear()
+    settle(pair, held, by)
+    after = harness.wait(lambda: node.bus_pid() and node.fence_pid() and
+                         (node.bus_pid(), node.fence_pid()), "both are there again")
+    assert not set(after) & set(before)

@@ -12,7 +12,7 @@ SLOW = {"downtime": "5s", "timeout": "12s", "retention": "800ms"}
 
 
 def CHILDREN(cluster):
-    names = OLD + NEW + ["sent", "activate", "committed", "stopping"]
+    names = OLD + NEW + ["sent", "delta", "activate", "committed", "stopping"]
     return {**{name: raw(cluster, name, "--ballast", "200000") for name in names},
             "by": raw(cluster, "by")}
 
@@ -71,6 +71,24 @@ def test_new_worker_dies(pair, step):
     harness.wait(lambda: source.ctl("move", step, target.name).returncode == 0,
                  "the next attempt", 20, pause=0.2)
     pair.wait_single(step)
+    client.finish()
+    assert_calm(pair)
+
+
+def test_new_worker_dies_with_the_last_delta(pair):
+    """The old one stands frozen, and goes on with all that it has, and its connections."""
+    client, source, target, before = begin(pair, "delta")
+    delta = faults(pair, "delta")
+    delta.set("stall@final")
+    assert source.ctl("move", "delta", target.name, "--no-wait").returncode == 0
+    delta.wait("final")
+    delta.set("die@loaded")
+    ended = source.wait_migration("delta")
+    delta.clear()
+    assert ended["result"] == "aborted" and "ended" in ended["reason"], ended
+    assert pair.wait_single("delta") == before["pid"]
+    pair.wait_everywhere("delta", pid=before["pid"], node=source.name)
+    client.acks(20)
     client.finish()
     assert_calm(pair)
 

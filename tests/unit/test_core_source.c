@@ -229,6 +229,37 @@ START_TEST(an_operator_cancels)
 }
 END_TEST
 
+static unsigned resumes;
+static bool note_resume(struct world *w, struct w_proc *p, const struct ph_wmsg *msg)
+{
+	(void)w, (void)p;
+	resumes += msg->op == PH_W_RESUME;
+	return true;
+}
+
+/* While the end of the last delta has not left O goes on at once; then B's word is waited for. */
+START_TEST(an_abort_waits_for_nothing_that_has_not_left)
+{
+	enum ph_source_state state = (enum ph_source_state)_i;
+	struct world *w = p_world(make, true);
+	struct ph_source *s = reach(w, state);
+	bool told = state == PH_SOURCE_COPYING || state == PH_SOURCE_FREEZING;
+	bool waits = state == PH_SOURCE_CONFIRMING;
+	w->mute = note_resume;
+	resumes = 0;
+	p_begin(w);
+	ph_source_step(w->nodes[0].hub, s, PH_SOURCE_IN_CANCEL);
+	p_end(w);
+	ck_assert_uint_eq(resumes, told);
+	if (waits)
+		(void)from_target(w, PH_B_ABORTED);
+	ck_assert_int_eq(w_slot(w, 0, "room", 0)->work->source != NULL, waits);
+	w_drain(w);
+	ck_assert_uint_eq(resumes, told || waits);
+	w_free(w);
+}
+END_TEST
+
 /* O is no more, without a word to the migration: nothing is left of it, or what was stopped. */
 static void without_old(struct world *w, struct ph_source *s, bool stopped)
 {
@@ -487,6 +518,7 @@ int main(void)
 	W_TEST(suite, every_pair_is_survived, PH_SOURCE_STATE_COUNT);
 	W_TEST(suite, an_operator_cancels, PH_SOURCE_STATE_COUNT);
 	W_TEST(suite, an_order_starts_nothing_meanwhile, 2 * PH_SOURCE_STATE_COUNT);
+	W_TEST(suite, an_abort_waits_for_nothing_that_has_not_left, PH_SOURCE_CLAIMING);
 	W_TEST(suite, a_silent_member_costs_no_more_than_the_budget, 3);
 	W_TEST(suite, ended_while_it_is_taken_back, 3);
 	W_TEST(suite, a_prepare_from_the_target_counts_as_active, 1);

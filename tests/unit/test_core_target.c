@@ -281,6 +281,138 @@ START_TEST(a_source_that_is_heard_again)
 }
 END_TEST
 
+/* ---- what is said, and in which order ---- */
+
+static struct { /* in the order in which it was said */
+	enum ph_bkind kind;
+	unsigned to;
+	enum ph_wop op;
+} words[64];
+static size_t n_words;
+
+static bool note_message(
+	struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from;
+	if (n_words < 64 && msg->kind != PH_B_HEARTBEAT) {
+		words[n_words].kind = msg->kind;
+		words[n_words].op = PH_W_NONE;
+		words[n_words++].to = to;
+	}
+	return true;
+}
+
+static bool note_word(struct world *w, struct w_proc *p, const struct ph_wmsg *msg)
+{
+	(void)w, (void)p;
+	if (n_words < 64) {
+		words[n_words].kind = PH_B_NONE;
+		words[n_words++].op = msg->op;
+	}
+	return true;
+}
+
+/* The place of that word, or one that is not there fails. */
+static size_t said(enum ph_bkind kind, unsigned to, enum ph_wop op)
+{
+	for (size_t i = 0; i < n_words; i++)
+		if (words[i].kind == kind && words[i].op == op && (!kind || words[i].to == to))
+			return i;
+	ck_abort_msg("kind %d, op %d was not said to %u", (int)kind, (int)op, to);
+	return 0;
+}
+
+/* `active` is synced: one member besides A knows of it before A does, and then N is told. */
+START_TEST(who_hears_of_active)
+{
+	struct world *w = p_world(make, false);
+	struct ph_target *t = reach(w, PH_TARGET_ACTIVATING);
+	w->pass = note_message;
+	w->mute = note_word;
+	n_words = 0;
+	w_run(w, 1000);
+	for (size_t i = 0; i < n_words; i++) /* before the sync nobody hears of it */
+		ck_assert(words[i].kind != PH_B_ACTIVE && words[i].op != PH_W_ACTIVATE);
+	n_words = 0;
+	w_sync_all(w, 0);
+	w_drain(w);
+	ck_assert_int_eq((int)t->state, PH_TARGET_ACTIVE);
+	size_t other = said(PH_B_REGISTRY, 2, PH_W_NONE), a = said(PH_B_ACTIVE, 1, PH_W_NONE);
+	ck_assert_uint_lt(other, a);
+	ck_assert_uint_lt(a, said(PH_B_NONE, 0, PH_W_ACTIVATE));
+	w_free(w);
+}
+END_TEST
+
+/* A COMMIT (or ABORT) of an id that is not known here. */
+static const struct {
+	bool owned;	    /* the registry names this node as owner at the epoch of the claim */
+	bool other_journal; /* it names another journal than this one */
+	bool lost;	    /* this daemon has lost its journal */
+	enum ph_bkind asked, answer;
+	bool never; /* synced before that is said */
+} unknown[] = {
+	{false, false, false, PH_B_COMMIT, PH_B_NACK, true},
+	{false, true, false, PH_B_COMMIT, PH_B_LOST, false},
+	{false, false, true, PH_B_COMMIT, PH_B_LOST, false},
+	{true, false, false, PH_B_COMMIT, PH_B_ACTIVE, false},
+	{true, true, true, PH_B_COMMIT, PH_B_ACTIVE, false},
+	{false, false, false, PH_B_ABORT, PH_B_ABORTED, true},
+	{false, true, true, PH_B_ABORT, PH_B_ABORTED, true},
+};
+
+START_TEST(what_an_unknown_id_is_answered)
+{
+	struct world *w = p_world(make, false);
+	struct ph_hub *hub = w->nodes[0].hub;
+	owned_by_source(w);
+	w_drain(w);
+	w->pass = note_message;
+	if (unknown[_i].owned) {
+		p_begin(w);
+		ph_slot_own(hub, w_slot(w, 0, "room", 0), ph_epoch_make(8, 2),
+			PH_LINEAGE_CONTINUED);
+		p_end(w);
+	}
+	hub->set.journal_lost = unknown[_i].lost;
+	n_words = 0;
+	struct ph_bmsg *msg = from_source(w, unknown[_i].asked);
+	msg->journal.b[0] = (uint8_t)(msg->journal.b[0] + unknown[_i].other_journal);
+	w_drain(w);
+	for (size_t i = 0; unknown[_i].never && i < n_words; i++)
+		ck_assert_int_ne((int)words[i].kind, (int)unknown[_i].answer);
+	w_sync_all(w, 0);
+	w_drain(w);
+	(void)said(unknown[_i].answer, 1, PH_W_NONE);
+	for (size_t i = 0; i < n_words; i++)
+		ck_assert(words[i].kind == unknown[_i].answer || words[i].kind < PH_B_PREPARE ||
+			  words[i].kind > PH_B_FORGOTTEN);
+	ck_assert_int_eq(w_synced(w, 0, PH_RECORD_NEVER, &msg->id), unknown[_i].never);
+	w_free(w);
+}
+END_TEST
+
+/* Slots for what comes in are held until B has it all, and busy is no refusal for good. */
+START_TEST(one_more_than_there_is_room_for)
+{
+	struct world *w = p_world(make, false);
+	w->nodes[0].hub->set.migrations_max = 1;
+	(void)reach(w, _i ? PH_TARGET_PREPARED : PH_TARGET_LOADING);
+	struct ph_bmsg *msg = from_source(w, PH_B_PREPARE);
+	msg->id.b[3]++;
+	msg->key.instance = 1;
+	msg->specs = the_spec(w);
+	msg->n_specs = 1;
+	w_drain(w);
+	struct ph_target *t;
+	HASH_FIND(hh, w->nodes[0].hub->targets, msg->id.b, sizeof msg->id.b, t);
+	ck_assert_ptr_nonnull(t);
+	ck_assert_int_eq((int)t->state, (int)(_i ? PH_TARGET_STARTING : PH_TARGET_REFUSING));
+	ck_assert_int_eq(t->busy, !_i);
+	w_free(w);
+}
+END_TEST
+
 /* ---- faults at every moment of a handover ---- */
 
 static void kill_new(struct world *w)
@@ -375,6 +507,9 @@ int main(void)
 	W_TEST(suite, a_source_that_is_heard_again, 1);
 	W_TEST(suite, what_arrived_is_compared, 5);
 	W_TEST(suite, what_was_applied_is_compared, 4);
+	W_TEST(suite, who_hears_of_active, 1);
+	W_TEST(suite, what_an_unknown_id_is_answered, (int)(sizeof unknown / sizeof unknown[0]));
+	W_TEST(suite, one_more_than_there_is_room_for, 2);
 	int n = H_MOMENTS * H_VARIANTS;
 	W_TEST(suite, new_worker_dies, n);
 	W_TEST(suite, target_daemon_is_back_soon, n);

@@ -495,7 +495,7 @@ static void power_off_source(struct world *w)
 	w_power_off(w, run->from);
 }
 
-/* From `prepared` on the copy at B is as good as O. */
+/* From `prepared` on the copy at B is as good as O; it is told where it came from. */
 START_TEST(source_machine_dies)
 {
 	struct h_run run = h_begin(_i, power_off_source);
@@ -503,11 +503,39 @@ START_TEST(source_machine_dies)
 	if (h_happened(&run)) {
 		struct w_proc *p = w_only(run.w, "room", 0);
 		ck_assert_uint_ne(p->node, run.from);
-		if (run.no >= h_moment_named("sync prepared"))
+		if (run.no >= h_moment_named("sync prepared")) {
+			bool taken_over = run.no < h_moment_named("send COMMIT");
+			const struct ph_held *e = &w_slot(run.w, run.to, "room", 0)->entry;
 			ck_assert_uint_eq(p->value, VALUE);
+			ck_assert_int_eq((int)e->lineage,
+				(int)(taken_over ? PH_LINEAGE_FROM_COPY : PH_LINEAGE_CONTINUED));
+		}
 		w_agree(run.w, "room", 0, p->node);
 	}
 	w_free(run.w);
+}
+END_TEST
+
+/* A comes back when it was held for dead, and B goes on with its copy: A comes to tell that, too. */
+START_TEST(source_daemon_is_back_late)
+{
+	int no = h_moment_named(_i & 1 ? "send PREPARED" : "sync prepared");
+	struct h_run run = h_begin(no * H_VARIANTS + _i / 2, crash_source);
+	struct world *w = run.w;
+	h_go(&run, 0);
+	while (!run.crash_from)
+		w_run(w, 10);
+	h_came_back(&run, run.from, 12000, 60000);
+	struct w_proc *p = h_one_left(&run);
+	ck_assert_uint_eq(p->node, run.to);
+	ck_assert_uint_eq(p->value, VALUE);
+	ck_assert_int_eq((int)w_slot(w, run.from, "room", 0)->entry.lineage,
+		(int)PH_LINEAGE_FROM_COPY);
+	for (unsigned i = 0; i < w->n_nodes; i++) /* the first; the plan may move it since */
+		ck_assert_int_eq((int)w->nodes[i].hub->history->prev->info.result,
+			(int)PH_RESULT_SOURCE_DEAD);
+	w_no_leftovers(w);
+	w_free(w);
 }
 END_TEST
 
@@ -528,5 +556,6 @@ int main(void)
 	W_TEST(suite, both_disks_fill_up, n);
 	W_TEST(suite, cut_off_from_the_target, H_MOMENTS);
 	W_TEST(suite, source_machine_dies, n);
+	W_TEST(suite, source_daemon_is_back_late, 2 * H_VARIANTS);
 	return w_main(suite);
 }

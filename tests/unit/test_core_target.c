@@ -474,6 +474,16 @@ START_TEST(target_machine_dies)
 		ck_assert_uint_ne(p->node, run.to);
 		if (run.no < h_moment_named("send ACTIVE"))
 			ck_assert_uint_eq(p->value, VALUE);
+		/* Once it was told to commit, N may have been told something that O does not know. */
+		bool may_lack = run.no >= h_moment_named("send PREPARED");
+		const struct ph_held *e = &w_slot(run.w, run.from, "room", 0)->entry;
+		const struct ph_migration_info *info = &run.w->nodes[run.from].hub->history->info;
+		if (p == run.old) {
+			ck_assert_int_eq((int)e->lineage,
+				(int)(may_lack ? PH_LINEAGE_FROM_COPY : PH_LINEAGE_CONTINUED));
+			ck_assert_int_eq(info->result == PH_RESULT_TARGET_DEAD, may_lack);
+			ck_assert_uint_eq(e->epoch, run.old->epoch);
+		}
 		w_agree(run.w, "room", 0, p->node);
 	}
 	w_free(run.w);

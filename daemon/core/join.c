@@ -360,6 +360,14 @@ static bool may_replace(struct ph_hub *hub, struct ph_challenge *c, const struct
 	return false;
 }
 
+/* It is not known here, or is dead, and others hear one of its name that is another one. */
+static bool heard_elsewhere(const struct ph_hub *hub, const struct ph_member_info *info)
+{
+	const struct ph_member *known = ph_member_find(hub, &info->name);
+	bool lives = known && ph_member_live(known);
+	return !lives && ph_member_heard_elsewhere(hub, &info->name, info->incarnation);
+}
+
 static void on_proof(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	const struct ph_member_info *info = &msg->self;
@@ -376,10 +384,8 @@ static void on_proof(struct ph_hub *hub, const struct ph_bmsg *msg)
 	ph_quorum_exists(hub, msg);
 	/* Others may know a first one of its name. */
 	const struct ph_member *known = ph_member_find(hub, &info->name);
-	bool lives = known && ph_member_live(known);
-	bool elsewhere = !lives && ph_member_heard_elsewhere(hub, &info->name, info->incarnation);
 	bool left = known && known->state == PH_MEMBER_LEFT;
-	bool doubtful = ((!known || left) && msg->refused) || elsewhere;
+	bool doubtful = ((!known || left) && msg->refused) || heard_elsewhere(hub, info);
 	bool in = may_replace(hub, c, msg) && !doubtful;
 	if (c->probe_ms && ph_id_none(&c->nonce))
 		return; /* it waits for the probe */
@@ -412,8 +418,9 @@ static void on_welcome(struct ph_hub *hub, const struct ph_bmsg *msg)
 	ph_renumber_told(hub, msg);
 	if (ph_same_slot_refuse(hub, &msg->self))
 		return;
-	struct ph_member *member =
-		ph_join_replaces(hub, &msg->self) ? ph_member_learn(hub, &msg->self, true) : NULL;
+	/* That it lets this node in is no reason to let it in behind the back of the first one. */
+	bool may = ph_join_replaces(hub, &msg->self) && !heard_elsewhere(hub, &msg->self);
+	struct ph_member *member = may ? ph_member_learn(hub, &msg->self, true) : NULL;
 	if (!member) {
 		outlived(hub, msg);
 		return;

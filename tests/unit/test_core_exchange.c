@@ -535,6 +535,7 @@ START_TEST(told_to_all_or_to_a_few)
 		ck_assert_uint_eq(sum.by_author, CHANGES * (n - 1));
 		ck_assert_uint_eq(sum.fetches, 0);
 	} else {
+		ck_assert_uint_ge(sum.by_author, CHANGES * fanout);
 		ck_assert_uint_le(sum.by_author, CHANGES * fanout + sum.fetches);
 		ck_assert_uint_le(sum.all, CHANGES * fanout * n + sum.fetches);
 		ck_assert_uint_ge(reached, CHANGES * (n - 1) * 8 / 10);
@@ -560,6 +561,32 @@ START_TEST(only_news_is_passed_on)
 }
 END_TEST
 
+/* What it says last, as it goes, it says to all: nobody is left to repair what gossip misses. */
+static bool nobody_asks(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	return msg->kind != PH_B_FETCH && msg->kind != PH_B_DIGEST && msg->kind != PH_B_CLAIM &&
+	       !(msg->kind == PH_B_REGISTRY && msg->hops);
+}
+
+START_TEST(last_words_go_to_all)
+{
+	struct world *w = w_new(6);
+	w->fanout = 1;
+	w_declare_all(w, make(w));
+	w_start_all(w);
+	w_run(w, 10000);
+	unsigned owner = w_only(w, "room", 0)->node;
+	w->pass = nobody_asks;
+	(void)w_push(w, owner, PH_EV_SHUTDOWN);
+	w_run(w, 400);
+	for (unsigned i = 0; i < 6; i++)
+		if (i != owner)
+			ck_assert_int_eq(w_slot(w, i, "room", 0)->entry.state, PH_CHILD_RELEASED);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_exchange");
@@ -580,5 +607,6 @@ int main(void)
 	tcase_add_loop_test(gossip, told_to_all_or_to_a_few, 0, 4);
 	suite_add_tcase(suite, gossip);
 	W_TEST(suite, only_news_is_passed_on, 2);
+	W_TEST(suite, last_words_go_to_all, 1);
 	return w_main(suite);
 }

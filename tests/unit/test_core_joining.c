@@ -293,6 +293,92 @@ START_TEST(who_was_let_in_elsewhere)
 }
 END_TEST
 
+/* ---- going ---- */
+
+/* Nobody is left to ask for what its leave overtook: it waits until all have it, for a while. */
+START_TEST(its_last_words_are_heard)
+{
+	struct world *w = w_new(3);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.instances = 6;
+	w_declare_all(w, def);
+	w_start_all(w);
+	w_run(w, 10000);
+	ck_assert_uint_gt(w_alive(w, 1), 0);
+	w->pass = no_parts;
+	(void)w_push(w, 1, PH_EV_SHUTDOWN);
+	w_run(w, 1500);
+	ck_assert_uint_eq(w_alive(w, 1), 0);
+	ck_assert(!w->nodes[1].exited);
+	ck_assert_int_eq(member(w, 0, 1)->state, PH_MEMBER_ALIVE);
+	if (_i)
+		w->pass = NULL;
+	w_run(w, _i ? 600 : 1400);
+	ck_assert_int_eq(w->nodes[1].exited, _i);
+	w_run(w, 500); /* it does not wait for ever */
+	ck_assert(w->nodes[1].exited);
+	ck_assert_int_eq(member(w, 2, 1)->state, PH_MEMBER_LEFT);
+	w_free(w);
+}
+END_TEST
+
+/* Nobody dials any more who has left. */
+START_TEST(who_has_left_is_not_dialled)
+{
+	struct world *w = p_world(make, true);
+	struct ph_actions actions;
+	unsigned hung_up = 0;
+	(void)p_msg(w, 1, PH_B_LEAVE);
+	ph_step(w->nodes[0].hub, &w->queue[w->head++].event, w->now_ms, &actions);
+	for (size_t i = 0; i < actions.n; i++)
+		hung_up += actions.items[i].kind == PH_ACT_UNLINK &&
+			   strcmp(actions.items[i].to.s, "b") == 0;
+	ck_assert_uint_eq(hung_up, 1);
+	ck_assert(!member(w, 0, 1)->linked);
+	w_free(w);
+}
+END_TEST
+
+/* ---- a link that is cut for ever ---- */
+
+/* What b wants is heard by way of c: a plans nothing for a node that drains. */
+START_TEST(a_drain_is_heard_of_others)
+{
+	struct world *w = w_new(3);
+	w_declare_all(w, make(w));
+	w_start_all(w);
+	cut(w, 0, 1, true);
+	w_run(w, 3000);
+	for (unsigned turn = 0; turn < 2; turn++) {
+		w_order(w, 1, turn ? PH_VERB_UNDRAIN : PH_VERB_DRAIN, NULL, "b", NULL);
+		w_run(w, 3000);
+		ck_assert_int_eq(member(w, 0, 1)->state, PH_MEMBER_SUSPECT);
+		ck_assert_int_eq(member(w, 0, 1)->info.draining, turn == 0);
+	}
+	w_free(w);
+}
+END_TEST
+
+/* Whom others hear, and who has long not echoed a, may have forgotten it: now and then it is
+ * greeted; nobody else is. */
+START_TEST(who_is_mute_is_greeted)
+{
+	struct world *w = w_new(3);
+	w_start_all(w);
+	w_run(w, 10000);
+	unsigned before = w->nodes[0].sent[PH_B_HELLO];
+	w_run(w, 30000);
+	ck_assert_uint_eq(w->nodes[0].sent[PH_B_HELLO], before);
+	cut(w, 0, 1, true);
+	w_run(w, 4500);
+	ck_assert_uint_eq(w->nodes[0].sent[PH_B_HELLO], before);
+	w_run(w, 30000);
+	ck_assert_uint_ge(w->nodes[0].sent[PH_B_HELLO], before + 5);
+	ck_assert_uint_le(w->nodes[0].sent[PH_B_HELLO], before + 8);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_joining");
@@ -304,5 +390,9 @@ int main(void)
 	W_TEST(suite, a_suspects_word_counts, 2);
 	W_TEST(suite, who_is_heard_elsewhere_has_its_name, 2);
 	W_TEST(suite, who_was_let_in_elsewhere, (int)(sizeof later / sizeof later[0]));
+	W_TEST(suite, its_last_words_are_heard, 2);
+	W_TEST(suite, who_has_left_is_not_dialled, 1);
+	W_TEST(suite, a_drain_is_heard_of_others, 1);
+	W_TEST(suite, who_is_mute_is_greeted, 1);
 	return w_main(suite);
 }

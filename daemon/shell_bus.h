@@ -32,6 +32,14 @@ struct ph_shell_bus;
 PH_MUST_CHECK int ph_shell_bus_new(
 	struct ph_shell *shell, struct ph_shell_bus **ret, struct ph_err *err);
 
+/*
+ * The entries of `peers` that are not this node's own, each once: as they are configured, and with
+ * their names resolved (empty where one has no address). Room for shell->conf->cluster.peers.n each;
+ * they live as long as the bus and the configuration. Returns how many they are.
+ */
+size_t ph_shell_bus_peers(
+	const struct ph_shell_bus *bus, const char **ret_texts, const char **ret_addresses);
+
 /* Ends the bus process (200 ms at most). NULL is fine. */
 void ph_shell_bus_free(struct ph_shell_bus *bus);
 

@@ -50,7 +50,8 @@ struct ph_bus_guest {
 /* An entry of `peers`, not this node's own. */
 struct ph_bus_seed {
 	uint32_t id;
-	char address[PH_ADDRESS_SIZE];
+	const char *text;	       /* as it is configured */
+	char address[PH_ADDRESS_SIZE]; /* numeric; empty: its name has none */
 	bool dialled;
 };
 

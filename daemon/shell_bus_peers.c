@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <arpa/inet.h>
 
 #include "conf/address.h"
@@ -239,16 +240,55 @@ static int resolve(const struct ph_conf_address *address, char *ret, size_t size
 	return 0;
 }
 
-static bool is_own(const struct ph_shell_bus *bus, const char *address)
+/* Is it an address of this machine? Then a socket can be bound to it, without a word to anybody. */
+static bool is_local(const char *host)
 {
-	const char *hosts[] = {bus->shell->conf->cluster.host, bus->shell->conf->cluster.advertise};
-	for (size_t i = 0; i < 2; i++) {
-		char own[PH_ADDRESS_SIZE];
-		(void)snprintf(own, sizeof own, "tcp://%s:%u", hosts[i] ? hosts[i] : "", bus->port);
-		if (!strcmp(own, address))
-			return true;
-	}
-	return false;
+	struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICHOST}, *found;
+	char bare[PH_CONF_HOST_SIZE];
+	size_t n = strlen(host);
+	bool brackets = host[0] == '[' && n > 2;
+	(void)snprintf(bare, sizeof bare, "%.*s", (int)(brackets ? n - 2 : n), host + brackets);
+	if (getaddrinfo(bare, NULL, &hints, &found))
+		return false;
+	int fd = socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, 0);
+	bool local = fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0;
+	if (fd >= 0)
+		close(fd);
+	freeaddrinfo(found);
+	return local;
+}
+
+static bool is_host_of(const char *host, const char *own, const char *numeric)
+{
+	struct ph_conf_address address = {.port = 1};
+	char resolved[PH_ADDRESS_SIZE], wanted[PH_ADDRESS_SIZE];
+	if (!own || !strcmp(host, own) || !numeric[0])
+		return own && !strcmp(host, own);
+	(void)snprintf(wanted, sizeof wanted, "tcp://%s:1", numeric);
+	return !ph_conf_host_parse(own, &address) && (address.port = 1) &&
+	       !resolve(&address, resolved, sizeof resolved) && !strcmp(resolved, wanted);
+}
+
+/*
+ * One list of peers is for all nodes, and so this one is in it: by the address that it listens on
+ * or advertises, by a name of these, by that of the machine (which /etc/hosts may well give an
+ * address of loopback), or, where it listens on all addresses, by any of the machine's.
+ */
+static bool is_own(const struct ph_shell_bus *bus, const struct ph_conf_address *entry,
+	const struct ph_conf_address *numeric)
+{
+	const struct ph_conf *conf = bus->shell->conf;
+	struct ph_conf_address listen;
+	char machine[PH_CONF_HOST_SIZE] = "";
+	if (entry->port != bus->port)
+		return false;
+	(void)gethostname(machine, sizeof machine - 1);
+	if (is_host_of(entry->host, conf->cluster.host, numeric->host) ||
+		is_host_of(entry->host, conf->cluster.advertise, numeric->host) ||
+		(machine[0] && !strcmp(entry->host, machine)))
+		return true;
+	return !ph_conf_host_parse(conf->cluster.host, &listen) && listen.wildcard &&
+	       numeric->host[0] && is_local(numeric->host);
 }
 
 static bool is_seed(const struct ph_shell_bus *bus, const char *address)
@@ -267,27 +307,39 @@ int ph_bus_seeds_read(struct ph_shell_bus *bus)
 	if (!bus->seeds)
 		return -ENOMEM;
 	for (size_t i = 0; i < list->n; i++) {
-		struct ph_conf_address address;
+		struct ph_conf_address entry, numeric = {.port = 0};
 		struct ph_bus_seed *seed = &bus->seeds[bus->n_seeds];
-		char numeric[PH_ADDRESS_SIZE];
-		if (ph_conf_address_parse(list->v[i], &address) ||
-			resolve(&address, numeric, sizeof numeric)) {
+		char address[PH_ADDRESS_SIZE] = "";
+		bool legal = !ph_conf_address_parse(list->v[i], &entry);
+		bool known = legal && !resolve(&entry, address, sizeof address) &&
+			     !ph_conf_address_parse(address, &numeric);
+		if ((legal && is_own(bus, &entry, &numeric)) || (known && is_seed(bus, address)))
+			continue;
+		if (!known)
 			ph_shell_log(bus->shell, PH_LOG_WARNING, "cluster.peers: %s has no address",
 				list->v[i]);
-			continue;
-		}
-		if (is_own(bus, list->v[i]) || is_own(bus, numeric) || is_seed(bus, numeric))
-			continue;
-		memcpy(seed->address, numeric, sizeof seed->address);
+		memcpy(seed->address, address, sizeof seed->address);
+		seed->text = list->v[i];
 		seed->id = ++bus->last_id;
 		bus->n_seeds++;
 	}
 	return 0;
 }
 
+size_t ph_shell_bus_peers(
+	const struct ph_shell_bus *bus, const char **ret_texts, const char **ret_addresses)
+{
+	for (size_t i = 0; i < bus->n_seeds; i++) {
+		ret_texts[i] = bus->seeds[i].text;
+		ret_addresses[i] = bus->seeds[i].address;
+	}
+	return bus->n_seeds;
+}
+
 void ph_bus_seeds(struct ph_shell_bus *bus, bool on)
 {
 	bus->seeds_on = on;
 	for (size_t i = 0; i < bus->n_seeds; i++)
-		settle(bus, bus->seeds[i].address);
+		if (bus->seeds[i].address[0])
+			settle(bus, bus->seeds[i].address);
 }

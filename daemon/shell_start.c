@@ -183,19 +183,6 @@ void ph_shell_renumbered(struct ph_shell *shell, uint64_t incarnation, int error
 
 /* ---- the hub */
 
-static const char **peers_of(const struct ph_conf *conf, const char *own, size_t *ret_n)
-{
-	const char **peers = ph_shell_alloc((conf->cluster.peers.n + 1) * sizeof *peers);
-	size_t n = 0;
-	for (size_t i = 0; i < conf->cluster.peers.n; i++) {
-		const char *peer = conf->cluster.peers.v[i];
-		if (strcmp(peer, own) != 0 && strcmp(peer, conf->cluster.listen) != 0)
-			peers[n++] = peer;
-	}
-	*ret_n = n;
-	return peers;
-}
-
 static int make_hub(struct ph_shell *shell)
 {
 	const struct ph_conf *conf = shell->conf;
@@ -229,12 +216,14 @@ static int make_hub(struct ph_shell *shell)
 		.drain_on_stop = conf->node.drain_on_stop,
 		.accept_any = conf->cluster.accept == PH_CONF_ACCEPT_ANY,
 	};
-	const char **peers = NULL;
+	const char **peers = ph_shell_alloc(2 * (conf->cluster.peers.n + 1) * sizeof *peers);
 	if (conf->cluster.listen) {
 		snprintf(settings.address, sizeof settings.address, "tcp://%s:%u",
 			conf->cluster.advertise, conf->cluster.port);
-		peers = peers_of(conf, settings.address, &settings.n_peers);
 		settings.peers = peers;
+		settings.peers_at = peers + conf->cluster.peers.n;
+		settings.n_peers = ph_shell_bus_peers(
+			shell->bus, peers, peers + conf->cluster.peers.n);
 	}
 	ph_shell_records_settings(shell, &settings);
 	ph_random_bytes(&settings.seed, sizeof settings.seed);
@@ -296,8 +285,6 @@ static int start_sockets(struct ph_shell *shell, struct ph_err *err)
 		error = open_control(shell, err);
 	if (!error && ph_shell_flows_new(shell))
 		error = ph_err_set(err, ENOMEM, "cannot prepare state streams");
-	if (!error && shell->conf->cluster.listen)
-		error = ph_shell_bus_new(shell, &shell->bus, err);
 	if (!error)
 		error = ph_shell_signals_new(shell, err);
 	return error;
@@ -321,6 +308,8 @@ static int start_core(struct ph_shell *shell, struct ph_err *err)
 	if (!error)
 		error = ph_shell_records_new(
 			shell, !read && !ph_id_none(&found.journal) ? &found.journal : NULL, err);
+	if (!error && shell->conf->cluster.listen)
+		error = ph_shell_bus_new(shell, &shell->bus, err); /* it knows where peers are */
 	if (!error)
 		error = make_hub(shell);
 	if (!error)

@@ -29,7 +29,7 @@ static bool may_vote(const struct ph_hub *hub, const struct ph_name *name)
 	if (ph_is_self(hub, name))
 		return true;
 	for (size_t i = 0; m && i < hub->set.n_peers; i++)
-		if (strcmp(m->info.address, hub->set.peers[i]) == 0)
+		if (ph_peer_at(hub, i, m->info.address))
 			return true;
 	return false;
 }

@@ -149,7 +149,7 @@ static bool first_view(struct ph_hub *hub, struct ph_view *next)
 			return false; /* there is one already */
 		for (size_t i = 0; i < hub->set.n_peers; i++)
 			if (m->state == PH_MEMBER_ALIVE && known < hub->set.n_peers &&
-				strcmp(m->info.address, hub->set.peers[i]) == 0) {
+				ph_peer_at(hub, i, m->info.address)) {
 				with(next, &m->info.name, m->info.incarnation);
 				known++;
 				break;

@@ -15,6 +15,21 @@
 
 /* ---- birth and death ---- */
 
+static const char *const *copy_of(const char *const *list, size_t n)
+{
+	char **copy = list ? ph_must(calloc(n + 1, sizeof(char *))) : NULL;
+	for (size_t i = 0; list && i < n; i++)
+		copy[i] = ph_must(strdup(list[i]));
+	return (const char *const *)copy;
+}
+
+static void free_copy(const char *const *list)
+{
+	for (size_t i = 0; list && list[i]; i++)
+		free((void *)(uintptr_t)list[i]);
+	free((void *)(uintptr_t)list);
+}
+
 struct ph_hub *ph_hub_new(const struct ph_settings *settings)
 {
 	struct ph_hub *hub = calloc(1, sizeof *hub);
@@ -22,10 +37,8 @@ struct ph_hub *ph_hub_new(const struct ph_settings *settings)
 		return NULL;
 	hub->set = *settings;
 	hub->set.labels = settings->labels ? ph_must(strdup(settings->labels)) : NULL;
-	char **peers = ph_must(calloc(settings->n_peers + 1, sizeof(char *)));
-	for (size_t i = 0; i < settings->n_peers; i++)
-		peers[i] = ph_must(strdup(settings->peers[i]));
-	hub->set.peers = (const char *const *)peers;
+	hub->set.peers = copy_of(settings->peers, settings->n_peers);
+	hub->set.peers_at = copy_of(settings->peers_at, settings->n_peers);
 	hub->rng[0] = ph_mix64(settings->seed + 1);
 	hub->rng[1] = ph_mix64(settings->seed ^ PH_HASH_SEED) | 1;
 	hub->done_orders = ph_must(calloc(PH_DONE_ORDERS, sizeof *hub->done_orders));
@@ -142,9 +155,8 @@ void ph_hub_free(struct ph_hub *hub)
 	ph_roll_free(hub);
 	ph_quorum_free(hub);
 	ph_out_free(hub);
-	for (size_t i = 0; i < hub->set.n_peers; i++)
-		free((void *)(uintptr_t)hub->set.peers[i]);
-	free((void *)(uintptr_t)hub->set.peers);
+	free_copy(hub->set.peers);
+	free_copy(hub->set.peers_at);
 	free((void *)(uintptr_t)hub->set.labels);
 	free(hub->done_orders);
 	ph_swap_free(hub);

@@ -371,6 +371,21 @@ bool ph_member_refused(const struct ph_hub *hub)
 	       hub->now_ms < hub->refused_ms + REFUSED_MS;
 }
 
+bool ph_peer_at(const struct ph_hub *hub, size_t i, const char *address)
+{
+	const char *resolved = hub->set.peers_at ? hub->set.peers_at[i] : "";
+	return strcmp(address, hub->set.peers[i]) == 0 ||
+	       (resolved[0] && strcmp(address, resolved) == 0);
+}
+
+/* An operator has forgotten the node that was there. */
+static bool is_forgotten(const struct ph_hub *hub, size_t i)
+{
+	return ph_tomb_at(hub, hub->set.peers[i]) ||
+	       (hub->set.peers_at && hub->set.peers_at[i][0] &&
+		       ph_tomb_at(hub, hub->set.peers_at[i]));
+}
+
 /*
  * A seed that has answered: some live member stands at that address. One that an operator has
  * forgotten is not waited for.
@@ -380,9 +395,9 @@ static bool seeds_answered(const struct ph_hub *hub)
 	for (size_t i = 0; i < hub->set.n_peers; i++) {
 		bool found = false;
 		for (struct ph_member *m = hub->members; m && !found; m = m->hh.next)
-			found = strcmp(m->info.address, hub->set.peers[i]) == 0 && m->welcomed &&
-				ph_member_live(m);
-		if (!found && !ph_tomb_at(hub, hub->set.peers[i]))
+			found = m->welcomed && ph_member_live(m) &&
+				ph_peer_at(hub, i, m->info.address);
+		if (!found && !is_forgotten(hub, i))
 			return false;
 	}
 	return true;

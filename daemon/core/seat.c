@@ -227,8 +227,7 @@ static bool is_seed(const struct ph_hub *hub, const struct ph_name *name, uint64
 {
 	const struct ph_member *m = ph_member_find(hub, name);
 	for (size_t i = 0; m && i < hub->set.n_peers; i++)
-		if (m->info.incarnation == incarnation &&
-			strcmp(m->info.address, hub->set.peers[i]) == 0)
+		if (m->info.incarnation == incarnation && ph_peer_at(hub, i, m->info.address))
 			return true;
 	return false;
 }

@@ -281,6 +281,8 @@ void ph_tombstones_tell(struct ph_hub *hub, const struct ph_name *to); /* all of
 /* ---- member.c ---- */
 struct ph_member *ph_member_find(const struct ph_hub *hub, const struct ph_name *name);
 bool ph_member_up(const struct ph_hub *hub, const struct ph_name *name); /* or this node */
+/* Is that what entry `i` of `peers` says, or where its name leads? */
+bool ph_peer_at(const struct ph_hub *hub, size_t i, const char *address);
 bool ph_member_live(const struct ph_member *member); /* joining, alive or suspect */
 /* Of one that is suspect here: a member that hears it, and is heard; NULL: none, or no need. */
 const struct ph_member *ph_member_relay(const struct ph_hub *hub, const struct ph_name *to);

@@ -4,6 +4,8 @@ import os
 import signal
 import time
 
+import pytest
+
 import harness
 from raw import counter
 
@@ -111,3 +113,14 @@ def test_hung_node_and_its_place(cluster):
     b.wait_event("node_refused")  # it is not the member of that name any more
     assert node_of(a, "b")["address"] == second.address
     b.kill()
+
+
+@pytest.mark.parametrize("partition", ["divergence", "majority"])
+def test_peers_by_name(cluster, partition):
+    """One list for all, with a name in it: the own entry is none, and nobody waits for anybody."""
+    named = {"join_timeout": "30s", "partition": {"strategy": partition},
+             "peers": [f"tcp://localhost:{cluster.port}", cluster.address(2)]}
+    nodes = cluster.start("a", "b", children={"room": counter(instances=2)}, cluster=named)
+    for i in range(2):
+        nodes[0].wait_running("room", i)
+    assert not any("has no address" in n.log() for n in nodes)

@@ -179,7 +179,8 @@ static inline void w_power_off(struct world *w, unsigned node)
 static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 {
 	struct w_node *n = &w->nodes[node];
-	const char *peers[W_NODES];
+	const char *peers[W_NODES], *peers_at[W_NODES];
+	static char names[W_NODES][sizeof "tcp://node-a:1"];
 	uint64_t previous = n->incarnation++;
 	uint64_t times = w->slowness[node] ? w->slowness[node] : 1;
 	uint64_t failure_ms = (w->failure_ms ? w->failure_ms : 5000) * times;
@@ -207,9 +208,15 @@ static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 		.fence_grace_ms = failure_ms / 5,
 		.lease_until_ms = w->lease_until_ms,
 		.seed = node + 17 + n->incarnation * 1000};
-	for (unsigned i = 0; i < w->n_nodes && set.n_peers < n->n_peers; i++)
-		if (i != node)
-			peers[set.n_peers++] = w_address(i);
+	for (unsigned i = 0; i < w->n_nodes && set.n_peers < n->n_peers; i++) {
+		if (i == node)
+			continue;
+		(void)snprintf(names[i], sizeof names[i], "tcp://node-%.1s:1", w_name(i).s);
+		peers[set.n_peers] = w->named ? names[i] : w_address(i);
+		peers_at[set.n_peers++] = w_address(i);
+	}
+	if (w->named)
+		set.peers_at = peers_at;
 	if (w->n_nodes > 1)
 		memcpy(set.address, w_address(node), strlen(w_address(node)) + 1);
 	return ph_hub_new(&set);

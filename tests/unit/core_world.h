@@ -153,6 +153,7 @@ struct world {
 	bool cut[W_NODES][W_NODES];
 	unsigned late_words; /* to a worker after its reap */
 	bool trace, look;    /* look: somebody may have begun to serve */
+	bool named;	     /* `peers` gives names, which lead to the addresses */
 	bool double_allowed; /* a false verdict or an overlap: two may serve */
 	unsigned steps;
 	enum ph_partition partition;

@@ -66,6 +66,26 @@ START_TEST(each_peer_is_waited_for)
 }
 END_TEST
 
+/* An entry that is a name leads to an address: who stands there has answered, and may vote. */
+START_TEST(a_peer_has_a_name)
+{
+	struct world *w = w_new(3);
+	w->named = true;
+	w->partition = _i ? PH_PARTITION_MAJORITY : PH_PARTITION_DIVERGENCE;
+	w_declare_all(w, make(w));
+	for (unsigned i = 0; i < 3; i++)
+		w_start(w, i);
+	w_run(w, 1500);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert(w->nodes[i].ready && !w->nodes[i].hub->blind);
+	w_run(w, 4000);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_int_eq(ph_hub_quorum(w->nodes[i].hub), _i ? 1 : -1);
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
 /* Heartbeats that are echoed both ways, with a majority: with one of four members, it is none. */
 START_TEST(who_hears_too_few_has_not_joined)
 {
@@ -384,6 +404,7 @@ int main(void)
 	Suite *suite = suite_create("core_joining");
 	W_TEST(suite, not_before_settle, 1);
 	W_TEST(suite, each_peer_is_waited_for, 2);
+	W_TEST(suite, a_peer_has_a_name, 2);
 	W_TEST(suite, who_hears_too_few_has_not_joined, 3);
 	W_TEST(suite, not_before_it_is_in_step, 1);
 	W_TEST(suite, whose_word_turns_a_verdict, (int)(sizeof words / sizeof words[0]));

@@ -329,7 +329,7 @@ START_TEST(relays_end)
 	struct ph_bmsg m = {
 		.kind = PH_B_RELAY, .target = ph_name_of("a"), .frame = "00", .passed_on = true};
 	start(&c, "c", ring, NULL);
-	reach(&a, &c), reach(&b, &c), reach(&c, &b);
+	reach(&a, &c), reach(&b, &c), reach(&c, &b), reach(&c, &a);
 	unsigned messages = c.messages;
 	uint64_t sent = c.shell.bus->send_no;
 	send_to(&b, "c", &m);
@@ -453,6 +453,83 @@ START_TEST(seeds)
 }
 END_TEST
 
+/*
+ * One list is for all nodes. Which entry is this node's own, which is there twice, and where names
+ * lead: the others are what core waits for.
+ */
+static const struct {
+	const char *listen, *advertise, *entry;
+	int seeds; /* 1: it is one; 0: it is this node itself */
+} own_entries[] = {
+	{"127.7.7.7", "127.7.7.7", "tcp://127.7.7.7:7400", 0},
+	{"127.7.7.7", "127.7.7.7", "tcp://127.7.7.7:7401", 1},
+	{"127.7.7.7", "127.7.7.7", "tcp://127.7.7.8:7400", 1}, /* a second daemon of this machine */
+	{"127.7.7.7", "some-name", "tcp://some-name:7400", 0},
+	{"127.0.0.1", "127.0.0.1", "tcp://localhost:7400", 0},
+	{"localhost", "localhost", "tcp://127.0.0.1:7400", 0},
+	{"127.7.7.7", "127.7.7.7", "tcp://localhost:7400", 1},
+	{"127.7.7.7", "127.7.7.7", "tcp://MACHINE:7400", 0}, /* whatever /etc/hosts makes of it */
+	{"127.7.7.7", "127.7.7.7", "tcp://MACHINE:7401", 1},
+	{"0.0.0.0", "203.0.113.1", "tcp://localhost:7400", 0},
+	{"0.0.0.0", "203.0.113.1", "tcp://127.0.1.1:7400", 0},
+	{"0.0.0.0", "203.0.113.1", "tcp://127.0.1.1:7401", 1},
+	{"0.0.0.0", "203.0.113.1", "tcp://203.0.113.1:7400", 0},
+	{"0.0.0.0", "203.0.113.1", "tcp://203.0.113.2:7400", 1},
+};
+
+START_TEST(which_peer_is_oneself)
+{
+	char machine[200] = "", entry[256];
+	(void)gethostname(machine, sizeof machine - 1);
+	bool named = strstr(own_entries[_i].entry, "MACHINE") != NULL;
+	(void)snprintf(entry, sizeof entry, "tcp://%s%s", machine,
+		named ? strrchr(own_entries[_i].entry, ':') : "");
+	char other[] = "tcp://203.0.113.9:7400", host[32], advertise[32];
+	char *list[] = {named ? entry : strdup(own_entries[_i].entry), other};
+	struct ph_shell_bus bus = {.shell = &c.shell, .port = 7400};
+	const char *texts[2], *addresses[2];
+	(void)snprintf(host, sizeof host, "%s", own_entries[_i].listen);
+	(void)snprintf(advertise, sizeof advertise, "%s", own_entries[_i].advertise);
+	c.shell.conf = &c.conf;
+	c.conf.cluster.host = host;
+	c.conf.cluster.advertise = advertise;
+	c.conf.cluster.peers.n = 2;
+	c.conf.cluster.peers.v = list;
+	ck_assert_int_eq(ph_bus_seeds_read(&bus), 0);
+	ck_assert_uint_eq(ph_shell_bus_peers(&bus, texts, addresses),
+		(size_t)(1 + own_entries[_i].seeds));
+	ck_assert_str_eq(texts[own_entries[_i].seeds], list[1]);
+	ck_assert_str_eq(addresses[own_entries[_i].seeds], list[1]);
+	free(bus.seeds);
+	if (!named)
+		free(list[0]);
+	memset(&c, 0, sizeof c);
+}
+END_TEST
+
+/* Once, by whichever name; and where one leads nowhere it is waited for all the same. */
+START_TEST(peers_by_name)
+{
+	char name[] = "tcp://localhost:7400", same[] = "tcp://127.0.0.1:7400";
+	char none[] = "tcp://no address:1", host[] = "127.7.7.7";
+	char *list[] = {name, same, none};
+	struct ph_shell_bus bus = {.shell = &c.shell, .port = 7400};
+	const char *texts[3], *addresses[3];
+	c.shell.conf = &c.conf;
+	c.conf.cluster.host = c.conf.cluster.advertise = host;
+	c.conf.cluster.peers.n = 3;
+	c.conf.cluster.peers.v = list;
+	ck_assert_int_eq(ph_bus_seeds_read(&bus), 0);
+	ck_assert_uint_eq(ph_shell_bus_peers(&bus, texts, addresses), 2);
+	ck_assert_str_eq(texts[0], list[0]);
+	ck_assert_str_eq(addresses[0], list[1]);
+	ck_assert_str_eq(texts[1], list[2]);
+	ck_assert_str_eq(addresses[1], "");
+	free(bus.seeds);
+	memset(&c, 0, sizeof c);
+}
+END_TEST
+
 START_TEST(another_key)
 {
 	start(&c, "c", other_ring, NULL);
@@ -534,6 +611,50 @@ START_TEST(replays_and_own)
 }
 END_TEST
 
+/* Directed to node a, as hex; the caller's. */
+static char *sealed_for_a(const struct ph_bmsg *m, uint64_t number, uint8_t *bytes, size_t *n)
+{
+	struct ph_envelope header = {
+		.plane = PH_PLANE_DIRECTED,
+		.cluster = ph_cluster_hash("test"),
+		.from = ph_name_of("x"),
+		.from_incarnation = 5,
+		.to = ph_name_of("a"),
+		.sequence = number,
+	};
+	size_t length;
+	char *body = ph_bmsg_encode(m, &length), *hex;
+	ck_assert_ptr_nonnull(body);
+	ck_assert_int_eq(ph_envelope_seal(ring, &header, body, length, bytes, 8192, n, NULL), 0);
+	free(body);
+	hex = calloc(1, 2 * *n + 1);
+	for (size_t i = 0; i < *n; i++)
+		(void)snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+	return hex;
+}
+
+/* What is relayed comes as if straight from its sender; nothing is wrapped twice. */
+START_TEST(what_is_inside_a_relay)
+{
+	static uint8_t bytes[8192];
+	struct ph_bmsg m = {.kind = PH_B_QUERY, .id = {{9}}, .key = {.child = {"room"}}};
+	size_t n;
+	char *inner = sealed_for_a(&m, 1, bytes, &n);
+	for (unsigned times = 1; times <= 2; times++) {
+		struct ph_bmsg relay = {
+			.kind = PH_B_RELAY, .target = ph_name_of("a"), .frame = inner};
+		char *outer = sealed_for_a(&relay, 10 * times, bytes, &n);
+		if ((unsigned)_i + 1 == times) {
+			ph_bus_got(a.shell.bus, PH_PLANE_DIRECTED, bytes, n);
+			ck_assert_uint_eq(a.messages, times == 1);
+		}
+		free(inner);
+		inner = outer;
+	}
+	free(inner);
+}
+END_TEST
+
 START_TEST(rate)
 {
 	uint8_t bytes[2048];
@@ -573,10 +694,14 @@ int main(void)
 	tcase_add_test(t, incarnations);
 	tcase_add_test(t, somebody_at_an_address);
 	tcase_add_test(t, seeds);
+	tcase_add_loop_test(t, which_peer_is_oneself, 0,
+		(int)(sizeof own_entries / sizeof own_entries[0]));
+	tcase_add_test(t, peers_by_name);
 	tcase_add_test(t, another_key);
 	tcase_add_test(t, two_at_one_address);
 	tcase_add_test(t, bus_process_dies);
 	tcase_add_test(t, replays_and_own);
+	tcase_add_loop_test(t, what_is_inside_a_relay, 0, 2);
 	tcase_add_test(t, rate);
 	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #define TIMERS_A_STEP 20000 /* due timers that one step runs */
-#define LATE_BEATS 3	    /* a deadline that is looked at so many heartbeat_ms after it */
 
 /* ---- birth and death ---- */
 
@@ -444,81 +443,6 @@ static event_fn *const handlers[PH_EVENT_COUNT] = {
 	[PH_EV_SHUTDOWN] = shut_down,
 };
 
-/* Until its registry is in step again, a node that was away acts on no deadline of these. */
-static bool held_back(const struct ph_hub *hub, const struct ph_timer *timer)
-{
-	return (hub->away || hub->bus_down) &&
-	       (timer->kind == PH_TIMER_SOURCE || timer->kind == PH_TIMER_TARGET ||
-		       timer->kind == PH_TIMER_CLAIM || timer->kind == PH_TIMER_MOVES ||
-		       timer->kind == PH_TIMER_PLAN);
-}
-
-/*
- * It is looked at so late that this node's loop stood still: what would have come in time, a
- * worker's READY, an answer, waits in a queue, and goes first.
- */
-static bool overslept(const struct ph_hub *hub, const struct ph_timer *timer)
-{
-	static const bool judges[PH_TIMER_COUNT] = {
-		[PH_TIMER_INSTANCE] = true,
-		[PH_TIMER_SOURCE] = true,
-		[PH_TIMER_TARGET] = true,
-		[PH_TIMER_CLAIM] = true,
-		[PH_TIMER_ORDER] = true,
-		[PH_TIMER_CONFLICT] = true,
-	};
-	return judges[timer->kind] && timer->at_ms &&
-	       hub->now_ms >= timer->at_ms + LATE_BEATS * hub->set.heartbeat_ms;
-}
-
-static void run_timer(struct ph_hub *hub, struct ph_timer *timer)
-{
-	if (held_back(hub, timer) || overslept(hub, timer)) {
-		ph_timer_set(hub, timer, hub->now_ms + hub->set.heartbeat_ms);
-		return;
-	}
-	switch (timer->kind) {
-	case PH_TIMER_HEARTBEAT:
-		ph_member_beat(hub);
-		break;
-	case PH_TIMER_HELLO:
-		ph_member_hello(hub);
-		break;
-	case PH_TIMER_PLAN:
-		ph_plan_run(hub);
-		break;
-	case PH_TIMER_FLUSH:
-		hub->flush_now = true;
-		break;
-	case PH_TIMER_INSTANCE:
-		ph_instance_step(hub, timer->owner, PH_INSTANCE_IN_DEADLINE);
-		break;
-	case PH_TIMER_SOURCE:
-		ph_source_deadline(hub, timer->owner);
-		break;
-	case PH_TIMER_TARGET:
-		ph_target_deadline(hub, timer->owner);
-		break;
-	case PH_TIMER_CLAIM:
-		ph_claim_deadline(hub, timer->owner);
-		break;
-	case PH_TIMER_MOVES:
-		ph_moves_run(hub);
-		break;
-	case PH_TIMER_EXCHANGE:
-		ph_exchange_run(hub);
-		break;
-	case PH_TIMER_ORDER:
-		ph_order_deadline(hub, timer->owner);
-		break;
-	case PH_TIMER_CONFLICT:
-		ph_conflict_step(hub, timer->owner, PH_CONFLICT_IN_DEADLINE);
-		break;
-	case PH_TIMER_COUNT:
-		break;
-	}
-}
-
 void ph_step(
 	struct ph_hub *hub, const struct ph_event *event, uint64_t now_ms, struct ph_actions *ret)
 {
@@ -533,7 +457,7 @@ void ph_step(
 	struct ph_timer *timer;
 	/* What is left is due in the next step, at once. */
 	for (int i = 0; i < TIMERS_A_STEP && hub->started && (timer = ph_timer_due(hub)); i++)
-		run_timer(hub, timer);
+		ph_due_run(hub, timer);
 	ph_swap_deliver(hub);
 	if (hub->started) {
 		ph_claim_run(hub);

@@ -278,6 +278,9 @@ void ph_tombstones_drop(struct ph_hub *hub);	 /* whose time is over */
 void ph_tombstone_tell(struct ph_hub *hub, const struct ph_child *child, const struct ph_name *to);
 void ph_tombstones_tell(struct ph_hub *hub, const struct ph_name *to); /* all of them */
 
+/* ---- due.c ---- */
+void ph_due_run(struct ph_hub *hub, struct ph_timer *timer); /* it was taken off the heap */
+
 /* ---- member.c ---- */
 struct ph_member *ph_member_find(const struct ph_hub *hub, const struct ph_name *name);
 bool ph_member_up(const struct ph_hub *hub, const struct ph_name *name); /* or this node */

@@ -69,6 +69,11 @@ int ph_shell_release(const char *file, char **argv)
 	return 1;
 }
 
+const char *ph_shell_cgroups_dir(const struct ph_shell *shell)
+{
+	return shell->cgroups->groups ? ph_cgroups_dir(shell->cgroups->groups) : NULL;
+}
+
 /* ---- limits */
 
 /* X(option, limit, field, what says that it is not set) */
@@ -137,9 +142,8 @@ static int set_limits(struct ph_shell *shell, const struct ph_key *key,
 static char *path_of(const struct ph_shell *shell, const struct ph_key *key, const char *token,
 	char *name, size_t size)
 {
-	uint64_t mark = ph_mix64(ph_hash_bytes(PH_HASH_SEED, token, strlen(token)));
 	(void)snprintf(name, size, "%s.%u.%u-%016llx", key->child.s, key->instance, key->replica,
-		(unsigned long long)mark);
+		(unsigned long long)ph_token_mark(token));
 	char *path = ph_cgroup_path(shell->cgroups->groups, name);
 	if (!path)
 		abort();

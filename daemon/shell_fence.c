@@ -61,6 +61,7 @@ int ph_shell_fence_new(struct ph_shell *shell, struct ph_err *err)
 	struct ph_fence_settings settings = {
 		.program = program,
 		.run_dir = shell->run_dir,
+		.cgroups = ph_shell_cgroups_dir(shell),
 		.lease_ms = conf->cluster.fence_after_ms,
 		.grace_ms = conf->cluster.fence_grace_ms,
 		.ended = ended,

@@ -319,6 +319,8 @@ void ph_shell_output_notes(const struct ph_conf *conf);
 /* Before any process is started; the daemon may do without. -ENOMEM. */
 int ph_shell_cgroups_new(struct ph_shell *shell);
 void ph_shell_cgroups_free(struct ph_shell *shell);
+/* The folder in which they are, or NULL. */
+const char *ph_shell_cgroups_dir(const struct ph_shell *shell);
 /* Are there limits that only a cgroup can hold? */
 bool ph_shell_cgroup_limited(const struct ph_conf_child *child);
 /*

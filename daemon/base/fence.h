@@ -16,6 +16,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -23,10 +24,11 @@
 #define PH_FENCE_FD 3
 #define PH_FENCE_FD_TEXT "3"
 #define PH_FENCE_MAGIC UINT64_C(0x65636e6566206870) /* "ph fence" */
-#define PH_FENCE_VERSION 1u
+#define PH_FENCE_VERSION 2u
 #define PH_FENCE_ENTRIES 16384u /* workers at once; of those beyond it people are told */
 #define PH_FENCE_FIRED UINT64_MAX
 #define PH_FENCE_TOKEN_SIZE 16 /* of a worker's PROCHUB_TOKEN, whose text is its hex */
+#define PH_FENCE_PATH_SIZE 1024u
 
 /* A worker that other nodes may take over: the leader of a session and of a group. */
 struct ph_fence_worker {
@@ -55,14 +57,17 @@ struct ph_fence_map {
 	_Atomic uint32_t ready; /* fences that have started with this memory */
 	_Atomic uint32_t lock_error, realtime_error;
 	uint32_t reserved[21];
-	struct ph_fence_entry entries[];
+	struct ph_fence_entry entries[PH_FENCE_ENTRIES];
+	/* the folder where workers have their cgroups, before there is a worker; empty: they have
+	 * none */
+	char cgroups[PH_FENCE_PATH_SIZE];
 };
 
-#define PH_FENCE_BYTES \
-	(sizeof(struct ph_fence_map) + PH_FENCE_ENTRIES * sizeof(struct ph_fence_entry))
+#define PH_FENCE_BYTES sizeof(struct ph_fence_map)
+#define PH_FENCE_HEAD_BYTES offsetof(struct ph_fence_map, entries)
 
 _Static_assert(sizeof(struct ph_fence_worker) == 5 * sizeof(uint64_t), "whole words");
-_Static_assert(sizeof(struct ph_fence_map) == 128, "the head never changes");
+_Static_assert(PH_FENCE_HEAD_BYTES == 128, "the head never changes");
 
 /* For the one writer. */
 static inline void ph_fence_write(

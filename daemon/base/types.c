@@ -58,6 +58,11 @@ uint64_t ph_hash_bytes(uint64_t seed, const void *bytes, size_t n)
 	return seed;
 }
 
+uint64_t ph_token_mark(const char *token)
+{
+	return ph_mix64(ph_hash_bytes(PH_HASH_SEED, token, strlen(token)));
+}
+
 uint64_t ph_key_hash(const struct ph_key *key)
 {
 	uint64_t h = ph_hash_bytes(PH_HASH_SEED, key->child.s, strlen(key->child.s));

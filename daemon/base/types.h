@@ -88,6 +88,9 @@ static inline uint64_t ph_mix64(uint64_t v)
 /* FNV-1a over `n` bytes, going on from `seed` (start with PH_HASH_SEED). */
 uint64_t ph_hash_bytes(uint64_t seed, const void *bytes, size_t n);
 #define PH_HASH_SEED 0xcbf29ce484222325u
+/* What stands, as 16 hex digits, at the end of the name of a worker's cgroup: the token itself is
+ * nobody else's. */
+uint64_t ph_token_mark(const char *token);
 
 /*
  * Epoch: counter x 2^24 + slot, below 2^53, so that every language's number holds it. The slot is

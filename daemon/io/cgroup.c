@@ -275,6 +275,11 @@ void ph_cgroups_close(struct ph_cgroups *groups)
 
 /* ---- one of them */
 
+const char *ph_cgroups_dir(const struct ph_cgroups *groups)
+{
+	return groups->dir;
+}
+
 char *ph_cgroup_path(const struct ph_cgroups *groups, const char *name)
 {
 	char *path;

@@ -54,6 +54,8 @@ PH_MUST_CHECK int ph_cgroups_open_at(const char *dir, bool root, const char *run
 PH_MUST_CHECK int ph_cgroups_release(struct ph_err *err);
 void ph_cgroups_close(struct ph_cgroups *groups); /* NULL is fine; what is there stays */
 
+/* The folder in which they are. */
+const char *ph_cgroups_dir(const struct ph_cgroups *groups);
 /* The path that a worker of that name has, whether it is there or not; the caller's (free). NULL
  * without memory. */
 char *ph_cgroup_path(const struct ph_cgroups *groups, const char *name);

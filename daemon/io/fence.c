@@ -4,6 +4,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -37,6 +38,7 @@ struct fired {
 struct ph_fence {
 	struct event_base *base;
 	char *program, *run_dir;
+	char cgroups[PH_FENCE_PATH_SIZE]; /* empty: none */
 	void (*ended)(void *arg, const char *why);
 	void *arg;
 	uint64_t grace_ms;
@@ -100,6 +102,13 @@ static void memory_free(struct ph_fence *fence)
 		close(fence->memory);
 	fence->map = NULL;
 	fence->memory = -1;
+}
+
+/* Where it is as it was a fence that fires at this moment does not see it change. */
+static void name_cgroups(struct ph_fence *fence)
+{
+	if (strcmp(fence->map->cgroups, fence->cgroups) != 0)
+		memcpy(fence->map->cgroups, fence->cgroups, sizeof fence->map->cgroups);
 }
 
 /* The first places are given first. */
@@ -322,6 +331,7 @@ static int take_over(struct ph_fence *fence)
 	if (!fence->pid)
 		return 0;
 	atomic_store(&fence->map->grace_ms, fence->grace_ms);
+	name_cgroups(fence);
 	fence->started_at_ms = ph_clock_now_ms();
 	places_inherit(fence);
 	int error = watch(fence);
@@ -367,6 +377,8 @@ static struct ph_fence *fence_new(struct event_base *base, const struct ph_fence
 		.places = calloc(PH_FENCE_ENTRIES, sizeof *fence->places),
 		.inherited = calloc(PH_FENCE_ENTRIES, sizeof *fence->inherited),
 		.start_timer = evtimer_new(base, on_start_timer, fence)};
+	if (settings->cgroups && strlen(settings->cgroups) < sizeof fence->cgroups)
+		(void)snprintf(fence->cgroups, sizeof fence->cgroups, "%s", settings->cgroups);
 	if (fence->program && fence->run_dir && fence->places && fence->inherited &&
 		fence->start_timer)
 		return fence;
@@ -386,8 +398,10 @@ int ph_fence_open(struct event_base *base, const struct ph_fence_settings *setti
 		error = memory_new(ph_clock_now_ms() + settings->lease_ms, settings->grace_ms,
 			&fence->memory, &fence->map);
 		places_all(fence);
-		if (!error)
+		if (!error) {
+			name_cgroups(fence);
 			error = start(fence);
+		}
 	}
 	if (error) {
 		ph_fence_close(fence, false);
@@ -437,6 +451,7 @@ int ph_fence_renew_all(struct ph_fence *fence, uint64_t lease_until_ms)
 	fence->map = map;
 	fence->told = 0;
 	fence->n_inherited = 0;
+	name_cgroups(fence);
 	places_all(fence);
 	(void)event_del(fence->start_timer);
 	fence->backoff_ms = 0;

@@ -62,10 +62,10 @@ static bool open_memory(struct ph_fence_found *found)
 	found->memory = open(path, O_RDWR | O_CLOEXEC);
 	int seals = found->memory < 0 ? -1 : fcntl(found->memory, F_GET_SEALS);
 	if (seals < 0 || (seals & SEALS) != SEALS || fstat(found->memory, &stat) < 0 ||
-		stat.st_size < (off_t)sizeof *found->map)
+		stat.st_size < (off_t)PH_FENCE_HEAD_BYTES)
 		return false;
 	bool whole = stat.st_size == (off_t)PH_FENCE_BYTES;
-	found->bytes = whole ? PH_FENCE_BYTES : sizeof *found->map;
+	found->bytes = whole ? PH_FENCE_BYTES : PH_FENCE_HEAD_BYTES;
 	void *map = mmap(NULL, found->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, found->memory, 0);
 	if (map == MAP_FAILED)
 		return false;

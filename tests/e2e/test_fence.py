@@ -12,6 +12,8 @@ import time
 import harness
 import pytest
 from raw import sh, sleeper
+from test_kill import NO_CGROUPS
+from test_limits import cgroup_mount
 
 WRITER = textwrap.dedent("""
     import os, signal, sys, time
@@ -283,6 +285,42 @@ def test_what_a_worker_leaves_behind(cluster, alone):
     harness.wait(lambda: len(cluster.workers("room")) >= 2, "two processes")
     node.kill()
     harness.wait(lambda: not cluster.workers("room"), "none of them", 30)
+    node.start()
+    node.wait_running("room")
+
+
+# a session of its own, whose parent is gone, and which ignores SIGTERM
+RUNAWAY = """
+import os, signal, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with open(sys.argv[1], "w") as f:
+        f.write(str(os.getpid()))
+    os.execve("/bin/sleep", ["sleep", "55"], {} if sys.argv[2] == "bare" else os.environ)
+time.sleep(100000)
+"""
+
+
+@pytest.mark.parametrize("how, cgroups", [("marked", True), ("marked", False), ("bare", True)])
+def test_what_has_left_the_session(cluster, how, cgroups):
+    """By its environment, or by the cgroup where that was cleared; the worker itself obeys."""
+    if how == "bare" and not cgroup_mount():
+        return  # then it escapes, as the manual says
+    pid_file = cluster.dir + "/runaway"
+    node = cluster.node("a", {"room": {"command": [
+        harness.PYTHON, "-S", "-c", RUNAWAY, pid_file, how]}}, cluster={"join_timeout": "200ms"})
+    if not cgroups:
+        node.prefix = NO_CGROUPS
+    node.start()
+    worker = node.wait_running("room")["pid"]
+    harness.wait(lambda: os.path.exists(pid_file) and open(pid_file).read(), "the one that left")
+    runaway = int(open(pid_file).read())
+    node.kill()
+    harness.wait(lambda: not harness.alive(worker), "the worker is stopped", 15)
+    harness.wait(lambda: not harness.alive(runaway), "and what has left its session", 15)
     node.start()
     node.wait_running("room")
 

@@ -5,16 +5,19 @@
 #include "io/fence_impl.h"
 #include "io/proc.h"
 #include "io/spawn.h"
+#include "base/types.h"
 #include "tests/unit/io_help.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
 #define FAR_MS 600000 /* a lease that no test sees the end of */
 #define WAIT_MS 20000
-#define TOKEN "00112233445566778899aabbccddeeff"
+#define TOKEN help_token('0')
+#define OTHER_TOKEN help_token('1')
 #define IGNORANT "trap '' TERM; echo; while :; do sleep 100; done"
 
 static struct event_base *base;
@@ -22,6 +25,16 @@ static char *dir;
 static char program[512];
 static struct ph_fence *fence;
 static int ended;
+
+/* This test's own, whoever runs the same one beside it. */
+static const char *help_token(char first)
+{
+	static char tokens[2][40];
+	char *token = tokens[first - '0'];
+	(void)snprintf(token, sizeof tokens[0], "%c00000000000000000000000%08x", first,
+		(unsigned)getpid());
+	return token;
+}
 
 static void on_ended(void *arg, const char *why)
 {
@@ -130,13 +143,19 @@ static struct worker start(const char *token, const char *script)
 	return worker;
 }
 
+static struct ph_fence_worker row_of(const struct worker *worker, const char *token)
+{
+	struct ph_id id;
+	struct ph_fence_worker row = {
+		.pid = (uint32_t)worker->spawned.pid, .start_time = worker->spawned.start_time};
+	ck_assert_int_eq(ph_id_parse(token, &id), 0);
+	memcpy(row.token, id.b, sizeof row.token);
+	return row;
+}
+
 static struct ph_fence_worker row(const struct worker *worker)
 {
-	struct ph_fence_worker row = {.pid = (uint32_t)worker->spawned.pid,
-		.start_time = worker->spawned.start_time,
-		.token = {0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb,
-			0xcc, 0xdd, 0xee, 0xff}};
-	return row;
+	return row_of(worker, TOKEN);
 }
 
 static uint32_t put(const struct ph_fence_worker *worker)
@@ -333,6 +352,29 @@ START_TEST(a_session_without_its_leader)
 }
 END_TEST
 
+/* One that has made itself a session, and whose parent is gone: it goes with its worker, at the end
+ * of the grace, though the worker has obeyed; one of another worker does not. */
+START_TEST(a_session_of_its_own)
+{
+	static const char script[] =
+		"setsid -f sh -c \"trap '' TERM; echo; sleep 55\"; exec sleep 100";
+	struct worker ours = start(TOKEN, script), other = start(OTHER_TOKEN, script);
+	(void)open_fence(FAR_MS, 300);
+	struct ph_fence_worker one = row(&ours);
+	(void)put(&one);
+	uint64_t began_ms = ph_clock_now_ms();
+	fire();
+	ck_assert_uint_ge(ph_clock_now_ms(), began_ms + 300);
+	/* the pipe that it held is closed, that of the other is not */
+	struct pollfd ends[] = {{.fd = ours.out}, {.fd = other.out}};
+	ck_assert_int_eq(poll(ends, 2, 10000), 1);
+	ck_assert(ends[0].revents & POLLHUP);
+	check_ended(&ours, SIGTERM);
+	ck_assert(lives(&other));
+	finish(&other);
+}
+END_TEST
+
 static pid_t session_of;
 
 static int is_member(void *arg, pid_t pid)
@@ -408,9 +450,10 @@ END_TEST
 
 START_TEST(another_one_after_it_has_fired)
 {
-	struct worker deaf = start(TOKEN, IGNORANT), next = start(TOKEN, "echo; exec sleep 100");
+	struct worker deaf = start(TOKEN, IGNORANT),
+		      next = start(OTHER_TOKEN, "echo; exec sleep 100");
 	(void)open_fence(FAR_MS, 1000);
-	struct ph_fence_worker rows[] = {row(&deaf), row(&next)};
+	struct ph_fence_worker rows[] = {row(&deaf), row_of(&next, OTHER_TOKEN)};
 	(void)put(&rows[0]);
 	end_lease();
 	pid_t old = ph_fence_pid(fence);
@@ -451,9 +494,9 @@ END_TEST
 START_TEST(the_next_daemon_finds_it)
 {
 	struct worker a = start(TOKEN, "echo; exec sleep 100"),
-		      gone = start(TOKEN, "echo; exec sleep 100");
+		      gone = start(OTHER_TOKEN, "echo; exec sleep 100");
 	open_ready(FAR_MS);
-	struct ph_fence_worker rows[] = {row(&a), row(&gone)};
+	struct ph_fence_worker rows[] = {row(&a), row_of(&gone, OTHER_TOKEN)};
 	uint32_t place = put(&rows[0]);
 	(void)put(&rows[1]);
 	pid_t pid = ph_fence_pid(fence);
@@ -594,6 +637,7 @@ int main(void)
 	tcase_add_test(stops, ends_when_all_is_gone);
 	tcase_add_test(stops, never_a_recycled_pid);
 	tcase_add_test(stops, a_session_without_its_leader);
+	tcase_add_test(stops, a_session_of_its_own);
 	tcase_add_test(stops, a_main_process_that_is_another_one);
 	TCase *life = add_case(suite, "life");
 	tcase_add_test(life, a_lease_that_is_renewed);

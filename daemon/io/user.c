@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -111,6 +112,20 @@ static int copy_entry(struct ph_user *user, const struct passwd *entry)
 	return user->name && user->home && user->shell ? 0 : -ENOMEM;
 }
 
+/* As in a container that was given any number: it is nobody by name. */
+static int be_nobody(struct ph_user *user)
+{
+	char number[16];
+	const char *home = getenv("HOME");
+	(void)snprintf(number, sizeof number, "%u", (unsigned)geteuid());
+	user->uid = geteuid();
+	user->gid = getegid();
+	user->name = strdup(number);
+	user->home = strdup(home && *home == '/' ? home : "/");
+	user->shell = strdup("/bin/sh");
+	return user->name && user->home && user->shell ? 0 : -ENOMEM;
+}
+
 int ph_user_lookup(const char *user, const char *group, struct ph_user *ret, struct ph_err *err)
 {
 	struct ph_user found = {0};
@@ -118,15 +133,12 @@ int ph_user_lookup(const char *user, const char *group, struct ph_user *ret, str
 	char *buffer = NULL;
 	bool there = false;
 	int r = find_user(user, &entry, &buffer, &there);
-	if (!r && !there) {
+	if (!r && !there && user) {
 		free(buffer);
-		if (user)
-			return ph_err_set(err, ENOENT, "no such user '%s'", user);
-		return ph_err_set(err, ENOENT, "uid %u has no entry in the user database",
-			(unsigned)geteuid());
+		return ph_err_set(err, ENOENT, "no such user '%s'", user);
 	}
 	if (!r)
-		r = copy_entry(&found, &entry);
+		r = there ? copy_entry(&found, &entry) : be_nobody(&found);
 	free(buffer);
 	if (!r && group) {
 		r = ph_user_group(group, &found.gid, err);

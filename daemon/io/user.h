@@ -24,7 +24,8 @@ struct ph_user {
 };
 
 /*
- * Looks `user` up: a name, or a decimal uid that has an entry. NULL: the daemon's own user. `group`
+ * Looks `user` up: a name, or a decimal uid that has an entry. NULL: the daemon's own user, who
+ * needs no entry: then the name is the number, and the home what HOME says, else "/". `group`
  * (a name or a number) replaces the primary group; NULL: the user's own. *ret is owned by the
  * caller: ph_user_fini(). Errors, with a sentence ("no such user 'www'"): -ENOENT no such user or
  * group, -ENOMEM, -EIO where the user database fails. *ret untouched then.

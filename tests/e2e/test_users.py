@@ -128,6 +128,19 @@ def test_not_root_is_refused_by_name(cluster):
                          "can set it", said.stderr), said.stderr
 
 
+def test_daemon_without_a_name(cluster):
+    """As in a container that runs as any number: its children run as that."""
+    node = cluster.node("a", {"web": sleeper()}, alone=True)
+    os.chmod(cluster.dir, 0o755)
+    os.chown(node.dir, 3999999, 3999999)
+    node.prefix = ["setpriv", "--reuid", "3999999", "--regid", "3999999", "--clear-groups"]
+    node.start()
+    pid = node.wait_running("web")["pid"]
+    assert status(pid)["Uid"] == ["3999999"] * 4
+    assert [environment(pid)[k] for k in ("USER", "HOME", "SHELL")] == ["3999999", "/", "/bin/sh"]
+    assert "note: " not in check(node).stdout
+
+
 MISSING = {
     "dir": ({"dir": "/no/such/folder"},
             "cannot change to directory '/no/such/folder': No such file or directory"),

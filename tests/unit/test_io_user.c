@@ -52,6 +52,29 @@ START_TEST(myself)
 }
 END_TEST
 
+/* A number that a container was given. */
+START_TEST(myself_without_an_entry)
+{
+	struct ph_user user;
+	struct ph_err err;
+	if (geteuid() != 0)
+		return;
+	ck_assert_int_eq(setenv("HOME", _i ? "/srv" : "none", 1), 0);
+	ck_assert_int_eq(setresgid(3999998, 3999998, 0), 0);
+	ck_assert_int_eq(setresuid(3999999, 3999999, 0), 0);
+	ck_assert_int_eq(ph_user_lookup(NULL, NULL, &user, &err), 0);
+	ck_assert_int_eq(setresuid(0, 0, 0), 0);
+	ck_assert_int_eq(setresgid(0, 0, 0), 0);
+	ck_assert_uint_eq(user.uid, 3999999);
+	ck_assert_uint_eq(user.gid, 3999998);
+	ck_assert_str_eq(user.name, "3999999");
+	ck_assert_str_eq(user.home, _i ? "/srv" : "/");
+	ck_assert_str_eq(user.shell, "/bin/sh");
+	ck_assert_uint_eq(user.n_groups, 1);
+	ph_user_fini(&user);
+}
+END_TEST
+
 static const struct {
 	const char *user, *group, *text;
 } unknown[] = {
@@ -82,6 +105,7 @@ int main(void)
 	tcase_add_test(tc, by_name_and_number);
 	tcase_add_test(tc, with_another_group);
 	tcase_add_test(tc, myself);
+	tcase_add_loop_test(tc, myself_without_an_entry, 0, 2);
 	tcase_add_loop_test(tc, who_does_not_exist, 0, sizeof unknown / sizeof *unknown);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);

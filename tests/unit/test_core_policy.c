@@ -171,9 +171,32 @@ START_TEST(restarts_that_are_long_past_do_not_count)
 	policy_of(w)->within_ms = 1000;
 	policy_of(w)->backoff_ms = policy_of(w)->backoff_max_ms = 10;
 	for (int i = 0; i < 20; i++) {
-		ck_assert_uint_ne(wait_after(w, PH_EXIT_CODE, 1), PH_NEVER_MS);
+		ck_assert_uint_le(wait_after(w, PH_EXIT_CODE, 1), 10);
 		w_run(w, 600);
 	}
+	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_CHILD_FAILED], 0);
+	w_free(w);
+}
+END_TEST
+
+/* Health is to have been ready, for longer than the longest back-off. */
+START_TEST(what_ends_no_streak)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = plain(w);
+	policy_of(w)->intensity = 0;
+	policy_of(w)->backoff_max_ms = 60000;
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), 0);
+	if (_i == 0) {
+		w_run(w, 59900);
+	} else {
+		def->traits.never_ready = true;
+		w_slot(w, 0, "room", 0)->work->instance->spec->ready = PH_READY_NOTIFY;
+		w_slot(w, 0, "room", 0)->work->instance->spec->start_timeout_ms = 600000;
+		ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), 100);
+		w_run(w, 120000);
+	}
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), _i ? 200 : 100);
 	w_free(w);
 }
 END_TEST
@@ -274,6 +297,7 @@ int main(void)
 	W_TEST(suite, jitter_stays_in_bounds, 2);
 	W_TEST(suite, intensity, 4);
 	W_TEST(suite, restarts_that_are_long_past_do_not_count, 1);
+	W_TEST(suite, what_ends_no_streak, 2);
 	W_TEST(suite, after_the_limit_it_is_tried_again, 1);
 	W_TEST(suite, an_end_before_readiness, 1);
 	W_TEST(suite, a_taken_address, 2);

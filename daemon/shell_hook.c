@@ -444,6 +444,68 @@ void ph_shell_hook_act(struct ph_shell *shell, const struct ph_action *action)
 	enqueue(run);
 }
 
+/* ---- over an upgrade */
+
+/* One of a conflict is not: the next daemon tells its end, as after any other. */
+void ph_shell_hooks_save(const struct ph_shell *shell, FILE *to)
+{
+	const struct ph_hook_queue *queue = &shell->hooks->queue;
+	for (size_t i = 0; i < queue->n; i++) {
+		const struct run *run = find(shell->hooks, queue->runs[i].id);
+		if (run && !run->process && !run->merge)
+			(void)fprintf(to, "hook 0 %s %s", run->hook->name, run->input);
+	}
+}
+
+static const char *event_word(const json_t *json)
+{
+	const char *word = json_string_value(json_object_get(json, "event"));
+	for (size_t i = 0; word && i < PH_EMIT_COUNT; i++)
+		if (!strcmp(word, event_words[i]))
+			return event_words[i];
+	return NULL;
+}
+
+static struct hook *hook_named(const struct ph_shell_hooks *hooks, const char *name, size_t n)
+{
+	for (size_t i = 0; i < hooks->n; i++)
+		if (strlen(hooks->all[i]->name) == n && !memcmp(hooks->all[i]->name, name, n))
+			return hooks->all[i];
+	return NULL;
+}
+
+static uint64_t whole(const json_t *json, const char *name)
+{
+	return (uint64_t)json_integer_value(json_object_get(json, name));
+}
+
+void ph_shell_hooks_restore(struct ph_shell *shell, const char *text)
+{
+	size_t n = strcspn(text, " ");
+	struct hook *hook = hook_named(shell->hooks, text, n);
+	json_t *json = text[n] ? json_loads(text + n + 1, 0, NULL) : NULL;
+	const char *event = event_word(json);
+	const char *child = json_string_value(json_object_get(json, "child"));
+	const char *id = json_string_value(json_object_get(json, "migration"));
+	if (!hook || !event) {
+		ph_shell_log(shell, PH_LOG_WARNING,
+			"hook %.*s: an event that waited for it runs none: it is not in the "
+			"configuration any more",
+			(int)n, text);
+		json_decref(json);
+		return;
+	}
+	struct ph_key key = {.child = ph_name_of(child ? child : ""),
+		.instance = (uint32_t)whole(json, "instance"),
+		.replica = (uint32_t)whole(json, "replica")};
+	struct run *run = run_new(shell, hook, event, child ? &key : NULL, json);
+	ph_shell_env_number(&run->env, "PROCHUB_SEQ", whole(json, "seq"));
+	if (id)
+		ph_shell_env_set(&run->env, "PROCHUB_MIGRATION", id);
+	enqueue(run);
+	json_decref(json);
+}
+
 /* ---- life */
 
 int ph_shell_hooks_new(struct ph_shell *shell)

@@ -9,6 +9,8 @@
 #ifndef PH_SHELL_HOOK_H
 #define PH_SHELL_HOOK_H
 
+#include <stdio.h>
+
 #include "shell.h"
 
 /* After the first words for the log; the configuration is that of the shell. -ENOMEM. */
@@ -19,6 +21,11 @@ void ph_shell_hooks_free(struct ph_shell *shell);
 void ph_shell_hooks_configure(struct ph_shell *shell, const struct ph_conf *conf);
 /* Has one of them what lost a conflict? */
 bool ph_shell_hooks_merge(const struct ph_shell *shell);
+
+/* For the next daemon: a line "hook 0 NAME EVENT" for each event that waits, the event as JSON. */
+void ph_shell_hooks_save(const struct ph_shell *shell, FILE *to);
+/* One of the daemon before, without those two words: it waits here, if there is such a hook. */
+void ph_shell_hooks_restore(struct ph_shell *shell, const char *text);
 
 /* Carries out HOOK. */
 void ph_shell_hook_act(struct ph_shell *shell, const struct ph_action *action);

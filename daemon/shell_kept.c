@@ -1,9 +1,10 @@
 /*
  * What a daemon that executes itself anew (SIGUSR2) leaves open for itself: locks, so that no other
  * one slips in between; listeners, so that nobody who connects is refused; sockets with what waits
- * in them; the FIFOs of workers that end just then. They are listed in a file in memory, a line
- * each, whose number stands in the environment beside the pid, as in LISTEN_FDS. Processes are not
- * listed: they are children as before, and the state file names those that are workers.
+ * in them; the FIFOs of workers that end just then; and hooks that wait, as texts. They are listed
+ * in a file in memory, a line each, whose number stands in the environment beside the pid, as in
+ * LISTEN_FDS. Processes are not listed: they are children as before, and the state file names those
+ * that are workers.
  */
 #include <errno.h>
 #include <event2/event.h>
@@ -18,6 +19,7 @@
 #include "io/proc.h"
 #include "io/spawn.h"
 #include "shell_ctl.h"
+#include "shell_hook.h"
 #include "shell_parts.h"
 
 #define VARIABLE "PROCHUB_KEPT" /* PID FD */
@@ -43,10 +45,17 @@ struct listener {
 	char id[];
 };
 
+/* A hook that was not run yet: its name, and what it is to be told. */
+struct waiting {
+	struct waiting *next;
+	char text[];
+};
+
 struct ph_shell_kept {
 	int fds[PH_KEPT_COUNT];
 	uint64_t nofile;
 	struct listener *listeners;
+	struct waiting *hooks, **hooks_end;
 	int *holds;
 	size_t n_holds;
 	struct stray *strays;
@@ -63,6 +72,14 @@ static void take_line(struct ph_shell_kept *kept, const char *line)
 		return;
 	if (!strcmp(word, "nofile")) {
 		kept->nofile = number;
+		return;
+	}
+	if (!strcmp(word, "hook")) { /* number 0, so that an older daemon takes it for nothing */
+		size_t size = strlen(line + n) + 1;
+		struct waiting *w = ph_shell_alloc(sizeof *w + size);
+		memcpy(w->text, line + n, size);
+		*kept->hooks_end = w;
+		kept->hooks_end = &w->next;
 		return;
 	}
 	int fd = number <= INT32_MAX ? (int)number : -1;
@@ -132,6 +149,7 @@ void ph_shell_kept_new(struct ph_shell *shell)
 	shell->kept = ph_shell_alloc(sizeof *shell->kept);
 	for (size_t i = 0; i < PH_KEPT_COUNT; i++)
 		shell->kept->fds[i] = -1;
+	shell->kept->hooks_end = &shell->kept->hooks;
 	take_lines(shell->kept, from);
 	fclose(from);
 	(void)ph_proc_each(take_stray, shell->kept);
@@ -159,6 +177,16 @@ void ph_shell_kept_listeners(struct ph_shell *shell)
 		shell->kept->listeners = l->next;
 		ph_shell_listeners_restore(shell, l->fd, l->id);
 		free(l);
+	}
+}
+
+void ph_shell_kept_hooks(struct ph_shell *shell)
+{
+	struct waiting *w;
+	while (shell->kept && (w = shell->kept->hooks)) {
+		shell->kept->hooks = w->next;
+		ph_shell_hooks_restore(shell, w->text);
+		free(w);
 	}
 }
 
@@ -205,9 +233,14 @@ void ph_shell_kept_free(struct ph_shell *shell)
 	struct ph_shell_kept *kept = shell->kept;
 	struct stray *s;
 	struct listener *l;
+	struct waiting *w;
 	if (!kept)
 		return;
 	let_go(kept);
+	while ((w = kept->hooks)) {
+		kept->hooks = w->next;
+		free(w);
+	}
 	while ((s = kept->strays)) {
 		kept->strays = s->next;
 		ph_child_free(s->child);
@@ -244,6 +277,7 @@ static void list(struct ph_shell *shell, FILE *to)
 		fprintf(to, "%s %d\n", words[i], fds[i]);
 	ph_shell_listeners_save(shell, to);
 	ph_shell_outputs_save(shell, to);
+	ph_shell_hooks_save(shell, to);
 }
 
 /* Each line names one, as its second word. */
@@ -252,7 +286,8 @@ static void open_for_next(const char *text)
 	for (const char *line = text; line && *line; line = strchr(line, '\n')) {
 		int fd = -1;
 		line += *line == '\n';
-		if (sscanf(line, "%*s %d", &fd) == 1 && strncmp(line, "nofile", 6) != 0)
+		if (sscanf(line, "%*s %d", &fd) == 1 && strncmp(line, "nofile", 6) != 0 &&
+			strncmp(line, "hook", 4) != 0)
 			(void)fcntl(fd, F_SETFD, 0);
 	}
 }

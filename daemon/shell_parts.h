@@ -497,6 +497,8 @@ void ph_shell_kept_free(struct ph_shell *shell);
 uint64_t ph_shell_kept_nofile(const struct ph_shell *shell);
 /* Gives the listeners to shell_listen.c. */
 void ph_shell_kept_listeners(struct ph_shell *shell);
+/* Gives the hooks that wait to shell_hook.c. */
+void ph_shell_kept_hooks(struct ph_shell *shell);
 /* All workers are adopted: what was held for that is closed, and other processes that the one
  * before has started are reaped when they end. */
 void ph_shell_kept_settled(struct ph_shell *shell);

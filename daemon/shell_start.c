@@ -319,6 +319,7 @@ static int start_core(struct ph_shell *shell, struct ph_err *err)
 		ph_shell_records_restore(shell);
 		ph_shell_queue_drain(shell);
 		ph_shell_kept_listeners(shell);
+		ph_shell_kept_hooks(shell);
 		size_t ended = ph_shell_adopt(shell, read ? NULL : &found);
 		ph_shell_kept_settled(shell);
 		struct ph_event event = {.kind = PH_EV_START};

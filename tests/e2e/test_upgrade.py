@@ -5,6 +5,7 @@ with its status, as the workers are children of that process still.
 """
 
 import collections
+import json
 import os
 import shutil
 import signal
@@ -292,6 +293,31 @@ def test_hooks_live_on(solo, cluster):
     upgrade(node)
     harness.wait(lambda: os.path.exists(made), "the hook comes to its end")
     harness.wait(lambda: not zombies_of(node.process.pid), "it is reaped")
+
+
+def test_hooks_that_wait_are_run_by_the_next(solo, cluster):
+    """Each once, with the event that it is about; one that is no more in the file is told."""
+    made, slow = cluster.dir + "/made", ["/bin/sh", "-c", "sleep 1"]
+    told = f"echo $PROCHUB_EVENT $PROCHUB_CHILD/$PROCHUB_INSTANCE $PROCHUB_SEQ >>{made}; cat >>{made}"
+    node = solo({"web": {**sleeper(), "instances": 12}}, hooks={
+        "slow": {"on": ["child_starting"], "command": slow},
+        "told": {"on": ["child_ready"], "command": ["/bin/sh", "-c", told]},
+        "7": {"on": ["child_ready"], "command": ["/bin/true"]}})
+    for i in range(12):
+        node.wait_running("web", i)
+    del node.config["hooks"]["7"]
+    node.write()
+    upgrade(node)
+
+    def lines():
+        with open(made) as f:
+            return f.read().splitlines()
+    harness.wait(lambda: os.path.exists(made) and len(lines()) == 24, "all are run", 20)
+    events = [json.loads(line) for line in lines() if line.startswith("{")]
+    assert sorted(e["instance"] for e in events) == list(range(12))
+    for event in events:
+        assert f"child_ready web/{event['instance']} {event['seq']}" in lines()
+    assert "hook 7: an event that waited for it runs none" in node.whole_log()
 
 
 def test_a_flood_of_signals(solo):

@@ -50,6 +50,107 @@ static void push(struct ph_shell *shell, struct ph_shell_worker *worker,
 	ph_shell_push(shell, &event, adopted_free, a);
 }
 
+/* ---- what lives, by the environments: it is newer than the state file */
+
+static bool number_of(const char *text, uint64_t max, uint64_t *ret)
+{
+	char *end;
+	if (!text || *text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	unsigned long long v = strtoull(text, &end, 10);
+	if (errno || *end || v > max)
+		return false;
+	*ret = v;
+	return true;
+}
+
+static bool understand(const struct ph_proc_worker *p, struct ph_adopted *ret)
+{
+	uint64_t instance, replica = 0, epoch;
+	struct ph_id token;
+	if (!p->token || ph_id_parse(p->token, &token) || !ph_name_valid(p->child))
+		return false;
+	if (!number_of(p->instance, PH_CONF_INSTANCES_MAX - 1, &instance) ||
+		!number_of(p->epoch, PH_EPOCH_LIMIT - 1, &epoch))
+		return false;
+	if (p->replica && !number_of(p->replica, UINT32_MAX, &replica))
+		return false;
+	memset(ret, 0, sizeof *ret);
+	ret->pid = (uint32_t)p->pid;
+	ret->key.child = ph_name_of(p->child);
+	ret->key.instance = (uint32_t)instance;
+	ret->key.replica = (uint32_t)replica;
+	ret->epoch = epoch;
+	ret->role = p->role && !strcmp(p->role, "standby") ? PH_ROLE_STANDBY : PH_ROLE_ACTIVE;
+	return true;
+}
+
+struct leader {
+	struct ph_proc_worker process; /* without its texts */
+	char token[PH_TOKEN_SIZE];
+	char child[PH_NAME_SIZE]; /* for people */
+	bool understood;
+	struct ph_adopted what;
+};
+
+struct leaders {
+	size_t n, room;
+	struct leader *v;
+};
+
+static void take_leader(void *arg, const struct ph_proc_worker *p)
+{
+	struct leaders *all = arg;
+	if (all->n == all->room) {
+		all->room = all->room ? 2 * all->room : 64;
+		all->v = realloc(all->v, all->room * sizeof *all->v);
+		if (!all->v)
+			abort();
+	}
+	struct leader *leader = &all->v[all->n++];
+	*leader = (struct leader){.process = {.pid = p->pid,
+					  .session = p->session,
+					  .start_time = p->start_time,
+					  .uid = p->uid}};
+	(void)snprintf(leader->token, sizeof leader->token, "%s", p->token ? p->token : "");
+	(void)snprintf(leader->child, sizeof leader->child, "%s", p->child ? p->child : "");
+	leader->understood = understand(p, &leader->what);
+}
+
+/* By their key, so that a thousand workers cost no million looks. */
+static int compare_leaders(const void *a, const void *b)
+{
+	const struct leader *x = a, *y = b;
+	return ph_key_compare(&x->what.key, &y->what.key);
+}
+
+/*
+ * The state file is up to 100 ms old: what it says has ended may have been started again since by
+ * the daemon before. That one lives, as the owner under that epoch or a later one: it is no end.
+ */
+static struct leader *started_again(
+	const struct leaders *all, const struct ph_shell_found_worker *f)
+{
+	size_t low = 0, high = all->n;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (ph_key_compare(&all->v[middle].what.key, &f->key) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < all->n && ph_key_equal(&all->v[low].what.key, &f->key); low++) {
+		struct leader *leader = &all->v[low];
+		if (leader->understood && leader->what.role == PH_ROLE_ACTIVE &&
+			leader->what.epoch >= f->epoch &&
+			leader->process.start_time >= f->start_time &&
+			strcmp(leader->token, f->token) != 0)
+			return leader;
+	}
+	return NULL;
+}
+
 /* ---- from the state file */
 
 static struct ph_spec *spec_of(struct ph_shell *shell, const struct ph_shell_found *found,
@@ -78,18 +179,27 @@ static int adopt_processes(struct ph_shell *shell, const struct ph_shell_found_w
 }
 
 static bool adopt_found(struct ph_shell *shell, const struct ph_shell_found *found,
-	const struct ph_shell_found_worker *f)
+	const struct ph_shell_found_worker *f, const struct leaders *leaders)
 {
 	struct ph_err err;
 	struct ph_shell_worker *worker = ph_shell_alloc(sizeof *worker);
 	uint32_t main_pid = f->main_pid ? f->main_pid : f->pid;
 	int error = adopt_processes(shell, f, worker, &err);
 	struct ph_spec *spec = spec_of(shell, found, f);
-	if ((error == -ESRCH || error == -ESTALE) && ph_shell_fence_may_have_fired(shell) &&
-		ph_hub_claimable(shell->hub, spec, &f->key.child)) {
+	bool ended = error == -ESRCH || error == -ESTALE;
+	struct leader *next = ended && !f->retired && ph_id_none(&f->migration)
+				      ? started_again(leaders, f)
+				      : NULL;
+	bool claimed = ended && ph_shell_fence_may_have_fired(shell) &&
+		       ph_hub_claimable(shell->hub, spec, &f->key.child);
+	if (next || claimed) {
 		/* as after the death of this node: whoever is to have it claims it */
-		ph_shell_log(shell, PH_LOG_INFO, "%s/%u: has ended while no daemon was here",
-			f->key.child.s, f->key.instance);
+		if (!next)
+			ph_shell_log(shell, PH_LOG_INFO,
+				"%s/%u: has ended while no daemon was here", f->key.child.s,
+				f->key.instance);
+		else
+			next->what.restarts = f->restarts + 1;
 		ph_spec_free(spec);
 		ph_shell_worker_free(worker);
 		return true;
@@ -126,10 +236,10 @@ static bool adopt_found(struct ph_shell *shell, const struct ph_shell_found *fou
 /* Ended for good before this daemon began, and still so. What others may have taken over meanwhile
  * is not kept: whoever is to have it claims it. */
 static void adopt_done(struct ph_shell *shell, const struct ph_shell_found *found,
-	const struct ph_shell_found_worker *f)
+	const struct ph_shell_found_worker *f, const struct leaders *leaders)
 {
 	struct ph_spec *spec = spec_of(shell, found, f);
-	if (!spec || f->exit > PH_EXIT_OOM ||
+	if (!spec || started_again(leaders, f) || f->exit > PH_EXIT_OOM ||
 		(ph_shell_fence_may_have_fired(shell) &&
 			ph_hub_claimable(shell->hub, spec, &f->key.child))) {
 		ph_spec_free(spec);
@@ -171,40 +281,6 @@ void ph_shell_adopt_ended(struct ph_shell *shell)
 }
 
 /* ---- from the environments */
-
-static bool number_of(const char *text, uint64_t max, uint64_t *ret)
-{
-	char *end;
-	if (!text || *text < '0' || *text > '9')
-		return false;
-	errno = 0;
-	unsigned long long v = strtoull(text, &end, 10);
-	if (errno || *end || v > max)
-		return false;
-	*ret = v;
-	return true;
-}
-
-static bool understand(const struct ph_proc_worker *p, struct ph_adopted *ret)
-{
-	uint64_t instance, replica = 0, epoch;
-	struct ph_id token;
-	if (!p->token || ph_id_parse(p->token, &token) || !ph_name_valid(p->child))
-		return false;
-	if (!number_of(p->instance, PH_CONF_INSTANCES_MAX - 1, &instance) ||
-		!number_of(p->epoch, PH_EPOCH_LIMIT - 1, &epoch))
-		return false;
-	if (p->replica && !number_of(p->replica, UINT32_MAX, &replica))
-		return false;
-	memset(ret, 0, sizeof *ret);
-	ret->pid = (uint32_t)p->pid;
-	ret->key.child = ph_name_of(p->child);
-	ret->key.instance = (uint32_t)instance;
-	ret->key.replica = (uint32_t)replica;
-	ret->epoch = epoch;
-	ret->role = p->role && !strcmp(p->role, "standby") ? PH_ROLE_STANDBY : PH_ROLE_ACTIVE;
-	return true;
-}
 
 /* A child without a readiness of its own is ready as it runs; any other that has lived for longer
  * than it may take to start must have been, or it would have been stopped. */
@@ -260,23 +336,23 @@ static bool of_a_worker(struct ph_shell *shell, const struct ph_proc_worker *p)
 	return search.found;
 }
 
-static void adopt_leader(void *arg, const struct ph_proc_worker *p)
+static void adopt_leader(struct ph_shell *shell, struct leader *leader)
 {
-	struct ph_shell *shell = arg;
-	struct ph_adopted what;
+	struct ph_proc_worker *p = &leader->process;
+	p->token = *leader->token ? leader->token : NULL;
 	if (ph_shell_worker_by_pid(shell, p->pid) || of_a_worker(shell, p))
 		return;
 	const struct ph_spec *spec = NULL;
-	if (understand(p, &what))
-		spec = ph_hub_spec(shell->hub, &what.key.child);
+	if (leader->understood)
+		spec = ph_hub_spec(shell->hub, &leader->what.key.child);
 	if (!spec) {
 		ph_shell_log(shell, PH_LOG_WARNING,
 			"pid %d was started here for child '%.63s', which nobody knows: killed",
-			(int)p->pid, p->child ? p->child : "");
+			(int)p->pid, leader->child);
 		kill(-p->pid, SIGKILL);
 		return;
 	}
-	adopt_process(shell, p, &what, spec);
+	adopt_process(shell, p, &leader->what, spec);
 }
 
 struct key_search {
@@ -309,11 +385,17 @@ static void adopt_orphan(void *arg, const struct ph_proc_worker *p)
 size_t ph_shell_adopt(struct ph_shell *shell, const struct ph_shell_found *found)
 {
 	size_t ended = 0;
+	struct leaders leaders = {0, 0, NULL};
+	int error = ph_proc_find_workers(shell->worker_path, false, take_leader, &leaders);
+	if (leaders.n)
+		qsort(leaders.v, leaders.n, sizeof *leaders.v, compare_leaders);
 	for (size_t i = 0; found && i < found->n_workers; i++)
-		ended += !adopt_found(shell, found, &found->workers[i]);
+		ended += !adopt_found(shell, found, &found->workers[i], &leaders);
 	for (size_t i = 0; found && i < found->n_done; i++)
-		adopt_done(shell, found, &found->done[i]);
-	int error = ph_proc_find_workers(shell->worker_path, false, adopt_leader, shell);
+		adopt_done(shell, found, &found->done[i], &leaders);
+	for (size_t i = 0; i < leaders.n; i++)
+		adopt_leader(shell, &leaders.v[i]);
+	free(leaders.v);
 	if (!error && !found) /* a state file names main processes */
 		error = ph_proc_find_workers(shell->worker_path, true, adopt_orphan, shell);
 	if (error)

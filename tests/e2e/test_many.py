@@ -11,7 +11,7 @@ import time
 
 import harness
 from clients import Client
-from raw import counter, sleeper
+from raw import counter, sh, sleeper
 from test_listen import Asking, free_port, server
 
 MANY = 1000
@@ -200,3 +200,34 @@ def test_all_end_while_no_daemon_is_there(solo, cluster):
     node.wait_running("mess", pid=lambda p: p != messy)
     assert not harness.alive(left)
     assert slowest < 2, slowest
+
+
+def test_state_file_is_a_moment_old(solo):
+    """What was started again just before the daemon was killed is no other process after it."""
+    once = sh("sleep 0.3; exit 0", restart={"policy": "temporary"})
+    node = solo({"web": sleeper(instances=3), "once": once})
+    before = [node.wait_running("web", i)["pid"] for i in range(3)]
+    node.wait_child("once", state="stopped")
+    time.sleep(0.5)
+    with open(node.run_dir + "/state") as f:
+        state = f.read()
+    for pid in before[:2]:
+        harness.kill(pid)
+    after = [node.wait_running("web", i, pid=lambda p: p not in before)["pid"] for i in range(2)]
+    node.config["children"]["once"] = sleeper(restart={"policy": "temporary"})
+    node.write()
+    node.ctl("reload")
+    node.ctl("start", "once")
+    once = node.wait_running("once")["pid"]
+    harness.kill(before[2])
+    node.wait_running("web", 2, pid=lambda p: p != before[2])
+    node.kill()
+    harness.kill(node.cluster.wait_single("web", 2))  # that one ends while no daemon is there
+    with open(node.run_dir + "/state", "w") as f:
+        f.write(state)
+    node.start()
+    assert [node.wait_running("web", i, restarts=1)["pid"] for i in range(2)] == after
+    assert node.wait_running("once")["pid"] == once
+    node.wait_running("web", 2, pid=lambda p: p not in before)
+    assert all(len(node.cluster.workers("web", i)) == 1 for i in range(3))
+    assert [e["instance"] for e in node.events("child_exited")] == [2]

@@ -261,7 +261,9 @@ def test_main_pid(solo, cluster, child):
                  "the first process has ended, or not")
     assert sessions(cluster, child)[main] != main
     assert node.child(child)["restarts"] == 0 and node.child(child)["pid"] == main
-    node.kill()  # the next daemon knows it from the state file
+    state = node.run_dir + "/state"
+    harness.wait(lambda: f'"main_pid":{main},' in open(state).read(), "it is in the state file")
+    node.kill()  # the next daemon knows it from there
     node.start()
     assert node.wait_running(child)["pid"] == main
     assert main in cluster.workers(child) and node.child(child)["restarts"] == 0

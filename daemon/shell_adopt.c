@@ -224,6 +224,7 @@ static bool adopt_found(struct ph_shell *shell, const struct ph_shell_found *fou
 		.revision = f->revision,
 		.role = f->role,
 		.retired = f->retired,
+		.retained_until_ms = f->retained_until_ms,
 		.ready = f->ready,
 		.migration = f->migration,
 		.restarts = f->restarts,

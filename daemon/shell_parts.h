@@ -452,6 +452,7 @@ struct ph_shell_found_worker {
 	uint64_t epoch, revision, born_ms, copied_ms;
 	enum ph_role role;
 	bool retired, ready;
+	uint64_t retained_until_ms;
 	struct ph_id migration;
 	uint32_t restarts;
 	const char *meta;

@@ -63,7 +63,8 @@ struct ph_adopted {
 	uint64_t epoch, revision;
 	uint64_t born_ms, copied_ms; /* of its state; 0: not known, not from a copy */
 	enum ph_role role;	     /* STANDBY: a new worker that was not activated */
-	bool retired;		     /* it had been told `committed` */
+	bool retired;		     /* it had been told `committed`, ... */
+	uint64_t retained_until_ms;  /* ... and its retention is over then; 0: not known */
 	bool ready;
 	struct ph_id migration; /* the one it took part in, or none */
 	uint32_t restarts;

@@ -149,6 +149,7 @@ struct ph_worker_view {
 	uint64_t epoch, revision, born_ms, copied_ms;
 	enum ph_role role;
 	bool retired, ready, active;
+	uint64_t retained_until_ms; /* retired: its retention is over then; 0: it is being stopped */
 	struct ph_id migration;
 	uint32_t restarts;
 	const char *meta;

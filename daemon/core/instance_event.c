@@ -63,7 +63,11 @@ static bool find_migration(
 	if (instance->source && adopted->epoch > instance->source->epoch)
 		instance->source = NULL;
 	if (instance->source) {
+		uint64_t most_ms = hub->now_ms + instance->spec->retention_ms;
 		instance->source->old = instance;
+		/* it goes on where it was, however often the daemon dies meanwhile */
+		if (adopted->retired && adopted->retained_until_ms < most_ms)
+			instance->source->retention_until_ms = adopted->retained_until_ms;
 		return true;
 	}
 	HASH_FIND(hh, hub->targets, id->b, sizeof id->b, instance->target);

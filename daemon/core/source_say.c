@@ -455,7 +455,8 @@ static bool announced(struct ph_hub *hub, struct ph_source *s)
 	if (s->peer_active && hub->now_ms < s->tell_by_ms && !has_heir(s))
 		return false;
 	s->committed_at_ms = hub->now_ms;
-	s->retention_until_ms = hub->now_ms + s->old->spec->retention_ms;
+	if (!s->retention_until_ms)
+		s->retention_until_ms = hub->now_ms + s->old->spec->retention_ms;
 	ph_source_tell(hub, s, PH_W_COMMITTED);
 	ph_instance_step(hub, s->old, PH_INSTANCE_IN_RETIRE);
 	return true;

@@ -232,6 +232,8 @@ static void view_worker(const struct ph_instance *i, struct ph_worker_view *view
 			(i->slot->work->instance != i && i->after == PH_AFTER_DISCARD &&
 				i->role == PH_ROLE_ACTIVE && !i->target &&
 				i->state >= PH_INSTANCE_STOPPING);
+	if (view->retired && i->source)
+		view->retained_until_ms = i->source->retention_until_ms;
 	view->ready = i->said_ready || i->state == PH_INSTANCE_RUNNING;
 	view->active = i->slot->work->instance == i;
 	view->restarts = i->restarts;

@@ -152,6 +152,7 @@ static bool see(void *arg, const struct ph_worker_view *view)
 		.revision = view->spec ? view->spec->revision : view->revision,
 		.role = view->role,
 		.retired = view->retired,
+		.retained_until_ms = view->retained_until_ms,
 		.ready = view->ready,
 		.migration = view->migration,
 		.restarts = view->restarts};

@@ -107,6 +107,7 @@ static inline bool w_note(void *arg, const struct ph_worker_view *view)
 		.revision = view->revision,
 		.role = view->role,
 		.retired = view->retired,
+		.retained_until_ms = view->retained_until_ms,
 		.ready = view->ready,
 		.migration = view->migration,
 		.restarts = view->restarts,

@@ -172,6 +172,37 @@ START_TEST(all_who_have_not_confirmed_are_named)
 }
 END_TEST
 
+/* The retention goes on where it was, however often its daemon is killed meanwhile. */
+START_TEST(the_daemon_dies_in_the_retention)
+{
+	struct world *w = w_new(3);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.retention_ms = 8000;
+	w_declare_all(w, def);
+	w_start_all(w);
+	struct h_run run = {.w = w, .old = w_only(w, "room", 0)};
+	run.from = run.old->node;
+	run.to = _i ? run.from : (run.from + 1) % 3; /* 1: a swap, on its node */
+	w->arg = &run;
+	w->mute = note_times;
+	committed_ms = stop_ms = 0;
+	w_order(w, run.from, _i ? PH_VERB_SWAP : PH_VERB_MOVE, "room",
+		_i ? NULL : w->nodes[run.to].name.s, NULL);
+	w_run(w, 1000);
+	ck_assert_uint_ne(committed_ms, 0);
+	for (int i = 0; i < 3; i++) {
+		w_crash(w, run.from);
+		w_start(w, run.from);
+		w_run(w, 2000);
+		ck_assert(run.old->alive && !stop_ms);
+	}
+	w_run(w, 10000);
+	ck_assert_uint_eq(stop_ms - committed_ms, 8000);
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
 /* Nobody who is in step may name the old one, whatever becomes of the new one. */
 static void old_is_not_named(const struct h_run *run)
 {
@@ -341,5 +372,6 @@ int main(void)
 	W_TEST(suite, the_new_one_has_gone_on, 1);
 	W_TEST(suite, only_a_third_one_has_heard_of_it, 1);
 	W_TEST(suite, whose_state_the_new_one_has, 3);
+	W_TEST(suite, the_daemon_dies_in_the_retention, 2);
 	return w_main(suite);
 }

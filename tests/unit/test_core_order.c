@@ -628,6 +628,31 @@ START_TEST(a_stop_that_is_lost)
 }
 END_TEST
 
+/* The daemon of its owner is killed while the worker is still on its way out. */
+START_TEST(a_stop_outlives_its_daemon)
+{
+	struct world *w = cluster(2);
+	struct w_proc *p = w_only(w, "room", 0);
+	const struct ph_command one = {.instance = 0};
+	p->def->traits.deaf = true;
+	w_order(w, p->node, PH_VERB_STOP, "room", NULL, &one);
+	w_run(w, 100);
+	w_crash(w, p->node);
+	w_start(w, p->node);
+	w_run(w, 1000);
+	ck_assert(p->alive);
+	w_run(w, 20000);
+	ck_assert(!p->alive);
+	ck_assert_ptr_null(w_serving(w, "room", 0));
+	ck_assert_int_eq(w_slot(w, !p->node, "room", 0)->entry.state, PH_CHILD_STOPPED);
+	(void)w_only(w, "room", 1);
+	w_order(w, p->node, PH_VERB_START, "room", NULL, &one);
+	w_run(w, 5000);
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
 /* Who stops it hears that somebody else has started it, on its node (1) or on another one. */
 START_TEST(a_stop_that_is_taken_back)
 {
@@ -811,6 +836,7 @@ int main(void)
 	W_TEST(suite, not_done_in_time, 1);
 	W_TEST(suite, wait_for_it, 2);
 	W_TEST(suite, what_a_dead_node_had, 1);
+	W_TEST(suite, a_stop_outlives_its_daemon, 1);
 	W_TEST(suite, a_client_goes_away, 1);
 	W_TEST(suite, a_client_goes_away_before_it_is_done, 1);
 	W_TEST(suite, a_drain_that_leaves_some, 1);

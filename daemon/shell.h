@@ -217,10 +217,10 @@ void ph_shell_flow_ticket(struct ph_shell *shell, const struct ph_id *id,
  * whether user and command exist here is seen at the spawn. The caller frees it (ph_spec_free).
  * NULL with a sentence: not the text of a child, or over PH_CONF_CHILD_MAX.
  */
-struct ph_spec *ph_shell_spec_of_text(struct ph_shell *shell, const struct ph_name *child,
+const struct ph_spec *ph_shell_spec_of_text(struct ph_shell *shell, const struct ph_name *child,
 	const char *text, uint64_t revision, struct ph_err *err);
 /* The spec of a configured child. NULL without memory. The caller frees it. */
-struct ph_spec *ph_shell_spec_of_child(const struct ph_conf_child *child);
+const struct ph_spec *ph_shell_spec_of_child(const struct ph_conf_child *child);
 /* The parsed child behind a spec; borrowed until the next call of a function of this part. */
 const struct ph_conf_child *ph_shell_specs_find(
 	struct ph_shell *shell, const struct ph_spec *spec, struct ph_err *err);

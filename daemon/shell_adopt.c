@@ -11,7 +11,7 @@
 
 struct adopted {
 	struct ph_adopted adopted;
-	struct ph_spec *spec;
+	const struct ph_spec *spec;
 	char *meta;
 };
 
@@ -25,7 +25,7 @@ static void adopted_free(void *arg)
 
 /* Takes `worker` and `spec` (may be NULL). */
 static void push(struct ph_shell *shell, struct ph_shell_worker *worker,
-	const struct ph_adopted *what, struct ph_spec *spec)
+	const struct ph_adopted *what, const struct ph_spec *spec)
 {
 	struct adopted *a = ph_shell_alloc(sizeof *a);
 	worker->wid = ph_shell_workers_count(shell) + 1;
@@ -153,7 +153,7 @@ static struct leader *started_again(
 
 /* ---- from the state file */
 
-static struct ph_spec *spec_of(struct ph_shell *shell, const struct ph_shell_found *found,
+static const struct ph_spec *spec_of(struct ph_shell *shell, const struct ph_shell_found *found,
 	const struct ph_shell_found_worker *f)
 {
 	struct ph_err err;
@@ -185,7 +185,7 @@ static bool adopt_found(struct ph_shell *shell, const struct ph_shell_found *fou
 	struct ph_shell_worker *worker = ph_shell_alloc(sizeof *worker);
 	uint32_t main_pid = f->main_pid ? f->main_pid : f->pid;
 	int error = adopt_processes(shell, f, worker, &err);
-	struct ph_spec *spec = spec_of(shell, found, f);
+	const struct ph_spec *spec = spec_of(shell, found, f);
 	bool ended = error == -ESRCH || error == -ESTALE;
 	struct leader *next = ended && !f->retired && ph_id_none(&f->migration)
 				      ? started_again(leaders, f)
@@ -239,7 +239,7 @@ static bool adopt_found(struct ph_shell *shell, const struct ph_shell_found *fou
 static void adopt_done(struct ph_shell *shell, const struct ph_shell_found *found,
 	const struct ph_shell_found_worker *f, const struct leaders *leaders)
 {
-	struct ph_spec *spec = spec_of(shell, found, f);
+	const struct ph_spec *spec = spec_of(shell, found, f);
 	if (!spec || started_again(leaders, f) || f->exit > PH_EXIT_OOM ||
 		(ph_shell_fence_may_have_fired(shell) &&
 			ph_hub_claimable(shell->hub, spec, &f->key.child))) {

@@ -13,7 +13,7 @@ struct got {
 	struct ph_bmsg message;
 	struct ph_doc *doc;
 	size_t n_specs;
-	struct ph_spec **specs;
+	const struct ph_spec **specs;
 };
 
 static void got_free(void *owned)

@@ -201,7 +201,7 @@ static uint64_t process_hash(const struct ph_conf_child *child)
 	return hash;
 }
 
-static struct ph_spec *spec_of(
+static const struct ph_spec *spec_of(
 	const struct ph_conf_child *child, const char *text, uint64_t revision)
 {
 	char *nodes = ph_shell_join(&child->placement.nodes),
@@ -228,7 +228,7 @@ static struct ph_spec *spec_of(
 	fill_restart(&spec.restart, child);
 	fill_health(&spec.health, child);
 	fill_migration(&spec, child);
-	struct ph_spec *ret = ph_spec_clone(&spec);
+	const struct ph_spec *ret = ph_spec_clone(&spec);
 	free(nodes);
 	free(labels);
 	free(after);
@@ -236,12 +236,12 @@ static struct ph_spec *spec_of(
 	return ret;
 }
 
-struct ph_spec *ph_shell_spec_of_child(const struct ph_conf_child *child)
+const struct ph_spec *ph_shell_spec_of_child(const struct ph_conf_child *child)
 {
 	char *text = ph_conf_child_text(child);
 	if (!text)
 		return NULL;
-	struct ph_spec *spec = spec_of(child, text, 0);
+	const struct ph_spec *spec = spec_of(child, text, 0);
 	free(text);
 	return spec;
 }
@@ -280,7 +280,7 @@ static struct cached *cached_of(
 	return cached;
 }
 
-struct ph_spec *ph_shell_spec_of_text(struct ph_shell *shell, const struct ph_name *child,
+const struct ph_spec *ph_shell_spec_of_text(struct ph_shell *shell, const struct ph_name *child,
 	const char *text, uint64_t revision, struct ph_err *err)
 {
 	if (strlen(text) > PH_CONF_CHILD_MAX) {
@@ -290,7 +290,7 @@ struct ph_spec *ph_shell_spec_of_text(struct ph_shell *shell, const struct ph_na
 	const struct cached *cached = cached_of(shell, child, text, err);
 	if (!cached)
 		return NULL;
-	struct ph_spec *spec = spec_of(cached->child, text, revision);
+	const struct ph_spec *spec = spec_of(cached->child, text, revision);
 	if (!spec)
 		ph_err_set(err, ENOMEM, "no memory");
 	return spec;
@@ -321,7 +321,7 @@ const struct ph_user *ph_shell_specs_user(
 
 struct configured {
 	struct ph_config config;
-	struct ph_spec *specs[];
+	const struct ph_spec *specs[];
 };
 
 static void configured_free(void *arg)
@@ -355,7 +355,7 @@ void ph_shell_configure(struct ph_shell *shell, const struct ph_conf *conf, bool
 	c->config.merges = ph_shell_hooks_merge(shell);
 	c->config.spread = spread;
 	for (size_t i = 0; i < conf->n_children; i++) {
-		struct ph_spec *spec = ph_shell_spec_of_child(conf->children[i]);
+		const struct ph_spec *spec = ph_shell_spec_of_child(conf->children[i]);
 		if (!spec)
 			abort();
 		ph_shell_specs_look_up(shell, spec);

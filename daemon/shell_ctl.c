@@ -163,7 +163,7 @@ void ph_ctl_command(struct ph_ctl_request *request, const struct ph_ctl_args *ar
 
 struct added {
 	struct ph_command command;
-	struct ph_spec **specs;
+	const struct ph_spec **specs;
 };
 
 static void added_free(void *arg)
@@ -176,7 +176,7 @@ static void added_free(void *arg)
 }
 
 void ph_ctl_command_specs(struct ph_ctl_request *request, const struct ph_ctl_args *args,
-	struct ph_spec **specs, size_t n)
+	const struct ph_spec **specs, size_t n)
 {
 	struct added *added = ph_shell_alloc(sizeof *added);
 	added->command = command_of(request, args);

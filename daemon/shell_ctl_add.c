@@ -92,7 +92,7 @@ void ph_ctl_run_add(struct ph_ctl_request *request, const struct ph_ctl_args *ar
 	struct ph_shell *shell = ph_ctl_shell(request);
 	struct ph_conf *conf = read_children(request, args);
 	if (conf && has_room(request, conf)) {
-		struct ph_spec **specs = ph_shell_alloc(conf->n_children * sizeof(*specs));
+		const struct ph_spec **specs = ph_shell_alloc(conf->n_children * sizeof(*specs));
 		for (size_t i = 0; i < conf->n_children; i++) {
 			specs[i] = ph_shell_spec_of_child(conf->children[i]);
 			if (!specs[i])

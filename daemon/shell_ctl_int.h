@@ -130,7 +130,7 @@ void ph_ctl_command(struct ph_ctl_request *request, const struct ph_ctl_args *ar
 
 /* The same with what is to be added: the list and its elements are taken. */
 void ph_ctl_command_specs(struct ph_ctl_request *request, const struct ph_ctl_args *args,
-	struct ph_spec **specs, size_t n);
+	const struct ph_spec **specs, size_t n);
 
 /* ---- shell_ctl_verbs.c */
 

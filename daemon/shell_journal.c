@@ -27,7 +27,7 @@ struct restored {
 	struct restored *next;
 	struct ph_record record;
 	struct ph_doc *doc;
-	struct ph_spec *spec;
+	const struct ph_spec *spec;
 };
 
 struct ph_shell_records {

@@ -100,7 +100,7 @@ static bool differs(struct ph_shell *shell, const struct ph_conf_child *child)
 	struct owners owners = {.node = shell->node};
 	if (!known || !known->revision)
 		return false;
-	struct ph_spec *own = ph_shell_spec_of_child(child);
+	const struct ph_spec *own = ph_shell_spec_of_child(child);
 	bool same = !own || own->hash == known->hash;
 	ph_spec_free(own);
 	if (!same)

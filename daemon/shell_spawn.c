@@ -21,7 +21,7 @@ struct wanted {
 	struct wanted *next;
 	uint64_t wid;
 	struct ph_key key;
-	struct ph_spec *spec;
+	const struct ph_spec *spec;
 	uint64_t epoch;
 	enum ph_role role;
 	bool claimable;
@@ -361,8 +361,7 @@ int ph_shell_spawn_beside(struct ph_shell *shell, const struct ph_key *key,
 {
 	struct ph_spawn_spec how;
 	struct start *start = ph_shell_alloc(sizeof *start);
-	/* prepare() only reads it */
-	const struct wanted wanted = {.key = *key, .spec = (struct ph_spec *)(uintptr_t)spec};
+	const struct wanted wanted = {.key = *key, .spec = spec};
 	ph_shell_env_init(&start->env);
 	start->command = command;
 	int error = prepare(shell, &wanted, start, err);

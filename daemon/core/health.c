@@ -81,7 +81,7 @@ static void failed(struct ph_hub *hub, struct ph_instance *instance, const char 
 {
 	const struct ph_slot *slot = instance->slot;
 	if (reason_of(instance) == READY) {
-		ph_reason(instance->why, "not ready: %s", text);
+		ph_reason_keep(&instance->why, "not ready: %s", text);
 		return;
 	}
 	ph_log(hub, PH_LOG_WARNING, "%s/%u: health check failed (%" PRIu32 " of %" PRIu32 "): %s",
@@ -89,7 +89,7 @@ static void failed(struct ph_hub *hub, struct ph_instance *instance, const char 
 		instance->spec->health.failures, text);
 	if (instance->probe_failures < instance->spec->health.failures)
 		return;
-	ph_reason(instance->why, "health checks failed: %s", text);
+	ph_reason_keep(&instance->why, "health checks failed: %s", text);
 	ph_instance_step(hub, instance, PH_INSTANCE_IN_UNWELL);
 }
 

@@ -123,7 +123,7 @@ static void free_children(struct ph_hub *hub)
 	{
 		ph_spec_free(i->spec);
 		free(i->meta);
-		free(i->window_ms);
+		ph_instance_free_owned(i);
 		free(i);
 	}
 	ph_slots_free(hub);

@@ -132,7 +132,8 @@ static enum ph_instance_state start_process(struct ph_hub *hub, struct ph_instan
 	instance->connected = instance->said_ready = instance->has_state = false;
 	instance->failed_start = instance->adopted = false;
 	instance->resumed_by_ms = 0;
-	instance->never_why[0] = instance->why[0] = '\0';
+	ph_reason_drop(&instance->why);
+	instance->never_moves = false;
 	instance->caps = 0;
 	instance->after = PH_AFTER_POLICY;
 	instance->started_ms = hub->now_ms;
@@ -178,7 +179,7 @@ static enum ph_instance_state became_ready(struct ph_hub *hub, struct ph_instanc
 		return PH_INSTANCE_STANDING;
 	instance->ready_ms = instance->watchdog_ms = hub->now_ms;
 	instance->activated = false;
-	instance->why[0] = '\0';
+	ph_reason_drop(&instance->why);
 	if (instance->lineage == PH_LINEAGE_COLD) /* it serves: from here on there is a state */
 		instance->lineage = PH_LINEAGE_CONTINUED;
 	struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_READY, PH_SLOT_KEY(instance->slot));
@@ -258,9 +259,9 @@ static enum ph_instance_state by_policy(struct ph_hub *hub, struct ph_instance *
 		return leave_it(hub, instance);
 	if (wait == PH_NEVER_MS || failed) {
 		ph_emit(hub, failed ? PH_EMIT_CHILD_FAILED : PH_EMIT_CHILD_STOPPED, key)->text =
-			instance->why[0] ? ph_out_text(hub, instance->why)
-			: failed	 ? "more restarts than restart.intensity allows"
-					 : "it ended, and its policy does not start it again";
+			instance->why ? ph_out_text(hub, instance->why)
+			: failed      ? "more restarts than restart.intensity allows"
+				      : "it ended, and its policy does not start it again";
 		ph_timer_set(hub, &instance->timer,
 			wait == PH_NEVER_MS ? PH_NEVER_MS : hub->now_ms + wait);
 		return failed ? PH_INSTANCE_FAILED : PH_INSTANCE_STOPPED;
@@ -271,7 +272,7 @@ static enum ph_instance_state by_policy(struct ph_hub *hub, struct ph_instance *
 		instance->restarts++;
 		struct ph_emit *emit = ph_emit(hub, PH_EMIT_CHILD_RESTARTING, key);
 		emit->delay_ms = wait;
-		emit->text = instance->why[0] ? ph_out_text(hub, instance->why) : NULL;
+		emit->text = instance->why ? ph_out_text(hub, instance->why) : NULL;
 	}
 	if (wait == 0 || must_ask(hub, instance))
 		return due(hub, instance);
@@ -285,7 +286,7 @@ static void take_text(struct ph_hub *hub, struct ph_instance *instance)
 	struct ph_child *child = instance->slot->child;
 	if (child && child->spec && child->spec->revision != instance->spec->revision) {
 		ph_out_bury_spec(hub, instance->spec);
-		instance->spec = ph_must(ph_spec_clone(child->spec));
+		instance->spec = ph_must_spec(ph_spec_clone(child->spec));
 	}
 }
 
@@ -509,8 +510,8 @@ static enum ph_instance_state too_slow(struct ph_hub *hub, struct ph_instance *i
 		return became_ready(hub, instance);
 	ph_log(hub, PH_LOG_WARNING, "%s/%u was not ready within its start_timeout of %llu ms%s%s",
 		instance->slot->child->name.s, instance->slot->number,
-		(unsigned long long)instance->spec->start_timeout_ms, instance->why[0] ? ": " : "",
-		instance->why);
+		(unsigned long long)instance->spec->start_timeout_ms, instance->why ? ": " : "",
+		instance->why ? instance->why : "");
 	instance->failed_start = true;
 	return kill_now(hub, instance);
 }

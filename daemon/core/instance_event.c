@@ -15,7 +15,7 @@ struct ph_instance *ph_instance_new(struct ph_hub *hub, struct ph_slot *slot,
 {
 	struct ph_instance *instance = ph_must(calloc(1, sizeof *instance));
 	instance->slot = slot;
-	instance->spec = ph_must(ph_spec_clone(spec));
+	instance->spec = ph_must_spec(ph_spec_clone(spec));
 	instance->role = role;
 	instance->epoch = epoch;
 	instance->since_ms = hub->now_ms;
@@ -23,6 +23,23 @@ struct ph_instance *ph_instance_new(struct ph_hub *hub, struct ph_slot *slot,
 	instance->timer.owner = instance;
 	DL_APPEND(hub->instances, instance);
 	return instance;
+}
+
+void ph_instance_revise(struct ph_instance *instance, uint64_t revision)
+{
+	const struct ph_spec *before = instance->spec;
+	instance->spec = ph_must_spec(ph_spec_revise(before, revision));
+	ph_spec_free(before);
+}
+
+void ph_instance_free_owned(struct ph_instance *instance)
+{
+	free(instance->window_ms);
+	free(instance->accepts);
+	free(instance->why);
+	instance->window_ms = NULL;
+	instance->accepts = NULL;
+	instance->why = NULL;
 }
 
 void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance)
@@ -45,7 +62,7 @@ void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance)
 	if (instance->conflict)
 		ph_conflict_gone(hub, instance);
 	ph_out_bury_spec(hub, instance->spec);
-	free(instance->window_ms);
+	ph_instance_free_owned(instance);
 	instance->spec = NULL;
 	instance->slot = NULL;
 	ph_out_bury(hub, instance);
@@ -83,7 +100,7 @@ static struct ph_instance *adopted_instance(struct ph_hub *hub, struct ph_slot *
 {
 	struct ph_instance *instance =
 		ph_instance_new(hub, slot, spec, adopted->role, adopted->epoch);
-	instance->spec->revision = adopted->revision;
+	ph_instance_revise(instance, adopted->revision);
 	instance->restarts = adopted->restarts;
 	ph_heal_adopt(hub, instance, adopted);
 	ph_slot_seen(hub, slot, adopted->epoch);
@@ -232,8 +249,12 @@ static void take_hello(struct ph_instance *instance, const struct ph_wmsg *msg)
 	instance->has_state = msg->has_state;
 	memcpy(instance->format, msg->format, sizeof instance->format);
 	instance->format_version = msg->version;
+	free(instance->accepts);
+	instance->accepts = NULL;
 	instance->n_accepts = msg->n_accepts;
-	memcpy(instance->accepts, msg->accepts, sizeof instance->accepts);
+	size_t size = msg->n_accepts * sizeof *instance->accepts;
+	if (size)
+		instance->accepts = memcpy(ph_must(malloc(size)), msg->accepts, size);
 }
 
 void ph_instance_await_resumed(struct ph_hub *hub, struct ph_instance *instance)
@@ -498,7 +519,7 @@ static void on_spawn_failed(
 	ph_log(hub, instance->blocked > 1 ? PH_LOG_DEBUG : PH_LOG_ERROR,
 		"%s/%u cannot be started%s: %s", instance->slot->child->name.s,
 		instance->slot->number, taken ? ", and is tried again until it can" : "", text);
-	ph_reason(instance->why, "it cannot be started: %s", text);
+	ph_reason_keep(&instance->why, "it cannot be started: %s", text);
 	if (instance->target)
 		ph_reason(instance->target->reason, "%s", event->text ? event->text : "");
 	if (ph_unfit_pass_on(hub, instance, event->error))

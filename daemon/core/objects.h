@@ -19,8 +19,8 @@ struct ph_unfit;
 struct ph_child {
 	struct ph_name name;
 	uint64_t hash;	      /* of the name: the first step of ph_key_hash() */
-	struct ph_spec *spec; /* in force: revision > 0; or NULL */
-	struct ph_spec *own;  /* this node's configuration declares it; or NULL */
+	const struct ph_spec *spec; /* in force: revision > 0; or NULL */
+	const struct ph_spec *own;  /* this node's configuration declares it; or NULL */
 	uint64_t declared_hash, declared_revision; /* as journalled */
 	bool changed; /* `own` did here, and is not in force: who owns the child has another text */
 	struct ph_name fetch_from; /* who has named `wanted_revision` */

@@ -4,6 +4,8 @@
 
 #include "core/timer.h"
 
+#define PH_NEVER_MOVES "the worker refused: never" /* why one is not, with `never_moves` */
+
 #define PH_INSTANCE_STATES(X) \
 	X(WAITING) /* no process: until a claim for the child is granted */ \
 	X(SPAWNING) \
@@ -66,8 +68,9 @@ enum ph_after {
 
 struct ph_instance {
 	struct ph_slot *slot;
+	struct ph_instance *prev, *next; /* all; beside what walks through all of them look at */
 	uint32_t changes;     /* of state: a step within a step is seen by it */
-	struct ph_spec *spec; /* own copy: what it was or will be started from */
+	const struct ph_spec *spec; /* what it was or will be started from; ph_spec_clone() */
 	enum ph_instance_state state;
 	uint64_t since_ms;
 	struct ph_timer timer;
@@ -87,7 +90,7 @@ struct ph_instance {
 	char format[PH_VERSION_SIZE];
 	uint64_t format_version;
 	size_t n_accepts;
-	struct ph_accepts accepts[PH_ACCEPTS_MAX];
+	struct ph_accepts *accepts; /* owned */
 	char *meta;
 	uint64_t started_ms, ready_ms, watchdog_ms;
 	uint64_t closed_ms;	/* its control connection ended, or its daemon's life began */
@@ -101,8 +104,8 @@ struct ph_instance {
 	uint32_t probe_failures; /* in a row */
 
 	/* policy */
-	char why[PH_REASON_SIZE];	/* the last start failed; empty: it did not */
-	char never_why[PH_REASON_SIZE]; /* this process has said that it is never moved */
+	char *why;	  /* the last start failed; NULL: it did not; owned */
+	bool never_moves; /* this process has said so */
 	enum ph_after after;
 	bool regroup;	   /* it is being stopped for its group, or is to be: group.c */
 	bool failed_start; /* the end that follows counts as a failure */
@@ -119,7 +122,6 @@ struct ph_instance {
 	struct ph_target *target;		   /* it is the new worker of */
 	struct ph_conflict *conflict;		   /* it has lost one */
 	UT_hash_handle hh;			   /* by wid, while it has one */
-	struct ph_instance *prev, *next;	   /* all */
 	struct ph_instance *held_prev, *held_next; /* those that are HELD */
 };
 

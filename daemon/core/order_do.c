@@ -122,8 +122,8 @@ static int do_move(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 		ph_reason(why, "its placement does not allow node %s", to->s);
 		return -EINVAL;
 	}
-	if (instance && instance->never_why[0] && !force) {
-		ph_reason(why, "%s", instance->never_why);
+	if (instance && instance->never_moves && !force) {
+		ph_reason(why, "%s", PH_NEVER_MOVES);
 		return -EINVAL;
 	}
 	if (!ph_plan_movable(hub, slot) || slot->wish_stopped) {
@@ -147,8 +147,8 @@ static int do_swap(struct ph_hub *hub, struct ph_slot *slot, uint64_t order, str
 		ph_reason(why, "a migration of it is running");
 		return -EAGAIN;
 	}
-	if (!objection && slot->work->instance->never_why[0])
-		objection = slot->work->instance->never_why;
+	if (!objection && slot->work->instance->never_moves)
+		objection = PH_NEVER_MOVES;
 	if (objection) {
 		ph_reason(why, "%s", objection);
 		return -EINVAL;

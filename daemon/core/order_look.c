@@ -167,10 +167,10 @@ static void look_at_end(struct ph_hub *hub, const struct ph_order *order,
 	bool since = slot && slot->since_ms >= order->started_ms;
 	if (!e || (e->state != PH_CHILD_FAILED && !(e->state == PH_CHILD_STOPPED && since)))
 		return;
-	const char *why = slot->work->instance ? slot->work->instance->why : "";
+	const char *why = slot->work->instance ? slot->work->instance->why : NULL;
 	bool good = e->state == PH_CHILD_STOPPED && e->exit.kind == PH_EXIT_CODE && !e->exit.value;
 	line->state = good ? PH_LINE_DONE : PH_LINE_FAILED;
-	if (why[0])
+	if (why)
 		ph_reason(line->text, "%s", why);
 	else if (e->exit.kind == PH_EXIT_CODE)
 		ph_reason(line->text, "it ended with exit code %u", e->exit.value);

@@ -22,6 +22,13 @@ void *ph_must(void *p)
 	return p;
 }
 
+const struct ph_spec *ph_must_spec(const struct ph_spec *spec)
+{
+	if (!spec)
+		__builtin_trap();
+	return spec;
+}
+
 void *ph_out_alloc(struct ph_hub *hub, size_t n)
 {
 	n = (n + 15) & ~(size_t)15;
@@ -80,14 +87,14 @@ static void free_arena(struct ph_hub *hub)
 		hub->arena->used = 0;
 }
 
-void ph_out_bury_spec(struct ph_hub *hub, struct ph_spec *spec)
+void ph_out_bury_spec(struct ph_hub *hub, const struct ph_spec *spec)
 {
 	if (!spec)
 		return;
 	if (hub->n_spec_graves == hub->spec_graves_cap) {
 		hub->spec_graves_cap = hub->spec_graves_cap ? 2 * hub->spec_graves_cap : 16;
 		hub->spec_graves = ph_must(
-			realloc(hub->spec_graves, hub->spec_graves_cap * sizeof(struct ph_spec *)));
+			realloc(hub->spec_graves, hub->spec_graves_cap * sizeof *hub->spec_graves));
 	}
 	hub->spec_graves[hub->n_spec_graves++] = spec;
 }
@@ -382,6 +389,24 @@ uint64_t ph_journal(struct ph_hub *hub, const struct ph_record *record)
 	action->ticket = ++hub->numbers;
 	action->record = copy;
 	return action->ticket;
+}
+
+void ph_reason_keep(char **to, const char *format, ...)
+{
+	char text[PH_REASON_SIZE];
+	va_list args;
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	char *copy = ph_must(strdup(text));
+	free(*to);
+	*to = copy;
+}
+
+void ph_reason_drop(char **to)
+{
+	free(*to);
+	*to = NULL;
 }
 
 void ph_reason(char to[PH_REASON_SIZE], const char *format, ...)

@@ -145,10 +145,9 @@ static void plan_own(struct ph_hub *hub, struct ph_slot *slot)
 	if (move && (move->order || ph_name_equal(&move->to, to) || (move->pinned && !swap)))
 		return;
 	move = ph_move_add(hub, slot, to, 0, hub->draining && hub->drain_force);
-	const char *never = slot->work->instance->never_why;
-	move->pinned = never[0] && !move->force;
+	move->pinned = slot->work->instance->never_moves && !move->force;
 	if (move->pinned)
-		ph_reason(move->why, "%s", never);
+		ph_reason(move->why, "%s", PH_NEVER_MOVES);
 }
 
 /* Most of what is owned is so by others, and no object of its own is made for it. */

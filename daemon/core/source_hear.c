@@ -167,7 +167,7 @@ static void on_refuse(struct ph_hub *hub, struct ph_source *s, const struct ph_w
 	s->never = !s->busy;
 	(void)snprintf(s->refusal, sizeof s->refusal, "%s", msg->code ? msg->code : "");
 	if (strcmp(s->refusal, "never") == 0) /* the process means it, whatever the target */
-		ph_reason(s->old->never_why, "the worker refused: %s", s->refusal);
+		s->old->never_moves = true;
 	s->retry_after_ms = msg->retry_after_ms;
 	if (s->state == PH_SOURCE_ASKING && s->force) {
 		ph_source_step(hub, s, PH_SOURCE_IN_ACCEPTED);

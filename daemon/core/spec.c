@@ -9,12 +9,18 @@ static char *copy_text(const char *text)
 	return text ? ph_must(strdup(text)) : NULL;
 }
 
-struct ph_spec *ph_spec_clone(const struct ph_spec *spec)
+static struct ph_spec *writable(const struct ph_spec *clone)
+{
+	return (struct ph_spec *)(uintptr_t)clone;
+}
+
+static struct ph_spec *copy_of(const struct ph_spec *spec)
 {
 	struct ph_spec *copy = malloc(sizeof *copy);
 	if (!copy)
 		return NULL;
 	*copy = *spec;
+	copy->keepers = 1;
 	if (copy->copies) {
 		++*copy->copies;
 		return copy;
@@ -29,16 +35,34 @@ struct ph_spec *ph_spec_clone(const struct ph_spec *spec)
 	return copy;
 }
 
+const struct ph_spec *ph_spec_clone(const struct ph_spec *spec)
+{
+	if (!spec->keepers)
+		return copy_of(spec);
+	writable(spec)->keepers++;
+	return spec;
+}
+
+const struct ph_spec *ph_spec_revise(const struct ph_spec *spec, uint64_t revision)
+{
+	if (spec->keepers && spec->revision == revision)
+		return ph_spec_clone(spec);
+	struct ph_spec *copy = copy_of(spec);
+	if (copy)
+		copy->revision = revision;
+	return copy;
+}
+
 static void free_text(const char *text)
 {
 	free((void *)(uintptr_t)text);
 }
 
-void ph_spec_free(struct ph_spec *spec)
+void ph_spec_free(const struct ph_spec *spec)
 {
-	if (!spec)
+	if (!spec || --writable(spec)->keepers)
 		return;
-	if (spec->copies && --*spec->copies == 0) {
+	if (--*spec->copies == 0) {
 		free_text(spec->text);
 		free_text(spec->nodes);
 		free_text(spec->labels);
@@ -46,5 +70,5 @@ void ph_spec_free(struct ph_spec *spec)
 		free_text(spec->group.members);
 		free(spec->copies);
 	}
-	free(spec);
+	free(writable(spec));
 }

@@ -90,13 +90,18 @@ struct ph_spec {
 	uint32_t rounds_max;
 	uint64_t max_state_bytes;
 
-	size_t *copies; /* that have the same texts, which are theirs together; NULL: somebody
-			   else's, as long as that one says */
+	/* Both are those of spec.c: of a clone; else 0 and NULL, and the texts are somebody else's. */
+	size_t keepers; /* of this struct */
+	size_t *copies; /* that have the same texts, which are theirs together */
 };
 
-/* A copy, or NULL without memory. The caller frees it. Copies of a copy share its texts: a child
- * may have a hundred thousand instances. */
-struct ph_spec *ph_spec_clone(const struct ph_spec *spec);
-void ph_spec_free(struct ph_spec *spec); /* NULL is allowed */
+/*
+ * The same for one more who keeps it, and frees it: a copy, or, of a clone, that clone itself, which
+ * nobody ever changes: a child may have a hundred thousand instances. NULL without memory.
+ */
+const struct ph_spec *ph_spec_clone(const struct ph_spec *spec);
+/* The same with another revision, the caller's. NULL without memory. */
+const struct ph_spec *ph_spec_revise(const struct ph_spec *spec, uint64_t revision);
+void ph_spec_free(const struct ph_spec *spec); /* NULL is allowed */
 
 #endif

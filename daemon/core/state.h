@@ -27,7 +27,7 @@ struct ph_hub {
 	struct ph_bmsg **own; /* said in this step to the other side of a swap; swap.h */
 	size_t n_own, own_cap;
 	void **graves;
-	struct ph_spec **spec_graves;
+	const struct ph_spec **spec_graves;
 	size_t n_spec_graves, spec_graves_cap;
 	size_t n_graves, graves_cap;
 
@@ -156,11 +156,12 @@ void *ph_out_alloc(struct ph_hub *hub, size_t n);	 /* zeroed, lives until the ne
 char *ph_out_text(struct ph_hub *hub, const char *text); /* NULL stays NULL */
 struct ph_action *ph_out(struct ph_hub *hub, enum ph_action_kind kind);
 void ph_out_bury(struct ph_hub *hub, void *object); /* free() once all actions are delivered */
-void ph_out_bury_spec(struct ph_hub *hub, struct ph_spec *spec); /* NULL is allowed */
+void ph_out_bury_spec(struct ph_hub *hub, const struct ph_spec *spec); /* NULL is allowed */
 void ph_out_begin(struct ph_hub *hub);
 void ph_out_end(struct ph_hub *hub, struct ph_actions *ret);
 void ph_out_free(struct ph_hub *hub);
 void *ph_must(void *p); /* ends the process where p is NULL */
+const struct ph_spec *ph_must_spec(const struct ph_spec *spec); /* the same */
 uint64_t ph_random(struct ph_hub *hub);
 struct ph_id ph_random_id(struct ph_hub *hub);
 uint64_t ph_jitter(struct ph_hub *hub, uint64_t ms, uint32_t percent);	       /* ms +- percent */
@@ -191,6 +192,10 @@ static inline uint64_t min_ms(uint64_t a, uint64_t b)
 
 void ph_reason(char to[PH_REASON_SIZE], const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* The same, cut at the same length, in a text of its own that replaces *to (NULL: there is none).
+ * What it is made from may be the old one. */
+void ph_reason_keep(char **to, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void ph_reason_drop(char **to);
 
 /*
  * ---- limit.c: does what the message names fit? If not, people and where need be its sender are
@@ -401,6 +406,9 @@ struct ph_instance *ph_instance_new(struct ph_hub *hub, struct ph_slot *slot,
 void ph_instance_step(struct ph_hub *hub, struct ph_instance *instance, enum ph_instance_input in);
 void ph_instance_event(struct ph_hub *hub, const struct ph_event *event);
 void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance);
+void ph_instance_free_owned(struct ph_instance *instance); /* what it points to; not its spec */
+/* It was started from that text under another revision. */
+void ph_instance_revise(struct ph_instance *instance, uint64_t revision);
 /* It was told `resume`: it answers within stop_timeout, and without a connection a while later. */
 void ph_instance_await_resumed(struct ph_hub *hub, struct ph_instance *instance);
 bool ph_instance_has_process(const struct ph_instance *instance);

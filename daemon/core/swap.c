@@ -99,7 +99,7 @@ bool ph_swap_instead(struct ph_hub *hub, struct ph_slot *slot, bool renew)
 	const struct ph_instance *instance = slot->work->instance;
 	const struct ph_spec *next = ph_child_spec(slot->child);
 	bool hands_over = instance->state == PH_INSTANCE_RUNNING && instance->connected &&
-			  (instance->caps & PH_CAP_HANDOVER) && !instance->never_why[0] &&
+			  (instance->caps & PH_CAP_HANDOVER) && !instance->never_moves &&
 			  instance->spec->handover != PH_HANDOVER_NO;
 	if (!hands_over || !next || !next->swap || next->handover == PH_HANDOVER_NO ||
 		slot->work->claim || ph_swap_objection(hub, slot))

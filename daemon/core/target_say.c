@@ -292,7 +292,7 @@ static void on_prepare(struct ph_hub *hub, const struct ph_bmsg *msg)
 	ph_slot_work(hub, slot)->target = t;
 	t->fresh = ph_instance_new(hub, slot, msg->specs[0].spec,
 		t->overlap ? PH_ROLE_ACTIVE : PH_ROLE_STANDBY, t->new_epoch);
-	t->fresh->spec->revision = msg->specs[0].revision;
+	ph_instance_revise(t->fresh, msg->specs[0].revision);
 	t->fresh->born_ms = msg->born_ms;
 	t->fresh->copied_ms = msg->copied_ms;
 	t->fresh->target = t;

@@ -327,6 +327,16 @@ static inline unsigned w_alive(const struct world *w, unsigned node)
 	return n;
 }
 
+/* The spec of it alone, to be written to. */
+static inline struct ph_spec *w_own_spec(struct ph_instance *instance)
+{
+	uint64_t revision = instance->spec->revision;
+	ph_instance_revise(instance, revision + 1);
+	struct ph_spec *own = (struct ph_spec *)(uintptr_t)instance->spec;
+	own->revision = revision;
+	return own;
+}
+
 static inline struct ph_slot *w_slot(struct world *w, unsigned node, const char *child, uint32_t i)
 {
 	struct ph_key key = {.child = ph_name_of(child), .instance = i};

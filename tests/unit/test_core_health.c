@@ -146,7 +146,7 @@ START_TEST(unhealthy_is_a_failure)
 	static const enum ph_restart_policy policies[] = {
 		PH_RESTART_TRANSIENT, PH_RESTART_TEMPORARY};
 	struct world *w = probed(false, true);
-	struct ph_spec *spec = w_slot(w, 0, "room", 0)->work->instance->spec;
+	struct ph_spec *spec = w_own_spec(w_slot(w, 0, "room", 0)->work->instance);
 	spec->restart.policy = policies[_i];
 	for (unsigned n = 0; n < 3; n++) {
 		w_run(w, 5010);

@@ -249,7 +249,8 @@ START_TEST(local_children_have_no_place)
 {
 	struct ph_hub *hub = hub_named("a", 1, NULL);
 	declare(hub, "room", 3, NULL, NULL);
-	ph_child_get(hub, &(struct ph_name){"room"})->own->local = true;
+	struct ph_child *child = ph_child_get(hub, &(struct ph_name){"room"});
+	((struct ph_spec *)(uintptr_t)child->own)->local = true;
 	ph_place_all(hub);
 	ck_assert_uint_eq(hub->slots.n, 0);
 	ph_hub_free(hub);

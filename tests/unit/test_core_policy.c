@@ -63,7 +63,7 @@ START_TEST(policies)
 {
 	struct world *w = w_new(1);
 	struct w_def *def = plain(w);
-	w_slot(w, 0, "room", 0)->work->instance->spec->restart.policy = exits[_i].policy;
+	w_own_spec(w_slot(w, 0, "room", 0)->work->instance)->restart.policy = exits[_i].policy;
 	(void)def;
 	uint64_t wait = wait_after(w, exits[_i].kind, exits[_i].value);
 	ck_assert_uint_eq(wait, exits[_i].again ? 0 : PH_NEVER_MS);
@@ -76,7 +76,7 @@ END_TEST
 
 static struct ph_restart *policy_of(struct world *w)
 {
-	return &w_slot(w, 0, "room", 0)->work->instance->spec->restart;
+	return &w_own_spec(w_slot(w, 0, "room", 0)->work->instance)->restart;
 }
 
 START_TEST(backoff_doubles_to_its_cap)
@@ -191,8 +191,9 @@ START_TEST(what_ends_no_streak)
 		w_run(w, 59900);
 	} else {
 		def->traits.never_ready = true;
-		w_slot(w, 0, "room", 0)->work->instance->spec->ready = PH_READY_NOTIFY;
-		w_slot(w, 0, "room", 0)->work->instance->spec->start_timeout_ms = 600000;
+		struct ph_spec *spec = w_own_spec(w_slot(w, 0, "room", 0)->work->instance);
+		spec->ready = PH_READY_NOTIFY;
+		spec->start_timeout_ms = 600000;
 		ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), 100);
 		w_run(w, 120000);
 	}

@@ -163,7 +163,8 @@ START_TEST(what_comes_back_to_a_tombstone)
 	w_sync_all(w, 0);
 	w_drain(w);
 	struct w_proc *p = w_only(w, "room", 0);
-	w_slot(w, 0, "room", 0)->work->instance->spec->revision += (uint64_t)_i;
+	struct ph_instance *instance = w_slot(w, 0, "room", 0)->work->instance;
+	ph_instance_revise(instance, instance->spec->revision + (uint64_t)_i);
 	struct ph_child *child = ph_child_find(hub, &room); /* no file declares it any more */
 	ph_spec_free(child->own);
 	child->own = NULL;
@@ -343,7 +344,10 @@ START_TEST(nobody_is_left_who_wants_it)
 	reload(w, 1, NULL);
 	w_run(w, 500);
 	ck_assert(!ph_child_find(w->nodes[1].hub, &room)->dropped);
-	ph_child_find(w->nodes[1].hub, &room)->spec->revision += (uint64_t)_i;
+	struct ph_child *child = ph_child_find(w->nodes[1].hub, &room);
+	const struct ph_spec *spec = child->spec;
+	child->spec = ph_spec_revise(spec, spec->revision + (uint64_t)_i);
+	ph_spec_free(spec);
 	reload(w, 2, NULL);
 	w_run(w, 15000);
 	for (unsigned i = 1; i < 3; i++)

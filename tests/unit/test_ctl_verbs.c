@@ -108,7 +108,7 @@ char *ph_shell_strdup(const char *text)
 	return copy;
 }
 
-struct ph_spec *ph_shell_spec_of_child(const struct ph_conf_child *child)
+const struct ph_spec *ph_shell_spec_of_child(const struct ph_conf_child *child)
 {
 	struct ph_spec spec = {.child = child->name};
 	return ph_spec_clone(&spec);
@@ -126,16 +126,16 @@ void ph_hub_count(const struct ph_hub *hub, struct ph_hub_counts *ret)
 }
 
 /* core's, without what it needs */
-struct ph_spec *ph_spec_clone(const struct ph_spec *spec)
+const struct ph_spec *ph_spec_clone(const struct ph_spec *spec)
 {
 	struct ph_spec *copy = ph_shell_alloc(sizeof *copy);
 	*copy = *spec;
 	return copy;
 }
 
-void ph_spec_free(struct ph_spec *spec)
+void ph_spec_free(const struct ph_spec *spec)
 {
-	free(spec);
+	free((void *)(uintptr_t)spec);
 }
 
 int ph_shell_reload(

@@ -79,7 +79,7 @@ void ph_shell_tell_people(
 	node_of(shell)->restarted += kind == PH_EMIT_BUS_RESTARTED;
 }
 
-struct ph_spec *ph_shell_spec_of_text(struct ph_shell *shell, const struct ph_name *child,
+const struct ph_spec *ph_shell_spec_of_text(struct ph_shell *shell, const struct ph_name *child,
 	const char *text, uint64_t revision, struct ph_err *err)
 {
 	(void)shell;
@@ -93,9 +93,9 @@ struct ph_spec *ph_shell_spec_of_text(struct ph_shell *shell, const struct ph_na
 	return spec;
 }
 
-void ph_spec_free(struct ph_spec *spec)
+void ph_spec_free(const struct ph_spec *spec)
 {
-	free(spec);
+	free((void *)(uintptr_t)spec);
 }
 
 void ph_shell_flow_ticket(struct ph_shell *shell, const struct ph_id *id,

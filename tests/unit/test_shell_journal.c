@@ -74,7 +74,7 @@ void ph_shell_renumbered(struct ph_shell *of, uint64_t incarnation, int error, c
 	(void)why;
 }
 
-struct ph_spec *ph_shell_spec_of_text(struct ph_shell *of, const struct ph_name *child,
+const struct ph_spec *ph_shell_spec_of_text(struct ph_shell *of, const struct ph_name *child,
 	const char *text, uint64_t revision, struct ph_err *err)
 {
 	(void)of;

@@ -255,8 +255,7 @@ static void on_event(void *arg, const struct ph_emitted *told)
 		if (!event)
 			event = ph_emitted_json(told);
 		if (event)
-			ph_ctl_conn_answer(request->conn, request->re,
-				json_pack("{s:O}", "event", event), true);
+			ph_ctl_conn_answer(request->conn, request->re, json_incref(event), true);
 	}
 	json_decref(event);
 }

@@ -82,8 +82,7 @@ static void run_events(struct ph_ctl_request *request, const struct ph_ctl_args 
 		held = ph_shell_emit_held(ph_ctl_shell(request)->emit, args->after, args->since_ms);
 	json_array_foreach(held, i, event)
 	{
-		ph_ctl_conn_answer(
-			request->conn, request->re, json_pack("{s:O}", "event", event), true);
+		ph_ctl_conn_answer(request->conn, request->re, json_incref(event), true);
 	}
 	json_decref(held);
 	request->follow = args->follow;

@@ -318,13 +318,9 @@ static json_t *since_value(const char *text)
 
 static bool print_event(void *user, const json_t *line)
 {
-	const json_t *event = json_object_get(line, "event"), *entry;
-	size_t i;
-
 	(void)user;
-	if (event)
-		ph_view_print_json(event);
-	json_array_foreach(json_object_get(line, "events"), i, entry) ph_view_print_json(entry);
+	if (json_object_get(line, "event"))
+		ph_view_print_json(line);
 	return fflush(stdout) == 0;
 }
 

@@ -238,8 +238,11 @@ class Node:
 
     def events(self, *kinds):
         found = []
+
+        def on_more(line):
+            found.append({k: v for k, v in line.items() if k not in ("re", "ok", "more")})
         with self.control() as control:
-            control.call("events", on_more=lambda line: found.append(line["event"]))
+            control.call("events", on_more=on_more)
         return [e for e in found if not kinds or e["event"] in kinds]
 
     # ---- waiting

@@ -229,7 +229,7 @@ def test_the_module_adds_waits_and_removes(node, control):
     with pytest.raises(prochub.ControlError) as refused:
         control.remove("job")
     assert refused.value.code == "not_found"
-    told = [line["event"]["event"] for line in control.call("events", timeout=5)["lines"]]
+    told = [line["event"] for line in control.call("events", timeout=5)["lines"]]
     assert told.count("child_added") == told.count("child_removed") == 2
 
 

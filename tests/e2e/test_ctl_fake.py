@@ -858,13 +858,14 @@ EVENT = {"event": "child_ready", "time": "2026-01-31T12:00:00Z", "node": "a", "s
 
 
 def test_events(daemon):
-    done = ask(daemon, "events", answer={"events": [EVENT, {**EVENT, "seq": 5}]})
+    daemon.answer = lambda request: [{"more": True, **EVENT}, {"more": True, **EVENT, "seq": 5}, {}]
+    done = ask(daemon, "events")
     assert [json.loads(line)["seq"] for line in done.stdout.splitlines()] == [4, 5]
     assert json.loads(done.stdout.splitlines()[0]) == EVENT and "\\u009b" in done.stdout
 
 
 def test_events_follow(daemon):
-    daemon.answer = late({"more": True, "event": EVENT})
+    daemon.answer = late({"more": True, **EVENT})
     program = start(daemon, "events", "-f", stdout=subprocess.PIPE, text=True)
     assert json.loads(program.stdout.readline()) == EVENT
     program.send_signal(signal.SIGINT)
@@ -876,7 +877,7 @@ def test_events_follow(daemon):
 def test_readers_that_go_away(daemon):
     def many(request):
         while True:
-            yield {"more": True, "event": EVENT}
+            yield {"more": True, **EVENT}
     daemon.answer = many
     program = start(daemon, "events", "-f", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     program.stdout.readline()

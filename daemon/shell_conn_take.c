@@ -235,11 +235,16 @@ static void take_hello(struct ph_shell_conn *conn, const struct ph_wmsg *msg, st
 static void take_message(struct ph_shell_conn *conn, const struct ph_wmsg *msg, struct ph_doc *doc)
 {
 	struct ph_wmsg pong = {.op = PH_W_PONG, .has_re = true, .re = msg->req};
+	struct ph_shell_worker *worker = ph_shell_worker_by_wid(conn->shell, conn->wid);
 	switch ((int)msg->op) {
 	case PH_W_PING:
 		ph_shell_conn_send(conn, &pong);
 		break;
 	case PH_W_PONG:
+		break;
+	case PH_W_STATUS:
+		if (worker)
+			ph_shell_status(worker, msg->text);
 		break;
 	case PH_W_LOOKUP:
 	case PH_W_WATCH:

@@ -67,14 +67,13 @@ static uint32_t main_pid(struct ph_shell_worker *worker, pid_t pid)
 	return news ? (uint32_t)pid : 0;
 }
 
-/* What it is about, for people. One that says it all the time does not fill the log. */
-static void tell_status(struct ph_shell_worker *worker, const char *text)
+void ph_shell_status(struct ph_shell_worker *worker, const char *text)
 {
 	struct ph_shell *shell = worker->shell;
 	uint64_t now_ms = ph_clock_now_ms(); /* that of the shell is its last turn's */
 	if (worker->n_status && now_ms >= worker->status_at_ms + STATUS_MS) {
 		if (worker->n_status > STATUS_MAX)
-			ph_shell_log(shell, PH_LOG_INFO, "%s/%u: %u more STATUS= since",
+			ph_shell_log(shell, PH_LOG_INFO, "%s/%u: %u more status texts since",
 				worker->key.child.s, worker->key.instance,
 				worker->n_status - STATUS_MAX);
 		worker->n_status = 0;
@@ -93,7 +92,7 @@ static void on_message(void *arg, const struct ph_notify_message *message)
 	if (!worker || (message->uid != worker->uid && message->uid != 0))
 		return;
 	if (message->status)
-		tell_status(worker, message->status);
+		ph_shell_status(worker, message->status);
 	struct ph_notify flat = {
 		.ready = message->ready,
 		.stopping = message->stopping,

@@ -94,7 +94,7 @@ struct ph_shell_worker {
 	struct ph_shell_listens listens;
 	char *cgroup;		 /* of all that it starts; NULL: it has none */
 	struct ph_kin_list *kin; /* what was below it when it was asked to stop; or NULL */
-	uint64_t status_at_ms; /* since then it has said so many STATUS=, of which some are told */
+	uint64_t status_at_ms; /* since then it has said its status so often: some are told */
 	uint32_t n_status;
 	UT_hash_handle by_wid, by_token, by_pid;
 };
@@ -426,6 +426,8 @@ int ph_shell_notices_fd(const struct ph_shell *shell); /* borrowed */
 void ph_shell_notices_free(struct ph_shell *shell);
 /* Takes what has come in, before a process's end is reported. */
 void ph_shell_notices_drain(struct ph_shell *shell);
+/* What a worker is about, for people; one that says it all the time does not fill the log. */
+void ph_shell_status(struct ph_shell_worker *worker, const char *text);
 
 /* ---- shell_signal.c */
 

@@ -112,6 +112,19 @@ def test_req_that_is_none(room):
     puppet.up()
 
 
+def test_status_is_told_to_people(room):
+    node, puppet = room
+    puppet.control.say("status", text="half done\nprochubd: error: forged")
+    for i in range(1000):
+        puppet.control.say("status", text=f"step {i}")
+    puppet.control.say("ping", req=1)
+    assert puppet.control.wait("pong")["re"] == 1
+    harness.wait(lambda: "room/0: half done" in node.whole_log(), "what it said")
+    told = node.whole_log().splitlines()
+    assert not any(x.startswith("prochubd: error") for x in told)
+    assert len([x for x in told if "info: room/0: step" in x]) < 100
+
+
 # ---- data connections
 
 NO_ID = "ab" * 16

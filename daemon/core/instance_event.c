@@ -176,9 +176,6 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 			ph_slot_publish(hub, slot);
 		}
 		ph_instance_arm(hub, instance);
-		/* its stop was under way when the daemon died */
-		if (slot->wish_stopped && slot->work->instance == instance)
-			ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
 	}
 }
 

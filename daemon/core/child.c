@@ -17,7 +17,6 @@
 #define FETCH_AGAIN_MAX_MS 30000 /* an answer does not come: doubled up to this */
 #define FETCH_PATIENCE_MS 5000	 /* then a text of this node's own is put in force */
 #define FETCH_LINES 64		 /* of one message */
-#define DROPPED_AGAIN_MS 5000	 /* ... and while neither they nor its owner have: asked again */
 
 static bool is_missing(const struct ph_child *child)
 {
@@ -319,22 +318,6 @@ void ph_child_end(struct ph_hub *hub, struct ph_slot *slot, uint64_t revision)
 		ph_source_step(hub, slot->work->source, PH_SOURCE_IN_CANCEL);
 }
 
-static void remove_child(struct ph_hub *hub, struct ph_child *child)
-{
-	bool owned = ph_child_owned_here(hub, child);
-	child->dropped = child->disputed = false;
-	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
-		if (slot->child != child || !ph_slot_mine(hub, slot))
-			continue;
-		ph_child_end(hub, slot, child->spec ? child->spec->revision : 0);
-	}
-	ph_child_gone(hub, &child->name, UINT64_MAX);
-	/* No entry of an owner tells those who have the text still, and no file with it. */
-	if (!owned && ph_tombstone(child))
-		ph_tombstone_tell(hub, child, NULL);
-	(void)ph_emit(hub, PH_EMIT_CHILD_REMOVED, &(struct ph_key){.child = child->name});
-}
-
 /* ---- texts between nodes ---- */
 
 void ph_child_put_text(struct ph_hub *hub, const struct ph_child *child, struct ph_bmsg *msg)
@@ -433,27 +416,7 @@ static void answer_fetch(struct ph_hub *hub, const struct ph_bmsg *msg)
 	}
 }
 
-static void answer_dropped(struct ph_hub *hub, const struct ph_bmsg *msg)
-{
-	struct ph_bmsg *answer = NULL;
-	struct ph_spec_line *lines = NULL;
-	for (size_t i = 0; i < msg->n_specs; i++) {
-		struct ph_child *child = ph_child_find(hub, &msg->specs[i].child);
-		if (child && !child->own && !child->dropped && ph_child_owned_here(hub, child))
-			ph_dropped_ask(hub, child); /* the owner decides, and must ask itself */
-		if (!child || !child->own)
-			continue;
-		if (!answer) {
-			answer = ph_send(hub, &msg->from, PH_B_DECLARED);
-			lines = ph_out_alloc(hub, msg->n_specs * sizeof *lines);
-			answer->specs = lines;
-		}
-		lines[answer->n_specs++].child = child->name;
-	}
-}
-
-/* The same text, above the tombstone. */
-static void live_on(struct ph_hub *hub, struct ph_child *child)
+void ph_child_live_on(struct ph_hub *hub, struct ph_child *child)
 {
 	const struct ph_spec *same = ph_must_spec(ph_spec_clone(child->spec));
 	ph_child_in_force(hub, child, same, ph_child_next_revision(hub, child), true);
@@ -461,24 +424,14 @@ static void live_on(struct ph_hub *hub, struct ph_child *child)
 }
 
 /*
- * Another text of it was removed, made when neither knew of the other. This node's file has dropped
- * the child too, and it went on since somebody declared it, who may be the one that has removed it.
- */
-static void ask_once_more(struct ph_hub *hub, struct ph_child *child, uint64_t removed)
-{
-	if (!child->own && !child->dropped && !child->spec->added && child->declared_hash &&
-		ph_epoch_counter(child->spec->revision) == ph_epoch_counter(removed))
-		ph_dropped_ask(hub, child);
-}
-
-/*
  * It was removed while this node was away, or cut off. Whoever owns a worker of it asks before it
  * ends a copy that may be the only one.
  */
-static void take_tombstone(struct ph_hub *hub, struct ph_child *child, uint64_t revision)
+static void take_tombstone(struct ph_hub *hub, struct ph_child *child, uint64_t revision,
+	const struct ph_name *from)
 {
 	if (child->spec && child->spec->revision > revision)
-		ask_once_more(hub, child, revision);
+		ph_dropped_rival(hub, child, revision, from);
 	if (!child->spec || child->spec->revision > revision)
 		return;
 	if (child->spec->added && !child->own) { /* it goes wherever it was removed */
@@ -493,21 +446,12 @@ static void take_tombstone(struct ph_hub *hub, struct ph_child *child, uint64_t 
 	if (child->wanted_revision < revision)
 		child->wanted_revision = revision;
 	if (child->own) {
-		live_on(hub, child);
+		ph_child_live_on(hub, child);
 		return;
 	}
 	child->disputed = true;
 	if (!child->dropped)
 		ph_dropped_ask(hub, child);
-}
-
-/* Somebody declares it. Where it counts as removed, it lives on above its tombstone. */
-static void take_declared(struct ph_hub *hub, struct ph_child *child)
-{
-	child->dropped = child->proposes = false;
-	if (child->disputed && child->spec && ph_child_owned_here(hub, child))
-		live_on(hub, child);
-	child->disputed = false;
 }
 
 static void take_spec(
@@ -516,7 +460,7 @@ static void take_spec(
 	if (!line->text) {
 		struct ph_child *removed = ph_child_find(hub, &line->child);
 		if (removed)
-			take_tombstone(hub, removed, line->revision);
+			take_tombstone(hub, removed, line->revision, from);
 		return;
 	}
 	struct ph_child *child = ph_child_get(hub, &line->child);
@@ -536,14 +480,6 @@ void ph_child_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
 	if (msg->kind == PH_B_SPEC_FETCH) {
 		answer_fetch(hub, msg);
-	} else if (msg->kind == PH_B_DROPPED) {
-		answer_dropped(hub, msg);
-	} else if (msg->kind == PH_B_DECLARED) {
-		for (size_t i = 0; i < msg->n_specs; i++) {
-			struct ph_child *child = ph_child_find(hub, &msg->specs[i].child);
-			if (child)
-				take_declared(hub, child);
-		}
 	} else if (msg->kind == PH_B_SPEC) {
 		for (size_t i = 0; i < msg->n_specs; i++)
 			take_spec(hub, &msg->specs[i], &msg->from);
@@ -557,14 +493,15 @@ void ph_child_forget(struct ph_hub *hub, struct ph_child *child, uint64_t revisi
 	child->wanted_revision = child->removed_revision = revision;
 }
 
-void ph_child_removed(struct ph_hub *hub, const struct ph_name *name, uint64_t revision)
+void ph_child_removed(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
+	const struct ph_name *by)
 {
 	struct ph_child *child = ph_child_find(hub, name);
 	if (child && child->own && !ph_child_owned_here(hub, child)) {
 		ph_child_gone(hub, name, revision);
 		ph_plan_soon(hub, 0); /* it begins anew, above its tombstone */
 	} else if (child) {
-		take_tombstone(hub, child, revision);
+		take_tombstone(hub, child, revision, by);
 	}
 }
 
@@ -583,39 +520,11 @@ uint64_t ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t 
 	return ph_journal(hub, &record); /* without a text: it is gone */
 }
 
-static bool owned_elsewhere(struct ph_hub *hub, const struct ph_child *child)
-{
-	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
-		if (slot->child == child && ph_slot_owned(slot) && !ph_slot_mine(hub, slot) &&
-			ph_member_up(hub, &slot->entry.node->name))
-			return true;
-	return false;
-}
-
 void ph_child_tick(struct ph_hub *hub)
 {
 	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
 		if (child->changed)
 			ph_child_changed(hub, child);
-		if (ph_child_is_added(child))
-			child->dropped = false; /* no file need declare it */
-		if (!child->dropped || child->own)
-			continue;
-		/* Who has come since was not asked, and what was said meanwhile was not heard. */
-		if (child->dropped_among != hub->arrivals + hub->unheard)
-			ph_dropped_ask(hub, child);
-		if (ph_dropped_waits(hub, child))
-			continue;
-		if (ph_child_owned_here(hub, child) || !owned_elsewhere(hub, child)) {
-			remove_child(hub, child);
-		} else if (!child->spec) {
-			child->dropped = false; /* it is gone, and its owner knows */
-		} else {
-			/* Its owner decides; it may not have heard, or be about to be held for
-			 * dead. */
-			if (hub->now_ms >= child->dropped_at_ms + DROPPED_AGAIN_MS)
-				ph_dropped_ask(hub, child);
-			ph_plan_soon(hub, DROPPED_AGAIN_MS);
-		}
+		ph_dropped_look(hub, child);
 	}
 }

@@ -41,6 +41,10 @@ struct ph_child {
 	bool disputed;	    /* owned here, and removed as others know */
 	uint64_t dropped_at_ms, dropped_among; /* among: hub->arrivals and hub->unheard then */
 	uint32_t asks;			       /* since then */
+	struct ph_name declarer;       /* who has said last that its file declares it; or empty */
+	uint64_t declarer_incarnation; /* ... and its life then */
+	bool doubted; /* that one has dropped it since, or was started again and may have */
+	uint64_t doubted_ms; /* ... and it was last looked whether to ask */
 	UT_hash_handle hh;
 };
 

@@ -451,7 +451,7 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 	if (e->revision && e->state != PH_CHILD_REMOVED)
 		ph_child_revision(hub, &e->key.child, e->revision, from);
 	if (e->state == PH_CHILD_REMOVED)
-		ph_child_removed(hub, &e->key.child, e->revision);
+		ph_child_removed(hub, &e->key.child, e->revision, &e->node);
 	struct ph_child *child = e->unfit ? ph_child_find(hub, &e->key.child) : NULL;
 	if (child && !e->local)
 		ph_unfit_mark(hub, child, &e->node);

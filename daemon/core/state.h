@@ -366,27 +366,36 @@ void ph_spread(struct ph_hub *hub, struct ph_child *child);
 void ph_propose(struct ph_hub *hub, struct ph_child *child);
 void ph_propose_beat(struct ph_hub *hub);
 void ph_propose_message(struct ph_hub *hub, const struct ph_bmsg *msg);
-/* Its file has dropped it: all are asked who declares it, from now on. */
-void ph_dropped_ask(struct ph_hub *hub, struct ph_child *child);
-void ph_dropped_beat(struct ph_hub *hub);
-/* It is too early to take their silence for an answer; the plan looks again. */
-bool ph_dropped_waits(struct ph_hub *hub, const struct ph_child *child);
 void ph_child_beat(struct ph_hub *hub); /* texts that were asked for and have not come */
 /* The text that is in force, as the only one of a SPEC. */
 void ph_child_put_text(struct ph_hub *hub, const struct ph_child *child, struct ph_bmsg *msg);
 void ph_child_redeclare(struct ph_hub *hub); /* START: files that changed meanwhile */
-void ph_child_tick(struct ph_hub *hub);	     /* children that nobody declares any more go */
+void ph_child_tick(struct ph_hub *hub);	     /* changed texts, and children that were dropped */
 /* This node owns it, and the child is removed: its worker is told to go. */
 void ph_child_end(struct ph_hub *hub, struct ph_slot *slot, uint64_t revision);
 void ph_child_forget(struct ph_hub *hub, struct ph_child *child,
 	uint64_t revision); /* restored: it was removed */
 /* Its entry says that it was removed: whoever owns some of it asks who still declares it. */
-void ph_child_removed(struct ph_hub *hub, const struct ph_name *name, uint64_t revision);
+void ph_child_removed(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
+	const struct ph_name *by);
 /* The text of that revision, or an older one, is in force no more. The ticket of the record, or 0.
  */
 uint64_t ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t revision);
 void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
 	const struct ph_name *from);
+
+/* The same text, above its tombstone. */
+void ph_child_live_on(struct ph_hub *hub, struct ph_child *child);
+
+/* ---- dropped.c ---- */
+/* The file here does not have it (any more): who declares it? Nobody: it is removed. */
+void ph_dropped_ask(struct ph_hub *hub, struct ph_child *child);
+void ph_dropped_beat(struct ph_hub *hub); /* the questions themselves */
+/* That node has removed a lower revision than the one in force here. */
+void ph_dropped_rival(struct ph_hub *hub, struct ph_child *child, uint64_t revision,
+	const struct ph_name *by);
+void ph_dropped_message(struct ph_hub *hub, const struct ph_bmsg *msg); /* DROPPED, DECLARED */
+void ph_dropped_look(struct ph_hub *hub, struct ph_child *child); /* with each look of the plan */
 
 /* ---- added.c ---- */
 /* Its text in force was added at run time: no file declares it. */

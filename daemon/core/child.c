@@ -423,13 +423,28 @@ void ph_child_live_on(struct ph_hub *hub, struct ph_child *child)
 	ph_spec_free(same);
 }
 
+/* No text of it is here, and one up to that revision may be on its way, late; its entries go. */
+static void remember_removed(struct ph_hub *hub, struct ph_child *child, uint64_t revision)
+{
+	if (child->spec || child->removed_revision >= revision)
+		return;
+	child->removed_revision = revision;
+	if (child->wanted_revision < revision)
+		child->wanted_revision = revision;
+	struct ph_record record = {
+		.kind = PH_RECORD_SPEC, .key = {.child = child->name}, .revision = revision};
+	(void)ph_journal(hub, &record);
+	ph_plan_soon(hub, 0);
+}
+
 /*
  * It was removed while this node was away, or cut off. Whoever owns a worker of it asks before it
  * ends a copy that may be the only one.
  */
-static void take_tombstone(struct ph_hub *hub, struct ph_child *child, uint64_t revision,
-	const struct ph_name *from)
+static void take_tombstone(
+	struct ph_hub *hub, struct ph_child *child, uint64_t revision, const struct ph_name *from)
 {
+	remember_removed(hub, child, revision);
 	if (child->spec && child->spec->revision > revision)
 		ph_dropped_rival(hub, child, revision, from);
 	if (!child->spec || child->spec->revision > revision)
@@ -457,13 +472,11 @@ static void take_tombstone(struct ph_hub *hub, struct ph_child *child, uint64_t 
 static void take_spec(
 	struct ph_hub *hub, const struct ph_spec_line *line, const struct ph_name *from)
 {
+	struct ph_child *child = ph_child_get(hub, &line->child);
 	if (!line->text) {
-		struct ph_child *removed = ph_child_find(hub, &line->child);
-		if (removed)
-			take_tombstone(hub, removed, line->revision, from);
+		take_tombstone(hub, child, line->revision, from);
 		return;
 	}
-	struct ph_child *child = ph_child_get(hub, &line->child);
 	if (ph_tombstone(child) && line->revision <= child->removed_revision) {
 		ph_tombstone_tell(hub, child, from);
 		return;
@@ -493,12 +506,13 @@ void ph_child_forget(struct ph_hub *hub, struct ph_child *child, uint64_t revisi
 	child->wanted_revision = child->removed_revision = revision;
 }
 
-void ph_child_removed(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
-	const struct ph_name *by)
+void ph_child_removed(
+	struct ph_hub *hub, const struct ph_name *name, uint64_t revision, const struct ph_name *by)
 {
 	struct ph_child *child = ph_child_find(hub, name);
 	if (child && child->own && !ph_child_owned_here(hub, child)) {
 		ph_child_gone(hub, name, revision);
+		remember_removed(hub, child, revision);
 		ph_plan_soon(hub, 0); /* it begins anew, above its tombstone */
 	} else if (child) {
 		take_tombstone(hub, child, revision, by);

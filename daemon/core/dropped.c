@@ -2,9 +2,9 @@
  * dropped.c - a child that files drop: who still declares it, and who removes it where nobody does.
  *
  * A node whose file has dropped the child asks all others; whoever declares it says so, and then it
- * goes on. Where nobody does its owner removes it, or, where it has none, whoever has asked. Who does
- * not declare it says nothing: so the question, which may be lost on its way, is asked several times
- * before that counts.
+ * goes on. Where nobody does its owner removes it, or, where it has none, whoever has asked. Who
+ * does not declare it says nothing: so the question, which may be lost on its way, is asked several
+ * times before that counts.
  *
  * Where the file here does not have it, its text stays as long as the one that has said so last
  * declares it. That one is in doubt when it has dropped the child since, or was started again, with
@@ -78,8 +78,8 @@ static void ask_if_need_be(struct ph_hub *hub, struct ph_child *child, bool in_d
 		ph_dropped_ask(hub, child);
 }
 
-void ph_dropped_rival(struct ph_hub *hub, struct ph_child *child, uint64_t revision,
-	const struct ph_name *by)
+void ph_dropped_rival(
+	struct ph_hub *hub, struct ph_child *child, uint64_t revision, const struct ph_name *by)
 {
 	bool rival = ph_epoch_counter(child->spec->revision) == ph_epoch_counter(revision);
 	if (child->own || !(rival || ph_name_equal(&child->declarer, by)))

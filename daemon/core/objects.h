@@ -43,7 +43,7 @@ struct ph_child {
 	uint32_t asks;			       /* since then */
 	struct ph_name declarer;       /* who has said last that its file declares it; or empty */
 	uint64_t declarer_incarnation; /* ... and its life then */
-	bool doubted; /* that one has dropped it since, or was started again and may have */
+	bool doubted;	     /* that one has dropped it since, or was started again and may have */
 	uint64_t doubted_ms; /* ... and it was last looked whether to ask */
 	UT_hash_handle hh;
 };

@@ -392,8 +392,8 @@ void ph_child_live_on(struct ph_hub *hub, struct ph_child *child);
 void ph_dropped_ask(struct ph_hub *hub, struct ph_child *child);
 void ph_dropped_beat(struct ph_hub *hub); /* the questions themselves */
 /* That node has removed a lower revision than the one in force here. */
-void ph_dropped_rival(struct ph_hub *hub, struct ph_child *child, uint64_t revision,
-	const struct ph_name *by);
+void ph_dropped_rival(
+	struct ph_hub *hub, struct ph_child *child, uint64_t revision, const struct ph_name *by);
 void ph_dropped_message(struct ph_hub *hub, const struct ph_bmsg *msg); /* DROPPED, DECLARED */
 void ph_dropped_look(struct ph_hub *hub, struct ph_child *child); /* with each look of the plan */
 

@@ -506,8 +506,7 @@ START_TEST(the_last_who_declares_it_drops_it)
 	w_start_all(w);
 	w_run(w, 6000);
 	for (unsigned i = 0; i < 2 && _i < 3; i++)
-		(void)ph_child_settle(
-			w->nodes[i].hub, ph_child_find(w->nodes[i].hub, &room));
+		(void)ph_child_settle(w->nodes[i].hub, ph_child_find(w->nodes[i].hub, &room));
 	struct ph_child *child = ph_child_find(w->nodes[0].hub, &room);
 	child->spec->revision += ph_epoch_make(1, 0);
 	let_go(w, 0, 0);
@@ -516,6 +515,68 @@ START_TEST(the_last_who_declares_it_drops_it)
 	let_go(w, 1, _i % 3);
 	ck_assert_ptr_null(child->spec);
 	ck_assert_uint_eq(w_alive(w, 0), 0);
+	w_free(w);
+}
+END_TEST
+
+static void text_from(struct world *w, unsigned from, const struct ph_spec *spec, uint64_t revision)
+{
+	struct ph_spec_line *line = w_alloc(w, sizeof *line);
+	struct ph_bmsg *msg = p_msg(w, from, PH_B_SPEC);
+	*line = (struct ph_spec_line){
+		.child = ph_name_of("room"), .revision = revision, .spec = spec};
+	line->text = spec ? spec->text : NULL;
+	msg->specs = line;
+	msg->n_specs = 1;
+	w_drain(w);
+}
+
+/* a never had the text of it, and hears that it was removed: a late text of it is not taken. */
+START_TEST(removed_before_its_text_came)
+{
+	struct world *w = p_world(make, false);
+	struct ph_name room = ph_name_of("room");
+	struct ph_hub *hub = w->nodes[0].hub;
+	uint64_t removed = ph_epoch_make(7, 2);
+	w->nodes[0].manual_disk = false;
+	text_from(w, 1, NULL, removed);
+	text_from(w, 2, &w->defs[0].spec, _i ? ph_epoch_make(5, 3) : removed);
+	ck_assert_ptr_null(ph_hub_spec(hub, &room));
+	w_crash(w, 0);
+	w_start(w, 0);
+	hub = w->nodes[0].hub;
+	p_hello(w, 2);
+	w_drain(w);
+	text_from(w, 2, &w->defs[0].spec, removed);
+	ck_assert_ptr_null(ph_hub_spec(hub, &room));
+	text_from(w, 2, &w->defs[0].spec, ph_epoch_make(8, 3));
+	ck_assert_ptr_nonnull(ph_hub_spec(hub, &room));
+	w_free(w);
+}
+END_TEST
+
+/* ... and what it has of an owner that is gone goes with it. */
+START_TEST(removed_and_its_owner_gone)
+{
+	struct world *w = p_world(make, false);
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_name b = w_name(1);
+	const struct ph_key key = {.child = ph_name_of("room")};
+	struct ph_slot *slot = ph_slot_get(hub, &key, NULL);
+	const struct ph_entry entry = {.key = key,
+		.node = b,
+		.epoch = ph_epoch_make(3, 2),
+		.version = 1,
+		.state = PH_CHILD_RUNNING,
+		.role = PH_ROLE_ACTIVE};
+	w->nodes[0].manual_disk = false;
+	p_begin(w);
+	ck_assert(ph_registry_apply(hub, &b, &b, &entry));
+	p_end(w);
+	p_dead(w, 1);
+	text_from(w, 2, NULL, ph_epoch_make(7, 2));
+	w_run(w, 300);
+	ck_assert(!slot->entered);
 	w_free(w);
 }
 END_TEST
@@ -538,5 +599,7 @@ int main(void)
 	W_TEST(suite, declared_anew_while_one_still_asks, 1);
 	W_TEST(suite, a_release_of_what_was_removed, 1);
 	W_TEST(suite, the_last_who_declares_it_drops_it, 6);
+	W_TEST(suite, removed_before_its_text_came, 2);
+	W_TEST(suite, removed_and_its_owner_gone, 1);
 	return w_main(suite);
 }

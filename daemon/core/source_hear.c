@@ -26,6 +26,16 @@ static enum ph_source_input input_of(enum ph_bkind kind)
 	return inputs[kind] ? (enum ph_source_input)(inputs[kind] - 1) : PH_SOURCE_INPUT_COUNT;
 }
 
+/* It serves here, or has ended as was ordered or as its policy has it: it goes on from here only.
+ */
+static bool is_settled(const struct ph_hub *hub, const struct ph_slot *slot)
+{
+	const struct ph_instance *i = slot ? slot->work->instance : NULL;
+	return i && ph_slot_mine(hub, slot) &&
+	       (i->state == PH_INSTANCE_RUNNING || i->state == PH_INSTANCE_STOPPED ||
+		       i->state == PH_INSTANCE_FAILED);
+}
+
 /* The migration is not known (any more): nothing here will ever commit it. */
 static void answer_stranger(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
@@ -33,9 +43,6 @@ static void answer_stranger(struct ph_hub *hub, const struct ph_bmsg *msg)
 	struct ph_slot *slot = ph_is_self(hub, &msg->from)
 				       ? ph_swap_slot(hub, &msg->from, &msg->id, &msg->key)
 				       : ph_slot_find(hub, &msg->key, NULL);
-	/* With the journal lost only a worker that serves proves that nothing was committed. */
-	bool serves = slot && ph_slot_mine(hub, slot) && slot->work->instance &&
-		      slot->work->instance->state == PH_INSTANCE_RUNNING;
 	bool outcome = msg->kind == PH_B_ABORTED || msg->kind == PH_B_NACK ||
 		       msg->kind == PH_B_REJECT || msg->kind == PH_B_ACTIVE;
 	if (outcome) {
@@ -45,7 +52,8 @@ static void answer_stranger(struct ph_hub *hub, const struct ph_bmsg *msg)
 		answer->ok = slot && ph_slot_mine(hub, slot); /* by a claim, meanwhile */
 	} else if ((msg->kind == PH_B_QUERY || msg->kind == PH_B_PREPARED ||
 			   msg->kind == PH_B_READY) &&
-		   (!hub->set.journal_lost || serves)) {
+		   (!hub->set.journal_lost || is_settled(hub, slot))) {
+		/* With the journal lost nothing else proves that nothing was committed. */
 		answer = ph_send(hub, &msg->from, PH_B_ABORT);
 		ph_reason(answer->reason, "the source does not know this migration");
 	} else {

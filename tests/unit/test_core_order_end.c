@@ -140,11 +140,44 @@ START_TEST(started_after_an_epoch_that_is_passed)
 }
 END_TEST
 
+static const struct w_def *make(struct world *w)
+{
+	return w_def(w, "room", "1");
+}
+
+/*
+ * a has lost its journal, and b has a prepared copy of what a does not know to be under way. What a
+ * had serves (0), was stopped by order (1), or is being started (2), as that copy may be all there
+ * is.
+ */
+START_TEST(a_copy_of_what_was_stopped)
+{
+	struct world *w = p_world(make, true);
+	w->mute = NULL;
+	w->nodes[0].manual_disk = false;
+	w_sync_all(w, 0);
+	w->defs[0].traits.never_ready = _i == 2;
+	if (_i)
+		w_order(w, 0, _i == 1 ? PH_VERB_STOP : PH_VERB_RESTART, "room", NULL, NULL);
+	w_run(w, 500);
+	struct ph_hub *hub = w->nodes[0].hub;
+	hub->set.journal_lost = true;
+	struct ph_bmsg *msg = p_msg(w, 1, PH_B_QUERY);
+	msg->id = (struct ph_id){{7}};
+	msg->key = (struct ph_key){.child = ph_name_of("room")};
+	msg->epoch = ph_next_epoch(hub, w_slot(w, 0, "room", 0));
+	w_drain(w);
+	ck_assert_uint_eq(w->nodes[0].sent[PH_B_ABORT], _i < 2);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_order_end");
 	W_TEST(suite, what_was_ordered_is_removed, 2 * ROWS);
 	W_TEST(suite, the_daemon_ends_before_the_stop, 1);
 	W_TEST(suite, started_after_an_epoch_that_is_passed, 4);
+	W_TEST(suite, a_copy_of_what_was_stopped, 3);
 	return w_main(suite);
 }

@@ -15,7 +15,7 @@
 
 #define WAIT_MS 1000  /* for the others to say that they declare it */
 #define AGAIN_MS 5000 /* ... and while neither they nor its owner have: asked again */
-#define ASKS 3	      /* one with each heartbeat, and all before anything is decided */
+#define ASKS 2	      /* ... and so often again after all have heard of this node since */
 #define LINES 64      /* of one message */
 
 /* ---- asking ---- */
@@ -32,6 +32,27 @@ void ph_dropped_ask(struct ph_hub *hub, struct ph_child *child)
 		ph_plan_soon(hub, 0);
 }
 
+/* One that stands still may declare it, and is asked before its word counts for nothing. */
+static bool all_have_heard(const struct ph_hub *hub, const struct ph_child *child)
+{
+	if (hub->now_ms >= child->dropped_at_ms + hub->set.failure_timeout_ms)
+		return true;
+	for (const struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (ph_member_live(m) && m->echo_at_ms <= child->dropped_at_ms)
+			return false;
+	return true;
+}
+
+/* All hear it, and those to whom the link is cut by one who hears both. */
+static struct ph_bmsg *question(struct ph_hub *hub)
+{
+	struct ph_bmsg *msg = ph_cast(hub, PH_B_DROPPED);
+	for (const struct ph_member *m = hub->members; m; m = m->hh.next)
+		if (ph_member_live(m) && ph_member_relay(hub, &m->info.name))
+			ph_send_also(hub, &m->info.name, msg);
+	return msg;
+}
+
 void ph_dropped_beat(struct ph_hub *hub)
 {
 	struct ph_bmsg *msg = NULL;
@@ -43,11 +64,11 @@ void ph_dropped_beat(struct ph_hub *hub)
 		if (!child->dropped || child->own || child->asks >= ASKS)
 			continue;
 		if (!msg || msg->n_specs == LINES) {
-			msg = ph_cast(hub, PH_B_DROPPED);
+			msg = question(hub);
 			msg->specs = lines = ph_out_alloc(hub, LINES * sizeof *lines);
 		}
 		lines[msg->n_specs++].child = child->name;
-		child->asks++;
+		child->asks += all_have_heard(hub, child);
 		hub->asking |= child->asks < ASKS;
 	}
 }
@@ -155,17 +176,6 @@ static void remove_child(struct ph_hub *hub, struct ph_child *child)
 	if (!owned && ph_tombstone(child))
 		ph_tombstone_tell(hub, child, NULL);
 	(void)ph_emit(hub, PH_EMIT_CHILD_REMOVED, &(struct ph_key){.child = child->name});
-}
-
-/* One that stands still may declare it, and is asked before its word counts for nothing. */
-static bool all_have_heard(const struct ph_hub *hub, const struct ph_child *child)
-{
-	if (hub->now_ms >= child->dropped_at_ms + hub->set.failure_timeout_ms)
-		return true;
-	for (const struct ph_member *m = hub->members; m; m = m->hh.next)
-		if (ph_member_live(m) && m->echo_at_ms <= child->dropped_at_ms)
-			return false;
-	return true;
 }
 
 static void decide(struct ph_hub *hub, struct ph_child *child)

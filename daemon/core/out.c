@@ -258,12 +258,14 @@ static struct ph_bmsg *new_message(struct ph_hub *hub, struct ph_action *action,
 	return msg;
 }
 
-/* What decides who owns a child, and orders; all of it may arrive twice, and is small. */
+/* What decides who owns a child, or removes it, and orders; all of it may arrive twice, and is
+ * small. */
 static bool relayed(enum ph_bkind kind)
 {
 	return (kind > PH_B_PREPARE && kind <= PH_B_FORGOTTEN) || kind == PH_B_CLAIM ||
 	       kind == PH_B_CLAIM_ANSWER || kind == PH_B_HAVE || kind == PH_B_ORDER ||
 	       kind == PH_B_ORDER_ACK || kind == PH_B_CONFLICT || kind == PH_B_CONFLICT_ACK ||
+	       kind == PH_B_DROPPED || kind == PH_B_DECLARED ||
 	       (kind >= PH_B_VIEW_FETCH && kind <= PH_B_GRANTED);
 }
 

@@ -249,6 +249,35 @@ START_TEST(a_question_is_lost)
 }
 END_TEST
 
+/*
+ * The link between the owner, whose file drops it, and b, whose file has it, is cut: for longer
+ * than a silence counts (0), when c hears both, or for as long as the first questions are asked
+ * (1).
+ */
+START_TEST(a_question_across_a_cut)
+{
+	const struct w_def *first;
+	struct world *w = cluster(&first, true);
+	uint32_t pid = w_only(w, "room", 0)->pid;
+	w_crash(w, 2);
+	w_run(w, 500);
+	w->nodes[2].n_specs = 0;
+	w_start(w, 2);
+	w_run(w, 8000);
+	w->cut[0][1] = w->cut[1][0] = true;
+	if (_i == 0)
+		w_run(w, 2000);
+	w->nodes[0].n_specs = 0;
+	w_configure(w, 0);
+	w_run(w, _i ? 900 : 9000);
+	w->cut[0][1] = w->cut[1][0] = false;
+	w_run(w, 9000);
+	ck_assert_uint_eq(w_only(w, "room", 0)->pid, pid);
+	ck_assert(in_force(w, 0, first));
+	w_free(w);
+}
+END_TEST
+
 /* c is the last that has it, and its daemon dies before it has asked anybody who declares it. */
 START_TEST(it_dies_before_it_has_asked)
 {
@@ -284,6 +313,7 @@ int main(void)
 	W_TEST(suite, dropped_last_while_it_was_away, 3);
 	W_TEST(suite, a_text_of_old_is_no_news, 1);
 	W_TEST(suite, a_question_is_lost, 2);
+	W_TEST(suite, a_question_across_a_cut, 2);
 	W_TEST(suite, it_dies_before_it_has_asked, 1);
 	return w_main(suite);
 }

@@ -2,14 +2,15 @@
  * dropped.c - a child that files drop: who still declares it, and who removes it where nobody does.
  *
  * A node whose file has dropped the child asks all others; whoever declares it says so, and then it
- * goes on. Where nobody does its owner removes it, or, where it has none, whoever has asked. Who
- * does not declare it says nothing: so the question, which may be lost on its way, is asked several
- * times before that counts.
+ * goes on. Who does not says nothing: so all that live must have had the question before their
+ * silence counts, and as it may be lost on its way it is asked several times. Where nobody declares
+ * it its owner removes it, or, where it has none, whoever has asked.
  *
  * Where the file here does not have it, its text stays as long as the one that has said so last
  * declares it. That one is in doubt when it has dropped the child since, or was started again, with
  * another file perhaps. Then the owner asks again; while there is none each that has the text does:
  * the last one to drop the child need not have had any text of it, and knows of nothing to remove.
+ * Where nobody has said so yet, whoever drops it is reason enough.
  */
 #include "core/state.h"
 
@@ -23,9 +24,9 @@
 void ph_dropped_ask(struct ph_hub *hub, struct ph_child *child)
 {
 	child->dropped = hub->asking = true;
-	child->asks = 0;
 	child->doubted = false;
 	child->declarer.s[0] = '\0';
+	child->asks = 0;
 	child->dropped_at_ms = hub->now_ms;
 	child->dropped_among = hub->arrivals + hub->unheard;
 	if (hub->started)
@@ -82,20 +83,14 @@ static bool owned_elsewhere(struct ph_hub *hub, const struct ph_child *child)
 	return false;
 }
 
-/* Who owns it must ask itself, as it decides; another one where whoever declared it is in doubt. */
-static bool must_ask(struct ph_hub *hub, const struct ph_child *child, bool in_doubt)
+/* Whoever has declared it is in doubt: its owner decides, and must ask itself; or, where nobody owns
+ * it, each that has its text. */
+static void ask_if_need_be(struct ph_hub *hub, struct ph_child *child)
 {
-	if (child->own || child->dropped)
-		return false;
-	if (ph_child_owned_here(hub, child))
-		return true;
-	bool text = child->spec && !child->spec->added && !child->spec->local;
-	return text && in_doubt && !owned_elsewhere(hub, child);
-}
-
-static void ask_if_need_be(struct ph_hub *hub, struct ph_child *child, bool in_doubt)
-{
-	if (must_ask(hub, child, in_doubt))
+	if (child->own || child->dropped || ph_child_is_added(child))
+		return;
+	bool text = child->spec && !child->spec->local;
+	if (ph_child_owned_here(hub, child) || (text && !owned_elsewhere(hub, child)))
 		ph_dropped_ask(hub, child);
 }
 
@@ -106,7 +101,7 @@ void ph_dropped_rival(
 	if (child->own || !(rival || ph_name_equal(&child->declarer, by)))
 		return;
 	child->doubted = true;
-	ask_if_need_be(hub, child, true);
+	ask_if_need_be(hub, child);
 }
 
 /* ---- what others say ---- */
@@ -114,7 +109,8 @@ void ph_dropped_rival(
 static void hear_dropped(struct ph_hub *hub, struct ph_child *child, const struct ph_name *by)
 {
 	child->doubted |= ph_name_equal(&child->declarer, by);
-	ask_if_need_be(hub, child, child->doubted || !child->declarer.s[0]);
+	if (child->doubted || !child->declarer.s[0])
+		ask_if_need_be(hub, child);
 }
 
 static void on_dropped(struct ph_hub *hub, const struct ph_bmsg *msg)
@@ -215,7 +211,7 @@ void ph_dropped_look(struct ph_hub *hub, struct ph_child *child)
 	child->doubted |= was_restarted(hub, child);
 	if (child->doubted && hub->now_ms >= child->doubted_ms + AGAIN_MS) {
 		child->doubted_ms = hub->now_ms;
-		ask_if_need_be(hub, child, true);
+		ask_if_need_be(hub, child);
 	}
 	if (child->dropped)
 		decide(hub, child);

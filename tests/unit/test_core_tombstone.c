@@ -469,56 +469,6 @@ START_TEST(a_release_of_what_was_removed)
 }
 END_TEST
 
-static bool lose_dropped(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
-{
-	(void)w, (void)from, (void)to;
-	return msg->kind != PH_B_DROPPED;
-}
-
-/* Its file drops it; 1: nobody hears so; 2: while its daemon is away, and its journal is lost. */
-static void let_go(struct world *w, unsigned node, int how)
-{
-	if (how == 2) {
-		w_crash(w, node);
-		w_run(w, 500);
-		w->nodes[node].n_records = w->nodes[node].n_specs = 0;
-		w_start(w, node);
-	} else {
-		w->pass = how ? lose_dropped : NULL;
-		reload(w, node, NULL);
-		w_run(w, 2000); /* with the next heartbeats */
-		w->pass = NULL;
-	}
-	w_run(w, 8000);
-}
-
-/*
- * a has dropped it, and goes on with the newest text of it, as c has said that it declares it; then
- * c drops it, and b at last. 0 to 2: nobody owns it; 3 to 5: a does.
- */
-START_TEST(the_last_who_declares_it_drops_it)
-{
-	struct world *w = w_new(3);
-	struct w_def *def = w_def(w, "room", "1");
-	struct ph_name room = ph_name_of("room");
-	def->spec.nodes = _i < 3 ? "x" : "a";
-	w_declare_all(w, def);
-	w_start_all(w);
-	w_run(w, 6000);
-	for (unsigned i = 0; i < 2 && _i < 3; i++)
-		(void)ph_child_settle(w->nodes[i].hub, ph_child_find(w->nodes[i].hub, &room));
-	struct ph_child *child = ph_child_find(w->nodes[0].hub, &room);
-	child->spec->revision += ph_epoch_make(1, 0);
-	let_go(w, 0, 0);
-	let_go(w, 2, _i % 3 == 2 ? 2 : 0);
-	ck_assert_ptr_nonnull(child->spec);
-	let_go(w, 1, _i % 3);
-	ck_assert_ptr_null(child->spec);
-	ck_assert_uint_eq(w_alive(w, 0), 0);
-	w_free(w);
-}
-END_TEST
-
 static void text_from(struct world *w, unsigned from, const struct ph_spec *spec, uint64_t revision)
 {
 	struct ph_spec_line *line = w_alloc(w, sizeof *line);
@@ -598,7 +548,6 @@ int main(void)
 	W_TEST(suite, dropped_where_nobody_owns_it, 2);
 	W_TEST(suite, declared_anew_while_one_still_asks, 1);
 	W_TEST(suite, a_release_of_what_was_removed, 1);
-	W_TEST(suite, the_last_who_declares_it_drops_it, 6);
 	W_TEST(suite, removed_before_its_text_came, 2);
 	W_TEST(suite, removed_and_its_owner_gone, 1);
 	return w_main(suite);

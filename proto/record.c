@@ -41,6 +41,7 @@ static const struct ph_field declared_rows[] = {
 	KEY(true),
 	{PH_FIELD("revision", U64, ph_record, revision)},
 	{PH_FIELD("hash", HEX64, ph_record, hash), .required = true},
+	{PH_FIELD("peer", NAME, ph_record, peer)}, /* dropped here, and that node declares it */
 	{0},
 };
 

@@ -62,17 +62,35 @@ static uint64_t journal_spec(struct ph_hub *hub, const struct ph_child *child)
 	return ph_journal(hub, &record);
 }
 
-static void journal_declared(struct ph_hub *hub, struct ph_child *child)
+static void put_declared(struct ph_hub *hub, const struct ph_child *child)
 {
 	struct ph_record record = {.kind = PH_RECORD_DECLARED,
 		.key = {.child = child->name},
-		.hash = child->own ? child->own->hash : 0,
-		.revision = child->spec ? child->spec->revision : 0};
-	if (record.hash == child->declared_hash && record.revision == child->declared_revision)
-		return;
-	child->declared_hash = record.hash;
-	child->declared_revision = record.revision;
+		.hash = child->declared_hash,
+		.revision = child->declared_revision,
+		.peer = child->declarer};
 	(void)ph_journal(hub, &record);
+}
+
+static void journal_declared(struct ph_hub *hub, struct ph_child *child)
+{
+	uint64_t hash = child->own ? child->own->hash : 0;
+	uint64_t revision = child->spec ? child->spec->revision : 0;
+	if (hash == child->declared_hash && revision == child->declared_revision &&
+		!child->declarer.s[0])
+		return;
+	child->declared_hash = hash;
+	child->declared_revision = revision;
+	child->declarer.s[0] = '\0'; /* its own file does */
+	put_declared(hub, child);
+}
+
+void ph_child_declared_by(struct ph_hub *hub, struct ph_child *child, const struct ph_name *node)
+{
+	bool known = ph_name_equal(&child->declarer, node);
+	child->declarer = *node;
+	if (!known && child->spec)
+		put_declared(hub, child);
 }
 
 /*
@@ -256,9 +274,9 @@ void ph_child_redeclare(struct ph_hub *hub)
 {
 	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
 		bool added = ph_child_is_added(child);
-		/* While this daemon was away, or an earlier one may have died before it had asked.
-		 */
-		if (!child->own && child->spec && child->declared_hash)
+		/* While this daemon was away, or an earlier one may have died before it was told
+		 * who declares it. That one may be away now, and could not say so once more. */
+		if (!child->own && child->spec && child->declared_hash && !child->declarer.s[0])
 			ph_dropped_ask(hub, child);
 		if (!child->own || !child->spec)
 			continue;
@@ -525,7 +543,8 @@ uint64_t ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t 
 	if (!child || !child->spec || child->spec->revision > revision)
 		return 0;
 	child->wanted_revision = child->removed_revision = child->spec->revision;
-	child->dropped = false; /* that is settled: another text is another child */
+	child->dropped = child->doubted = false; /* settled: another text is another child */
+	child->declarer.s[0] = '\0';
 	struct ph_record record = {.kind = PH_RECORD_SPEC,
 		.key = {.child = child->name},
 		.revision = child->spec->revision};

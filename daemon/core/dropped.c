@@ -25,7 +25,7 @@ void ph_dropped_ask(struct ph_hub *hub, struct ph_child *child)
 {
 	child->dropped = hub->asking = true;
 	child->doubted = false;
-	child->declarer.s[0] = '\0';
+	child->declarer.s[0] = '\0'; /* in the journal it stays, until the answer is known */
 	child->asks = 0;
 	child->dropped_at_ms = hub->now_ms;
 	child->dropped_among = hub->arrivals + hub->unheard;
@@ -108,7 +108,9 @@ void ph_dropped_rival(
 
 static void hear_dropped(struct ph_hub *hub, struct ph_child *child, const struct ph_name *by)
 {
-	child->doubted |= ph_name_equal(&child->declarer, by);
+	/* One that is gone does not count against one that is here. */
+	bool gone = child->declarer.s[0] && !ph_member_up(hub, &child->declarer);
+	child->doubted |= gone || ph_name_equal(&child->declarer, by);
 	if (child->doubted || !child->declarer.s[0])
 		ask_if_need_be(hub, child);
 }
@@ -135,9 +137,12 @@ static void on_dropped(struct ph_hub *hub, const struct ph_bmsg *msg)
 /* Somebody declares it. Where it counts as removed, it lives on above its tombstone. */
 static void on_declared(struct ph_hub *hub, struct ph_child *child, const struct ph_bmsg *msg)
 {
+	bool again = child->declarer.s[0] && !child->doubted; /* one who says so is enough */
 	child->dropped = child->proposes = child->doubted = false;
-	child->declarer = msg->from;
-	child->declarer_incarnation = msg->incarnation;
+	if (!child->own && !again)
+		ph_child_declared_by(hub, child, &msg->from);
+	if (!again || ph_name_equal(&child->declarer, &msg->from))
+		child->declarer_incarnation = msg->incarnation;
 	if (child->disputed && child->spec && ph_child_owned_here(hub, child))
 		ph_child_live_on(hub, child);
 	child->disputed = false;

@@ -304,6 +304,7 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 		child = ph_child_get(hub, &record->key.child);
 		child->declared_hash = record->hash;
 		child->declared_revision = record->revision;
+		child->declarer = record->peer;
 		break;
 	case PH_RECORD_LOST: /* and this daemon's predecessor died before that was settled */
 		hub->set.journal_lost |= record->ok;

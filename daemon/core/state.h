@@ -384,6 +384,8 @@ uint64_t ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t 
 void ph_child_revision(struct ph_hub *hub, const struct ph_name *name, uint64_t revision,
 	const struct ph_name *from);
 
+/* No file here has it, and that node has said that its own does: kept in the journal. */
+void ph_child_declared_by(struct ph_hub *hub, struct ph_child *child, const struct ph_name *node);
 /* The same text, above its tombstone. */
 void ph_child_live_on(struct ph_hub *hub, struct ph_child *child);
 

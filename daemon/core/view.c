@@ -305,11 +305,12 @@ static void child_records(const struct ph_hub *hub, record_fn *each, void *arg)
 			each(arg, &(struct ph_record){.kind = PH_RECORD_SPEC,
 					  .key = {.child = c->name},
 					  .revision = c->removed_revision});
-		if (c->declared_revision)
+		if (c->declared_revision || (c->spec && c->declarer.s[0]))
 			each(arg, &(struct ph_record){.kind = PH_RECORD_DECLARED,
 					  .key = {.child = c->name},
 					  .hash = c->declared_hash,
-					  .revision = c->declared_revision});
+					  .revision = c->declared_revision,
+					  .peer = c->declarer});
 	}
 }
 

@@ -136,11 +136,42 @@ START_TEST(no_file_need_declare_what_was_added)
 }
 END_TEST
 
+/*
+ * a owns it, its file has dropped it, and c has said that it declares it. Then c's machine is off,
+ * and a's daemon is started again: that is no reason to ask once more, as nobody could say so.
+ */
+START_TEST(the_one_who_declares_it_is_away)
+{
+	struct world *w = w_new(3);
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.nodes = "a";
+	w_declare(w, 0, def);
+	w_declare(w, 2, def);
+	w_start_all(w);
+	w_run(w, 8000);
+	let_go(w, 0, 0);
+	struct w_proc *p = w_only(w, "room", 0);
+	w_power_off(w, 2);
+	w_run(w, 8000);
+	w_crash(w, 0);
+	w_run(w, 500);
+	w_start(w, 0);
+	w_run(w, 12000);
+	ck_assert_ptr_eq(w_only(w, "room", 0), p);
+	w->nodes[2].n_specs = (size_t)_i;
+	w_start(w, 2);
+	w_run(w, 12000);
+	ck_assert(p->alive == _i);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_dropped");
 	W_TEST(suite, the_last_who_declares_it_drops_it, 6);
 	W_TEST(suite, two_owners_ask_once, 1);
+	W_TEST(suite, the_one_who_declares_it_is_away, 2);
 	W_TEST(suite, no_file_need_declare_what_was_added, 1);
 	return w_main(suite);
 }

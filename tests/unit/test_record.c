@@ -86,6 +86,7 @@ START_TEST(test_fields)
 	ph_doc_free(doc);
 	r = through(PH_RECORD_DECLARED, &doc);
 	ck_assert(r.hash == UINT64_MAX && r.revision == 77);
+	ck_assert_str_eq(r.peer.s, "b");
 	ph_doc_free(doc);
 	for (int kind = PH_RECORD_FINAL; kind <= PH_RECORD_FORGET; kind++) {
 		r = through((enum ph_record_kind)kind, &doc);

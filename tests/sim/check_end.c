@@ -451,7 +451,12 @@ static bool disputed(const struct sim_node *node)
 	       sim_node_named(node->sim, &node->name) != node;
 }
 
-/* However the changes travel: two intervals after the last one all have the same. */
+/*
+ * However the changes travel: two intervals after the last fault everybody has what was said then,
+ * and two intervals after anything that is said later, as the sides meet and what was lost is
+ * started again, that as well; and two intervals after the last change all have the same. That
+ * changes end, and children run, is another matter, and has HEALING_US.
+ */
 static bool registry_rests(struct sim *sim)
 {
 	uint64_t sum, limit_us = 2 * sim->exchange_ms * MS + SEC;
@@ -464,6 +469,9 @@ static bool registry_rests(struct sim *sim)
 	if (sum != sim->registry_sum || away)
 		sim->changed_us = sim->now_us;
 	sim->registry_sum = sum;
+	char late[128];
+	if (!sim_check_heard(sim, limit_us, away || sim->now_us < sim->late_us, late, sizeof late))
+		sim_fail(sim, "the registry is not told in time: %s", late);
 	if (!same && sim->now_us > sim->changed_us + limit_us)
 		sim_fail(sim, "the registry has not come to agree: %s", text);
 	return same ? true : no("%s", text);

@@ -240,3 +240,49 @@ bool sim_check_registry(struct sim *sim, uint64_t *ret_sum, char *why, size_t si
 	}
 	return same;
 }
+
+/* ---- how soon it is told ---- */
+
+/* As long as two daemons of one name run, some may hear the one, and others the other one. */
+static bool takes_part(const struct sim_node *node)
+{
+	const struct sim *sim = node->sim;
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		if (i != node->no && sim->nodes[i].who == node->who && sim->nodes[i].hub)
+			return false;
+	return node->hub && ph_hub_joined(node->hub) && !node->hub->exiting &&
+	       !sim_node_outside(node);
+}
+
+/* How much of it has it? */
+static uint64_t has_of(const struct sim_node *node, const struct sim_node *author)
+{
+	const struct ph_member *m = ph_member_find(node->hub, &author->name);
+	return m && m->info.incarnation == author->incarnation ? m->have : 0;
+}
+
+bool sim_check_heard(struct sim *sim, uint64_t limit_us, bool anew, char *why, size_t size)
+{
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		for (unsigned j = 0; j < sim->n_nodes; j++) {
+			const struct sim_node *node = &sim->nodes[i], *author = &sim->nodes[j];
+			struct sim_heard *h = &sim->heard[i][j];
+			bool both = i != j && takes_part(node) && takes_part(author);
+			if (anew || !both || h->gens[0] != node->gen || h->gens[1] != author->gen ||
+				has_of(node, author) >= h->version) {
+				h->version = both ? author->hub->flushed_version : 0;
+				h->since_us = sim->now_us;
+				h->gens[0] = node->gen;
+				h->gens[1] = author->gen;
+			} else if (sim->now_us > h->since_us + limit_us) {
+				(void)snprintf(why, size,
+					"%s has version %llu of the part of %s, which had come to "
+					"%llu before %llu ms",
+					node->name.s, (unsigned long long)has_of(node, author),
+					author->name.s, (unsigned long long)h->version,
+					(unsigned long long)(sim->now_us - h->since_us) / MS);
+				return false;
+			}
+		}
+	return true;
+}

@@ -429,6 +429,10 @@ struct sim {
 	unsigned fanout; /* of gossip; 0: broadcast */
 	uint64_t exchange_ms;
 	uint64_t changed_us, registry_sum; /* when a node last changed its own part */
+	struct sim_heard {
+		uint64_t version, since_us; /* of a part: then it had come so far at its author */
+		uint32_t gens[2];
+	} heard[SIM_NODES][SIM_NODES]; /* by who is to hear of it, and its author */
 	uint64_t now_us, end_us, seq;
 	struct sim_item *heap;
 	size_t n_heap, heap_room;
@@ -618,6 +622,11 @@ bool sim_check_votes(const struct sim *sim);
 bool sim_check_forgotten(const struct sim_node *node, const struct sim_node *gone);
 /* Do all hubs have the same registry? `ret_sum` changes whenever a node changes its own part. */
 bool sim_check_registry(struct sim *sim, uint64_t *ret_sum, char *why, size_t size);
+/*
+ * Has each hub what each other one has said up to `limit_us` ago, whatever else has changed since?
+ * `anew`: from now on.
+ */
+bool sim_check_heard(struct sim *sim, uint64_t limit_us, bool anew, char *why, size_t size);
 
 /* ---- check_echo.c ---- */
 /* What that hub knows of each member, as a heartbeat would tell it in full; the caller's. */

@@ -1,7 +1,9 @@
 """One migration: refusals, rejects, limits, big states, retention, and workers that misbehave."""
 
+import collections
 import json
 import os
+import re
 import signal
 import time
 
@@ -37,6 +39,8 @@ def CHILDREN(cluster):
         "flaky": sh(f"test -e {cluster.dir}/bad && sleep 0.2 && exit 1; exec sleep 100000"),
         "late": sh(f"test -e {cluster.dir}/bad && sleep 0.2 && exit 1; exec sleep 100000",
                    migration={"retention": "1s"}),
+        "leaves": raw(cluster, "leaves", "--ballast", "200000",
+                      migration={"downtime": "700ms", "timeout": "2s"}, start_timeout="1s"),
         "handled": raw(cluster, "handled", "--handled", migration={"retention": "20s"}),
         "keeps": raw(cluster, "keeps", migration={"retention": "1500ms"}),
         "deaf": raw(cluster, "deaf", "--ignore-term", words=["ignore_stop"],
@@ -205,6 +209,58 @@ def test_what_goes_wrong_leaves_the_old_worker(pair, child):
                  "the next attempt", 20, pause=0.2)
     assert pair.wait_single(child) != before["pid"]
     client.finish()
+
+
+def open_files(pid, numbers=True):
+    """What the links of its descriptors say, and how often."""
+    found = collections.Counter()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            link = os.readlink(f"/proc/{pid}/fd/{fd}")
+        except OSError:
+            continue
+        found[link if numbers else re.sub("[0-9]+", "N", link)] += 1
+    return found
+
+
+def unix_sockets(pid):
+    with open("/proc/net/unix") as f:
+        inodes = {line.split()[6] for line in f.readlines()[1:]}
+    return {link for link in open_files(pid) if link[8:-1] in inodes}
+
+
+def left(node):
+    """Descriptors of the daemon, and the names of all files of its directories."""
+    files = {os.path.join(at, name) for top in (node.run_dir, node.state_dir)
+             for at, _, names in os.walk(top) for name in names}
+    return open_files(node.process.pid, numbers=False), files
+
+
+def news(before, cluster):
+    """What is there beyond that, on each node."""
+    return [(fds - old_fds, files - old_files)
+            for (old_fds, old_files), (fds, files) in zip(before, map(left, cluster.live))
+            if fds - old_fds or files - old_files]
+
+
+@pytest.mark.parametrize("step", ["reject_format", "wrong_digest", "no_data", "stall@load",
+                                  "die@loaded", "refuse_incompatible", "wrong_bytes"])
+def test_nothing_is_left_of_what_was_aborted(pair, step):
+    """On neither node; and the old worker has the connection to its daemon that it had."""
+    child = "leaves"
+    source, target = ends(pair, child)
+    pair.wait_calm()
+    before, old = [left(n) for n in pair.live], source.child(child)
+    sockets = unix_sockets(old["pid"])
+    assert sockets
+    faults(pair, child).set(step)
+    for _ in range(3):
+        result = source.ctl("move", child, target.name)
+        assert result.returncode == 1, result
+        assert_untouched(pair, child, old)
+    faults(pair, child).clear()
+    assert sockets <= unix_sockets(old["pid"])
+    harness.wait(lambda: not any(news(before, pair)), lambda: f"nothing: {news(before, pair)}")
 
 
 def test_incompatible_version_changes_nothing(pair):

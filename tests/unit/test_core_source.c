@@ -260,6 +260,39 @@ START_TEST(an_abort_waits_for_nothing_that_has_not_left)
 }
 END_TEST
 
+/*
+ * O ends when it has said its last word, and what it wrote is on its way still: that may be all
+ * that there is, and the handover goes on. 1: its word comes, and less than it said: it is aborted.
+ */
+START_TEST(it_ends_behind_its_last_word)
+{
+	struct world *w = p_world(make, true);
+	struct ph_source *s = reach(w, PH_SOURCE_FREEZING);
+	struct w_proc *old = &w->procs[0];
+	w_sync_all(w, 0);
+	old->round = 1;
+	struct ph_wmsg *end = w_say(w, old, PH_W_STATE_END);
+	end->bytes = 10;
+	end->final = true;
+	w_drain(w);
+	w_kill(w, old);
+	w_drain(w);
+	ck_assert_int_eq((int)s->state, PH_SOURCE_FREEZING);
+	ck_assert_ptr_null(s->old);
+	struct ph_stream_report *report = w_alloc(w, sizeof *report);
+	*report = (struct ph_stream_report){
+		.id = s->id, .round = 1, .bytes = _i ? 9 : 10};
+	w_push(w, 0, PH_EV_STREAM_ROUND)->stream = report;
+	w_drain(w);
+	if (!_i)
+		ck_assert_int_eq((int)s->state, PH_SOURCE_CONFIRMING);
+	ck_assert_uint_eq(w->n_procs, 1); /* nothing begins from the spec */
+	p_left_alone(w, 60000);
+	ck_assert(w_serving(w, "room", 0) && w_alive(w, 0) == 1);
+	w_free(w);
+}
+END_TEST
+
 /* O is no more, without a word to the migration: nothing is left of it, or what was stopped. */
 static void without_old(struct world *w, struct ph_source *s, bool stopped)
 {
@@ -516,6 +549,42 @@ START_TEST(source_machine_dies)
 }
 END_TEST
 
+/*
+ * A is back soon, and B cannot be asked at once; O has ended meanwhile (0), or ends before B is
+ * heard (1). Where B has all of it, that is gone on with, and nobody starts an empty one.
+ */
+START_TEST(source_daemon_is_back_without_the_old_one)
+{
+	int no = h_moment_named("sync final") + _i / 2 / H_VARIANTS;
+	struct h_run run = h_begin(no * H_VARIANTS + _i / 2 % H_VARIANTS, crash_source);
+	struct world *w = run.w;
+	h_go(&run, 0);
+	for (int i = 0; i < 2000 && !run.crash_from; i++)
+		w_run(w, 10);
+	if (!h_happened(&run)) {
+		w_free(w);
+		return;
+	}
+	w->cut[run.from][run.to] = w->cut[run.to][run.from] = true;
+	if (!(_i & 1))
+		w_kill(w, run.old);
+	w_run(w, 300);
+	w_start(w, run.from);
+	w_run(w, 700);
+	if (_i & 1)
+		w_kill(w, run.old);
+	w_run(w, 1000);
+	w->cut[run.from][run.to] = w->cut[run.to][run.from] = false;
+	w_run(w, 60000);
+	struct w_proc *p = h_one_left(&run);
+	/* Before `commit` it may be that B has been told to abort, as O lived. */
+	if (run.no >= h_moment_named(_i & 1 ? "sync commit" : "sync prepared"))
+		ck_assert_uint_eq(p->value, VALUE);
+	w_no_leftovers(w);
+	w_free(w);
+}
+END_TEST
+
 /* A comes back when it was held for dead, and B goes on with its copy: A comes to tell that, too. */
 START_TEST(source_daemon_is_back_late)
 {
@@ -547,6 +616,7 @@ int main(void)
 	W_TEST(suite, an_operator_cancels, PH_SOURCE_STATE_COUNT);
 	W_TEST(suite, an_order_starts_nothing_meanwhile, 2 * PH_SOURCE_STATE_COUNT);
 	W_TEST(suite, an_abort_waits_for_nothing_that_has_not_left, PH_SOURCE_CLAIMING);
+	W_TEST(suite, it_ends_behind_its_last_word, 2);
 	W_TEST(suite, a_silent_member_costs_no_more_than_the_budget, 3);
 	W_TEST(suite, ended_while_it_is_taken_back, 3);
 	W_TEST(suite, a_prepare_from_the_target_counts_as_active, 1);
@@ -555,6 +625,9 @@ int main(void)
 	W_TEST(suite, source_daemon_is_back_soon, n);
 	W_TEST(suite, both_disks_fill_up, n);
 	W_TEST(suite, cut_off_from_the_target, H_MOMENTS);
+	W_TEST(suite, source_daemon_is_back_without_the_old_one,
+		2 * H_VARIANTS *
+			(h_moment_named("write active") - h_moment_named("sync final")));
 	W_TEST(suite, source_machine_dies, n);
 	W_TEST(suite, source_daemon_is_back_late, 2 * H_VARIANTS);
 	return w_main(suite);

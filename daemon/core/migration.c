@@ -127,6 +127,7 @@ void ph_migration_peer_dead(struct ph_hub *hub, const struct ph_name *name)
 void ph_migration_peer_restarted(struct ph_hub *hub, const struct ph_name *name)
 {
 	struct ph_target *t, *next;
+	ph_moves_anew(hub, name);
 	HASH_ITER (hh, hub->targets, t, next) {
 		if (!ph_name_equal(&t->peer, name))
 			continue;

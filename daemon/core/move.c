@@ -303,6 +303,25 @@ static uint64_t next_wait(struct ph_hub *hub, struct ph_source *s)
 	return wait + ph_random(hub) % (wait / 10 + 1);
 }
 
+void ph_moves_anew(struct ph_hub *hub, const struct ph_name *to)
+{
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
+		struct ph_move *move = slot->work->move;
+		const struct ph_name *wanted = move ? &move->to : ph_slot_place(hub, slot);
+		if (!slot->work->move_failures || !ph_name_equal(wanted, to))
+			continue;
+		struct ph_work *work = ph_slot_work(hub, slot);
+		if (move && !move->cancelled && work->move_failures >= DRAIN_FAILURES &&
+			!(work->instance && work->instance->never_why[0]))
+			move->pinned = false;
+		if (move && !work->busy_since_ms)
+			move->not_before_ms = work->service_until_ms;
+		work->move_wait_ms = 0;
+		work->move_failures = 0;
+	}
+	ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
+}
+
 static bool starts(const char *reason, const char *mark)
 {
 	return strncmp(reason, mark, strlen(mark)) == 0;

@@ -469,6 +469,8 @@ struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const stru
 void ph_move_drop(struct ph_hub *hub, struct ph_move *move);
 /* By an operator: it ends, and is not planned again at once. */
 void ph_move_cancel(struct ph_hub *hub, struct ph_move *move);
+/* A node begins another life: what failed so far says nothing of it. */
+void ph_moves_anew(struct ph_hub *hub, const struct ph_name *to);
 void ph_moves_unpin(struct ph_hub *hub); /* a drain is ordered: what was cancelled goes as well */
 /* A migration ended: what was wanted is wanted again later, or done. */
 void ph_plan_migrated(struct ph_hub *hub, struct ph_source *source);

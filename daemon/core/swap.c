@@ -110,6 +110,8 @@ bool ph_swap_instead(struct ph_hub *hub, struct ph_slot *slot, bool renew)
 	if (move && ph_is_self(hub, &move->to) && (!renew || move->order))
 		return true;
 	move = ph_move_add(hub, slot, &hub->set.node, 0, false);
+	if (renew)
+		ph_slot_work(hub, slot)->move_wait_ms = 0;
 	if (!renew && move->not_before_ms < hub->now_ms + slot->work->move_wait_ms)
 		move->not_before_ms = hub->now_ms + slot->work->move_wait_ms;
 	ph_slot_publish(hub, slot);

@@ -363,6 +363,77 @@ START_TEST(answers)
 }
 END_TEST
 
+/* What b is told of a claim for the child from its spec, whose basis is the death of c. */
+static enum ph_verdict asked_for_an_empty_one(struct world *w, const struct ph_slot *slot)
+{
+	struct ph_claim_line *line = w_alloc(w, sizeof *line);
+	*line = (struct ph_claim_line){.key = ph_slot_key(slot),
+		.epoch = E(99),
+		.basis = PH_CLAIM_COLD,
+		.node = w_name(1),
+		.rests_on = w_name(2)};
+	struct ph_bmsg *msg = p_msg(w, 1, PH_B_CLAIM);
+	msg->claims = line;
+	msg->n_claims = 1;
+	verdict = PH_VERDICT_COUNT;
+	w->pass = take_verdict;
+	w_drain(w);
+	return verdict;
+}
+
+/* As long as a worker with a state may be all that there is, nobody begins with an empty one. */
+START_TEST(what_goes_before_an_empty_one)
+{
+	static const enum ph_source_state undecided[] = {PH_SOURCE_CONFIRMING, PH_SOURCE_CLAIMING,
+		PH_SOURCE_COMMITTING, PH_SOURCE_COMMITTED, PH_SOURCE_ABORTING, PH_SOURCE_VOIDING,
+		PH_SOURCE_RECLAIMING};
+	static const enum ph_target_state kept[] = {PH_TARGET_PREPARING, PH_TARGET_PREPARED,
+		PH_TARGET_CLAIMING, PH_TARGET_RELEASING};
+	struct world *w = unowned();
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_key key = {.child = ph_name_of("room")};
+	struct ph_slot *slot = ph_slot_get(hub, &key, NULL);
+	struct ph_source source = {.slot = slot};
+	struct ph_target target = {.slot = slot};
+	for (size_t i = 0; i < sizeof undecided / sizeof *undecided; i++) {
+		source.state = undecided[i];
+		ph_slot_work(hub, slot)->source = &source;
+		ck_assert_int_eq((int)asked_for_an_empty_one(w, slot), (int)PH_VERDICT_WAIT);
+	}
+	ph_slot_work(hub, slot)->source = NULL;
+	for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+		target.state = kept[i];
+		ph_slot_work(hub, slot)->target = &target;
+		ck_assert_int_eq((int)asked_for_an_empty_one(w, slot), (int)PH_VERDICT_WAIT);
+	}
+	target.state = PH_TARGET_ACTIVATING; /* it is this node's by now */
+	ck_assert_int_eq((int)asked_for_an_empty_one(w, slot), (int)PH_VERDICT_OWNED);
+	ph_slot_work(hub, slot)->target = NULL;
+	ck_assert_int_eq((int)asked_for_an_empty_one(w, slot), (int)PH_VERDICT_FREE);
+	w_free(w);
+}
+END_TEST
+
+/* Whoever is asked goes by its own clock: what the fence of the dead one ends may live still. */
+START_TEST(not_before_the_fence_by_ones_own_clock)
+{
+	struct world *w = unowned();
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_key key = {.child = ph_name_of("room")};
+	struct ph_slot *slot = ph_slot_get(hub, &key, NULL);
+	struct ph_name c = w_name(2);
+	p_dead(w, 2);
+	ph_member_find(hub, &c)->told_at_ms = w->now_ms;
+	ck_assert_int_eq((int)asked_for_an_empty_one(w, slot), (int)PH_VERDICT_WAIT);
+	uint64_t bound = (hub->set.fence_after_ms + hub->set.fence_grace_ms) * 105 / 100 + 250;
+	ph_member_find(hub, &c)->told_at_ms = w->now_ms - bound + 1;
+	ck_assert_int_eq((int)asked_for_an_empty_one(w, slot), (int)PH_VERDICT_WAIT);
+	ph_member_find(hub, &c)->told_at_ms = w->now_ms - bound;
+	ck_assert_int_eq((int)asked_for_an_empty_one(w, slot), (int)PH_VERDICT_FREE);
+	w_free(w);
+}
+END_TEST
+
 /* Of two cold claims one goes before: exactly one of the two nodes is told to wait. */
 START_TEST(one_of_two_goes_before)
 {
@@ -455,6 +526,8 @@ int main(void)
 	W_TEST(suite, a_newcomer_is_asked_too, 1);
 	W_TEST(suite, every_member_is_asked, 1);
 	W_TEST(suite, batches, 1);
+	W_TEST(suite, what_goes_before_an_empty_one, 1);
+	W_TEST(suite, not_before_the_fence_by_ones_own_clock, 1);
 	W_TEST(suite, answers, (int)(sizeof rows / sizeof rows[0]));
 	W_TEST(suite, one_of_two_goes_before, 1);
 	W_TEST(suite, a_dead_owner_comes_back, 1);

@@ -970,6 +970,82 @@ START_TEST(a_move)
 }
 END_TEST
 
+static bool no_commit(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	return msg->kind != PH_B_COMMIT;
+}
+
+/* Without a lease nothing stays prepared: `never` is synced, and the new worker has gone. */
+START_TEST(what_is_prepared_is_given_up)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 5000);
+	struct w_proc *p = w_only(w, "room", 0);
+	unsigned to = p->node == 1 ? 2 : 1;
+	struct ph_command one = {.instance = 0, .no_wait = true};
+	w->pass = no_commit;
+	w_order(w, 0, PH_VERB_MOVE, "room", w_name(to).s, &one);
+	w_run(w, 200);
+	struct ph_target *t = w->nodes[to].hub->targets;
+	ck_assert(t && t->state == PH_TARGET_PREPARED);
+	struct ph_id id = t->id;
+	uint32_t pid = t->fresh->pid;
+	cut_off(w, to, true);
+	w_run(w, 4500); /* fence_after, fence_grace, and some */
+	HASH_FIND(hh, w->nodes[to].hub->targets, id.b, sizeof id.b, t);
+	ck_assert(t && t->state == PH_TARGET_NEVER);
+	ck_assert(w_synced(w, to, PH_RECORD_NEVER, &id));
+	for (size_t i = 0; i < w->n_procs; i++)
+		ck_assert(!w->procs[i].alive || w->procs[i].pid != pid);
+	w_free(w);
+}
+END_TEST
+
+/* What no other node may have lives on without a quorum, for as long as it takes. */
+START_TEST(local_children_live_on)
+{
+	struct world *w = majority(3);
+	struct w_def *def = w_def(w, "agent", "1");
+	def->spec.local = true;
+	w_declare_all(w, def);
+	w_start_all(w);
+	w_run(w, 5000);
+	struct w_proc *agent = w->procs;
+	while (agent->def != def || agent->node)
+		ck_assert_ptr_lt(++agent, w->procs + w->n_procs);
+	cut_off(w, 0, true);
+	w_run(w, 60000);
+	ck_assert(!ph_lease_valid(w->nodes[0].hub));
+	ck_assert_uint_eq(w_alive(w, 0), 1);
+	ck_assert(agent->alive && !agent->stops);
+	w_free(w);
+}
+END_TEST
+
+static bool no_view(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	return msg->kind != PH_B_VIEW;
+}
+
+/* Those who are in another view renew no lease by what they echo. */
+START_TEST(an_echo_of_another_view_renews_nothing)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 5000);
+	ck_assert(ph_lease_valid(w->nodes[0].hub));
+	w->pass = no_view;
+	for (unsigned i = 1; i < 3 && !_i; i++)
+		w->nodes[i].hub->view.number++;
+	w_run(w, 3500);
+	ck_assert_int_eq(ph_lease_valid(w->nodes[0].hub), _i);
+	w_free(w);
+}
+END_TEST
+
 /* ---- what is given back */
 
 static bool no_answers(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
@@ -1069,6 +1145,9 @@ int main(void)
 	W_TEST(s, echoes_are_withheld, 1);
 	W_TEST(s, who_lost_its_journal_asks_first, 1);
 	W_TEST(s, a_move, 1);
+	W_TEST(s, what_is_prepared_is_given_up, 1);
+	W_TEST(s, local_children_live_on, 1);
+	W_TEST(s, an_echo_of_another_view_renews_nothing, 2);
 	W_TEST(s, what_was_given_back_is_granted_to_oneself, 2);
 	return w_main(s);
 }

@@ -134,7 +134,8 @@
 	    "is repeated until it succeeds")                                                       \
 	OPT("start_timeout", DURATION, start_timeout_ms, "10s", 1, PH_CONF_DAY, NULL, LIVE,        \
 	    "it is ready within it, or the start has failed")                                      \
-	OPT("stop_signal", SIGNAL, stop_signal, "TERM", 0, 0, NULL, LIVE, "asks it to stop")       \
+	OPT("stop_signal", SIGNAL, stop_signal, "TERM", 0, 0, NULL, LIVE,                          \
+	    "asks it to stop; CONT follows, so that one that is suspended hears it")               \
 	OPT("stop_timeout", DURATION, stop_timeout_ms, "5s", 0, PH_CONF_DAY, NULL, LIVE,           \
 	    "it has stopped within it, or is killed")                                              \
 	OPT("watchdog", DURATION, watchdog_ms, "0s", 0, PH_CONF_DAY, NULL, PLAIN,                  \

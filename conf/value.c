@@ -162,7 +162,8 @@ int ph_conf_value_pair(const struct ph_conf_option *o, void *holder, const char 
 	}
 	if (!variable_name(name))
 		return ph_err_set(err, EINVAL,
-			"'%s' is not the name of a variable (1-255 characters, no space or '=')",
+			"'%s' is not the name of a variable (1-255 characters of ASCII, no space "
+			"or '=')",
 			ph_conf_shown(name, shown));
 	int rc = (o->flags & PH_CONF_TEMPLATE) ? ph_conf_template_check(text, err) : 0;
 	return rc < 0 ? rc : pairs_push(pairs, strdup(name), strdup(text));

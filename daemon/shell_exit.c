@@ -230,6 +230,8 @@ void ph_shell_exit_act(struct ph_shell *shell, const struct ph_action *action)
 		ph_shell_kin_note(worker);
 	int error = action->signal == SIGKILL ? kill_all(worker)
 					      : ph_child_signal(child, action->signal);
+	if (action->wake && !error)
+		(void)ph_child_signal(child, SIGCONT);
 	if (error && error != -ESRCH)
 		ph_shell_log(shell, PH_LOG_ERROR, "%s/%u: cannot send signal %d to pid %d: %s",
 			worker->key.child.s, worker->key.instance, action->signal,

@@ -152,6 +152,7 @@ struct ph_action {
 	enum ph_action_kind kind;
 	uint64_t wid;
 	int signal;
+	bool wake; /* SIGNAL: and SIGCONT, so that one that is stopped gets it */
 	bool on;
 	enum ph_log_level level;
 	uint64_t ticket;

@@ -115,7 +115,8 @@ struct ph_entry_view {
 	bool added;	/* at run time: no file declares it */
 	bool reachable; /* its node is not dead, and has not left */
 	bool owned;	/* false: nobody's, or of a node that is gone; `node` is empty */
-	char reason[PH_REASON_SIZE]; /* what it waits for; or empty */
+	char reason[PH_REASON_SIZE]; /* what it waits for, or, of this node's own, what its start
+					lacks; or empty */
 };
 void ph_hub_entries(const struct ph_hub *hub, uint64_t now_ms, const struct ph_name *child,
 	bool (*each)(void *arg, const struct ph_entry_view *entry), void *arg);

@@ -430,6 +430,7 @@ static void signal_stop(struct ph_hub *hub, struct ph_instance *instance)
 	struct ph_action *action = ph_out(hub, PH_ACT_SIGNAL);
 	action->wid = instance->wid;
 	action->signal = instance->spec->stop_signal;
+	action->wake = true;
 	instance->half_grace_ms = 0;
 }
 

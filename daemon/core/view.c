@@ -134,6 +134,9 @@ static void view_slot(const struct ph_hub *hub, const struct ph_slot *slot, uint
 	const struct ph_spec *spec = child ? ph_child_spec(child) : NULL;
 	if (spec && view->wanted && view->entry.state == PH_CHILD_WAITING)
 		(void)ph_after_why(hub, spec, view->reason, NULL);
+	const struct ph_instance *instance = slot->work->instance;
+	if (instance && instance->why && !view->reason[0] && view->owned && ph_slot_mine(hub, slot))
+		ph_reason(view->reason, "%s", instance->why);
 	view->added = child && ph_child_is_added(child);
 	view->differs = child && child->own && child->spec && child->own->hash != child->spec->hash;
 }

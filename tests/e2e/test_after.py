@@ -127,10 +127,11 @@ def test_kill_of_the_daemon(solo, cluster):
 
 
 def test_a_second_signal_ends_the_order(solo, cluster):
-    node = solo({"db": sleeper(), "web": sh("trap '' TERM; while :; do sleep 1; done",
-                                            after=["db"], stop_timeout="20s")})
+    node = solo({"db": sleeper(), "web": sh(
+        f"trap '' TERM; touch {cluster.dir}/deaf; while :; do sleep 1; done",
+        after=["db"], stop_timeout="20s")})
     db = node.wait_running("db")["pid"]
-    node.wait_running("web")
+    harness.wait(lambda: os.path.exists(f"{cluster.dir}/deaf"), "it is deaf")
     node.process.send_signal(signal.SIGTERM)
     node.wait_child("web", state="stopping")
     assert harness.alive(db)

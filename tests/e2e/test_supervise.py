@@ -96,7 +96,31 @@ def test_exec_failure_is_told(solo):
     running_pid(node, "web")
     node.wait_event("child_restarting", child="gone")
     assert "/no/such/program" in node.log() and "No such file" in node.log()
-    assert not node.child("gone")["ready"]
+    why = "it cannot be started: cannot execute '/no/such/program': No such file or directory"
+    assert not node.wait_child("gone", state="backoff", reason=why)["ready"]
+    assert node.child("web")["reason"] is None
+    for words in (("status",), ("show", "gone")):
+        harness.wait(lambda w=words: why in node.ctl(*w).stdout, why)
+
+
+def test_why_it_is_not_ready_is_shown(solo):
+    node = solo({"web": sleeper(ready="exec:/bin/sh -c 'echo not yet; exit 3'", start_timeout="1m")})
+    entry = node.wait_child("web", state="starting", reason=lambda r: r)
+    assert entry["reason"] == "not ready: the command ended with 3: not yet"
+    assert entry["reason"] in node.ctl("status").stdout
+
+
+def test_a_stopped_process_hears_that_it_is_to_stop(solo, cluster):
+    """As after SIGSTOP or Ctrl-Z: it goes on to do what it does at its end."""
+    got = cluster.dir + "/got"
+    node = solo({"web": sh(f"trap 'echo TERM > {got}; exit 0' TERM; touch {got}; "
+                           "while :; do sleep 0.05; done", stop_timeout="20s")})
+    pid = running_pid(node, "web")
+    harness.wait(lambda: os.path.exists(got), "its trap")
+    os.kill(pid, signal.SIGSTOP)
+    assert node.ctl("stop", "web").returncode == 0
+    assert node.wait_child("web", state="stopped")["exit"] == {"code": 0}
+    assert open(got).read() == "TERM\n"
 
 
 def test_stop_takes_the_signal_then_the_whole_group(solo, cluster):

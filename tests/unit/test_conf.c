@@ -238,7 +238,7 @@ START_TEST(test_sentences)
 			"1:38: children.web.env: '%' at the end ('%%' is a literal one)"},
 		{"children: {web: {command: [a], env: {'A B': x}}}",
 			"1:38: children.web.env: 'A B' is not the name of a variable (1-255 "
-			"characters, no space or '=')"},
+			"characters of ASCII, no space or '=')"},
 		{"children: {web: {command: [a], dir: srv}}",
 			"1:37: children.web.dir: 'srv' is not an absolute path"},
 		{"children: {web: {command: [a], stop_timeout: 5}}",

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 
 import harness
 from raw import counter, ends, raw, sleeper
@@ -60,6 +61,56 @@ def test_environment_of_children(solo, cluster):
     os.kill(pid, signal.SIGKILL)
     again = node.wait_running("bare", 1, pid=lambda p: p != pid)["pid"]
     assert environment(again)["PROCHUB_TOKEN"] != environment(rich)["PROCHUB_TOKEN"]
+
+
+def test_each_place_of_a_template(solo, cluster):
+    """In each option that has them %i, %r, %n, %c and %% are those of the instance; what a file or
+    the environment holds is left as it is."""
+    name, all_of = "%c-%i-%r-%n%%", ["web-0-0-a%", "web-1-0-a%"]
+    for text in all_of:
+        os.mkdir(f"{cluster.dir}/dir-{text}")
+        with open(f"{cluster.dir}/vars-{text}", "w") as f:
+            f.write(f"FILE=%i {text}\n")
+    script = 'echo "$1|$ARG|$FILE|$PWD"; touch ready-$PROCHUB_INSTANCE; exec sleep 100000'
+    node = solo({"web": {
+        "instances": 2, "command": ["/bin/sh", "-c", script, "sh", name], "env": {"ARG": name},
+        "dir": f"{cluster.dir}/dir-{name}", "env_file": f"{cluster.dir}/vars-{name}",
+        "listen": {"x": f"unix:{cluster.dir}/sock-{name}"},
+        "log": {"to": "file", "path": f"{cluster.dir}/log-{name}"}, "ready": "exec:test -e ready-%i",
+        "health": {"exec": f"sh -c 'echo {name} >{cluster.dir}/health-%i'", "interval": "100ms"}}})
+    for i, text in enumerate(all_of):
+        node.wait_running("web", i)
+        folder = f"{cluster.dir}/dir-{text}"
+        with open(f"{cluster.dir}/log-{text}") as f:
+            assert f.read() == f"{text}|{text}|%i {text}|{folder}\n"
+        assert os.path.exists(f"{cluster.dir}/sock-{text}")
+        asked = f"{cluster.dir}/health-{i}"
+        harness.wait(lambda p=asked: os.path.exists(p) and open(p).read(), "a check")
+        assert open(asked).read() == text + "\n"
+
+
+def test_an_idle_daemon_sleeps(solo, cluster):
+    """Without a cluster nothing wakes it, whatever its children are."""
+    node = solo({"many": sleeper(instances=20), "hung": sleeper(watchdog="1h"),
+                 "listens": sleeper(listen={"a": f"unix:{cluster.dir}/sock"}),
+                 "writes": sleeper(log={"to": "file", "path": cluster.dir + "/log"}),
+                 "off": sleeper(), "failed": {"command": ["/bin/false"], "restart": {
+                     "intensity": 1, "backoff": "1ms", "on_limit": "retry", "retry_after": "1h"}}})
+    node.ctl("stop", "off")
+    node.wait_child("failed", state="failed")
+
+    def wakes():
+        n = 0
+        for task in os.listdir(f"/proc/{node.process.pid}/task"):
+            with open(f"/proc/{node.process.pid}/task/{task}/status") as f:
+                n += int(f.read().split("\nvoluntary_ctxt_switches:")[1].split()[0])
+        return n
+
+    def slept():
+        before = wakes()
+        time.sleep(2)
+        return wakes() == before
+    harness.wait(slept, "two seconds without a wake-up", 15)
 
 
 def test_modes_of_sockets(solo):

@@ -17,18 +17,19 @@
 
 /*
  * Steps in order: X(enumerator, what could not be done). Descriptors are in place before the
- * limits, which may forbid more of them; everything that wants privileges comes before the user.
+ * limits, which may forbid more of them; everything that wants privileges comes before the user,
+ * and the folder after it, so that one that is closed to the user is told.
  */
 #define PH_SPAWN_STEPS(X) \
 	X(SESSION, "start a session") \
 	X(SIGNALS, "reset the signals") \
 	X(CGROUP, "enter cgroup") \
-	X(DIR, "change to directory") \
 	X(FDS, "pass the descriptors") \
 	X(LIMITS, "set the limits") \
 	X(GROUPS, "set the supplementary groups") \
 	X(GID, "set the group") \
 	X(UID, "set the user") \
+	X(DIR, "change to directory") \
 	X(PRIVILEGES, "give up new privileges") \
 	X(EXECUTE, "execute")
 

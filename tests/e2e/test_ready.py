@@ -1,6 +1,7 @@
 """Readiness and health asked from outside: tcp, http, exec; a swap waits for it."""
 
 import os
+import pathlib
 import socket
 import time
 
@@ -102,10 +103,13 @@ def test_unhealthy_is_restarted_and_a_hiccup_is_not(solo, tmp_path):
     assert node.wait_running("web", pid=lambda p: p != pid)["restarts"] == 1
 
 
-def test_commands_run_as_the_child_and_are_ended(solo, tmp_path):
+def test_commands_run_as_the_child_and_are_ended(solo, cluster):
     check = ("exec:sh -c 'echo \"$PROCHUB_CHILD $PROCHUB_INSTANCE $WHO ${PROCHUB_TOKEN:-none} "
              "$(id -un) $PWD\" >>said; sleep 300 & test -e ok || sleep 300'")
-    os.chmod(tmp_path, 0o777)
+    tmp_path = pathlib.Path(cluster.dir) / "work"
+    tmp_path.mkdir()
+    for folder, mode in ((cluster.dir, 0o755), (tmp_path, 0o777)):
+        os.chmod(folder, mode)
     options = {"user": "nobody"} if os.geteuid() == 0 else {}
     node = solo({"web": {"command": ["sleep", "100000"], "dir": str(tmp_path), "env": {"WHO": "me"},
                          "ready": check, "start_timeout": "300ms", **options}})

@@ -149,6 +149,8 @@ MISSING = {
                 "cannot execute '/no/such/program': No such file or directory"),
     "in PATH": ({"command": ["no-such-program"]}, "'no-such-program' is not in PATH"),
     "of the user": ({"user": "nobody"}, "cannot execute '.*/closed/sleep': Permission denied"),
+    "dir of the user": ({"user": "nobody"},
+                        "cannot change to directory '.*/closed': Permission denied"),
 }
 
 
@@ -160,10 +162,14 @@ def test_what_is_missing_here_is_noted(cluster, what):
         os.mkdir(cluster.dir + "/closed", mode=0o700)
         shutil.copy("/bin/sleep", cluster.dir + "/closed")
         more = {**more, "command": [cluster.dir + "/closed/sleep", "1000"]}
+    if what == "dir of the user":
+        os.mkdir(cluster.dir + "/closed", mode=0o700)
+        more = {**more, "dir": cluster.dir + "/closed"}
     node = cluster.node("a", {"web": {**sleeper(restart={"backoff": "10s"}), **more}}, alone=True)
     said = check(node)
     assert said.returncode == 0, said.stderr
-    option = {"in PATH": "command", "of the user": "command"}.get(what, what)
+    option = {"in PATH": "command", "of the user": "command", "dir of the user": "dir"}.get(
+        what, what)
     line = rf"note: .*prochub\.yaml:\d+:\d+: children\.web\.{option}: "
     found = re.search(line + "(.*)", said.stdout)
     assert found and "env_file: " not in found.group(1) and re.search(text, found.group(1)), said.stdout

@@ -130,10 +130,11 @@ const struct ph_spec *ph_hub_spec(const struct ph_hub *hub, const struct ph_name
 
 /*
  * What a worker of that key would be started from here, with the one that has ended and with the
- * newest text: as many as there are, none where it is not to be started here (again).
+ * newest text: as many as there are, none where it is not to be started here (again). One that
+ * nobody owns yet may be.
  */
 size_t ph_hub_starts(
-	const struct ph_hub *hub, const struct ph_key *key, const struct ph_spec *ret[2]);
+	struct ph_hub *hub, const struct ph_key *key, const struct ph_spec *ret[2]);
 
 /*
  * May other nodes take over a worker of that spec, so that it must not outlive this node's lease?

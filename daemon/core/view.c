@@ -190,8 +190,21 @@ const struct ph_spec *ph_hub_spec(const struct ph_hub *hub, const struct ph_name
 	return child ? ph_child_spec(child) : NULL;
 }
 
+/* Nobody has it yet, as after the start of this node, and this node may get it. */
+static const struct ph_spec *may_come(struct ph_hub *hub, const struct ph_key *key)
+{
+	const struct ph_child *child = ph_child_find(hub, &key->child);
+	const struct ph_spec *spec = child ? ph_child_spec(child) : NULL;
+	const struct ph_slot *slot =
+		spec ? ph_slot_find(hub, key, spec->local ? &hub->set.node : NULL) : NULL;
+	if (!spec || key->instance >= spec->instances || hub->shutting ||
+		!ph_place_allows(hub, spec, &hub->set.node))
+		return NULL;
+	return !slot || (!slot->wish_stopped && !ph_slot_owned(slot)) ? spec : NULL;
+}
+
 size_t ph_hub_starts(
-	const struct ph_hub *hub, const struct ph_key *key, const struct ph_spec *ret[2])
+	struct ph_hub *hub, const struct ph_key *key, const struct ph_spec *ret[2])
 {
 	const struct ph_slot *slots[] = {
 		ph_slot_find(hub, key, NULL), ph_slot_find(hub, key, &hub->set.node)};
@@ -209,7 +222,11 @@ size_t ph_hub_starts(
 			ret[n++] = ph_child_spec(child);
 		return n;
 	}
-	return 0;
+	for (size_t i = 0; i < 2; i++)
+		if (slots[i] && slots[i]->work->instance)
+			return 0;
+	ret[0] = may_come(hub, key);
+	return ret[0] ? 1 : 0;
 }
 
 /* ---- workers ---- */

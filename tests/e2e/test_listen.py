@@ -116,17 +116,27 @@ def test_nothing_is_refused_over_restarts(solo, cluster):
     node.stop()
 
 
-def test_connections_wait_while_nobody_runs(solo):
-    """In its back-off, after a crash, nobody is refused."""
+@pytest.mark.parametrize("daemon", ["same", "adopted", "upgraded"])
+def test_connections_wait_while_nobody_runs(solo, daemon):
+    """In its back-off, after a crash, nobody is refused; by whichever daemon has the listener."""
     port = free_port()
     node = solo({"web": server({"tcp": f"tcp://127.0.0.1:{port}"},
                                restart={"delay": "1s", "backoff": "1s", "intensity": 0})})
     before = node.wait_running("web")["pid"]
+    if daemon == "adopted":
+        node.kill()
+        node.start()
+        assert node.wait_running("web")["pid"] == before
     os.kill(before, signal.SIGKILL)
     node.wait_child("web", state="backoff")
     started = time.monotonic()
+    if daemon == "upgraded":
+        node.process.send_signal(signal.SIGUSR2)
+        harness.wait(lambda: "signal USR2: executing" in node.whole_log(), "the next daemon")
     words = ask(port)
-    assert time.monotonic() - started > 0.4 and words[1] != str(before)
+    assert words[1] != str(before)
+    assert daemon == "upgraded" or time.monotonic() - started > 0.4
+    assert "is closed" not in node.whole_log()
     node.stop()
 
 

@@ -126,6 +126,26 @@ START_TEST(test_one_file_for_two)
 }
 END_TEST
 
+/* A line that is longer than a FIFO stays whole, whoever else writes to that file meanwhile. */
+START_TEST(test_nobody_interrupts_a_line)
+{
+	int one = fifo_open("one", path_of("log"), 0, 0),
+	    next = fifo_open("one", path_of("log"), 0, 0);
+	char *line = malloc(200001), *both = malloc(200020);
+	memset(line, 'x', 200000);
+	line[200000] = '\0';
+	say(one, line);
+	say(next, "whole\n");
+	say(one, "end\n");
+	for (int i = 0; i < 20; i++)
+		ph_output_pump(output, 20);
+	(void)snprintf(both, 200020, "%send\nwhole\n", line);
+	expect(path_of("log"), both);
+	free(line), free(both);
+	close(one), close(next);
+}
+END_TEST
+
 /* Old files that others make of one that never begins anew are theirs. */
 START_TEST(test_files_of_others)
 {
@@ -355,6 +375,7 @@ int main(void)
 	tcase_add_test(t, test_nothing_is_kept);
 	tcase_add_test(t, test_other_options);
 	tcase_add_test(t, test_files_of_others);
+	tcase_add_test(t, test_nobody_interrupts_a_line);
 	tcase_add_test(t, test_one_file_for_two);
 	tcase_add_test(t, test_flood);
 	tcase_add_test(t, test_one_large_write);

@@ -202,9 +202,13 @@ static void on_request(
 		return;
 	}
 	int error = ph_ctl_args_read(object, verb->known, verb->required, &args, &err);
+	if (!error)
+		error = ph_ctl_names_expand(ctl->shell, &args, &err);
 	if (error) {
-		ph_ctl_conn_refuse(
-			conn, re, error == -EBADMSG ? "bad_request" : "failed", err.text, NULL);
+		const char *code = error == -EBADMSG  ? "bad_request"
+				   : error == -ENOENT ? "not_found"
+						      : "failed";
+		ph_ctl_conn_refuse(conn, re, code, err.text, NULL);
 	} else {
 		struct ph_ctl_request *request = ph_shell_alloc(sizeof *request);
 		request->ctl = ctl;

@@ -2,9 +2,9 @@
  * shell_ctl_int.h - what the files of shell_ctl share; for nobody else.
  *
  * shell_ctl.c: requests, tickets, answers of core; shell_ctl_args.c: the fields of a request;
- * shell_ctl_verbs.c: the table of verbs, and those that are answered at once; shell_ctl_orders.c:
- * those that core carries out; shell_ctl_add.c: children at run time; shell_ctl_progress.c: what is
- * told while they go on.
+ * shell_ctl_names.c: their wildcards; shell_ctl_verbs.c: the table of verbs, and those that are
+ * answered at once; shell_ctl_orders.c: those that core carries out; shell_ctl_add.c: children at
+ * run time; shell_ctl_progress.c: what is told while they go on.
  */
 #ifndef PH_SHELL_CTL_INT_H
 #define PH_SHELL_CTL_INT_H
@@ -70,6 +70,14 @@ struct ph_ctl_args {
 PH_MUST_CHECK int ph_ctl_args_read(const json_t *object, unsigned known, unsigned required,
 	struct ph_ctl_args *ret, struct ph_err *err);
 void ph_ctl_args_fini(struct ph_ctl_args *args);
+
+/* ---- shell_ctl_names.c */
+
+/* A name with wildcards (fnmatch), as a list of children may have it. */
+bool ph_ctl_is_pattern(const char *text);
+/* Those of args->filters become the children that they match. -ENOENT: none, with a sentence. */
+PH_MUST_CHECK int ph_ctl_names_expand(
+	struct ph_shell *shell, struct ph_ctl_args *args, struct ph_err *err);
 
 /* ---- requests */
 

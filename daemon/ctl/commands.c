@@ -131,9 +131,18 @@ static bool id_valid(const char *word)
 	return n >= 1 && n < PH_ID_TEXT_SIZE && strspn(word, "0123456789abcdef") == n;
 }
 
-static int arg_check(char kind, const char *word, struct ph_err *err)
+/* As in fnmatch(3); which children it means the daemon knows. */
+static bool is_pattern(const char *word)
 {
-	if (kind == 'c' && !ph_commands_child_valid(word))
+	size_t n = strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+				"._-*?[]!");
+
+	return !word[n] && n < PH_NAME_SIZE && strpbrk(word, "*?[");
+}
+
+static int arg_check(char kind, const char *word, bool many, struct ph_err *err)
+{
+	if (kind == 'c' && !ph_commands_child_valid(word) && !(many && is_pattern(word)))
 		return ph_err_set(err, EINVAL,
 			"'%s' is not the name of a child: expected NAME or NAME/INSTANCE", word);
 	if (kind == 'n' && !ph_name_valid(word))
@@ -163,7 +172,8 @@ int ph_commands_check(const struct ph_ctl *ctl, struct ph_err *err)
 		return ph_err_set(err, EINVAL, "'%s': one word too many: '%s'", row->verb,
 			ctl->args[row->args_max]);
 	for (size_t i = 0; i < ctl->n_args; i++) {
-		int r = arg_check(row->kinds[i < kinds ? i : kinds - 1], ctl->args[i], err);
+		int r = arg_check(row->kinds[i < kinds ? i : kinds - 1], ctl->args[i],
+			row->args_max == ANY, err);
 
 		if (r < 0)
 			return r;

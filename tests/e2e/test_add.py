@@ -210,6 +210,33 @@ def test_after(node):
     assert done.returncode == 2 and "'nope' is not a child" in done.stderr, done
 
 
+# ---- by patterns
+
+def test_patterns_of_names(node):
+    node.ctl("add", "-", input=json.dumps({"job-1": {**sleeper(), "instances": 2},
+                                           "job-2": sleeper(), "jab": sleeper()}))
+
+    def names(*words):
+        done = node.ctl("status", "--json", *words)
+        assert done.returncode == 0, done
+        return [f"{c['child']}/{c['instance']}" for c in json.loads(done.stdout)["children"]]
+    assert names("job-*") == ["job-1/0", "job-1/1", "job-2/0"]
+    assert names("j?b*", "web") == ["jab/0", "job-1/0", "job-1/1", "job-2/0", "web/0"]
+    assert names("[!j]*", "job-1/1") == ["job-1/1", "web/0"]
+    done = node.ctl("stop", "job-*")
+    assert (done.returncode, sorted(done.stdout.splitlines())) == (
+        0, ["job-1/0: stopped", "job-1/1: stopped", "job-2: stopped"]), done
+    assert node.child("jab")["state"] == "running"
+    for words, code in ((["status", "x*"], 4), (["remove", "job-*", "x*"], 4), (["show", "j*"], 2),
+                        (["move", "j*", "a"], 2), (["status", "job-*/1"], 2), (["status", "a b*"], 2)):
+        done = node.ctl(*words)
+        assert done.returncode == code and done.stderr, (words, done)
+    assert len(names("j*")) == 4
+    assert node.ctl("remove", "*").returncode == 1  # web is in a file: none of them
+    assert node.ctl("remove", "j*").returncode == 0
+    assert names() == ["web/0"]
+
+
 # ---- by the Python module
 
 @pytest.fixture

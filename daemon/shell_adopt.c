@@ -153,14 +153,19 @@ static struct leader *started_again(
 
 /* ---- from the state file */
 
+/* Most workers have the text that is in force: that spec is theirs too. */
 static const struct ph_spec *spec_of(struct ph_shell *shell, const struct ph_shell_found *found,
 	const struct ph_shell_found_worker *f)
 {
 	struct ph_err err;
+	const struct ph_spec *known = ph_hub_spec(shell->hub, &f->key.child);
 	for (size_t i = 0; i < found->n_specs; i++) {
 		const struct ph_shell_found_spec *s = &found->specs[i];
-		if (s->revision == f->revision && ph_name_equal(&s->child, &f->key.child))
-			return ph_shell_spec_of_text(shell, &s->child, s->text, s->revision, &err);
+		if (s->revision != f->revision || !ph_name_equal(&s->child, &f->key.child))
+			continue;
+		if (known && known->revision == s->revision && !strcmp(known->text, s->text))
+			return ph_spec_clone(known);
+		return ph_shell_spec_of_text(shell, &s->child, s->text, s->revision, &err);
 	}
 	return NULL;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -329,6 +330,7 @@ static int start_core(struct ph_shell *shell, struct ph_err *err)
 		ph_shell_state_touch(shell);
 	}
 	ph_shell_found_fini(&found);
+	(void)malloc_trim(0); /* all that was read lay below what is kept of it */
 	return error;
 }
 

@@ -18,7 +18,7 @@ struct ph_unfit;
 
 struct ph_child {
 	struct ph_name name;
-	uint64_t hash;	      /* of the name: the first step of ph_key_hash() */
+	uint64_t hash;		    /* of the name: the first step of ph_key_hash() */
 	const struct ph_spec *spec; /* in force: revision > 0; or NULL */
 	const struct ph_spec *own;  /* this node's configuration declares it; or NULL */
 	uint64_t declared_hash, declared_revision; /* as journalled */

@@ -69,8 +69,8 @@ enum ph_after {
 struct ph_instance {
 	struct ph_slot *slot;
 	struct ph_instance *prev, *next; /* all; beside what walks through all of them look at */
-	uint32_t changes;     /* of state: a step within a step is seen by it */
-	const struct ph_spec *spec; /* what it was or will be started from; ph_spec_clone() */
+	uint32_t changes;		 /* of state: a step within a step is seen by it */
+	const struct ph_spec *spec;	 /* what it was or will be started from; ph_spec_clone() */
 	enum ph_instance_state state;
 	uint64_t since_ms;
 	struct ph_timer timer;

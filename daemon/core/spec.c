@@ -1,4 +1,4 @@
-/* spec.c - copies of a specification share its texts, which go with the last of them. */
+/* spec.c - specs that are kept: copies that share their texts, and one copy for many who keep it. */
 #include "core/state.h"
 
 #include <stdlib.h>

@@ -90,14 +90,15 @@ struct ph_spec {
 	uint32_t rounds_max;
 	uint64_t max_state_bytes;
 
-	/* Both are those of spec.c: of a clone; else 0 and NULL, and the texts are somebody else's. */
+	/* Both are those of spec.c: of a clone; else 0 and NULL, and the texts are somebody else's.
+	 */
 	size_t keepers; /* of this struct */
 	size_t *copies; /* that have the same texts, which are theirs together */
 };
 
 /*
- * The same for one more who keeps it, and frees it: a copy, or, of a clone, that clone itself, which
- * nobody ever changes: a child may have a hundred thousand instances. NULL without memory.
+ * The same for one more who keeps it, and frees it: a copy, or, of a clone, that clone itself,
+ * which nobody ever changes: a child may have a hundred thousand instances. NULL without memory.
  */
 const struct ph_spec *ph_spec_clone(const struct ph_spec *spec);
 /* The same with another revision, the caller's. NULL without memory. */

@@ -289,7 +289,8 @@ START_TEST(a_circle_ends)
 	w_start(w, 0);
 	w_run(w, 1000);
 	struct ph_instance *one = w_slot(w, 0, "db", 0)->work->instance;
-	w_own_spec(one)->after = w_text(w, "web"); /* its texts are not its own: nothing else frees it */
+	/* its texts are not its own: nothing else frees it */
+	w_own_spec(one)->after = w_text(w, "web");
 	(void)db, (void)web;
 	(void)w_push(w, 0, PH_EV_SHUTDOWN);
 	w_run(w, 1000);

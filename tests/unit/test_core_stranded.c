@@ -101,8 +101,7 @@ START_TEST(where_they_do_not_count)
 	struct world *w =
 		cluster(against == NO_LEASE ? PH_PARTITION_MAJORITY : PH_PARTITION_DIVERGENCE);
 	if (against == SOMEBODY_MAY_RUN_IT) {
-		struct ph_spec *spec =
-			(struct ph_spec *)(uintptr_t)w->nodes[0].hub->children->spec;
+		struct ph_spec *spec = (struct ph_spec *)(uintptr_t)w->nodes[0].hub->children->spec;
 		free((void *)(uintptr_t)spec->nodes);
 		spec->nodes = ph_must(strdup("b,c"));
 	}

@@ -269,7 +269,8 @@ START_TEST(spec_goes_to_text_and_back)
 	const struct ph_spec *spec = ph_shell_spec_of_child(child_of(full));
 	check_full(spec);
 	ck_assert_uint_eq(spec->revision, 0);
-	const struct ph_spec *back = ph_shell_spec_of_text(&shell, &spec->child, spec->text, 42, &err);
+	const struct ph_spec *back =
+		ph_shell_spec_of_text(&shell, &spec->child, spec->text, 42, &err);
 	ck_assert_msg(back != NULL, "%s", err.text);
 	check_full(back);
 	ck_assert_uint_eq(back->revision, 42);

@@ -331,7 +331,8 @@ static inline unsigned w_alive(const struct world *w, unsigned node)
 static inline struct ph_spec *w_own_spec(struct ph_instance *instance)
 {
 	uint64_t revision = instance->spec->revision;
-	ph_instance_revise(instance, revision + 1);
+	if (instance->spec->keepers > 1) /* else it is its own already */
+		ph_instance_revise(instance, revision + 1);
 	struct ph_spec *own = (struct ph_spec *)(uintptr_t)instance->spec;
 	own->revision = revision;
 	return own;

@@ -312,7 +312,7 @@ void ph_moves_anew(struct ph_hub *hub, const struct ph_name *to)
 			continue;
 		struct ph_work *work = ph_slot_work(hub, slot);
 		if (move && !move->cancelled && work->move_failures >= DRAIN_FAILURES &&
-			!(work->instance && work->instance->never_why[0]))
+			!(work->instance && work->instance->never_moves))
 			move->pinned = false;
 		if (move && !work->busy_since_ms)
 			move->not_before_ms = work->service_until_ms;

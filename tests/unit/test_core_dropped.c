@@ -48,7 +48,10 @@ START_TEST(the_last_who_declares_it_drops_it)
 		(void)ph_child_settle(
 			w->nodes[i].hub, ph_child_find(w->nodes[i].hub, &room));
 	struct ph_child *child = ph_child_find(w->nodes[0].hub, &room);
-	child->spec->revision += ph_epoch_make(1, 0);
+	const struct ph_spec *newer =
+		ph_spec_revise(child->spec, child->spec->revision + ph_epoch_make(1, 0));
+	ph_spec_free(child->spec);
+	child->spec = newer;
 	let_go(w, 0, 0);
 	let_go(w, 2, _i % 3 == 2 ? 2 : 0);
 	ck_assert_ptr_nonnull(child->spec);

@@ -1014,7 +1014,7 @@ START_TEST(local_children_live_on)
 	w_run(w, 5000);
 	struct w_proc *agent = w->procs;
 	while (agent->def != def || agent->node)
-		ck_assert_ptr_lt(++agent, w->procs + w->n_procs);
+		ck_assert(++agent < w->procs + w->n_procs);
 	cut_off(w, 0, true);
 	w_run(w, 60000);
 	ck_assert(!ph_lease_valid(w->nodes[0].hub));

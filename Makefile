@@ -203,7 +203,7 @@ mutants: ## deliberate defects: each must be caught; MUTANT='its name' for one
 e2e: ## the end-to-end tests alone
 	$(SUB) all
 	@$(E2E)
-VM_TESTS = tests/e2e/test_limits.py tests/e2e/test_kill.py tests/e2e/test_users.py
+VM_TESTS = tests/e2e/test_limits.py tests/e2e/test_users.py
 vm: ## limits of memory, cpu and tasks, and users, in a virtual machine (qemu) that has cgroup v2: a minute
 	$(SUB) all
 	@$(PYTHON) -B tests/vm/vm.py --build $(B) $(VM_TESTS)

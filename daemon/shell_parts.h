@@ -94,7 +94,7 @@ struct ph_shell_worker {
 	struct ph_shell_listens listens;
 	char *cgroup;		 /* of all that it starts; NULL: it has none */
 	struct ph_kin_list *kin; /* what was below it when it was asked to stop; or NULL */
-	uint64_t status_at_ms; /* since then it has said its status so often: some are told */
+	uint64_t status_at_ms;	 /* since then it has said its status so often: some are told */
 	uint32_t n_status;
 	UT_hash_handle by_wid, by_token, by_pid;
 };

@@ -27,7 +27,7 @@ struct ph_fence;
 struct ph_fence_settings {
 	const char *program; /* the path of prochub-fence; copied, as is run_dir */
 	const char *run_dir; /* exists */
-	const char *cgroups; /* the folder where workers have theirs; copied; NULL: they have none */
+	const char *cgroups; /* folder of those of workers; copied; NULL: they have none */
 	uint64_t lease_ms;   /* of a new fence, from now; that of one that runs stays as it is */
 	uint64_t grace_ms;
 	/* The process ended, and is being started again; `why` is a sentence. */

@@ -80,7 +80,7 @@ static void compare(const struct row *row)
 	struct ph_conf *before = with(row->before), *after = with(row->after);
 	struct ph_conf_diff *diff = NULL;
 	const struct ph_spec *old = ph_shell_spec_of_child(before->children[0]),
-		       *new = ph_shell_spec_of_child(after->children[0]);
+			     *new = ph_shell_spec_of_child(after->children[0]);
 	ck_assert_int_eq(ph_conf_diff(before, after, &diff), 0);
 	ck_assert_uint_eq(diff->n_children, 1);
 	ck_assert_str_eq(diff->children[0].child.s, "web");

@@ -120,6 +120,8 @@ static act_fn *const acts[PH_ACTION_COUNT] = {
 
 void ph_shell_carry_out(struct ph_shell *shell, const struct ph_actions *actions)
 {
+	ph_shell_records_hold(shell, true);
 	for (size_t i = 0; i < actions->n; i++)
 		acts[actions->items[i].kind](shell, &actions->items[i]);
+	ph_shell_records_hold(shell, false);
 }

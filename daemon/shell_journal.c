@@ -168,6 +168,16 @@ static void on_done(void *arg, uint64_t ticket, int result)
 	ph_shell_wake(shell);
 }
 
+void ph_shell_records_hold(struct ph_shell *shell, bool hold)
+{
+	if (!shell->records || !shell->records->journal)
+		return;
+	if (hold)
+		ph_journal_hold(shell->records->journal);
+	else
+		ph_journal_release(shell->records->journal);
+}
+
 void ph_shell_record_act(struct ph_shell *shell, const struct ph_action *action)
 {
 	struct ph_shell_records *records = shell->records;

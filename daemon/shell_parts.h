@@ -412,6 +412,8 @@ void ph_shell_records_free(struct ph_shell *shell);
 void ph_shell_records_restore(struct ph_shell *shell);
 void ph_shell_records_settings(struct ph_shell *shell, struct ph_settings *settings);
 void ph_shell_record_act(struct ph_shell *shell, const struct ph_action *action);
+/* The records of one step are written in one piece. */
+void ph_shell_records_hold(struct ph_shell *shell, bool hold);
 void ph_shell_records_turn_end(struct ph_shell *shell);
 /* A small file in state_dir, by the journal's thread; ph_shell_renumbered() is told. 0 or -errno.
  */

@@ -169,7 +169,6 @@ static void add_one(struct ph_hub *hub, struct ph_order *order, const struct ph_
 		ph_child_in_force(hub, child, spec, ph_child_next_revision(hub, child), true));
 	ph_child_make_slots(hub, child->spec);
 	(void)ph_emit(hub, PH_EMIT_CHILD_ADDED, &(struct ph_key){.child = child->name});
-	ph_child_put_text(hub, child, ph_cast(hub, PH_B_SPEC));
 	for (uint32_t i = 0; i < spec->instances; i++) {
 		struct ph_order_line *line = add_line(order, &spec->child, i);
 		line->state = PH_LINE_TAKEN;
@@ -177,6 +176,21 @@ static void add_one(struct ph_hub *hub, struct ph_order *order, const struct ph_
 		if (spec->local)
 			line->local = hub->set.node;
 	}
+}
+
+/* All of it is on the disk: now others hear of it, and it is started. If this daemon is killed
+ * before, the next one has all of it or nothing, and nobody else has a part. */
+static void in_force(struct ph_hub *hub, const struct ph_order *order)
+{
+	for (size_t i = 0; i < order->n_lines; i++) {
+		const struct ph_order_line *line = &order->lines[i];
+		struct ph_child *child = line->revision && !line->key.instance
+						 ? ph_child_find(hub, &line->key.child)
+						 : NULL;
+		if (child && child->spec && child->spec->revision == line->revision)
+			ph_child_put_text(hub, child, ph_cast(hub, PH_B_SPEC));
+	}
+	ph_plan_soon(hub, 0);
 }
 
 static void open_add(struct ph_hub *hub, struct ph_order *order)
@@ -190,7 +204,8 @@ static void open_add(struct ph_hub *hub, struct ph_order *order)
 	}
 	if (!c->timeout_ms)
 		order->command.timeout_ms = patience_ms;
-	ph_plan_soon(hub, 0);
+	if (!order->unsynced)
+		in_force(hub, order);
 }
 
 /* A line for each node and key that may have a worker of it: looked at until there is none. */
@@ -234,6 +249,8 @@ void ph_added_synced(struct ph_hub *hub, uint64_t number, bool ok)
 		return;
 	order->unsynced--;
 	order->unsyncable |= !ok;
+	if (!order->unsynced && !order->unsyncable && order->command.verb == PH_VERB_ADD)
+		in_force(hub, order);
 	ph_timer_set(hub, &order->timer, hub->now_ms);
 }
 

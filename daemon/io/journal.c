@@ -351,6 +351,16 @@ int ph_journal_append_last(struct ph_journal *journal, const void *bytes, size_t
 	return r ? r : put_record(journal, 0, bytes, n);
 }
 
+void ph_journal_hold(struct ph_journal *journal)
+{
+	ph_journal_thread_hold(&journal->thread);
+}
+
+void ph_journal_release(struct ph_journal *journal)
+{
+	ph_journal_thread_release(&journal->thread);
+}
+
 int ph_journal_keep(
 	struct ph_journal *journal, uint64_t ticket, const char *name, const void *bytes, size_t n)
 {

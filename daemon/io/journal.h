@@ -134,8 +134,15 @@ PH_MUST_CHECK int ph_journal_append(
 	struct ph_journal *journal, uint64_t ticket, const void *bytes, size_t n);
 
 /*
- * The same for what is still to be written before ph_journal_close(): the queue is never full, and
- * no answer comes. Errors: -EMSGSIZE, -EINVAL, -EIO, -ENOMEM as above.
+ * What is appended between the two is written in one piece: whatever kills this process, it is
+ * there as a whole or not at all (but for a large one, in the middle of its write).
+ */
+void ph_journal_hold(struct ph_journal *journal);
+void ph_journal_release(struct ph_journal *journal);
+
+/*
+ * As ph_journal_append() for what is still to be written before ph_journal_close(): the queue is
+ * never full, and no answer comes. Errors: -EMSGSIZE, -EINVAL, -EIO, -ENOMEM as above.
  */
 PH_MUST_CHECK int ph_journal_append_last(struct ph_journal *journal, const void *bytes, size_t n);
 

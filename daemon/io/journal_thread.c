@@ -216,6 +216,7 @@ int ph_journal_thread_init(
 	t->ops = *ops;
 	list_init(&t->queue);
 	list_init(&t->answers);
+	list_init(&t->held);
 	(void)pthread_mutex_init(&t->lock, NULL);
 	(void)pthread_cond_init(&t->wake, NULL);
 	t->eventfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -240,6 +241,7 @@ int ph_journal_thread_start(struct ph_journal_thread *t)
 
 void ph_journal_thread_fini(struct ph_journal_thread *t)
 {
+	ph_journal_thread_release(t);
 	if (t->started) {
 		(void)pthread_mutex_lock(&t->lock);
 		t->stop = true;
@@ -261,12 +263,29 @@ void ph_journal_thread_fini(struct ph_journal_thread *t)
 
 void ph_journal_thread_put(struct ph_journal_thread *t, struct ph_journal_item *item)
 {
+	list_add(&t->held, item);
+	if (!t->holding)
+		ph_journal_thread_release(t);
+}
+
+void ph_journal_thread_hold(struct ph_journal_thread *t)
+{
+	t->holding = true;
+}
+
+void ph_journal_thread_release(struct ph_journal_thread *t)
+{
+	t->holding = false;
+	if (!t->held.first)
+		return;
 	(void)pthread_mutex_lock(&t->lock);
 	bool idle = !t->queue.first;
-	list_add(&t->queue, item);
+	*t->queue.end = t->held.first;
+	t->queue.end = t->held.end;
 	if (idle)
 		(void)pthread_cond_signal(&t->wake);
 	(void)pthread_mutex_unlock(&t->lock);
+	list_init(&t->held);
 }
 
 struct ph_journal_item *ph_journal_thread_take(struct ph_journal_thread *t)

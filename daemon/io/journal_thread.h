@@ -55,6 +55,10 @@ struct ph_journal_thread {
 	struct ph_journal_list queue, answers; /* under the lock, as `stop` */
 	bool stop;
 
+	/* the loop's own */
+	bool holding;
+	struct ph_journal_list held; /* until the release */
+
 	/* the thread's own, once it runs */
 	struct ph_journal_file file;
 	struct ph_journal_ops ops;
@@ -77,6 +81,9 @@ void ph_journal_thread_fini(struct ph_journal_thread *t);
 
 /* Takes `item`. */
 void ph_journal_thread_put(struct ph_journal_thread *t, struct ph_journal_item *item);
+/* What is put in until the release comes to the thread as one. */
+void ph_journal_thread_hold(struct ph_journal_thread *t);
+void ph_journal_thread_release(struct ph_journal_thread *t);
 /* All answers so far, first one first; the caller's to free with ph_journal_item_free(). */
 struct ph_journal_item *ph_journal_thread_take(struct ph_journal_thread *t);
 

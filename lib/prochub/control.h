@@ -28,8 +28,7 @@
  * failed       EIO           it was tried, and failed; and any code that is not in this list
  * unreachable  ECONNREFUSED  there is no daemon (ENOENT, EACCES and the like are told as such):
  *                            nothing was asked
- * closed       ECONNRESET    the daemon was lost before it had answered: it may be done, or not, or
- *                            in part
+ * closed       ECONNRESET    the daemon was lost before it had answered: it may be done or not
  * no_answer    ETIMEDOUT     the daemon has not answered in time: likewise
  * too_large    EMSGSIZE      a request of more than 1 MiB, or an answer of more than 256 MiB
  * no_memory    ENOMEM

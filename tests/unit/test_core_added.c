@@ -234,7 +234,16 @@ static int no_disk(struct world *w, unsigned node, const struct ph_record *recor
 	return fails && record->kind == PH_RECORD_SPEC ? EIO : 0;
 }
 
-/* It is answered once it is in the journal, and not added where it cannot get there. */
+static unsigned told;
+static bool count_told(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)from, (void)to;
+	told += msg->kind == PH_B_SPEC;
+	return true;
+}
+
+/* It is answered once it is in the journal, and not added where it cannot get there; until all of
+ * it is there nobody else hears of a part, and nothing runs. */
 START_TEST(synced_before_the_answer)
 {
 	struct world *w = cluster();
@@ -242,9 +251,12 @@ START_TEST(synced_before_the_answer)
 	fails = _i;
 	w->sync = no_disk;
 	w->nodes[0].manual_disk = true;
-	add(w, 0, def, NULL, (struct ph_command){.no_wait = true});
-	w_run(w, 1000);
+	told = 0;
+	w->pass = count_told;
+	add(w, 0, def, added(w, "other", "1"), (struct ph_command){.no_wait = true});
+	w_run(w, 100);
 	ck_assert_uint_eq(w->nodes[0].answers, 0);
+	ck_assert_uint_eq(told + alive_of(w, "room") + alive_of(w, "other"), 0);
 	w_sync_all(w, 0);
 	w->nodes[0].manual_disk = false;
 	w_run(w, 8000);

@@ -12,12 +12,15 @@
 static int fail_writes, fail_syncs, fail_renames, fail_file_syncs, short_writes, slow_syncs;
 static int fail_reserves; /* the errno */
 
+static int n_writes;
+
 static ssize_t test_write(int fd, const void *bytes, size_t n)
 {
 	int limit = __atomic_load_n(&short_writes, __ATOMIC_SEQ_CST);
 	if (limit && n > (size_t)limit)
 		n = (size_t)limit;
 	errno = ENOSPC;
+	(void)__atomic_add_fetch(&n_writes, 1, __ATOMIC_SEQ_CST);
 	return __atomic_load_n(&fail_writes, __ATOMIC_SEQ_CST) ? -1 : write(fd, bytes, n);
 }
 
@@ -116,6 +119,28 @@ START_TEST(no_reserve_on_this_file_system)
 	ck_assert_int_eq(seen.n_low, 0);
 	close_journal();
 	fail_reserves = 0;
+}
+END_TEST
+
+/* However slowly they come, and not before the release. */
+START_TEST(held_records_are_one_write)
+{
+	open_journal(NULL, &test_ops, PH_JOURNAL_NEW);
+	int before = __atomic_load_n(&n_writes, __ATOMIC_SEQ_CST);
+	ph_journal_hold(seen.journal);
+	for (uint64_t i = 1; i <= 30; i++) {
+		append(i);
+		(void)usleep(1000);
+	}
+	ck_assert_int_eq(__atomic_load_n(&n_writes, __ATOMIC_SEQ_CST), before);
+	ph_journal_release(seen.journal);
+	help_run_until(seen.base, &seen.n_good, 30);
+	ck_assert_int_eq(__atomic_load_n(&n_writes, __ATOMIC_SEQ_CST), before + 1);
+	ph_journal_hold(seen.journal);
+	append(31);
+	close_journal(); /* it is not forgotten */
+	open_journal(NULL, NULL, PH_JOURNAL_OK);
+	expect_records(31);
 }
 END_TEST
 
@@ -443,6 +468,7 @@ int main(void)
 	TCase *tc = tcase_create("all");
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, held_records_are_one_write);
 	tcase_add_test(tc, short_writes_are_continued);
 	tcase_add_test(tc, low_reserve_is_told_and_written_to);
 	tcase_add_test(tc, low_from_the_start);

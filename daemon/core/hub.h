@@ -41,8 +41,8 @@ struct ph_settings {
 	char address[PH_ADDRESS_SIZE]; /* advertised broadcast address; empty: a single node */
 	size_t n_peers;
 	const char *const *peers;    /* broadcast addresses of `peers`, without this node's own */
-	const char *const *peers_at; /* the same with their names resolved, empty: it has no address;
-				      * NULL: there are no names */
+	const char *const *peers_at; /* the same with their names resolved, empty: it has no
+				      * address; NULL: there are no names */
 	uint64_t join_timeout_ms, failure_timeout_ms, settle_ms;
 	uint64_t heartbeat_ms; /* 250 */
 	uint64_t exchange_ms;  /* between two full exchanges with somebody; 0: never */
@@ -133,8 +133,7 @@ const struct ph_spec *ph_hub_spec(const struct ph_hub *hub, const struct ph_name
  * newest text: as many as there are, none where it is not to be started here (again). One that
  * nobody owns yet may be.
  */
-size_t ph_hub_starts(
-	struct ph_hub *hub, const struct ph_key *key, const struct ph_spec *ret[2]);
+size_t ph_hub_starts(struct ph_hub *hub, const struct ph_key *key, const struct ph_spec *ret[2]);
 
 /*
  * May other nodes take over a worker of that spec, so that it must not outlive this node's lease?
@@ -151,7 +150,8 @@ struct ph_worker_view {
 	uint64_t epoch, revision, born_ms, copied_ms;
 	enum ph_role role;
 	bool retired, ready, active;
-	uint64_t retained_until_ms; /* retired: its retention is over then; 0: it is being stopped */
+	uint64_t
+		retained_until_ms; /* retired: its retention is over then; 0: it is being stopped */
 	struct ph_id migration;
 	uint32_t restarts;
 	const char *meta;

@@ -203,8 +203,7 @@ static const struct ph_spec *may_come(struct ph_hub *hub, const struct ph_key *k
 	return !slot || (!slot->wish_stopped && !ph_slot_owned(slot)) ? spec : NULL;
 }
 
-size_t ph_hub_starts(
-	struct ph_hub *hub, const struct ph_key *key, const struct ph_spec *ret[2])
+size_t ph_hub_starts(struct ph_hub *hub, const struct ph_key *key, const struct ph_spec *ret[2])
 {
 	const struct ph_slot *slots[] = {
 		ph_slot_find(hub, key, NULL), ph_slot_find(hub, key, &hub->set.node)};

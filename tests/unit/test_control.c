@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -20,8 +21,9 @@
 
 #include "io_help.h"
 
-#define JOB "{command: [sleep, '1000']}"
-#define NEVER "{command: [sleep, '1000'], ready: notify, start_timeout: 60s}"
+/* What a test that fails leaves ends by itself. */
+#define JOB "{command: [sleep, '50']}"
+#define NEVER "{command: [sleep, '50'], ready: notify, start_timeout: 60s}"
 
 static char *dir, path[128], program[PATH_MAX + 16], file[128];
 static pid_t daemon_pid;
@@ -42,7 +44,8 @@ static void start_daemon(void)
 	ck_assert_int_ge(daemon_pid, 0);
 	if (daemon_pid == 0) {
 		int null = open("/dev/null", O_RDWR);
-		(void)setpgid(0, 0); /* the runner kills its own group */
+		(void)setpgid(0, 0);			/* the runner kills its own group */
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves none */
 		(void)dup2(null, 1);
 		(void)dup2(null, 2);
 		(void)execl(program, program, "-c", file, NULL);
@@ -126,7 +129,7 @@ static bool runs(const char *child)
 
 START_TEST(test_added_is_ready_and_removed_is_gone)
 {
-	ok(prochub_control_add(c, "job: {command: [sleep, '1000'], instances: 3}", 0, 10000));
+	ok(prochub_control_add(c, "job: {command: [sleep, '50'], instances: 3}", 0, 10000));
 	ck_assert_ptr_nonnull(strstr(prochub_control_answer(c), "\"child\":\"job\""));
 	ck_assert(runs("job"));
 	ok(prochub_control_add(c, "{\"children\":{\"k\":" JOB "}}", 0, 0));
@@ -177,7 +180,7 @@ END_TEST
 START_TEST(test_awaited_later)
 {
 	ok(prochub_control_add(c,
-		"slow: {command: [sh, -c, 'sleep 0.5; systemd-notify --ready; exec sleep 1000'], "
+		"slow: {command: [sh, -c, 'sleep 0.5; systemd-notify --ready; exec sleep 50'], "
 		"ready: notify}\nonce: {command: [sleep, '0.5'], restart: {policy: temporary}}",
 		PROCHUB_CONTROL_NO_WAIT, 0));
 	ck_assert(!runs("slow"));

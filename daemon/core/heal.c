@@ -138,7 +138,10 @@ bool ph_heal_keeps(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 	const struct ph_source *s = slot->work->source;
 	/* With a quorum there is one owner: the one with the highest epoch. */
 	if (ph_quorate(hub) || !slot->entered || e->epoch <= slot->entry.epoch || slot->local ||
-		e->state == PH_CHILD_REMOVED || ph_name_equal(&e->node, &slot->entry.node->name))
+		ph_name_equal(&e->node, &slot->entry.node->name))
+		return false;
+	bool removed = e->state == PH_CHILD_REMOVED;
+	if (!ph_heal_live(hub, slot) && removed)
 		return false;
 	if (!ph_heal_live(hub, slot)) {
 		bool keep = others_keep(hub, slot, author, e);
@@ -148,7 +151,8 @@ bool ph_heal_keeps(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 	}
 	if (ph_is_self(hub, &e->node) || hub->stopping || (s && of_handover(s, e, mine.born_ms)))
 		return false;
-	if (!ph_member_up(hub, &e->node)) /* a copy that may be no more is worse than one that is */
+	/* A copy that is no more, or may be, is worse than one that is. */
+	if (removed || !ph_member_up(hub, &e->node))
 		other.born_ms = 0;
 	if (!ph_heal_better(&mine, &other))
 		return false;

@@ -192,6 +192,7 @@ static void own_now(
 	ph_slot_own(hub, slot, epoch, back ? back->lineage : lineage);
 	if (back) {
 		ph_slot_publish(hub, slot);
+		ph_plan_soon(hub, 0); /* its text may have changed while it was no owner's */
 		return;
 	}
 	if (!slot->work->instance)

@@ -423,6 +423,10 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 	struct ph_member *speaker = ph_member_find(hub, author);
 	if (speaker && speaker->sweeping)
 		slot->swept = speaker->sweep;
+	/* While it lives here: whoever declares it puts it above that, and what was added goes. */
+	if (e->state == PH_CHILD_REMOVED && e->epoch > slot->entry.epoch && !slot->local &&
+		!ph_quorate(hub) && !ph_is_self(hub, &e->node) && ph_heal_live(hub, slot))
+		ph_child_removed(hub, &e->key.child, e->revision, &e->node);
 	if (is_dropped(hub, slot, author, e))
 		return false;
 	bool was_mine = ph_slot_mine(hub, slot);

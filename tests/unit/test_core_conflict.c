@@ -174,6 +174,49 @@ START_TEST(the_winner_goes_above_both)
 }
 END_TEST
 
+/*
+ * Across a cut the other one had a copy, and has removed the child: what lives here does not stop
+ * for that. This node's file declares it: it goes on above both (0). It does not, and nobody says
+ * that he does: it is removed here, too, but only then (1).
+ */
+START_TEST(removed_on_the_other_side)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	struct ph_child *child = room(w, 0)->child;
+	struct w_proc *p = worker(w, 0);
+	uint32_t pid = p->pid;
+	uint64_t removed = child->spec->revision;
+	if (_i) {
+		w->nodes[0].n_specs = 0;
+		w_configure(w, 0);
+		w_drain(w);
+		child->dropped = false; /* somebody has said that he declares it */
+	}
+	struct ph_bmsg *msg = p_msg(w, 1, PH_B_REGISTRY);
+	struct ph_entry *e = w_alloc(w, sizeof *e);
+	*e = (struct ph_entry){.key = ph_slot_key(room(w, 0)),
+		.node = w_name(1),
+		.epoch = E(50),
+		.version = 7,
+		.revision = removed,
+		.state = PH_CHILD_REMOVED,
+		.role = PH_ROLE_ACTIVE};
+	msg->entries = e;
+	msg->n_entries = 1;
+	msg->until = 9;
+	msg->last = true;
+	w_run(w, 500);
+	ck_assert_uint_eq(p->conflicts + p->stops, 0);
+	ck_assert_uint_eq(w_only(w, "room", 0)->pid, pid);
+	ck_assert_uint_gt(room(w, 0)->entry.epoch, E(50));
+	ck_assert_int_eq(child->disputed, _i);
+	ck_assert_int_eq(child->spec->revision > removed, !_i);
+	w_run(w, 12000);
+	ck_assert_uint_eq(w_alive(w, 0), !_i);
+	w_free(w);
+}
+END_TEST
+
 /* Another node of this one's name had it since, and has gone: others name this one at its epoch. */
 START_TEST(a_namesakes_epoch_is_passed)
 {
@@ -475,7 +518,8 @@ START_TEST(hooks_have_their_turns)
 }
 END_TEST
 
-/* The winner dies before the loser has gone: it is all that is left, and goes on. */
+/* The winner dies before the loser has gone: it is all that is left, and goes on, with the newest
+ * text. */
 START_TEST(the_last_copy_goes_on)
 {
 	struct world *w = with_worker(PH_CAP_HANDOVER);
@@ -487,7 +531,12 @@ START_TEST(the_last_copy_goes_on)
 	hears(w, -1000, E(50), PH_CHILD_RUNNING);
 	ck_assert_str_eq(room(w, 0)->entry.node->name.s, "b");
 	ck_assert_uint_eq(p->conflicts, 1);
+	struct ph_hub *hub = w->nodes[0].hub;
+	p_begin(w);
+	ph_child_live_on(hub, room(w, 0)->child);
+	p_end(w);
 	w_run(w, 9000); /* b and c are silent, and dead */
+	ck_assert_uint_eq(room(w, 0)->entry.revision, room(w, 0)->child->spec->revision);
 	ck_assert_uint_eq(w_only(w, "room", 0)->pid, pid);
 	ck_assert_str_eq(room(w, 0)->entry.node->name.s, "a");
 	ck_assert_uint_gt(room(w, 0)->entry.epoch, E(50));
@@ -800,6 +849,7 @@ int main(void)
 	Suite *suite = suite_create("core_conflict");
 	W_TEST(suite, all_pairs, 1);
 	W_TEST(suite, the_better_first, (int)(sizeof pairs / sizeof pairs[0]));
+	W_TEST(suite, removed_on_the_other_side, 2);
 	W_TEST(suite, the_winner_goes_above_both, 2);
 	W_TEST(suite, a_namesakes_epoch_is_passed, 2);
 	W_TEST(suite, a_better_one_objects, 1);

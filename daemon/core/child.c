@@ -472,8 +472,10 @@ static void take_tombstone(
 		return;
 	}
 	if (!ph_child_owned_here(hub, child)) {
-		if (!child->own)
-			ph_child_gone(hub, &child->name, revision);
+		ph_child_gone(hub, &child->name, revision);
+		remember_removed(hub, child, revision);
+		if (child->own)
+			ph_plan_soon(hub, 0); /* it begins anew, above its tombstone */
 		return;
 	}
 	if (child->wanted_revision < revision)
@@ -528,13 +530,8 @@ void ph_child_removed(
 	struct ph_hub *hub, const struct ph_name *name, uint64_t revision, const struct ph_name *by)
 {
 	struct ph_child *child = ph_child_find(hub, name);
-	if (child && child->own && !ph_child_owned_here(hub, child)) {
-		ph_child_gone(hub, name, revision);
-		remember_removed(hub, child, revision);
-		ph_plan_soon(hub, 0); /* it begins anew, above its tombstone */
-	} else if (child) {
+	if (child)
 		take_tombstone(hub, child, revision, by);
-	}
 }
 
 uint64_t ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t revision)

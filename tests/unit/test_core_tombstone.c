@@ -505,6 +505,37 @@ START_TEST(removed_before_its_text_came)
 }
 END_TEST
 
+static const struct w_def *make_elsewhere(struct world *w)
+{
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.nodes = "x";
+	return def;
+}
+
+/*
+ * a's file declares it, and nobody owns it. b has removed the text that a has in force, or a newer
+ * one (1), and says so when it hears of a's: a's goes, and what comes after it is above the
+ * tombstone.
+ */
+START_TEST(removed_where_a_file_has_it)
+{
+	struct world *w = p_world(make_elsewhere, true);
+	struct ph_name room = ph_name_of("room");
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_child *child = ph_child_find(hub, &room);
+	w->nodes[0].manual_disk = false;
+	p_begin(w);
+	uint64_t removed = ph_child_settle(hub, child)->revision + (uint64_t)_i;
+	p_end(w);
+	text_from(w, 1, NULL, removed);
+
+	p_begin(w);
+	ck_assert_uint_gt(ph_child_settle(hub, child)->revision, removed);
+	p_end(w);
+	w_free(w);
+}
+END_TEST
+
 /* ... and what it has of an owner that is gone goes with it. */
 START_TEST(removed_and_its_owner_gone)
 {
@@ -549,6 +580,7 @@ int main(void)
 	W_TEST(suite, declared_anew_while_one_still_asks, 1);
 	W_TEST(suite, a_release_of_what_was_removed, 1);
 	W_TEST(suite, removed_before_its_text_came, 2);
+	W_TEST(suite, removed_where_a_file_has_it, 2);
 	W_TEST(suite, removed_and_its_owner_gone, 1);
 	return w_main(suite);
 }

@@ -221,6 +221,7 @@ void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum 
 	slot->entry.lineage = (uint8_t)lineage;
 	slot->entry.role = PH_ROLE_ACTIVE;
 	forget_worker(hub, slot, PH_CHILD_WAITING);
+	slot->entry.stopped_by_wish = slot->wish_stopped;
 	slot->since_ms = hub->now_ms;
 	slot->entry.version = ++hub->version;
 	digest_toggle(hub, slot);
@@ -266,6 +267,7 @@ void ph_slot_release(struct ph_hub *hub, struct ph_slot *slot)
 	}
 	digest_toggle(hub, slot);
 	slot->entry.state = PH_CHILD_RELEASED;
+	slot->entry.stopped_by_wish = slot->wish_stopped;
 	slot->entry.ready = false;
 	slot->entry.pid = 0;
 	slot->entry.born_ms = 0;
@@ -280,6 +282,7 @@ void ph_slot_remove(struct ph_hub *hub, struct ph_slot *slot, uint64_t revision)
 	digest_toggle(hub, slot);
 	slot->entry.state = PH_CHILD_REMOVED;
 	slot->entry.revision = revision;
+	slot->entry.stopped_by_wish = slot->wish_stopped;
 	slot->entry.ready = false;
 	slot->entry.pid = 0;
 	slot->since_ms = hub->now_ms;

@@ -156,6 +156,29 @@ static void heartbeat(struct world *w, uint64_t sequence, uint64_t version, uint
 	w_drain(w);
 }
 
+/* What was wished while another one owned it is said with the first word of its own: 0 owned, 1
+ * released, 2 removed. */
+START_TEST(a_wish_is_told_with_its_own_word)
+{
+	struct world *w = p_world(make, true);
+	struct ph_hub *hub = w->nodes[0].hub;
+	struct ph_key key = {.child = ph_name_of("x")};
+	struct ph_slot *slot = ph_slot_get(hub, &key, NULL);
+	p_begin(w);
+	slot->wish_stopped = true;
+	ph_slot_own(hub, slot, E(5), PH_LINEAGE_COLD);
+	if (_i)
+		slot->entry.stopped_by_wish = false;
+	if (_i == 1)
+		ph_slot_release(hub, slot);
+	else if (_i == 2)
+		ph_slot_remove(hub, slot, 1);
+	ck_assert(ph_slot_entry(slot).stopped_by_wish);
+	p_end(w);
+	w_free(w);
+}
+END_TEST
+
 START_TEST(a_gap_is_fetched)
 {
 	struct world *w = p_world(make, true);
@@ -350,6 +373,7 @@ int main(void)
 	W_TEST(suite, an_earlier_life_is_replaced, 1);
 	W_TEST(suite, who_died_as_the_next_owner_is_told, 2);
 	W_TEST(suite, its_own_part_is_its_own, 2);
+	W_TEST(suite, a_wish_is_told_with_its_own_word, 3);
 	W_TEST(suite, a_gap_is_fetched, 1);
 	W_TEST(suite, a_digest_that_differs_repairs_all, 1);
 	W_TEST(suite, lost_casts_are_repaired, 8);

@@ -191,6 +191,10 @@ static void bury(struct ph_hub *hub, struct ph_slot *slot)
 	const struct ph_work *work = slot->work;
 	uint64_t removed = slot->child->removed_revision;
 	bool mine = ph_slot_mine(hub, slot);
+	/* Nothing will come of it, and without a quorum it would not end either. */
+	if (work->claim && work->claim->basis == PH_CLAIM_COLD && ph_tombstone(slot->child))
+		ph_claim_drop(hub, work->claim);
+	work = slot->work;
 	if (slot->local || !ph_tombstone(slot->child) || !ph_slot_owned(slot) || work->source ||
 		work->target || work->claim || slot->starting)
 		return;

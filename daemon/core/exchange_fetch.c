@@ -341,6 +341,21 @@ static bool is_gone(struct ph_hub *hub, const struct ph_member *author, const st
 	return late && !(slot && slot->entered);
 }
 
+/*
+ * What came before the changes below it is here all the same, once those are: who fetches them of
+ * another one may be the only one who has it, as its author has left or died, and must know so.
+ */
+static void join_ahead(struct ph_member *author, const struct ph_bmsg *msg)
+{
+	if (!msg->fetched && msg->since > author->have && msg->since < msg->until) {
+		if (msg->since != author->ahead_until)
+			author->ahead_since = msg->since;
+		author->ahead_until = msg->until;
+	}
+	if (author->ahead_since <= author->have && author->ahead_until > author->have)
+		author->have = author->ahead_until;
+}
+
 static bool take_part(struct ph_hub *hub, struct ph_member *author, const struct ph_bmsg *msg)
 {
 	bool news = false;
@@ -358,6 +373,7 @@ static bool take_part(struct ph_hub *hub, struct ph_member *author, const struct
 		author->helper_tries = 0;
 		news = true;
 	}
+	join_ahead(author, msg);
 	bool by_helper = msg->fetched && msg->node.s[0];
 	if (!by_helper && msg->since <= author->sure && msg->until > author->sure)
 		author->sure = msg->until;

@@ -353,6 +353,7 @@ void ph_registry_forget_node(struct ph_hub *hub, struct ph_member *member)
 	ph_history_presume(
 		hub, &member->info.name, PH_RESULT_ABORTED, "the source's daemon was restarted");
 	member->have = member->sure = member->have_migrations = 0;
+	member->ahead_since = member->ahead_until = 0;
 	member->registry_version = member->registry_digest = member->migrations_version = 0;
 	member->fetch_at_ms = member->behind_at_ms = member->helper_at_ms = 0;
 	member->told_sure_ms = 0;

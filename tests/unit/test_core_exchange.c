@@ -212,6 +212,28 @@ START_TEST(a_third_ones_sweep)
 END_TEST
 
 /*
+ * The last words of c come to a before what c had said earlier, which b tells: a has all of it then,
+ * and others may ask it. Not where there is a hole between the two.
+ */
+START_TEST(last_words_before_earlier_ones)
+{
+	struct world *w = p_world(make, true);
+	struct ph_entry e[3] = {entry_of(2, 0, E(5), 4), entry_of(2, 1, E(5), 8),
+		entry_of(2, 2, E(5), 9)};
+	for (unsigned piece = 1; piece < 3; piece++) /* 6 to 8, and 8 to 9 */
+		registry(w, 2, 2, &e[piece], 1, 7 + piece)->since = piece == 1 ? 6 : 8;
+	w_drain(w);
+	ck_assert(w_slot(w, 0, "x", 2)->entered);
+	ck_assert_uint_eq(member(w, 2)->have, 0);
+	(void)p_msg(w, 2, PH_B_LEAVE);
+	registry(w, 1, 2, e, 1, _i ? 5 : 6)->fetched = true;
+	w_drain(w);
+	ck_assert_uint_eq(member(w, 2)->have, _i ? 5 : 9);
+	w_free(w);
+}
+END_TEST
+
+/*
  * c has given x/1 away with its version 7, as b knows, and a hears of it by way of b alone: a
  * confirms 7 to c only once it does not name c any more. What b has may not be all that c has.
  */
@@ -596,6 +618,7 @@ int main(void)
 	W_TEST(suite, only_the_authors_own_words, (int)(sizeof believed / sizeof believed[0]));
 	W_TEST(suite, a_whole_answer_that_comes_late, 2);
 	W_TEST(suite, a_third_ones_sweep, 2);
+	W_TEST(suite, last_words_before_earlier_ones, 2);
 	W_TEST(suite, a_helpers_copy_confirms_nothing_by_itself,
 		(int)(sizeof helped / sizeof helped[0]));
 	W_TEST(suite, the_author_is_asked_for_what_it_gave_away, 1);

@@ -385,6 +385,14 @@ void ph_claim_member_gone(struct ph_hub *hub, const struct ph_member *member)
 		ph_claim_answered(hub, claim, member->no);
 }
 
+/* Nobody was silent while this node could not hear: their time begins anew, less what it was. */
+void ph_claims_forgive(struct ph_hub *hub, uint64_t ms)
+{
+	struct ph_claim *claim;
+	DL_FOREACH (hub->claims, claim)
+		claim->asked_ms = min_ms(claim->asked_ms + ms, hub->now_ms);
+}
+
 void ph_claim_deadline(struct ph_hub *hub, struct ph_claim *claim)
 {
 	if (!claim->number) /* it was to be asked again later */

@@ -91,6 +91,7 @@ static void forgive(struct ph_hub *hub)
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
 		m->echo_at_ms = hub->now_ms;
 	hub->unheard++;
+	ph_claims_forgive(hub, late);
 	if (hub->refused_ms) /* nor is a refusal over that could not be repeated */
 		hub->refused_ms += late;
 	if (late >= hub->set.failure_timeout_ms)
@@ -106,6 +107,7 @@ void ph_member_bus(struct ph_hub *hub, bool up)
 		for (struct ph_member *m = hub->members; m; m = m->hh.next)
 			m->echo_at_ms = hub->now_ms;
 		hub->unheard++;
+		ph_claims_forgive(hub, hub->now_ms - hub->bus_down_ms);
 		if (hub->refused_ms)
 			hub->refused_ms += hub->now_ms - hub->bus_down_ms;
 		hub->away =

@@ -491,6 +491,7 @@ void ph_claim_run(struct ph_hub *hub); /* ask, in batches, what was started in t
 void ph_claim_deadline(struct ph_hub *hub, struct ph_claim *claim);
 void ph_claim_put(const struct ph_claim *claim, struct ph_claim_line *line); /* what it asks */
 void ph_claim_message(struct ph_hub *hub, const struct ph_bmsg *msg);
+void ph_claims_forgive(struct ph_hub *hub, uint64_t ms); /* for so long it could not hear */
 void ph_claim_member_gone(struct ph_hub *hub, const struct ph_member *member);
 
 /* An answer of that number has come: FREE counts as that node's word for it. */

@@ -39,6 +39,25 @@ static void do_clock(struct sim *sim, struct sim_deed *deed)
 	crash(node, deed->x);
 }
 
+/* As one of a guest that its host puts aside; its workers have seen nothing of it. */
+static void do_jump(struct sim *sim, struct sim_deed *deed)
+{
+	struct sim_node *node = &sim->nodes[deed->node];
+	struct ph_event event = {.kind = PH_EV_TICK};
+	if (!node->hub)
+		return;
+	sim->fired++;
+	sim_count(sim, COUNT_JUMPED);
+	node->base_ms += deed->x;
+	sim->skewed = true; /* how old a state is the same clock tells */
+	node->calm_us = sim->now_us;
+	if (deed->k % 2)
+		sim_fence_jumped(node);
+	sim_node_push(node, 0, &event, NULL, NULL);
+	if (!(deed->k % 2))
+		sim_fence_jumped(node);
+}
+
 static void do_number_disk(struct sim *sim, struct sim_deed *deed)
 {
 	struct sim_node *node = &sim->nodes[deed->node];
@@ -214,6 +233,7 @@ sim_deed_fn *const sim_more_deeds[DEED_COUNT] = {
 	[DEED_NUMBER_DISK] = do_number_disk,
 	[DEED_NUMBER_CRASH] = do_number_crash,
 	[DEED_START_CRASH] = do_start_crash,
+	[DEED_JUMP] = do_jump,
 	[DEED_LAG] = do_lag,
 	[DEED_BUS_LOOP] = do_bus_loop,
 	[DEED_HOLD] = do_hold,

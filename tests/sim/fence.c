@@ -37,6 +37,12 @@ static void look(struct sim *sim, void *arg)
 	}
 }
 
+void sim_fence_jumped(struct sim_node *node)
+{
+	if (node->fence_armed)
+		look(node->sim, node);
+}
+
 void sim_fence_lease(struct sim_node *node, uint64_t until_ms)
 {
 	uint64_t life_ms = sim_node_ms(node) + AFTER_MS;

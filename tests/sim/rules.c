@@ -397,7 +397,7 @@ void sim_rules_stop(struct sim_proc *proc)
 	/* Without readiness the retention was the new one's test, before the commit. */
 	bool tested = proc->key->def->spec.ready == PH_READY_NONE;
 	if (!proc->handled && !tested && !heir_is_gone(proc) &&
-		sim->now_us + MS < proc->committed_us + proc->retention_ms * MS)
+		sim_node_ms(node) + 1 < proc->committed_ms + proc->retention_ms)
 		sim_fail(sim, "%s stops pid %u of %s/%u before its retention is over", node->name.s,
 			proc->pid, proc->key->key.child.s, proc->key->key.instance);
 	if (sim->now_us >= proc->committed_us + CONFIRM_MAX_US)
@@ -426,6 +426,7 @@ void sim_rules_tell(struct sim_proc *proc, const struct ph_wmsg *msg)
 		sim_rules_stop(proc);
 	if (msg->op == PH_W_COMMITTED && !proc->committed_us) {
 		proc->committed_us = sim->now_us;
+		proc->committed_ms = sim_node_ms(node);
 		proc->heir = mig ? mig->b : NULL;
 		proc->retention_ms = msg->retention_ms;
 	}

@@ -81,6 +81,8 @@ enum sim_story {
 	X(NUMBER_DISK, true) /* the next higher number takes `x` ms to sync; odd `k`: and fails */ \
 	X(NUMBER_CRASH, true) /* the daemon dies between making such a number and its sync, ... */ \
 	X(START_CRASH, true)  /* ... or between making that of its start and its sync */ \
+	X(JUMP, true)	      /* its clock of this boot jumps ahead by `x` ms; odd `k`: its fence \
+				 is the first to see it */ \
 	X(LAG, true)	      /* for `x` ms the loop stands still now and then */ \
 	X(BUS_LOOP, true)     /* for `x` ms its bus process aborts as soon as it runs */ \
 	X(HOLD, true) /* a cut (odd `k`: one way) after which what was sent comes all the same */ \
@@ -116,6 +118,7 @@ enum sim_deed_kind {
 	X(AHEAD, "starts with the clock far ahead") \
 	X(BACK, "starts with the clock set back") \
 	X(NUMBER_LOST, "starts without the stored number") \
+	X(JUMPED, "clocks of a boot that jumped ahead") \
 	X(HANG_SHORT, "hangs shorter than fence_after") \
 	X(HANG_FENCE, "hangs longer than that, shorter than failure_timeout") \
 	X(HANG_LONG, "hangs longer than failure_timeout") \
@@ -302,7 +305,8 @@ struct sim_proc {
 	size_t n_got;
 	char meta[32];
 	uint64_t committed_us, retention_ms; /* told so first ... */
-	struct sim_node *heir;		     /* ... and whose worker is the new one */
+	uint64_t committed_ms;		     /* ... by its node's clock */
+	struct sim_node *heir;		     /* and whose worker is the new one */
 	bool handled, stop_seen;
 	struct sim_proc *next; /* all of the run, newest first */
 };
@@ -536,6 +540,7 @@ void sim_late_fini(struct sim *sim);
 
 /* ---- fence.c ---- */
 void sim_fence_lease(struct sim_node *node, uint64_t until_ms);
+void sim_fence_jumped(struct sim_node *node); /* the clock did: is the lease over? */
 
 /* ---- act.c: one action ---- */
 void sim_act(struct sim_node *node, const struct ph_action *action);

@@ -18,6 +18,7 @@
  * to both sides of each time-out          hang, SUSPEND                  700 fence beside a hung
  * daemon, without a daemon   hang, away                     690 orphans kept away, sim->keep 200
  *   wall clock back, far ahead, number lost        number, CLOCK                  600
+ *   clock of this boot jumps, up to an hour        jump                           240
  *   loops that lag; bus process that aborts        lag, bus                       600
  *   cuts one way, for ever; relays; probes         one_way, relay                all
  *   old traffic after a heal, replays, repeats     hold, replay, loss          75,000 late
@@ -455,6 +456,18 @@ static void theme_local(struct sim *sim)
 		anybody(sim), sim_between(sim, 300, 9000));
 }
 
+/* Apart from the dice of the story, in one of eight: the others stay as they were. */
+static void jump(struct sim *sim)
+{
+	static const uint64_t by_ms[] = {700, 1500, 3500, 6000, 20000, 3600000};
+	uint64_t dice = ph_mix64(sim->seed ^ 0xb007);
+	if (dice % 8)
+		return;
+	struct sim_deed *deed = on(sim, DEED_JUMP, soon(sim), anybody(sim), 0);
+	deed->x = by_ms[dice / 8 % (sizeof by_ms / sizeof by_ms[0])];
+	deed->k = (unsigned)(dice / 64 % 2);
+}
+
 /* ---- stories ---- */
 
 typedef void theme_fn(struct sim *sim);
@@ -523,4 +536,6 @@ void sim_story_more(struct sim *sim)
 		tell(sim, late, sizeof late / sizeof late[0], 3);
 	else
 		tell(sim, own, sizeof own / sizeof own[0], 3);
+	if (sim->story == STORY_MEMBER)
+		jump(sim);
 }

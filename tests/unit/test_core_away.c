@@ -285,6 +285,43 @@ START_TEST(no_message_before_it_has_caught_up)
 }
 END_TEST
 
+/* Nobody was silent while it could not hear: a claim waits for answers as long as it would have. */
+START_TEST(a_claim_waits_for_what_it_could_not_hear)
+{
+	struct world *w = p_world(make, false);
+	struct ph_hub *hub = w->nodes[0].hub;
+	w->mute = NULL;
+	w->nodes[0].manual_disk = false;
+	w->defs[0].spec.instances = 9; /* some of them are a's by placement */
+	w_declare(w, 0, &w->defs[0]);
+	w_configure(w, 0);
+	w_drain(w);
+	uint64_t begin_ms = w->now_ms;
+	while (!hub->claims || !hub->claims->number) {
+		w_run(w, 10);
+		ck_assert_uint_lt(w->now_ms, begin_ms + 3000);
+	}
+	uint64_t asked_ms = hub->claims->asked_ms;
+	w_run(w, 2300);
+	if (_i) {
+		(void)w_push(w, 0, PH_EV_BUS_DOWN);
+		w_run(w, 3000);
+		(void)w_push(w, 0, PH_EV_BUS_UP);
+		w_drain(w);
+	} else {
+		w->now_ms += 3000;
+		wake(w, 0, false);
+	}
+	ck_assert(!hub->away && hub->claims);
+	while (!w->n_procs) {
+		w_run(w, 10);
+		ck_assert_uint_lt(w->now_ms, asked_ms + 9000);
+	}
+	ck_assert_uint_ge(w->now_ms, asked_ms + 8000);
+	w_free(w);
+}
+END_TEST
+
 /* ---- the bus ---- */
 
 /*
@@ -324,6 +361,7 @@ int main(void)
 	W_TEST(suite, no_deadline_before_it_has_caught_up, 2);
 	W_TEST(suite, a_worker_is_heard_before_it_is_judged, 3);
 	W_TEST(suite, no_message_before_it_has_caught_up, 2);
+	W_TEST(suite, a_claim_waits_for_what_it_could_not_hear, 2);
 	W_TEST(suite, a_bus_that_was_gone, 3);
 	return w_main(suite);
 }

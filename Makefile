@@ -168,6 +168,8 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@$(B)/sim --story added --list tests/sim/seeds_added.txt
 	@$(B)/sim --story added --seeds 1..2000
 	@$(B)/sim --story added --partition majority --seeds 1..1000
+	@$(B)/sim --twice --seeds 1..200
+	@$(B)/sim --twice --story member --seeds 1..200
 	@$(B)/sim --detect 10 50 50 1
 	@$(B)/sim --calm 10 20 50 1
 	@$(B)/sim --steady 10,100,300

@@ -34,8 +34,8 @@ PH_MUST_CHECK int ph_shell_bus_new(
 
 /*
  * The entries of `peers` that are not this node's own, each once: as they are configured, and with
- * their names resolved (empty where one has no address). Room for shell->conf->cluster.peers.n each;
- * they live as long as the bus and the configuration. Returns how many they are.
+ * their names resolved (empty where one has no address). Room for shell->conf->cluster.peers.n
+ * each; they live as long as the bus and the configuration. Returns how many they are.
  */
 size_t ph_shell_bus_peers(
 	const struct ph_shell_bus *bus, const char **ret_texts, const char **ret_addresses);

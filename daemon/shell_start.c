@@ -223,8 +223,8 @@ static int make_hub(struct ph_shell *shell)
 			conf->cluster.advertise, conf->cluster.port);
 		settings.peers = peers;
 		settings.peers_at = peers + conf->cluster.peers.n;
-		settings.n_peers = ph_shell_bus_peers(
-			shell->bus, peers, peers + conf->cluster.peers.n);
+		settings.n_peers =
+			ph_shell_bus_peers(shell->bus, peers, peers + conf->cluster.peers.n);
 	}
 	ph_shell_records_settings(shell, &settings);
 	ph_random_bytes(&settings.seed, sizeof settings.seed);

@@ -206,6 +206,16 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
            Edit(MEMBER, """\
 	return !member || member->info.incarnation != msg->incarnation;
 """, "\treturn !member;\n"), unit="test_core_member"),
+    Defect("what is forgiven is told as heard", ":who_forgives_does_not_vouch:",
+           Edit("daemon/core/heartbeat.c", "hub->now_ms - member->echo_true_ms : PH_NEVER_MS",
+                "hub->now_ms - member->echo_at_ms : PH_NEVER_MS"), unit="test_core_away"),
+    Defect("a deadline goes before what waits in the queue",
+           ":a_worker_is_heard_before_it_is_judged:",
+           Edit("daemon/core/due.c", "held_back(hub, timer) || overslept(hub, timer)",
+                "held_back(hub, timer)"), unit="test_core_away"),
+    Defect("two raise their numbers to the same one", ":two_do_not_raise_to_the_same_number:",
+           Edit("daemon/core/renumber.c", "known + 1 + ph_random(hub) % PH_INCARNATION_APART",
+                "known + 1"), unit="test_core_join"),
     Defect("incarnation used again after a restart",
            "has not come to agree|holds .* for the owner of",
            Edit("tests/sim/node.c", """\

@@ -45,8 +45,7 @@ START_TEST(the_last_who_declares_it_drops_it)
 	w_start_all(w);
 	w_run(w, 6000);
 	for (unsigned i = 0; i < 2 && _i < 3; i++)
-		(void)ph_child_settle(
-			w->nodes[i].hub, ph_child_find(w->nodes[i].hub, &room));
+		(void)ph_child_settle(w->nodes[i].hub, ph_child_find(w->nodes[i].hub, &room));
 	struct ph_child *child = ph_child_find(w->nodes[0].hub, &room);
 	const struct ph_spec *newer =
 		ph_spec_revise(child->spec, child->spec->revision + ph_epoch_make(1, 0));
@@ -110,7 +109,8 @@ START_TEST(two_owners_ask_once)
 }
 END_TEST
 
-/* It was added, by an operator: whose file drops one of that name is of no interest to its owners. */
+/* It was added, by an operator: whose file drops one of that name is of no interest to its owners.
+ */
 START_TEST(no_file_need_declare_what_was_added)
 {
 	struct world *w = w_new(2);
@@ -120,8 +120,7 @@ START_TEST(no_file_need_declare_what_was_added)
 	w_start_all(w);
 	const struct ph_spec **specs = w_alloc(w, sizeof *specs);
 	specs[0] = &def->spec;
-	w_order(w, 0, PH_VERB_ADD, NULL, NULL,
-		&(struct ph_command){.specs = specs, .n_specs = 1});
+	w_order(w, 0, PH_VERB_ADD, NULL, NULL, &(struct ph_command){.specs = specs, .n_specs = 1});
 	w_run(w, 8000);
 	ck_assert_uint_eq(w_alive(w, 0), 1);
 	for (int i = 0; i < 3; i++) {

@@ -212,14 +212,14 @@ START_TEST(a_third_ones_sweep)
 END_TEST
 
 /*
- * The last words of c come to a before what c had said earlier, which b tells: a has all of it then,
- * and others may ask it. Not where there is a hole between the two.
+ * The last words of c come to a before what c had said earlier, which b tells: a has all of it
+ * then, and others may ask it. Not where there is a hole between the two.
  */
 START_TEST(last_words_before_earlier_ones)
 {
 	struct world *w = p_world(make, true);
-	struct ph_entry e[3] = {entry_of(2, 0, E(5), 4), entry_of(2, 1, E(5), 8),
-		entry_of(2, 2, E(5), 9)};
+	struct ph_entry e[3] = {
+		entry_of(2, 0, E(5), 4), entry_of(2, 1, E(5), 8), entry_of(2, 2, E(5), 9)};
 	for (unsigned piece = 1; piece < 3; piece++) /* 6 to 8, and 8 to 9 */
 		registry(w, 2, 2, &e[piece], 1, 7 + piece)->since = piece == 1 ? 6 : 8;
 	w_drain(w);

@@ -496,8 +496,8 @@ START_TEST(which_peer_is_oneself)
 	c.conf.cluster.peers.n = 2;
 	c.conf.cluster.peers.v = list;
 	ck_assert_int_eq(ph_bus_seeds_read(&bus), 0);
-	ck_assert_uint_eq(ph_shell_bus_peers(&bus, texts, addresses),
-		(size_t)(1 + own_entries[_i].seeds));
+	ck_assert_uint_eq(
+		ph_shell_bus_peers(&bus, texts, addresses), (size_t)(1 + own_entries[_i].seeds));
 	ck_assert_str_eq(texts[own_entries[_i].seeds], list[1]);
 	ck_assert_str_eq(addresses[own_entries[_i].seeds], list[1]);
 	free(bus.seeds);
@@ -694,8 +694,8 @@ int main(void)
 	tcase_add_test(t, incarnations);
 	tcase_add_test(t, somebody_at_an_address);
 	tcase_add_test(t, seeds);
-	tcase_add_loop_test(t, which_peer_is_oneself, 0,
-		(int)(sizeof own_entries / sizeof own_entries[0]));
+	tcase_add_loop_test(
+		t, which_peer_is_oneself, 0, (int)(sizeof own_entries / sizeof own_entries[0]));
 	tcase_add_test(t, peers_by_name);
 	tcase_add_test(t, another_key);
 	tcase_add_test(t, two_at_one_address);

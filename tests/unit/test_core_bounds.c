@@ -123,6 +123,9 @@ START_TEST(downtime_of_each_attempt)
 			ck_assert_uint_ge(
 				at(PH_W_HANDOVER_START, i + 1) - at(PH_W_RESUME, i), 10000);
 	}
+	const struct ph_migration_info *info = &run.w->nodes[run.from].hub->history->info;
+	ck_assert(info->has_downtime); /* of the last attempt */
+	ck_assert_uint_eq(info->downtime_us, (at(PH_W_RESUME, 3) - at(PH_W_FREEZE, 3)) * 1000);
 	goes_on(&run);
 }
 END_TEST
@@ -138,6 +141,40 @@ static bool lose_the_first(struct world *w, unsigned from, unsigned to, const st
 		lost_round = msg->round;
 	return again;
 }
+
+static bool commit_is_lost;
+static uint64_t active_ms;
+static bool lose_commit(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)from, (void)to;
+	if (msg->kind == PH_B_ACTIVE && !active_ms)
+		active_ms = w->now_ms;
+	if (msg->kind != PH_B_COMMIT || !commit_is_lost)
+		return true;
+	commit_is_lost = false;
+	return false;
+}
+
+/* What a migration that went well has cost, from the freeze to B's word, is told everywhere. */
+START_TEST(downtime_is_shown)
+{
+	struct h_run run = begin(_i);
+	struct world *w = run.w;
+	w->pass = lose_commit;
+	commit_is_lost = true;
+	active_ms = 0;
+	h_go(&run, 30000);
+	uint64_t froze_ms = at(_i ? PH_W_FREEZE : PH_W_HANDOVER_START, 0);
+	ck_assert_uint_ge(active_ms - froze_ms, 200); /* it was said once more */
+	for (unsigned i = 0; i < w->n_nodes; i++) {
+		const struct ph_migration_info *info = &w->nodes[i].hub->history->info;
+		ck_assert_int_eq(info->result, PH_RESULT_DONE);
+		ck_assert(info->has_downtime);
+		ck_assert_uint_eq(info->downtime_us, (active_ms - froze_ms) * 1000);
+	}
+	w_free(w);
+}
+END_TEST
 
 /* It changes more than it can send: no more than rounds_max, the last of them frozen. */
 START_TEST(rounds_are_bounded)
@@ -173,6 +210,7 @@ int main(void)
 	W_TEST(suite, copy_that_is_slow, 2);
 	W_TEST(suite, frozen_for_the_whole_timeout, 1);
 	W_TEST(suite, downtime_of_each_attempt, 2);
+	W_TEST(suite, downtime_is_shown, 2);
 	W_TEST(suite, rounds_are_bounded, 7);
 	return w_main(suite);
 }

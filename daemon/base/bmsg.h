@@ -240,6 +240,7 @@ struct ph_entry {
 	enum ph_child_state state;
 	bool ready;
 	bool stopped_by_wish; /* an operator's `stop` is in force */
+	uint32_t wishes;      /* so often it was stopped and started by order, at most 65535 */
 	bool unfit;	      /* released because its node cannot start it */
 	enum ph_role role;
 	enum ph_lineage lineage;

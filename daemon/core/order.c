@@ -341,6 +341,29 @@ static bool open_lines(struct ph_hub *hub, struct ph_order *order)
 	return order->n_lines > 0;
 }
 
+static struct ph_order *order_new(struct ph_hub *hub, const struct ph_command *c)
+{
+	struct ph_order *order = ph_must(calloc(1, sizeof *order));
+	order->command = *c;
+	order->number = ++hub->numbers;
+	order->started_ms = hub->now_ms;
+	order->timer.kind = PH_TIMER_ORDER;
+	order->timer.owner = order;
+	return order;
+}
+
+void ph_order_repeat(struct ph_hub *hub, const struct ph_slot *slot, bool stopped)
+{
+	struct ph_command c = {.verb = stopped ? PH_VERB_STOP : PH_VERB_START,
+		.child = slot->child->name,
+		.instance = slot->number};
+	struct ph_order *order = order_new(hub, &c);
+	order->detached = true;
+	ph_order_add_slot(order, slot);
+	DL_APPEND(hub->orders, order);
+	ph_timer_set(hub, &order->timer, hub->now_ms);
+}
+
 void ph_order_command(struct ph_hub *hub, const struct ph_command *c)
 {
 	char text[PH_REASON_SIZE];
@@ -363,14 +386,9 @@ void ph_order_command(struct ph_hub *hub, const struct ph_command *c)
 		refuse(hub, c, error, text);
 		return;
 	}
-	struct ph_order *order = ph_must(calloc(1, sizeof *order));
-	order->command = *c;
+	struct ph_order *order = order_new(hub, c);
 	if (node_order && !c->node.s[0])
 		order->command.node = hub->set.node;
-	order->number = ++hub->numbers;
-	order->started_ms = hub->now_ms;
-	order->timer.kind = PH_TIMER_ORDER;
-	order->timer.owner = order;
 	if (!open_lines(hub, order)) {
 		free(order->lines);
 		free(order);

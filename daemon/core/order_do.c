@@ -11,6 +11,8 @@
 
 void ph_order_wish(struct ph_hub *hub, struct ph_slot *slot, bool stopped)
 {
+	if (slot->wish_stopped != stopped && slot->wishes < UINT16_MAX)
+		slot->wishes++;
 	slot->wish_stopped = stopped;
 	struct ph_record record = ph_slot_record(slot);
 	(void)ph_journal(hub, &record);

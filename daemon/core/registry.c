@@ -324,6 +324,7 @@ void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot)
 		next.revision = slot->child->spec->revision;
 	ph_heal_publish(instance, &next);
 	next.stopped_by_wish = slot->wish_stopped;
+	next.wishes = slot->wishes;
 	const char *meta = instance ? instance->meta : NULL;
 	bool same_meta = meta && next.meta ? strcmp(meta, next.meta) == 0 : meta == next.meta;
 	if (next.state != slot->entry.state)
@@ -417,6 +418,22 @@ static bool is_dropped(struct ph_hub *hub, struct ph_slot *slot, const struct ph
 	return ph_heal_keeps(hub, slot, author, e);
 }
 
+/*
+ * That of the owner counts. Where this node had it and has carried out an order that the new owner
+ * has not heard of, since they were cut off from each other, that one is told.
+ */
+static void take_wish(
+	struct ph_hub *hub, struct ph_slot *slot, const struct ph_entry *e, bool was_mine)
+{
+	bool differs = slot->wish_stopped != e->stopped_by_wish;
+	if (differs && was_mine && slot->wishes > e->wishes && e->state != PH_CHILD_REMOVED)
+		ph_order_repeat(hub, slot, slot->wish_stopped);
+	slot->wishes = (uint16_t)(e->wishes < UINT16_MAX ? e->wishes : UINT16_MAX);
+	slot->wish_stopped = e->stopped_by_wish;
+	if (differs)
+		seen_changed(hub, slot);
+}
+
 bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const struct ph_name *from,
 	const struct ph_entry *e)
 {
@@ -450,10 +467,7 @@ bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const s
 		ph_slot_set_unowned(hub, slot, unowned_ms); /* as it has been all along */
 	slot->since_ms = e->age_ms < hub->now_ms ? hub->now_ms - e->age_ms : 0;
 	digest_toggle(hub, slot);
-	if (slot->wish_stopped != e->stopped_by_wish) {
-		slot->wish_stopped = e->stopped_by_wish;
-		seen_changed(hub, slot);
-	}
+	take_wish(hub, slot, e, was_mine);
 	changed(hub, slot);
 	ph_history_owned(hub, slot);
 	if (e->revision && e->state != PH_CHILD_REMOVED)

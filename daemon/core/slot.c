@@ -245,6 +245,7 @@ struct ph_entry ph_slot_entry(const struct ph_slot *slot)
 		.state = (enum ph_child_state)held->state,
 		.ready = held->ready,
 		.stopped_by_wish = held->stopped_by_wish,
+		.wishes = slot->wishes,
 		.unfit = held->unfit,
 		.role = (enum ph_role)held->role,
 		.lineage = (enum ph_lineage)held->lineage,

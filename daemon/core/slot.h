@@ -99,6 +99,8 @@ struct ph_slot {
 	uint16_t place; /* seat of the node where placement wants it; 0: nowhere */
 	uint16_t
 		favourite; /* seat of the node that comes first in its order of nodes; 0: unknown */
+	uint16_t wishes;   /* changes of wish_stopped by orders, as far as its owner knows; at the
+			      owner it goes up with each */
 	bool local : 1;	   /* one a node: that of work->local_of */
 	bool restored : 1; /* `seen` is what an earlier daemon knew; nothing was heard since */
 	bool had : 1;	   /* somebody was named as its owner at that epoch */

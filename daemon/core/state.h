@@ -642,6 +642,8 @@ void ph_migration_owned(struct ph_hub *hub, struct ph_slot *slot); /* the entry 
 
 /* ---- order.c ---- */
 void ph_order_command(struct ph_hub *hub, const struct ph_command *command);
+/* An order of this node's own: that instance is to be stopped, or started, whoever owns it. */
+void ph_order_repeat(struct ph_hub *hub, const struct ph_slot *slot, bool stopped);
 void ph_order_detach(struct ph_hub *hub, uint64_t ticket);
 void ph_order_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 /* Something that orders may wait for has changed: they are looked at in a moment. */

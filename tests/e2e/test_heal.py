@@ -125,6 +125,40 @@ def test_no_room_and_workers_without_state(cluster):
                                  else "its worker does not hand over its state")
 
 
+def test_orders_of_both_sides_count_after_they_meet(cluster):
+    """What is stopped, or started, on one side is so on both then, whichever copy goes on."""
+    keys = [("c", i) for i in range(6)]
+    a, b = cluster.start("a", "b", children={"c": counter(instances=6)})
+    olds = owners(cluster, *keys)
+    of = {node.name: [key for key in keys if olds[key]["node"] == node.name] for node in (a, b)}
+    (a_early, a_own, a_other), (b_early, b_own, b_other) = of["a"][:3], of["b"][:3]
+
+    def order(node, verb, *what):
+        done = node.ctl(verb, *(f"c/{i}" for _, i in what), "--timeout=10s")
+        assert done.returncode == 0, done
+    order(a, "stop", a_early, b_early)
+    for node in (a, b):
+        for key in (a_early, b_early):
+            node.wait_child(*key, state="stopped", wanted=False)
+    with cut_off(b):
+        wait_both_own(a, b, a_own, b_own, a_other, b_other)
+        order(a, "stop", a_own, b_other)  # its own one, and the other's, which it has now too
+        order(b, "stop", b_own, a_other)
+        order(a, "start", b_early)
+        order(b, "start", a_early)
+    cluster.wait_members()
+    for node in (a, b):
+        for key in (a_own, b_other, b_own, a_other):
+            node.wait_child(*key, state="stopped", wanted=False, timeout=10)
+        for key in (a_early, b_early):
+            node.wait_child(*key, state="running", wanted=True, timeout=10)
+    order(b, "start", a_own, b_other, b_own, a_other)
+    for node in (a, b):
+        for key in keys:
+            node.wait_child(*key, state="running", wanted=True, timeout=10)
+    assert len({cluster.wait_single(*key) for key in keys}) == 6
+
+
 @pytest.mark.parametrize("restarted", ["winner", "loser"])
 def test_daemon_restarted_before_they_meet(cluster, restarted):
     """The beginning of a state is not forgotten with the daemon that has seen it."""

@@ -59,6 +59,7 @@ static const struct ph_entry entries[] = {
 		.state = PH_CHILD_FROZEN,
 		.ready = true,
 		.stopped_by_wish = true,
+		.wishes = UINT16_MAX,
 		.role = PH_ROLE_STANDBY,
 		.lineage = PH_LINEAGE_COLD,
 		.born_ms = PH_EPOCH_LIMIT - 1,

@@ -25,6 +25,7 @@ struct ph_order_line {
 	uint32_t pid;	       /* before a restart */
 	struct ph_name wisher; /* STOP: who was last seen to keep the wish; empty: nobody yet ... */
 	uint64_t wished_ms;    /* ... and when */
+	uint16_t wishes;       /* of the slot, when the order was given */
 	uint64_t sent_ms;
 	uint32_t tries;
 	uint64_t revision; /* ADD: that it put in force; REMOVE: up to which */

@@ -73,6 +73,7 @@ void ph_order_add_slot(struct ph_order *order, const struct ph_slot *slot)
 	line->key = ph_slot_key(slot);
 	line->local = slot->work->local_of->name;
 	line->pid = slot->entered ? slot->entry.pid : 0;
+	line->wishes = slot->wishes;
 }
 
 static bool meant(const struct ph_hub *hub, const struct ph_command *c, const struct ph_slot *slot,

@@ -185,7 +185,8 @@ static void look_at_end(struct ph_hub *hub, const struct ph_order *order,
 /*
  * Taken, but whoever took it may be lost before anybody else heard of the wish, or its journal with
  * it: then it is given to the owner again, which one that has it answers only. Who has kept the
- * wish and does so no more was told to start it.
+ * wish and does so no more was told to start it, and so was who has had more wishes since and keeps
+ * none.
  */
 static void look_at_stop(struct ph_hub *hub, struct ph_order_line *line, const struct ph_slot *slot)
 {
@@ -197,8 +198,9 @@ static void look_at_stop(struct ph_hub *hub, struct ph_order_line *line, const s
 	} else if (slot && slot->wish_stopped) {
 		line->wisher = e ? e->node->name : hub->set.node;
 		line->wished_ms = hub->now_ms;
-	} else if (e && ph_name_equal(&e->node->name, &line->wisher) &&
-		   (!m || m->first_ms <= line->wished_ms)) {
+	} else if (e && (slot->wishes > line->wishes ||
+				(ph_name_equal(&e->node->name, &line->wisher) &&
+					(!m || m->first_ms <= line->wished_ms)))) {
 		line->state = PH_LINE_FAILED;
 		ph_reason(line->text, "it was started again meanwhile");
 	} else if (hub->now_ms >= line->sent_ms + UNWISHED_MS &&

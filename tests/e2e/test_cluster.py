@@ -293,6 +293,23 @@ def test_stop_is_the_wish_of_the_cluster(cluster):
     assert_single(cluster, "room", 3)
 
 
+def test_a_stop_that_is_overtaken_is_answered(cluster):
+    """Whoever owns the child: the start that came right behind counts, and both are answered."""
+    a, b = cluster.start("a", "b", children={"c": sleeper(instances=4)})
+    of = owners(cluster, "c", 4)
+    assert set(of.values()) == {"a", "b"}
+    for i in of:
+        with a.control(timeout=8) as control:
+            stop = control.send("stop", child="c", instance=i)
+            start = control.send("start", child="c", instance=i)
+            told = {line["re"]: line for line in (control.read(), control.read())}
+        assert told[start]["children"][0]["result"] == "done", told
+        line = told[stop]["children"][0]
+        assert line["result"] == "done" or line["text"] == "it was started again meanwhile", told
+        for node in (a, b):
+            node.wait_child("c", i, state="running", wanted=True)
+
+
 def test_what_one_node_cannot_start_runs_on_the_other(cluster):
     """The program is there on b alone, and then on none."""
     program = f"{cluster.dir}/work-b"

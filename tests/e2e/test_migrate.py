@@ -236,6 +236,17 @@ def left(node):
     return open_files(node.process.pid, numbers=False), files
 
 
+def steady(cluster):
+    """What is there on each node once nothing changes for a moment: not what a start has to do."""
+    seen = [None]
+
+    def same():
+        seen.append([left(node) for node in cluster.live])
+        return seen[-1] == seen[-4:-3][0] == seen[-2] if len(seen) > 4 else False
+    harness.wait(same, "nothing changes", 15, pause=0.3)
+    return seen[-1]
+
+
 def news(before, cluster):
     """What is there beyond that, on each node."""
     return [(fds - old_fds, files - old_files)
@@ -250,7 +261,7 @@ def test_nothing_is_left_of_what_was_aborted(pair, step):
     child = "leaves"
     source, target = ends(pair, child)
     pair.wait_calm()
-    before, old = [left(n) for n in pair.live], source.child(child)
+    before, old = steady(pair), source.child(child)
     sockets = unix_sockets(old["pid"])
     assert sockets
     faults(pair, child).set(step)

@@ -141,7 +141,8 @@ demo: ## build, then three daemons, twelve workers, a join, a move and a drain: 
 check: ## unit tests, simulation, checks of the source, end-to-end tests
 	$(SUB) tested
 	@$(RUN_UNIT)
-	@$(PYTEST) tests/unit tests/demo
+	@$(PYTEST) tests/unit
+	@$(PYTEST) tests/demo
 	@$(RUN_SIM)
 	@$(B)/sim --list tests/sim/seeds.txt
 	@$(B)/sim --story heal --list tests/sim/seeds_heal.txt

@@ -83,8 +83,8 @@ static bool owned_elsewhere(struct ph_hub *hub, const struct ph_child *child)
 	return false;
 }
 
-/* Whoever has declared it is in doubt: its owner decides, and must ask itself; or, where nobody owns
- * it, each that has its text. */
+/* Whoever has declared it is in doubt: its owner decides, and must ask itself; or, where nobody
+ * owns it, each that has its text. */
 static void ask_if_need_be(struct ph_hub *hub, struct ph_child *child)
 {
 	if (child->own || child->dropped || ph_child_is_added(child))

@@ -79,8 +79,13 @@ static bool in_use(const struct ph_hub *hub, const struct ph_slot *slot, uint64_
 	const struct ph_target *t = slot->work->target;
 	const struct ph_source *s = slot->work->source;
 	bool released = t && t->state == PH_TARGET_RELEASING && t->said == PH_B_RELEASE;
+	/* What a prepared copy has claimed itself, of a source held for dead, it no longer wants
+	 * when its claim is gone: only the source's word activates it then. */
+	bool given_up =
+		t && ph_epoch_slot(epoch) == hub->set.slot && t->state < PH_TARGET_ACTIVATING;
 	return slot->starting ||
-	       (t && !released && t->state != PH_TARGET_NEVER && t->state != PH_TARGET_ACTIVE) ||
+	       (t && !released && !given_up && t->state != PH_TARGET_NEVER &&
+		       t->state != PH_TARGET_ACTIVE) ||
 	       (s && s->state >= PH_SOURCE_CLAIMING && s->state <= PH_SOURCE_FINISHING);
 }
 
@@ -351,6 +356,27 @@ static size_t drop_closed(struct ph_hub *hub)
 	return list->n = n;
 }
 
+/*
+ * What was granted past an owner that lives is taken up, or given up: the one it was granted to
+ * says so, who may have done that long ago, unheard. Otherwise that owner would have no lease ever
+ * again.
+ */
+static void ask_grantees(struct ph_hub *hub, struct ph_slot *const *open, size_t n)
+{
+	size_t asked = 0;
+	for (size_t i = 0; i < n && asked < PH_LIST_MAX; i++) {
+		struct ph_slot *slot = open[i];
+		const struct ph_member *m = passed_over(hub, slot);
+		if (!m || !ph_member_live(m))
+			continue;
+		asked++;
+		if (!ph_is_self(hub, &slot->work->granted_to->name))
+			ask_grantee(hub, slot);
+		else if (!in_use(hub, slot, slot->work->granted))
+			forget_grant(hub, slot);
+	}
+}
+
 /* Whom an echo renews no lease, and what was granted past them: the newest first. */
 static struct ph_slot **mark(struct ph_hub *hub, size_t *ret_n)
 {
@@ -386,6 +412,7 @@ void ph_grant_beat(struct ph_hub *hub)
 	for (struct ph_member *m = hub->members; m; m = m->hh.next)
 		if (m->withheld && ph_member_live(m))
 			remind(hub, m, open, n);
+	ask_grantees(hub, open, n);
 }
 
 /* Others may run it by now: this node's worker ends, and its entry says that it is free. */

@@ -1,4 +1,5 @@
-/* spec.c - specs that are kept: copies that share their texts, and one copy for many who keep it. */
+/* spec.c - specs that are kept: copies that share their texts, and one copy for many who keep it.
+ */
 #include "core/state.h"
 
 #include <stdlib.h>

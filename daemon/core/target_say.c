@@ -218,7 +218,7 @@ static const char *objection(
 	if (hub->self_state != PH_MEMBER_ALIVE)
 		return "this node has not joined yet";
 	if (ph_migrations_in(hub) > hub->set.migrations_max) /* this one is among them */
-		return &PH_NO_SLOT[sizeof PH_BUSY - 1]; /* A puts PH_BUSY in front */
+		return &PH_NO_SLOT[sizeof PH_BUSY - 1];	     /* A puts PH_BUSY in front */
 	if (slot->work->target || (slot->work->instance && !swap))
 		return "this node still has a worker of that child";
 	*busy = false;

@@ -4,7 +4,10 @@
  */
 #include "core_handover.h"
 
-enum { HUNG, NO_BUS };
+enum {
+	HUNG,
+	NO_BUS
+};
 
 static void go_away(struct world *w, unsigned node, int how, struct ph_hub **kept)
 {

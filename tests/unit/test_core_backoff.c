@@ -50,7 +50,8 @@ START_TEST(doubled_up_to_five_minutes)
 	for (int i = 0; i < 1500; i++) {
 		w_run(w, 1000);
 		uint64_t now = slot->work->move_wait_ms;
-		ck_assert(now == before || now == 2 * before || (now == 300000 && before * 2 > now));
+		ck_assert(
+			now == before || now == 2 * before || (now == 300000 && before * 2 > now));
 		before = now;
 		most = now > most ? now : most;
 		const struct ph_move *move = slot->work->move;

@@ -387,8 +387,8 @@ START_TEST(what_goes_before_an_empty_one)
 	static const enum ph_source_state undecided[] = {PH_SOURCE_CONFIRMING, PH_SOURCE_CLAIMING,
 		PH_SOURCE_COMMITTING, PH_SOURCE_COMMITTED, PH_SOURCE_ABORTING, PH_SOURCE_VOIDING,
 		PH_SOURCE_RECLAIMING};
-	static const enum ph_target_state kept[] = {PH_TARGET_PREPARING, PH_TARGET_PREPARED,
-		PH_TARGET_CLAIMING, PH_TARGET_RELEASING};
+	static const enum ph_target_state kept[] = {
+		PH_TARGET_PREPARING, PH_TARGET_PREPARED, PH_TARGET_CLAIMING, PH_TARGET_RELEASING};
 	struct world *w = unowned();
 	struct ph_hub *hub = w->nodes[0].hub;
 	struct ph_key key = {.child = ph_name_of("room")};

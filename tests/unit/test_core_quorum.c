@@ -888,26 +888,39 @@ static bool no_reminders(struct world *w, unsigned from, unsigned to, const stru
 	return msg->kind != PH_B_GRANTED;
 }
 
-/* What was granted past an owner that is back after all renews no lease until it knows of it. */
-START_TEST(echoes_are_withheld)
+static bool no_words_of_grants(
+	struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
 {
-	struct world *w = majority(3);
-	w_start_all(w);
-	w_run(w, 5000);
+	return no_reminders(w, from, to, msg) && msg->kind != PH_B_GRANT_CHECK;
+}
+
+/* An instance of c's, which a has granted to `to` past c at a higher epoch. */
+static struct ph_slot *grant_past_c(struct world *w, unsigned to)
+{
 	struct ph_slot *slot = NULL;
 	for (uint32_t i = 0; i < 6 && !(slot && strcmp(slot->entry.node->name.s, "c") == 0); i++)
 		slot = w_slot(w, 0, "room", i);
 	ck_assert_str_eq(slot->entry.node->name.s, "c");
 	struct ph_hub *hub = w->nodes[0].hub;
 	struct ph_work *work = ph_slot_work(hub, slot);
-	struct ph_name b = w_name(1), c = w_name(2);
+	struct ph_name grantee = w_name(to), c = w_name(2);
 	work->granted = slot->entry.epoch + (UINT64_C(1) << 24);
-	work->granted_to = work->granted_by = ph_node_get(hub, &b);
+	work->granted_to = work->granted_by = ph_node_get(hub, &grantee);
 	work->granted_past = ph_node_get(hub, &c);
 	work->granted_open = true;
 	ph_slot_list_add(&hub->grants, slot);
+	return slot;
+}
+
+/* What was granted past an owner that is back after all renews no lease until it knows of it. */
+START_TEST(echoes_are_withheld)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 5000);
+	struct ph_slot *slot = grant_past_c(w, 1);
 	uint64_t before = slot->entry.epoch;
-	w->pass = no_reminders;
+	w->pass = no_words_of_grants;
 	w_run(w, 300);
 	struct ph_name a = w_name(0);
 	const struct ph_member *of_c = ph_member_find(w->nodes[2].hub, &a);
@@ -921,6 +934,33 @@ START_TEST(echoes_are_withheld)
 	ck_assert_uint_gt(slot->entry.epoch, before); /* c has let go, and it was claimed anew */
 	struct ph_name name = w_name(2);
 	ck_assert(!ph_member_find(w->nodes[0].hub, &name)->withheld);
+	for (uint32_t i = 0; i < 6; i++)
+		(void)w_only(w, "room", i);
+	w_free(w);
+}
+END_TEST
+
+/* ... or until the one it was granted to, b or a itself, has given it up: then c goes on. */
+START_TEST(what_was_given_up_withholds_no_echo)
+{
+	struct world *w = majority(3);
+	w_start_all(w);
+	w_run(w, 5000);
+	struct ph_slot *slot = grant_past_c(w, _i ? 0 : 1);
+	uint64_t before = slot->entry.epoch;
+	struct ph_name a = w_name(0), c = w_name(2);
+	const struct ph_member *of_c = ph_member_find(w->nodes[2].hub, &a);
+	const struct ph_member *c_of_a = ph_member_find(w->nodes[0].hub, &c);
+	w->pass = no_words_of_grants;
+	w_run(w, 300);
+	ck_assert(c_of_a->withheld);
+	w->pass = no_reminders;
+	w_run(w, 2000);
+	ck_assert(!c_of_a->withheld);
+	uint64_t renewed_ms = of_c->lease_at_ms;
+	w_run(w, 1000);
+	ck_assert_uint_gt(of_c->lease_at_ms, renewed_ms);
+	ck_assert_uint_eq(slot->entry.epoch, before);
 	for (uint32_t i = 0; i < 6; i++)
 		(void)w_only(w, "room", i);
 	w_free(w);
@@ -1143,6 +1183,7 @@ int main(void)
 	W_TEST(s, no_grant_in_another_view_or_without_lease, 1);
 	W_TEST(s, a_death_must_be_ones_own_verdict, 1);
 	W_TEST(s, echoes_are_withheld, 1);
+	W_TEST(s, what_was_given_up_withholds_no_echo, 2);
 	W_TEST(s, who_lost_its_journal_asks_first, 1);
 	W_TEST(s, a_move, 1);
 	W_TEST(s, what_is_prepared_is_given_up, 1);

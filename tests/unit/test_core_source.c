@@ -280,8 +280,7 @@ START_TEST(it_ends_behind_its_last_word)
 	ck_assert_int_eq((int)s->state, PH_SOURCE_FREEZING);
 	ck_assert_ptr_null(s->old);
 	struct ph_stream_report *report = w_alloc(w, sizeof *report);
-	*report = (struct ph_stream_report){
-		.id = s->id, .round = 1, .bytes = _i ? 9 : 10};
+	*report = (struct ph_stream_report){.id = s->id, .round = 1, .bytes = _i ? 9 : 10};
 	w_push(w, 0, PH_EV_STREAM_ROUND)->stream = report;
 	w_drain(w);
 	if (!_i)
@@ -585,7 +584,8 @@ START_TEST(source_daemon_is_back_without_the_old_one)
 }
 END_TEST
 
-/* A comes back when it was held for dead, and B goes on with its copy: A comes to tell that, too. */
+/* A comes back when it was held for dead, and B goes on with its copy: A comes to tell that, too.
+ */
 START_TEST(source_daemon_is_back_late)
 {
 	int no = h_moment_named(_i & 1 ? "send PREPARED" : "sync prepared");
@@ -598,8 +598,8 @@ START_TEST(source_daemon_is_back_late)
 	struct w_proc *p = h_one_left(&run);
 	ck_assert_uint_eq(p->node, run.to);
 	ck_assert_uint_eq(p->value, VALUE);
-	ck_assert_int_eq((int)w_slot(w, run.from, "room", 0)->entry.lineage,
-		(int)PH_LINEAGE_FROM_COPY);
+	ck_assert_int_eq(
+		(int)w_slot(w, run.from, "room", 0)->entry.lineage, (int)PH_LINEAGE_FROM_COPY);
 	for (unsigned i = 0; i < w->n_nodes; i++) /* the first; the plan may move it since */
 		ck_assert_int_eq((int)w->nodes[i].hub->history->prev->info.result,
 			(int)PH_RESULT_SOURCE_DEAD);
@@ -626,8 +626,7 @@ int main(void)
 	W_TEST(suite, both_disks_fill_up, n);
 	W_TEST(suite, cut_off_from_the_target, H_MOMENTS);
 	W_TEST(suite, source_daemon_is_back_without_the_old_one,
-		2 * H_VARIANTS *
-			(h_moment_named("write active") - h_moment_named("sync final")));
+		2 * H_VARIANTS * (h_moment_named("write active") - h_moment_named("sync final")));
 	W_TEST(suite, source_machine_dies, n);
 	W_TEST(suite, source_daemon_is_back_late, 2 * H_VARIANTS);
 	return w_main(suite);

@@ -290,8 +290,7 @@ static struct { /* in the order in which it was said */
 } words[64];
 static size_t n_words;
 
-static bool note_message(
-	struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+static bool note_message(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
 {
 	(void)w, (void)from;
 	if (n_words < 64 && msg->kind != PH_B_HEARTBEAT) {
@@ -370,8 +369,8 @@ START_TEST(what_an_unknown_id_is_answered)
 	w->pass = note_message;
 	if (unknown[_i].owned) {
 		p_begin(w);
-		ph_slot_own(hub, w_slot(w, 0, "room", 0), ph_epoch_make(8, 2),
-			PH_LINEAGE_CONTINUED);
+		ph_slot_own(
+			hub, w_slot(w, 0, "room", 0), ph_epoch_make(8, 2), PH_LINEAGE_CONTINUED);
 		p_end(w);
 	}
 	hub->set.journal_lost = unknown[_i].lost;
@@ -474,7 +473,8 @@ START_TEST(target_machine_dies)
 		ck_assert_uint_ne(p->node, run.to);
 		if (run.no < h_moment_named("send ACTIVE"))
 			ck_assert_uint_eq(p->value, VALUE);
-		/* Once it was told to commit, N may have been told something that O does not know. */
+		/* Once it was told to commit, N may have been told something that O does not know.
+		 */
 		bool may_lack = run.no >= h_moment_named("send PREPARED");
 		const struct ph_held *e = &w_slot(run.w, run.from, "room", 0)->entry;
 		const struct ph_migration_info *info = &run.w->nodes[run.from].hub->history->info;

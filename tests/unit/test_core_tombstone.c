@@ -363,8 +363,8 @@ static bool lose_claims(struct world *w, unsigned from, unsigned to, const struc
 }
 
 /*
- * Its owner is gone, and it is removed while a claims it (0), or is about to start it (1); 2: nobody
- * answers the claim.
+ * Its owner is gone, and it is removed while a claims it (0), or is about to start it (1); 2:
+ * nobody answers the claim.
  */
 START_TEST(removed_while_it_is_claimed)
 {

@@ -124,8 +124,11 @@ static void go_above(struct ph_hub *hub, struct ph_slot *slot, const struct ph_e
 {
 	if (e->born_ms && !ph_is_self(hub, &e->node))
 		ph_conflict_met(hub, slot, &e->node, e->epoch);
-	if (slot->work->source && ph_heal_early(slot->work->source))
+	if (slot->work->source && ph_heal_early(slot->work->source)) {
 		ph_source_step(hub, slot->work->source, PH_SOURCE_IN_CANCEL);
+		if (slot->work->source) /* it takes its time */
+			ph_slot_work(hub, slot)->above = e->epoch;
+	}
 	if (!slot->work->source && !slot->work->claim && !slot->starting)
 		(void)ph_claim_start(hub, slot, PH_CLAIM_HEAL, &hub->set.node, NULL, 0);
 }
@@ -169,6 +172,18 @@ void ph_heal_namesake(struct ph_hub *hub, struct ph_slot *slot, const struct ph_
 	if ((!ph_quorate(hub) || hub->set.journal_lost) && !hub->stopping && !slot->local &&
 		e->epoch > slot->entry.epoch && ph_heal_live(hub, slot))
 		go_above(hub, slot, e);
+}
+
+bool ph_heal_first(struct ph_hub *hub, struct ph_slot *slot)
+{
+	uint64_t above = slot->work->above;
+	if (!above)
+		return false;
+	ph_slot_work(hub, slot)->above = 0;
+	if (above <= slot->entry.epoch || !ph_heal_live(hub, slot))
+		return false;
+	(void)ph_claim_start(hub, slot, PH_CLAIM_HEAL, &hub->set.node, NULL, 0);
+	return true;
 }
 
 /* ---- the claim ---- */

@@ -57,6 +57,8 @@ bool ph_heal_keeps(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
  * had it, and has gone. As long as its own entry is below that nobody takes it for news.
  */
 void ph_heal_namesake(struct ph_hub *hub, struct ph_slot *slot, const struct ph_entry *e);
+/* A migration of it was given up so that it goes above another epoch: that is asked for now. */
+bool ph_heal_first(struct ph_hub *hub, struct ph_slot *slot);
 /* Nothing of it can be active: to give up this handover costs nothing. */
 bool ph_heal_early(const struct ph_source *s);
 

@@ -2,6 +2,7 @@
  * move.c - moves that are wanted: until they begin as migrations, and again after one that failed.
  */
 #include "core/move.h"
+#include "core/heal.h"
 #include "core/swap.h"
 
 #include <stdlib.h>
@@ -177,7 +178,8 @@ void ph_move_cancel(struct ph_hub *hub, struct ph_move *move)
 static bool can_go(const struct ph_hub *hub, const struct ph_slot *slot)
 {
 	const struct ph_instance *instance = slot->work->instance;
-	return instance && !slot->work->source && !slot->work->target &&
+	bool asks = slot->work->claim || slot->starting; /* for a higher epoch: heal.c */
+	return instance && !slot->work->source && !slot->work->target && !asks &&
 	       instance->state == PH_INSTANCE_RUNNING && known_kind(hub, instance);
 }
 
@@ -259,7 +261,8 @@ void ph_moves_run(struct ph_hub *hub)
 			at = hub->now_ms + MOVE_BUSY_MS;
 			if (can_go(hub, move->slot) && target_ready(hub, move) &&
 				hub->set.journal_writable && ph_lease_valid(hub) &&
-				ph_migrations_out(hub) < hub->set.migrations_max) {
+				ph_migrations_out(hub) < hub->set.migrations_max &&
+				!ph_heal_first(hub, move->slot)) {
 				move->started = true;
 				(void)ph_source_start(hub, move);
 				ph_move_drop(hub, move);

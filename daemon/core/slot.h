@@ -54,6 +54,7 @@ struct ph_work {
 	struct ph_node *rival;	/* whose copy lost against the one here, and that has not said yet
 				   what became of it; or nobody */
 	uint64_t rival_epoch, rival_ms; /* its epoch; when they met */
+	uint64_t above;			/* it goes above that epoch before it is moved again; or 0 */
 	uint64_t move_wait_ms;		/* back-off of its failed migrations */
 	uint32_t move_failures;		/* of its migrations since the last that went well */
 	uint32_t move_attempt;		/* downtime budgets missed */

@@ -234,6 +234,28 @@ START_TEST(a_namesakes_epoch_is_passed)
 }
 END_TEST
 
+/*
+ * A migration of it was given up for that, and took its time: before the next one it goes above the
+ * other epoch, unless it has done so meanwhile (1).
+ */
+START_TEST(above_it_before_it_is_moved)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	struct ph_slot *slot = room(w, 0);
+	uint64_t before = slot->entry.epoch;
+	ph_slot_seen(w->nodes[0].hub, slot, E(50));
+	ph_slot_work(w->nodes[0].hub, slot)->above = _i ? before : E(50);
+	const struct ph_command forced = {.force = true, .no_wait = true};
+	w_order(w, 0, PH_VERB_MOVE, "room", "b", &forced);
+	ck_assert_int_eq(w->nodes[0].answer.error, 0);
+	w_run(w, 2000);
+	ck_assert_int_eq(claimed > E(50), !_i);
+	ck_assert_uint_gt(w->nodes[0].sent[PH_B_PREPARE], 0);
+	ck_assert_int_eq(slot->entry.epoch > E(50), !_i);
+	w_free(w);
+}
+END_TEST
+
 /* A better copy that a does not know of objects: it goes on as before, and asks again when told. */
 START_TEST(a_better_one_objects)
 {
@@ -852,6 +874,7 @@ int main(void)
 	W_TEST(suite, removed_on_the_other_side, 2);
 	W_TEST(suite, the_winner_goes_above_both, 2);
 	W_TEST(suite, a_namesakes_epoch_is_passed, 2);
+	W_TEST(suite, above_it_before_it_is_moved, 2);
 	W_TEST(suite, a_better_one_objects, 1);
 	W_TEST(suite, the_loser_has_no_veto, 2);
 	W_TEST(suite, a_third_one_waits, (int)(sizeof thirds / sizeof thirds[0]));

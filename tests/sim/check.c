@@ -60,9 +60,22 @@ static bool cloned_alone(const struct sim_proc *proc)
 	return gone && cloned;
 }
 
+static uint64_t bit_of(const struct sim_node *node)
+{
+	return UINT64_C(1) << (node->no < 63 ? node->no : 63);
+}
+
+static uint64_t nodes_up(const struct sim *sim)
+{
+	uint64_t up = 0;
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		up |= sim->nodes[i].hub ? bit_of(&sim->nodes[i]) : 0;
+	return up;
+}
+
 /*
- * Whoever made the highest one is down, nobody who is here has heard of it, and this node is in its
- * first life: there is nothing that would tell it.
+ * Whoever made the highest one is down, nobody who is here has heard of it, and this node did not
+ * run when it was made: each is alone in its turn, and there is nothing that would tell it.
  */
 bool sim_check_alone(const struct sim_proc *proc)
 {
@@ -71,7 +84,8 @@ bool sim_check_alone(const struct sim_proc *proc)
 	for (unsigned i = 0; i < sim->n_nodes; i++)
 		if (sim->nodes[i].hub && sim_check_knows(&sim->nodes[i], key))
 			return false;
-	return !sim->opt.partition && proc->node->gen == 1 && !sim->nodes[key->max_epoch_node].hub;
+	bool ran = proc->node->gen > 1 && (key->max_epoch_up & bit_of(proc->node));
+	return !sim->opt.partition && !ran && !sim->nodes[key->max_epoch_node].hub;
 }
 
 /* Are the journals lost, and those gone, that knew how high the epochs were? */
@@ -101,6 +115,7 @@ void sim_check_epoch(struct sim_proc *proc)
 	if (proc->epoch > key->max_epoch) {
 		key->max_epoch = proc->epoch;
 		key->max_epoch_node = proc->node->no;
+		key->max_epoch_up = nodes_up(sim);
 	} else if (proc->epoch == key->max_epoch && proc->node->no != key->max_epoch_node &&
 		   !same_maker(proc, key)) {
 		sim_fail(sim, KEY_FORMAT " was active at epoch " EPOCH_FORMAT " on two nodes",

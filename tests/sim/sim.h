@@ -239,6 +239,7 @@ struct sim_key { /* a key, its client and its history */
 	uint64_t acked_at_us;
 	uint64_t max_epoch;
 	unsigned max_epoch_node;
+	uint64_t max_epoch_up; /* the nodes that ran then: a bit each, the last one for all more */
 	bool stopped_by_order;
 	bool ordered; /* to stop, or to start again: the last order is in force everywhere */
 	/* rules.c: claims, and of each node the last `void` heard and the owner's epoch known */
@@ -517,7 +518,7 @@ struct sim_node *sim_node_named(struct sim *sim, const struct ph_name *name);
 /* It runs and is kept out by another one of its name. */
 bool sim_node_outside(const struct sim_node *node);
 bool sim_check_knows(const struct sim_node *node, const struct sim_key *key);
-/* By whom it was started: one that is new, and nobody is here who knows of its key. */
+/* By whom it was started: one that did not run then, and nobody is here who knows of its key. */
 bool sim_check_alone(const struct sim_proc *proc);
 bool sim_node_twin(const struct sim_node *node); /* another one of its name has run */
 void sim_node_configure(struct sim_node *node);

@@ -110,7 +110,7 @@ bool ph_hub_joined(const struct ph_hub *hub);
  */
 struct ph_entry_view {
 	struct ph_entry entry; /* age_ms is as of `now_ms` */
-	bool wanted;	       /* should run: not stopped by wish, not removed */
+	bool wanted;	       /* should run: not stopped by wish, not done, not removed */
 	bool differs;
 	bool added;	/* at run time: no file declares it */
 	bool reachable; /* its node is not dead, and has not left */

@@ -27,8 +27,9 @@ def test_policy(solo, cluster, policy, script, again):
         assert node.wait_event("child_restarting", child="web")["delay_ms"] == 0
     else:
         entry = node.wait_child("web", state="stopped")
-        assert entry["restarts"] == 0
+        assert entry["restarts"] == 0 and not entry["wanted"]
         node.wait_event("child_stopped", child="web")
+        assert node.ctl("status").returncode == 0  # it is done, and nothing is missing
 
 
 def test_back_off_doubles(solo):

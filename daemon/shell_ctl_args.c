@@ -87,7 +87,7 @@ static int read_children(const json_t *value, struct ph_ctl_args *ret, struct ph
 		return ph_err_set(err, ENOMEM, "out of memory");
 	for (size_t i = 0; i < n; i++) {
 		const char *text = json_string_value(json_array_get(value, i));
-		if (ph_ctl_is_pattern(text))
+		if (ph_name_is_pattern(text))
 			ret->filters[i].child = ph_name_of(text);
 		else if (!read_filter(text, &ret->filters[i]))
 			return ph_err_set(err, EBADMSG,

@@ -73,8 +73,6 @@ void ph_ctl_args_fini(struct ph_ctl_args *args);
 
 /* ---- shell_ctl_names.c */
 
-/* A name with wildcards (fnmatch), as a list of children may have it. */
-bool ph_ctl_is_pattern(const char *text);
 /* Those of args->filters become the children that they match. -ENOENT: none, with a sentence. */
 PH_MUST_CHECK int ph_ctl_names_expand(
 	struct ph_shell *shell, struct ph_ctl_args *args, struct ph_err *err);

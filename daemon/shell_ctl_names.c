@@ -7,16 +7,6 @@
 #include "io/clock.h"
 #include "shell_ctl_int.h"
 
-#define WILD "*?[" /* no name has one of these */
-
-bool ph_ctl_is_pattern(const char *text)
-{
-	size_t n = text ? strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-				       "0123456789._-*?[]!")
-			: 0;
-	return n && n < PH_NAME_SIZE && !text[n] && strpbrk(text, WILD);
-}
-
 struct matching {
 	const char *pattern;
 	struct ph_view_filter *filters;
@@ -67,7 +57,7 @@ int ph_ctl_names_expand(struct ph_shell *shell, struct ph_ctl_args *args, struct
 	for (size_t i = 0; i < args->n_filters; i++) {
 		const struct ph_view_filter *filter = &args->filters[i];
 		size_t before = m.n;
-		if (!ph_ctl_is_pattern(filter->child.s)) {
+		if (!ph_name_is_pattern(filter->child.s)) {
 			take(&m, filter);
 			continue;
 		}

@@ -18,6 +18,15 @@ bool ph_name_valid(const char *s)
 	return true;
 }
 
+bool ph_name_is_pattern(const char *s)
+{
+	static const char wild[] = "*?["; /* no name has one of these */
+	size_t n = s ? strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				 "0123456789._-*?[]!")
+		     : 0;
+	return n && n < PH_NAME_SIZE && !s[n] && strpbrk(s, wild);
+}
+
 struct ph_name ph_name_of(const char *s)
 {
 	struct ph_name name;

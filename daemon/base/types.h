@@ -36,6 +36,8 @@ struct ph_id {
 
 /* True for a legal name. `s` may be NULL (then false). */
 bool ph_name_valid(const char *s);
+/* True for a pattern of names, as fnmatch(3) has them, that is no name. `s` may be NULL. */
+bool ph_name_is_pattern(const char *s);
 /* Copies `s`, cut at 63 bytes; the caller has checked it. */
 struct ph_name ph_name_of(const char *s);
 bool ph_name_equal(const struct ph_name *a, const struct ph_name *b);

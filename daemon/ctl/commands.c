@@ -131,18 +131,10 @@ static bool id_valid(const char *word)
 	return n >= 1 && n < PH_ID_TEXT_SIZE && strspn(word, "0123456789abcdef") == n;
 }
 
-/* As in fnmatch(3); which children it means the daemon knows. */
-static bool is_pattern(const char *word)
-{
-	size_t n = strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-				"._-*?[]!");
-
-	return !word[n] && n < PH_NAME_SIZE && strpbrk(word, "*?[");
-}
-
 static int arg_check(char kind, const char *word, bool many, struct ph_err *err)
 {
-	if (kind == 'c' && !ph_commands_child_valid(word) && !(many && is_pattern(word)))
+	/* which children a pattern means the daemon knows */
+	if (kind == 'c' && !ph_commands_child_valid(word) && !(many && ph_name_is_pattern(word)))
 		return ph_err_set(err, EINVAL,
 			"'%s' is not the name of a child: expected NAME or NAME/INSTANCE", word);
 	if (kind == 'n' && !ph_name_valid(word))

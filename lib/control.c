@@ -20,7 +20,6 @@
 #include "proto/control_socket.h"
 #include "proto/line.h"
 
-#define ANSWER_MAX (256u << 20) /* 100,000 children and more */
 #define READ_BYTES (64u * 1024)
 #define ADD_GRACE_MS 120000 /* what add takes back is stopped first */
 #define ACCEPT_MS 30000	    /* with NO_WAIT: until the daemon has it on its disk */
@@ -43,7 +42,6 @@ struct prochub_control {
 	X("exists", EEXIST) \
 	X("not_found", ENOENT) \
 	X("bad_request", EINVAL) \
-	X("usage", EINVAL) \
 	X("unknown_op", EINVAL) \
 	X("refused", EBUSY) \
 	X("timeout", ETIMEDOUT) \
@@ -80,7 +78,7 @@ static void disconnect(struct prochub_control *c)
 		(void)close(c->fd);
 	c->fd = -1;
 	ph_line_fini(&c->lines);
-	ph_line_init(&c->lines, ANSWER_MAX);
+	ph_line_init(&c->lines, PH_LINE_MAX_ANSWER);
 }
 
 /* -1 with errno `error` */
@@ -186,18 +184,23 @@ static int connect_anew(struct prochub_control *c)
 
 /* ---- a request */
 
+static void drop_frame(json_t *body)
+{
+	static const char *const frame[] = {"re", "ok", "more"};
+	for (size_t i = 0; i < sizeof frame / sizeof frame[0]; i++)
+		(void)json_object_del(body, frame[i]);
+}
+
 /* The last line: kept, without its frame, and with those before it. 0, or -1 with errno. */
 static int take_answer(struct prochub_control *c, const struct ph_answer *answer, json_t *lines)
 {
-	static const char *const frame[] = {"re", "ok", "more"};
 	char code[sizeof c->code] = "";
 	if (!answer->ok) {
 		(void)snprintf(code, sizeof code, "%s", answer->code ? answer->code : "failed");
 		(void)ph_err_set(
 			&c->text, EIO, "%s", answer->text && *answer->text ? answer->text : code);
 	}
-	for (size_t i = 0; i < sizeof frame / sizeof frame[0]; i++)
-		(void)json_object_del(answer->body, frame[i]);
+	drop_frame(answer->body);
 	if (json_array_size(lines))
 		(void)json_object_set(answer->body, "lines", lines);
 	c->answer = json_dumps(answer->body, JSON_COMPACT);
@@ -215,9 +218,7 @@ static int take_line(struct prochub_control *c, const struct ph_answer *answer, 
 	if (!answer->ok || !answer->more)
 		return take_answer(c, answer, lines);
 	if (json_array_size(lines) < LINES_MAX) {
-		(void)json_object_del(answer->body, "re");
-		(void)json_object_del(answer->body, "ok");
-		(void)json_object_del(answer->body, "more");
+		drop_frame(answer->body);
 		(void)json_array_append(lines, answer->body);
 	}
 	return 1;
@@ -298,7 +299,7 @@ struct prochub_control *prochub_control_open(const char *path)
 	if (!c)
 		return NULL;
 	c->fd = -1;
-	ph_line_init(&c->lines, ANSWER_MAX);
+	ph_line_init(&c->lines, PH_LINE_MAX_ANSWER);
 	int r = ph_control_find(path, c->path, &err);
 	if (r == 0)
 		return c;

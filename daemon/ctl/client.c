@@ -173,7 +173,7 @@ static enum ph_exit client_fail(const struct client *client, int r)
 			client->path);
 	case -EMSGSIZE:
 		return ph_ctl_fail(PH_EXIT_FAILED, "%s: an answer of more than %u MiB is refused",
-			verb, PH_CTL_ANSWER_MAX >> 20);
+			verb, PH_LINE_MAX_ANSWER >> 20);
 	default:
 		return ph_ctl_fail(PH_EXIT_FAILED, "%s: %s: %s", verb, client->path, strerror(-r));
 	}
@@ -324,7 +324,7 @@ static enum ph_exit client_talk(struct client *client, json_t *fields, json_t **
 	free(request);
 	if (r < 0)
 		return client_fail(client, r);
-	ph_line_init(&client->lines, PH_CTL_ANSWER_MAX);
+	ph_line_init(&client->lines, PH_LINE_MAX_ANSWER);
 	status = client_answers(client, ret);
 	ph_line_fini(&client->lines);
 	return status;

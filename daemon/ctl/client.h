@@ -1,10 +1,10 @@
 /*
  * client.h - a request to the daemon and its answers, by the control socket.
  *
- * Decides where the socket is, how long to wait, what a lost or silent daemon and an error answer
+ * Decides how long to wait, what a lost or silent daemon and an error answer
  * mean for the exit status, and says so. Must not know what a verb's answer looks like.
- * Always holds: one connection, one request; an answer line over PH_CTL_ANSWER_MAX is refused; with
- * --json an answer that says no is printed as one object too, with ok, code and text.
+ * Always holds: one connection, one request; an answer line over PH_LINE_MAX_ANSWER is refused;
+ * with --json an answer that says no is printed as one object too, with ok, code and text.
  * Tested by tests/e2e/test_ctl_fake.py.
  */
 #ifndef PH_CTL_CLIENT_H
@@ -13,8 +13,6 @@
 #include <jansson.h>
 
 #include "ctl/ctl.h"
-
-#define PH_CTL_ANSWER_MAX (256u << 20) /* bytes of an answer line: 100,000 children and more */
 
 /* What to do with the lines of an answer. Zeroed: wait for the one answer. */
 struct ph_ask {

@@ -21,6 +21,7 @@
  * exists       EEXIST        a child of that name is there already, with other options
  * not_found    ENOENT        no such child or node
  * bad_request  EINVAL        the text has a mistake: which one and where is in the sentence
+ * unknown_op   EINVAL        the daemon has no such verb
  * refused      EBUSY         it is not possible now, or never: the sentence says why
  * timeout      ETIMEDOUT     the daemon says that it was not so in time; what was added is removed
  *                            again, unless PROCHUB_CONTROL_KEEP_GOING

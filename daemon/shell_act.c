@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <event2/event.h>
 
 #include "io/sdnotify.h"

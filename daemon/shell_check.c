@@ -5,7 +5,6 @@
  * so these are notes and no errors: the daemon starts, and the child is refused then, with the same
  * words.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,5 +1,4 @@
 /* The fence: which workers it may stop, and until when it may not. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

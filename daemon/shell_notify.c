@@ -1,5 +1,4 @@
 /* notify.sock: whose message it is, and what core hears of it. */
-#include <errno.h>
 #include <stdlib.h>
 
 #include "io/child.h"

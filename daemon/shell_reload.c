@@ -1,5 +1,4 @@
 /* SIGHUP and `reload`: a new configuration in place of the old one, or not at all. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

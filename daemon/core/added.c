@@ -12,7 +12,6 @@
 #include "core/order.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #define ADD_TIMEOUT_MS 60000 /* where none is given; or twice the longest start_timeout */
 

@@ -30,15 +30,6 @@ static bool next_name(const char **list, struct ph_name *ret)
 	return true;
 }
 
-bool ph_after_names(const char *list, const struct ph_name *name)
-{
-	struct ph_name one;
-	while (next_name(&list, &one))
-		if (ph_name_equal(&one, name))
-			return true;
-	return false;
-}
-
 /* ---- is it ready? ---- */
 
 /* Why that instance is not, or NULL. */

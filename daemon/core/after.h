@@ -16,9 +16,6 @@ void ph_after_enter(
 	struct ph_hub *hub, struct ph_instance *instance, enum ph_instance_state before);
 void ph_after_run(struct ph_hub *hub); /* at the end of a step: those that wait look again */
 
-/* Is that name in a list joined by ','? */
-bool ph_after_names(const char *list, const struct ph_name *name);
-
 /* For an orderly stop: looks which children others need that still have a process, ... */
 void ph_after_look(struct ph_hub *hub);
 /* ... and says so of one of its instances. */

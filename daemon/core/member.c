@@ -8,7 +8,6 @@
 #include "core/conflict.h"
 #include "core/member.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

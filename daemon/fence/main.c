@@ -3,16 +3,15 @@
  * when its lease is over: SIGTERM then, SIGKILL after the grace. RUN_DIR only says whose it is.
  *
  * It sleeps until the end of the lease that it has last seen, so that it wakes about once in
- * cluster.fence_after; after it has started it allocates nothing and opens nothing but /proc
- * and the cgroups of workers. It
- * ends when nothing is left to be stopped. Tested by tests/unit/test_fence.c.
+ * cluster.fence_after; after it has started it allocates nothing and opens nothing but /proc and
+ * the cgroups of workers. It ends when nothing is left to be stopped. Tested by
+ * tests/unit/test_fence.c.
  */
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

@@ -1,5 +1,4 @@
 /* The fences of earlier daemons, found in /proc. */
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>

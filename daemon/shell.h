@@ -8,20 +8,21 @@
  * A turn: callbacks of the loop only queue events (ph_shell_push). One deferred call per turn reads
  * the clock once, takes what is queued (at most PH_SHELL_TURN_EVENTS, the rest comes with the next
  * turn), and for each event makes a step and carries out its actions in their order. What comes of
- * an action is an event, queued. Action functions (..._act) must not call ph_step or
- * ph_shell_turn(); they may push. What an action points to lives until that action function
- *returns.
+ * an action is an event, queued. Action functions (..._act) must not call ph_step();
+ * they may push. What an action points to lives until that action function returns.
  *
  * Who carries out what (shell_act.c is the table):
  *	SPAWN SIGNAL REAP			shell_spawn.c, shell_exit.c
  *	PROBE					shell_probe.c
  *	TELL COMPLAIN				shell_worker.c
- *	SEND CAST LINK UNLINK SEEDS		shell_bus.c	ph_shell_bus_act
+ *	SEND CAST LINK UNLINK MEND SEEDS	shell_bus.c	ph_shell_bus_act
+ *	INCARNATION				shell_start.c
  *	JOURNAL					shell_journal.c
  *	STREAM_*				shell_stream.c
  *	HOOK					shell_hook.c	ph_shell_hook_act
  *	ANSWER CHANGED				shell_ctl.c	ph_shell_ctl_act
  *	(CHANGED too)				shell_lookup.c	watchers on the worker socket
+ *	TEXT					shell_output.c
  *	EMIT LOG				shell_emit.c	ph_shell_emit_act
  *	READY EXIT				shell_act.c
  *

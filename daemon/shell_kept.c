@@ -280,7 +280,7 @@ static void list(struct ph_shell *shell, FILE *to)
 	ph_shell_hooks_save(shell, to);
 }
 
-/* Each line names one, as its second word. */
+/* Each line names one, as its second word, but those of other things. */
 static void open_for_next(const char *text)
 {
 	for (const char *line = text; line && *line; line = strchr(line, '\n')) {

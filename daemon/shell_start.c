@@ -137,6 +137,7 @@ static void keep_incarnation(struct ph_shell *shell)
 static uint64_t next_incarnation(uint64_t stored, uint64_t wall)
 {
 	uint16_t part;
+	_Static_assert(PH_INCARNATION_APART == UINT16_MAX + 1u, "the random part is a uint16_t");
 	ph_random_bytes(&part, sizeof part);
 	return stored + 1 > wall ? stored + 1 + part : wall;
 }

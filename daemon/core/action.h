@@ -28,8 +28,8 @@
 	X(UNLINK)   /* `to` */ \
 	X(MEND)	    /* `to`: nothing comes over the link to it: dial it anew */ \
 	X(SEEDS)    /* `on`: dial the configured peers, or hang up those that are no member */ \
-	X(INCARNATION)	 /* `incarnation`: keep it as this node's, or ph_incarnation_from(it, Unix \
-			    ms)   where that is more; synced -> INCARNATION */ \
+	X(INCARNATION)	 /* `incarnation`: keep it, or one that is as high as the time is (see \
+			    ph_incarnation_from()), as this node's; synced -> INCARNATION */ \
 	X(JOURNAL)	 /* `record`, `ticket`: write and sync -> JOURNALLED; ticket 0: none */ \
 	X(STREAM_SEND)	 /* `stream`: A dials B's stream address, relays O's data connections */ \
 	X(STREAM_EXPECT) /* `stream`: B accepts that id and relays to N's data connections */ \

@@ -1,5 +1,6 @@
 /*
- * child.c - specifications: which text of a child is in force, and who still wants the child.
+ * child.c - specifications: which text of a child is in force, and what becomes of it where it was
+ * removed. Who still declares a child that files drop: dropped.c.
  *
  * A revision is made like an epoch, so two nodes never make the same one, and the highest wins.
  * The text that is in force was made by an owner; a file makes a new one only where its text for

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RIVAL_MS \
-	3600000 /* a loser that has not said by then what became of it has no more to say */
+#define RIVAL_MS 3600000 /* a loser that has not said by then what became of it never will */
 
 typedef enum ph_conflict_state cell(struct ph_hub *, struct ph_conflict *);
 

@@ -60,8 +60,8 @@ struct ph_member {
 	uint64_t hears_me_have; /* version of our part that it has */
 	uint64_t registry_version, registry_digest, migrations_version; /* as it says */
 	uint64_t have, have_migrations; /* what we have of its part */
-	uint64_t ahead_since,
-		ahead_until; /* changes of it that came before what is missing below */
+	/* changes of it that came before what is missing below them */
+	uint64_t ahead_since, ahead_until;
 	uint64_t sure; /* ... of which nothing that it gave away is missing; never above `have` */
 	uint64_t told_sure;    /* the newest `sure` that it was told by way of a third one ... */
 	uint64_t told_sure_ms; /* ... and when; 0: never */

@@ -197,7 +197,7 @@
 	    "old files that are kept: PATH.1 is the newest; but for the newest MiB large ones "    \
 	    "are compressed")                                                                      \
 	OPT("placement.strategy", ENUM, placement.strategy, "hash", 0, 0,                          \
-	    "hash|local|!guided|!load", PLAIN,                                                      \
+	    "hash|local|!guided|!load", PLAIN,                                                     \
 	    "one in the cluster by weighted hash, or one on each node that declares it")           \
 	OPT("placement.nodes", PATTERNS, placement.nodes, NULL, 0, 256, NULL, LIVE,                \
 	    "patterns of the nodes that it may run on")                                            \

@@ -21,8 +21,7 @@
 
 #define PH_LINE_MAX (64u * 1024)	/* bytes of a line that the daemon reads, without '\n' */
 #define PH_LINE_MAX_ADD (1024u * 1024)	/* the same on the control socket, for `add` */
-#define PH_LINE_MAX_ANSWER (256u << 20) /* of an answer, for who asks: 100,000 children and more \
-					 */
+#define PH_LINE_MAX_ANSWER (256u << 20) /* of an answer: 100,000 children and more */
 
 struct ph_line {
 	char *bytes;

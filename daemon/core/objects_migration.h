@@ -128,8 +128,7 @@ struct ph_source {
 	uint64_t dirty_bytes;
 	bool has_dirty;
 	uint64_t copy_at_ms, frozen_at_ms, committed_at_ms;
-	uint64_t
-		held_ms; /* since then O is not frozen, as some member is silent; 0: it is not so */
+	uint64_t held_ms; /* not frozen since, as some member is silent; 0: it is not so */
 	uint64_t retention_until_ms; /* 0: it has not begun */
 	uint64_t tell_by_ms;
 	uint64_t done_version; /* of the registry, that all live members must have */

@@ -54,12 +54,12 @@ struct ph_work {
 	struct ph_node *rival;	/* whose copy lost against the one here, and that has not said yet
 				   what became of it; or nobody */
 	uint64_t rival_epoch, rival_ms; /* its epoch; when they met */
-	uint64_t above;			/* it goes above that epoch before it is moved again; or 0 */
-	uint64_t move_wait_ms;		/* back-off of its failed migrations */
-	uint32_t move_failures;		/* of its migrations since the last that went well */
-	uint32_t move_attempt;		/* downtime budgets missed */
-	uint64_t busy_since_ms;		/* its worker has said `busy` since */
-	uint64_t service_until_ms;	/* after a missed downtime budget: not moved before */
+	uint64_t above;		   /* it goes above that epoch before it is moved again; or 0 */
+	uint64_t move_wait_ms;	   /* back-off of its failed migrations */
+	uint32_t move_failures;	   /* of its migrations since the last that went well */
+	uint32_t move_attempt;	   /* downtime budgets missed */
+	uint64_t busy_since_ms;	   /* its worker has said `busy` since */
+	uint64_t service_until_ms; /* after a missed downtime budget: not moved before */
 	struct ph_id void_id;
 	uint64_t granted;	      /* highest epoch granted by this node; 0: none */
 	struct ph_node *granted_to;   /* nobody: it was given up again */

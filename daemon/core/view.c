@@ -130,8 +130,8 @@ static void view_slot(const struct ph_hub *hub, const struct ph_slot *slot, uint
 	}
 	view->entry.stopped_by_wish = slot->wish_stopped;
 	/* what its policy does not start again is done, not missing */
-	view->wanted = !slot->wish_stopped &&
-		       !(view->owned && view->entry.state == PH_CHILD_STOPPED);
+	view->wanted =
+		!slot->wish_stopped && !(view->owned && view->entry.state == PH_CHILD_STOPPED);
 	view->reachable = view->owned;
 	const struct ph_spec *spec = child ? ph_child_spec(child) : NULL;
 	if (spec && view->wanted && view->entry.state == PH_CHILD_WAITING)

@@ -437,10 +437,11 @@ class Cluster:
 
     def wait_single(self, child, instance=0, timeout=10):
         """Exactly one process is left of that child; its pid."""
-        return wait(lambda: len(self.workers(child, instance)) == 1,
-                    lambda: f"one process of {child}/{instance}: "
-                    f"{self.workers(child, instance)}", timeout) and \
-            self.workers(child, instance)[0]
+        def single():  # a shell has another one for a moment, again and again
+            found = self.workers(child, instance)
+            return found[0] if len(found) == 1 else None
+        return wait(single, lambda: f"one process of {child}/{instance}: "
+                    f"{self.workers(child, instance)}", timeout)
 
     def close(self, orderly):
         """Ends all that runs. With `orderly` first as people do, and checks that it worked."""

@@ -348,6 +348,8 @@ def test_main_process_that_died_meanwhile(solo, cluster):
     node = solo({"stays": main_children(cluster)["stays"]})
     main = running_pid(node, "stays")
     before = cluster.workers("stays")
+    state = node.run_dir + "/state"
+    harness.wait(lambda: f'"main_pid":{main},' in open(state).read(), "it is in the state file")
     node.kill()
     harness.kill(main)
     harness.wait(lambda: not harness.alive(main), "it is gone")

@@ -55,6 +55,7 @@ class Worker:
         self.recorder = open_history(args.history)
         self.counts, self.dirty, self.ballast = {}, set(), args.ballast
         self.round, self.handover, self.unanswered = 0, None, None
+        self.given = None, []  # (id, round) of what was read last to be sent, and its pieces
         self.lock = threading.Lock()
         self.server = socket.socket()
         self.server.bind((own_address(args.network), 0))
@@ -294,9 +295,10 @@ class Worker:
         self.send_state(m["round"], final=False)
 
     def on_freeze(self, m):
+        again = self.handover["state"] == "frozen"
         self.freeze()
         self.step("freeze")
-        self.send_state(m.get("round", self.round + 1), final=True)
+        self.send_state(self.round if again else self.round + 1, final=True)
 
     def freeze(self):
         self.cease("frozen", frozen=True)
@@ -322,7 +324,10 @@ class Worker:
             return
         data = self.data(number)
         try:
-            parts = list(self.snapshot(whole))
+            # after a lost connection the same round is asked for again, and is given whole again
+            if self.given[0] != (self.handover["id"], number):
+                self.given = (self.handover["id"], number), list(self.snapshot(whole))
+            parts = self.given[1]
             for i, part in enumerate(parts):
                 if i == len(parts) // 2:
                     self.step("data")

@@ -20,6 +20,7 @@ static const struct ph_field seen_rows[] = {
 	{PH_FIELD("epoch", U64, ph_record, epoch)},
 	{PH_FIELD("born", U64, ph_record, born_ms)},
 	{PH_FIELD("stopped", BOOL, ph_record, stopped_by_wish)},
+	{PH_FIELD("wishes", U32, ph_record, wishes)}, /* without: none */
 	{PH_FIELD("forced", U64, ph_record, forced)},
 	{PH_FIELD("peer", NAME, ph_record, peer)}, /* placement local: whose it is */
 	{PH_FIELD("granted", U64, ph_record, granted)},

@@ -51,6 +51,7 @@ struct ph_record {
 	struct ph_name peer;   /* the other side of the migration */
 	uint64_t born_ms;      /* SEEN: the newest beginning of a state heard of; core/heal.h */
 	bool stopped_by_wish;  /* SEEN */
+	uint32_t wishes;       /* SEEN: so often that changed by order, at most 65535 */
 	uint64_t forced;       /* SEEN: revision that an order went against; core/slot.h */
 	uint64_t granted;      /* SEEN: epoch last granted, 0: none ... */
 	struct ph_name to, by; /* ... to whom, and who asked for it ... */

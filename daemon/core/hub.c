@@ -277,6 +277,7 @@ static void restore_seen(struct ph_hub *hub, const struct ph_record *record)
 	slot->restored = true;
 	slot->born_ms = record->born_ms;
 	slot->wish_stopped = record->stopped_by_wish;
+	slot->wishes = (uint16_t)(record->wishes < UINT16_MAX ? record->wishes : UINT16_MAX);
 	if (slot->work->forced != record->forced)
 		ph_slot_work(hub, slot)->forced = record->forced;
 	ph_grant_restore(hub, record);

@@ -425,13 +425,14 @@ static bool is_dropped(struct ph_hub *hub, struct ph_slot *slot, const struct ph
 static void take_wish(
 	struct ph_hub *hub, struct ph_slot *slot, const struct ph_entry *e, bool was_mine)
 {
+	uint16_t wishes = (uint16_t)(e->wishes < UINT16_MAX ? e->wishes : UINT16_MAX);
 	bool differs = slot->wish_stopped != e->stopped_by_wish;
-	if (differs && was_mine && slot->wishes > e->wishes && e->state != PH_CHILD_REMOVED)
+	if (differs && was_mine && slot->wishes > wishes && e->state != PH_CHILD_REMOVED)
 		ph_order_repeat(hub, slot, slot->wish_stopped);
-	slot->wishes = (uint16_t)(e->wishes < UINT16_MAX ? e->wishes : UINT16_MAX);
-	slot->wish_stopped = e->stopped_by_wish;
-	if (differs)
+	if (differs || slot->wishes != wishes)
 		seen_changed(hub, slot);
+	slot->wish_stopped = e->stopped_by_wish;
+	slot->wishes = wishes;
 }
 
 bool ph_registry_apply(struct ph_hub *hub, const struct ph_name *author, const struct ph_name *from,
@@ -638,6 +639,7 @@ struct ph_record ph_slot_record(const struct ph_slot *slot)
 		.epoch = slot->seen,
 		.born_ms = slot->born_ms,
 		.stopped_by_wish = slot->wish_stopped,
+		.wishes = slot->wishes,
 		.forced = slot->work->forced,
 		.granted = slot->work->granted,
 		.to = slot->work->granted_to->name,

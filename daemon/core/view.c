@@ -420,7 +420,7 @@ void ph_hub_records(const struct ph_hub *hub, record_fn *each, void *arg)
 	ph_tomb_records(hub, each, arg);
 	child_records(hub, each, arg);
 	for (const struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
-		if (slot->seen || slot->wish_stopped) {
+		if (slot->seen || slot->wish_stopped || slot->wishes) {
 			struct ph_record record = ph_slot_record(slot);
 			each(arg, &record);
 		}

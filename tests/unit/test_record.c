@@ -18,6 +18,7 @@ static struct ph_record full(enum ph_record_kind kind)
 		.peer = {"b"},
 		.born_ms = 1764000000000,
 		.stopped_by_wish = true,
+		.wishes = UINT16_MAX,
 		.forced = 79,
 		.granted = 78,
 		.to = {"c"},
@@ -69,6 +70,7 @@ START_TEST(test_fields)
 	r = through(PH_RECORD_SEEN, &doc);
 	ck_assert(ph_key_equal(&r.key, &want.key) && r.epoch == want.epoch && r.stopped_by_wish);
 	ck_assert_str_eq(r.peer.s, "b");
+	ck_assert_uint_eq(r.wishes, UINT16_MAX);
 	ck_assert_uint_eq(r.granted, 78);
 	ck_assert_uint_eq(r.forced, 79);
 	ck_assert_str_eq(r.to.s, "c");

@@ -450,6 +450,7 @@ static void remember_removed(struct ph_hub *hub, struct ph_child *child, uint64_
 	child->removed_revision = revision;
 	if (child->wanted_revision < revision)
 		child->wanted_revision = revision;
+	ph_tombstone_wishes(hub, child, revision);
 	struct ph_record record = {
 		.kind = PH_RECORD_SPEC, .key = {.child = child->name}, .revision = revision};
 	(void)ph_journal(hub, &record);
@@ -543,6 +544,7 @@ uint64_t ph_child_gone(struct ph_hub *hub, const struct ph_name *name, uint64_t 
 	child->wanted_revision = child->removed_revision = child->spec->revision;
 	child->dropped = child->doubted = false; /* settled: another text is another child */
 	child->declarer.s[0] = '\0';
+	ph_tombstone_wishes(hub, child, child->removed_revision);
 	struct ph_record record = {.kind = PH_RECORD_SPEC,
 		.key = {.child = child->name},
 		.revision = child->spec->revision};

@@ -172,6 +172,8 @@ static void remove_child(struct ph_hub *hub, struct ph_child *child)
 			continue;
 		ph_child_end(hub, slot, child->spec ? child->spec->revision : 0);
 	}
+	if (!child->spec) /* it never was in force, and may have been stopped all the same */
+		ph_tombstone_wishes(hub, child, UINT64_MAX);
 	ph_child_gone(hub, &child->name, UINT64_MAX);
 	/* No entry of an owner tells those who have the text still, and no file with it. */
 	if (!owned && ph_tombstone(child))

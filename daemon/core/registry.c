@@ -282,7 +282,8 @@ void ph_slot_remove(struct ph_hub *hub, struct ph_slot *slot, uint64_t revision)
 	digest_toggle(hub, slot);
 	slot->entry.state = PH_CHILD_REMOVED;
 	slot->entry.revision = revision;
-	slot->entry.stopped_by_wish = slot->wish_stopped;
+	ph_tombstone_wish(hub, slot);
+	slot->entry.stopped_by_wish = false;
 	slot->entry.ready = false;
 	slot->entry.pid = 0;
 	slot->since_ms = hub->now_ms;
@@ -418,6 +419,12 @@ static bool is_dropped(struct ph_hub *hub, struct ph_slot *slot, const struct ph
 	return ph_heal_keeps(hub, slot, author, e);
 }
 
+/* Said by an owner that has not heard yet that its child was removed. */
+static bool is_of_removed(const struct ph_slot *slot, const struct ph_entry *e)
+{
+	return !slot->child->spec && e->revision && e->revision <= slot->child->removed_revision;
+}
+
 /*
  * That of the owner counts. Where this node had it and has carried out an order that the new owner
  * has not heard of, since they were cut off from each other, that one is told.
@@ -427,7 +434,11 @@ static void take_wish(
 {
 	uint16_t wishes = (uint16_t)(e->wishes < UINT16_MAX ? e->wishes : UINT16_MAX);
 	bool differs = slot->wish_stopped != e->stopped_by_wish;
-	if (differs && was_mine && slot->wishes > wishes && e->state != PH_CHILD_REMOVED)
+	if (e->state == PH_CHILD_REMOVED || is_of_removed(slot, e)) {
+		ph_tombstone_wish(hub, slot);
+		return;
+	}
+	if (differs && was_mine && slot->wishes > wishes)
 		ph_order_repeat(hub, slot, slot->wish_stopped);
 	if (differs || slot->wishes != wishes)
 		seen_changed(hub, slot);

@@ -282,6 +282,10 @@ void ph_tombstones_drop(struct ph_hub *hub);	 /* whose time is over */
 /* NULL: all others. */
 void ph_tombstone_tell(struct ph_hub *hub, const struct ph_child *child, const struct ph_name *to);
 void ph_tombstones_tell(struct ph_hub *hub, const struct ph_name *to); /* all of them */
+/* The operator's wish ends with the child, in the journal before the removal is. */
+void ph_tombstone_wish(struct ph_hub *hub, struct ph_slot *slot);
+/* ... of all instances of it, up to that revision. */
+void ph_tombstone_wishes(struct ph_hub *hub, const struct ph_child *child, uint64_t revision);
 
 /* ---- due.c ---- */
 void ph_due_run(struct ph_hub *hub, struct ph_timer *timer); /* it was taken off the heap */

@@ -5,7 +5,7 @@
  * this node knows have heard of it; after a week it goes in any case. What stays for good, in the
  * journal too, is the revision that was removed: whoever comes back with that text in force, after
  * however long, is told so, and drops it. A text with a higher revision is a new child of that
- * name.
+ * name: that the old one was stopped by an operator is not so of it.
  */
 #include "core/state.h"
 
@@ -51,6 +51,29 @@ void ph_tombstones_drop(struct ph_hub *hub)
 			author->watched = true; /* from the next heartbeats on it is known */
 		if (age >= TOMBSTONE_KEEP_MS || (age >= TOMBSTONE_MS && heard_by_all(hub, slot)))
 			ph_slot_forget(hub, slot);
+	}
+}
+
+void ph_tombstone_wish(struct ph_hub *hub, struct ph_slot *slot)
+{
+	if (!slot->wish_stopped && !slot->wishes)
+		return;
+	slot->wish_stopped = false;
+	slot->wishes = 0;
+	struct ph_record record = ph_slot_record(slot);
+	(void)ph_journal(hub, &record); /* no later than the removal itself */
+}
+
+void ph_tombstone_wishes(struct ph_hub *hub, const struct ph_child *child, uint64_t revision)
+{
+	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
+		bool has = ph_slot_owned(slot) || ph_slot_released(slot);
+		/* The next one is there already; or a file declares it, and an order was given to
+		 * what nobody has yet: that is for the next one, too. */
+		bool next = (has && slot->entry.revision > revision) ||
+			    (!slot->entered && child->own && !child->spec);
+		if (slot->child == child && !next)
+			ph_tombstone_wish(hub, slot);
 	}
 }
 

@@ -387,6 +387,29 @@ def test_in_a_cluster(cluster):
     assert not cluster.workers("room") and not cluster.workers("here")
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_new_one_of_its_name_begins_without_a_wish(cluster, restarted):
+    """add, stop, remove, add again: it runs, and nobody thinks that it is to be stopped."""
+    a, b = cluster.start("a", "b")
+    text = json.dumps({"room": {**sleeper(), "placement": {"nodes": ["b"]}}})
+    assert a.ctl("add", "-", input=text).returncode == 0
+    assert a.ctl("stop", "room").returncode == 0
+    for node in (a, b):
+        node.wait_child("room", state="stopped", wanted=False)
+    assert b.ctl("remove", "room").returncode == 0
+    for node in (a, b):
+        harness.wait(lambda n=node: n.child("room") is None, "it is gone")
+    if restarted:
+        for node in (a, b):
+            node.kill()
+            node.start()
+        cluster.wait_members()
+    done = a.ctl("add", "-", input=text)
+    assert done.returncode == 0 and done.stdout == "room: running\n", done
+    for node in (a, b):
+        node.wait_child("room", state="running", wanted=True)
+
+
 def test_a_file_takes_it_over(solo):
     node = solo({})
     node.ctl("add", "-", input=json.dumps({"job": sleeper()}))

@@ -50,7 +50,7 @@ static void json_rows(FILE *out, const struct ph_conf_table *table, const void *
 	struct printer p = {.out = out, .last = ""};
 	for (size_t i = 0; i < table->n; i++) {
 		const struct ph_conf_option *o = &table->rows[i];
-		bool empty = o->type == PH_CONF_COUNT && !o->fallback &&
+		bool empty = o->type == PH_CONF_COUNT && !o->fallback && origin &&
 			     origin[i].from == PH_CONF_FROM_DEFAULT;
 		if (!shown(o, holder) || empty)
 			continue;

@@ -240,10 +240,9 @@ void ph_added_open(struct ph_hub *hub, struct ph_order *order)
 
 void ph_added_synced(struct ph_hub *hub, uint64_t number, bool ok)
 {
-	struct ph_order *order;
-	DL_FOREACH (hub->orders, order)
-		if (order->number == number)
-			break;
+	struct ph_order *order = hub->orders;
+	while (order && order->number != number)
+		order = order->next;
 	if (!order)
 		return;
 	order->unsynced--;

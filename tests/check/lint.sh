@@ -28,7 +28,7 @@ cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr -j "$jobs" \
 	--suppress=unknownMacro --suppress=uninitvar --suppress=uninitdata \
 	--suppress=getgrnamCalled --suppress=getpwnamCalled --suppress=getgrgidCalled \
 	--suppress=getpwuidCalled --suppress=readdirCalled \
-	--suppress=invalidFunctionArg:daemon/io/spawn.c --suppress=memleak:daemon/io/journal_file.c \
+	--suppress=invalidFunctionArg:daemon/io/spawn_clone.c --suppress=memleak:daemon/io/journal_file.c \
 	--suppress=arrayIndexThenCheck:proto/codec_write.c \
 	--library=posix -D_GNU_SOURCE -DPH_VERSION='""' -DPH_LIBEXEC='""' -I. -Idaemon -Ilib \
 	"${files[@]}" || status=1

@@ -28,10 +28,12 @@ def clients(cluster):
 
 
 def home(net):
-    """All to a."""
+    """All to a, for whom nobody is suspect: to one who is nothing is moved."""
     a = net.nodes["a"]
 
     def there():
+        if any(n["state"] != "alive" for n in a.status()["nodes"]):
+            return False
         away = [step for step in STEPS if net.entry(step)["node"] != "a"]
         for step in away:
             a.ctl("move", step, "a", "--no-wait")
@@ -47,7 +49,8 @@ def hold_moves(net, steps=STEPS):
     a, since = net.nodes["a"], {step: len(faults(net, step).log()) for step in steps}
     for step in steps:
         faults(net, step).set("stall@final" if step in SECOND else f"stall@{STEPS[step]}")
-        assert a.ctl("move", step, "b", "--no-wait").returncode == 0
+        done = a.ctl("move", step, "b", "--no-wait")
+        assert done.returncode == 0, (done, a.log())
     for step in steps:
         if step in SECOND:
             faults(net, step).wait("final", since=since[step])

@@ -183,6 +183,7 @@ void ph_shell_queue_drain(struct ph_shell *shell)
 	shell->now_ms = ph_clock_now_ms();
 	while (step_next(shell))
 		;
+	ph_shell_spawn_settle(shell);
 	shell->in_turn = false;
 }
 

@@ -244,6 +244,7 @@ PH_MUST_CHECK int ph_shell_env_build(
 int ph_shell_spawner_new(struct ph_shell *shell);
 void ph_shell_spawner_free(struct ph_shell *shell);
 void ph_shell_spawn_act(struct ph_shell *shell, const struct ph_action *action);
+void ph_shell_spawn_settle(struct ph_shell *shell); /* nothing is begun any more */
 void ph_shell_spawn_turn_end(struct ph_shell *shell);
 struct ph_hook;
 struct ph_hook_ops;

@@ -29,7 +29,9 @@ struct wanted {
 
 struct ph_shell_spawner {
 	struct wanted *head, **tail;
-	unsigned started;     /* in this turn */
+	unsigned started;			 /* in this turn */
+	struct start *begun[PH_SPAWN_BEGUN_MAX]; /* the oldest first; none between two turns */
+	unsigned n_begun;
 	struct rlimit nofile; /* the daemon's before it was raised */
 	bool has_nofile;
 };
@@ -83,6 +85,7 @@ size_t ph_shell_nofile(const struct ph_shell *shell, struct ph_spawn_limit *ret)
 
 /* What a start needs and what must be freed after it. */
 struct start {
+	struct wanted *wanted; /* NULL: it is not of the queue */
 	const struct ph_conf_child *child;
 	const struct ph_conf_list *command; /* NULL: the child's own */
 	const struct ph_user *user;
@@ -96,6 +99,8 @@ struct start {
 	struct ph_shell_output output;
 	struct ph_spawn_limit limits[2];
 	char *cgroup; /* NULL: none */
+	struct ph_spawn_spec spec;
+	struct ph_spawning *spawning;
 };
 
 static void make_token(char token[PH_TOKEN_SIZE])
@@ -105,7 +110,7 @@ static void make_token(char token[PH_TOKEN_SIZE])
 	ph_id_text(&random, token);
 }
 
-static void start_fini(struct start *start)
+static void start_free(struct start *start)
 {
 	for (size_t i = 0; start->argv && start->argv[i]; i++)
 		free(start->argv[i]);
@@ -114,6 +119,9 @@ static void start_fini(struct start *start)
 	ph_shell_cgroup_drop(&start->cgroup);
 	ph_shell_listens_drop(&start->listens);
 	ph_shell_env_fini(&start->env);
+	if (start->wanted)
+		wanted_free(start->wanted);
+	free(start);
 }
 
 static int expand_command(struct start *start, struct ph_err *err)
@@ -255,41 +263,32 @@ static int prepare_output(
 	return ph_shell_output_prepare(shell, &want, &start->output, start->fds + 1, err);
 }
 
-static int prepare_cgroup(struct ph_shell *shell, const struct ph_key *key, struct start *start,
-	struct ph_spawn_spec *spec, struct ph_err *err)
+static int prepare_cgroup(
+	struct ph_shell *shell, const struct ph_key *key, struct start *start, struct ph_err *err)
 {
 	int error = ph_shell_cgroup_prepare(
 		shell, key, start->child, start->token, &start->cgroup, err);
 	if (error || !start->cgroup)
 		return error;
-	spec->cgroup = start->cgroup;
-	spec->cgroup_optional = !ph_shell_cgroup_limited(start->child);
+	start->spec.cgroup = start->cgroup;
+	start->spec.cgroup_optional = !ph_shell_cgroup_limited(start->child);
 	return 0;
 }
 
-static int run(struct ph_shell *shell, const struct ph_key *key, struct start *start,
-	struct ph_spawned *ret, struct ph_err *err)
+static int finish(
+	struct ph_shell *shell, struct start *start, struct ph_spawned *ret, struct ph_err *err)
 {
-	struct ph_spawn_spec spec;
-	int error = fill_spec(shell, start, &spec, err);
-	ph_shell_listens_fds(&start->listens, start->fds + 3);
-	if (!error)
-		error = prepare_output(shell, key, start, err);
-	spec.fds = start->fds;
-	spec.n_fds = 3 + start->listens.n;
-	if (!error)
-		error = prepare_cgroup(shell, key, start, &spec, err);
-	if (!error)
-		error = ph_spawn_start(&spec, ret, err);
-	if (!error && ret->cgroup_error) {
-		ph_shell_cgroup_lacking(shell, key, strerror(ret->cgroup_error));
+	int error = ph_spawn_finish(start->spawning, ret, err);
+	if (error) {
+		ph_shell_output_abandon(&start->output);
+		return error;
+	}
+	if (ret->cgroup_error) {
+		ph_shell_cgroup_lacking(shell, &start->wanted->key, strerror(ret->cgroup_error));
 		ph_shell_cgroup_drop(&start->cgroup);
 	}
-	if (error)
-		ph_shell_output_abandon(&start->output);
-	else
-		ph_shell_output_started(shell, &start->output);
-	return error;
+	ph_shell_output_started(shell, &start->output);
+	return 0;
 }
 
 static void kill_unwatched(pid_t pid)
@@ -299,9 +298,10 @@ static void kill_unwatched(pid_t pid)
 		;
 }
 
-static int watch(struct ph_shell *shell, const struct wanted *wanted, struct start *start,
-	const struct ph_spawned *spawned, struct ph_err *err)
+static int watch(struct ph_shell *shell, struct start *start, const struct ph_spawned *spawned,
+	struct ph_err *err)
 {
+	const struct wanted *wanted = start->wanted;
 	struct ph_shell_worker *worker = ph_shell_alloc(sizeof *worker);
 	worker->wid = wanted->wid;
 	worker->key = wanted->key;
@@ -326,33 +326,77 @@ static int watch(struct ph_shell *shell, const struct wanted *wanted, struct sta
 	return 0;
 }
 
-static void start_one(struct ph_shell *shell, const struct wanted *wanted)
+static void tell_failed(struct ph_shell *shell, uint64_t wid, int error, const struct ph_err *err)
 {
-	struct start *start = ph_shell_alloc(sizeof *start);
+	const struct ph_event event = {
+		.kind = PH_EV_SPAWN_FAILED, .wid = wid, .error = -error, .text = err->text};
+	ph_shell_push_text(shell, &event);
+}
+
+static void finish_oldest(struct ph_shell *shell)
+{
+	struct ph_shell_spawner *spawner = shell->spawner;
+	struct start *start = spawner->begun[0];
 	struct ph_spawned spawned;
 	struct ph_err err = {{0}};
+	for (unsigned i = 1; i < spawner->n_begun; i++)
+		spawner->begun[i - 1] = spawner->begun[i];
+	spawner->n_begun--;
+	int error = finish(shell, start, &spawned, &err);
+	if (!error)
+		error = watch(shell, start, &spawned, &err);
+	if (error) {
+		tell_failed(shell, start->wanted->wid, error, &err);
+	} else {
+		const struct ph_event event = {.kind = PH_EV_SPAWNED,
+			.wid = start->wanted->wid,
+			.pid = (uint32_t)spawned.pid};
+		ph_shell_push(shell, &event, NULL, NULL);
+	}
+	start_free(start);
+}
+
+static int begin_prepared(struct ph_shell *shell, struct start *start, struct ph_err *err)
+{
+	const struct ph_key *key = &start->wanted->key;
+	int error = fill_spec(shell, start, &start->spec, err);
+	ph_shell_listens_fds(&start->listens, start->fds + 3);
+	if (!error)
+		error = prepare_output(shell, key, start, err);
+	start->spec.fds = start->fds;
+	start->spec.n_fds = 3 + start->listens.n;
+	if (!error)
+		error = prepare_cgroup(shell, key, start, err);
+	/* as late as this: all of the above was done while that child ran */
+	if (!error && shell->spawner->n_begun == PH_SPAWN_BEGUN_MAX)
+		finish_oldest(shell);
+	if (!error)
+		error = ph_spawn_begin(&start->spec, &start->spawning, err);
+	if (error)
+		ph_shell_output_abandon(&start->output);
+	return error;
+}
+
+/* Takes `wanted`. */
+static void begin_one(struct ph_shell *shell, struct wanted *wanted)
+{
+	struct ph_shell_spawner *spawner = shell->spawner;
+	struct start *start = ph_shell_alloc(sizeof *start);
+	struct ph_err err = {{0}};
 	ph_shell_env_init(&start->env);
+	start->wanted = wanted;
 	int error = prepare(shell, wanted, start, &err);
 	if (!error)
 		error = ph_shell_listens_get(shell, &wanted->key, &start->child->listen,
 			&start->vars, &start->listens, &err);
 	if (!error)
-		error = run(shell, &wanted->key, start, &spawned, &err);
-	if (!error)
-		error = watch(shell, wanted, start, &spawned, &err);
-	struct ph_event event = {.wid = wanted->wid};
-	if (error) {
-		event.kind = PH_EV_SPAWN_FAILED;
-		event.error = -error;
-		event.text = err.text;
-		ph_shell_push_text(shell, &event);
-	} else {
-		event.kind = PH_EV_SPAWNED;
-		event.pid = (uint32_t)spawned.pid;
-		ph_shell_push(shell, &event, NULL, NULL);
+		error = begin_prepared(shell, start, &err);
+	if (!error) {
+		spawner->begun[spawner->n_begun++] = start;
+		return;
 	}
-	start_fini(start);
-	free(start);
+	tell_failed(shell, wanted->wid, error, &err);
+	start_free(start);
 }
 
 int ph_shell_spawn_beside(struct ph_shell *shell, const struct ph_key *key,
@@ -369,8 +413,7 @@ int ph_shell_spawn_beside(struct ph_shell *shell, const struct ph_key *key,
 		error = fill_spec(shell, start, &how, err);
 	if (!error)
 		error = ph_hook_start(shell->base, &how, "", 0, ops, arg, ret, err);
-	start_fini(start);
-	free(start);
+	start_free(start);
 	return error;
 }
 
@@ -379,16 +422,21 @@ int ph_shell_spawn_beside(struct ph_shell *shell, const struct ph_key *key,
 static void start_slice(struct ph_shell *shell)
 {
 	struct ph_shell_spawner *spawner = shell->spawner;
-	bool any = spawner->head && spawner->started < SLICE;
 	while (spawner->head && spawner->started < SLICE) {
 		struct wanted *wanted = spawner->head;
 		spawner->head = wanted->next;
 		if (!spawner->head)
 			spawner->tail = &spawner->head;
 		spawner->started++;
-		start_one(shell, wanted);
-		wanted_free(wanted);
+		begin_one(shell, wanted);
 	}
+}
+
+void ph_shell_spawn_settle(struct ph_shell *shell)
+{
+	bool any = shell->spawner->n_begun > 0;
+	while (shell->spawner->n_begun)
+		finish_oldest(shell);
 	if (any)
 		ph_shell_outputs_started(shell);
 }
@@ -412,6 +460,7 @@ void ph_shell_spawn_act(struct ph_shell *shell, const struct ph_action *action)
 void ph_shell_spawn_turn_end(struct ph_shell *shell)
 {
 	start_slice(shell);
+	ph_shell_spawn_settle(shell);
 	shell->spawner->started = 0;
 	if (!shell->spawner->head)
 		return;

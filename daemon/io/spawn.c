@@ -18,52 +18,79 @@
 #include <time.h>
 #include <unistd.h>
 
-/* a struct with the bytes of the prepared environment's pids beside it */
-struct run {
+/* a start that is under way */
+struct ph_spawning {
+	bool used;
 	struct ph_spawn_task task;
-	char pid_entries[2][16 + PH_SPAWN_PID_DIGITS];
+	char pid_entries[2][16 + PH_SPAWN_PID_DIGITS]; /* of the prepared environment */
 	int null_fd;
+	struct ph_spawn_lent lent;
+	struct ph_spawned spawned;
+	int unnamed; /* why its start time is not known, or 0 */
 };
+
+/* The last one is for ph_spawn_start() while others are under way. */
+#define STARTS (PH_SPAWN_BEGUN_MAX + 1)
+static struct ph_spawning starts[STARTS];
 
 static const char *const pid_names[2] = {"LISTEN_PID=", "WATCHDOG_PID="};
 
-/* Consecutive numbers that nothing but a start uses: they are /dev/null meanwhile. */
-#define RESERVED 4 /* the last one is never lent */
+/* Consecutive numbers that nothing but a start uses: they are /dev/null meanwhile. Each start has
+ * its own; the last one is never lent. */
+#define LENT_EACH 3
+#define RESERVED (STARTS * LENT_EACH + 1)
 static int reserved = -1;
+static bool undumpable; /* since a child's change of user */
 
+static void close_from_to(int first, int last)
+{
+	for (int fd = first; fd <= last; fd++)
+		close(fd);
+}
+
+/* The first run of free numbers that is long enough: whoever started us may have left some open. */
 void ph_spawn_reserve(void)
 {
-	int fds[RESERVED], n = 0;
-	int null_fd = reserved < 0 ? open(_PATH_DEVNULL, O_RDWR | O_CLOEXEC) : -1;
-	if (null_fd < 0)
-		return;
-	fds[n++] = null_fd;
-	while (n < RESERVED && (fds[n] = fcntl(null_fd, F_DUPFD_CLOEXEC, null_fd + n)) >= 0)
-		n++;
-	if (n == RESERVED && fds[RESERVED - 1] == null_fd + RESERVED - 1)
-		reserved = null_fd;
-	while (reserved < 0 && n)
-		close(fds[--n]);
+	int first = reserved < 0 ? open(_PATH_DEVNULL, O_RDWR | O_CLOEXEC) : -1;
+	int last = first;
+	while (first >= 0 && last - first < RESERVED - 1) {
+		int next = fcntl(last, F_DUPFD_CLOEXEC, last + 1);
+		if (next != last + 1) {
+			close_from_to(first, last);
+			first = next;
+		}
+		last = next;
+	}
+	reserved = first >= 0 ? first : reserved;
+}
+
+static int first_lent(const struct ph_spawning *start)
+{
+	return reserved + (int)(start - starts) * LENT_EACH;
 }
 
 /* In a dry run none is wanted. What is no descriptor is left for the child to tell of. */
-static void lend_fds(struct ph_spawn_task *task)
+static void lend_fds(struct ph_spawning *start)
 {
-	if (reserved < 0 || task->dry || task->n_fds >= RESERVED)
+	struct ph_spawn_task *task = &start->task;
+	int first = first_lent(start);
+	if (reserved < 0 || task->dry || task->n_fds > LENT_EACH)
 		return;
 	for (int i = 0; i < task->n_fds; i++)
-		if (dup3(task->fds[i], reserved + i, O_CLOEXEC) < 0)
+		if (dup3(task->fds[i], first + i, O_CLOEXEC) < 0)
 			return;
 	for (int i = 0; i < task->n_fds; i++)
-		task->fds[i] = reserved + i;
+		task->fds[i] = first + i;
+	task->first_lent = reserved;
 	task->first_unwanted = (unsigned)reserved + RESERVED;
 }
 
 /* The end of a FIFO that stayed here would keep it open. */
-static void take_fds_back(const struct ph_spawn_task *task)
+static void take_fds_back(const struct ph_spawning *start)
 {
-	for (int i = 0; task->first_unwanted && i < task->n_fds; i++)
-		(void)dup3(reserved + RESERVED - 1, reserved + i, O_CLOEXEC);
+	int first = first_lent(start);
+	for (int i = 0; start->task.first_unwanted && i < start->task.n_fds; i++)
+		(void)dup3(reserved + RESERVED - 1, first + i, O_CLOEXEC);
 }
 
 static int check_spec(const struct ph_spawn_spec *spec, struct ph_err *err)
@@ -84,138 +111,133 @@ static int check_spec(const struct ph_spawn_spec *spec, struct ph_err *err)
 }
 
 /* A copy of the environment's pointers, in which the entries for pids have room for one. */
-static int prepare_env(struct run *run)
+static int prepare_env(struct ph_spawning *start)
 {
-	const char *const *env = run->task.spec->env;
+	const char *const *env = start->task.spec->env;
 	size_t n = 0;
 	while (env[n])
 		n++;
-	run->task.env = calloc(n + 1, sizeof *run->task.env);
-	if (!run->task.env)
+	start->task.env = calloc(n + 1, sizeof *start->task.env);
+	if (!start->task.env)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		/* execve takes char *const *, and writes to none of it */
-		memcpy(&run->task.env[i], &env[i], sizeof env[i]);
+		memcpy(&start->task.env[i], &env[i], sizeof env[i]);
 		for (size_t k = 0; k < 2; k++) {
 			if (strcmp(env[i], pid_names[k]) != 0)
 				continue;
-			char *entry = run->pid_entries[k];
+			char *entry = start->pid_entries[k];
 			memcpy(entry, env[i], strlen(env[i]) + 1);
-			run->task.pid_digits[k] = entry + strlen(entry);
-			run->task.env[i] = entry;
+			start->task.pid_digits[k] = entry + strlen(entry);
+			start->task.env[i] = entry;
 		}
 	}
 	return 0;
 }
 
-static int get_null(struct run *run)
+static int get_null(struct ph_spawning *start)
 {
 	if (reserved >= 0)
 		return reserved + RESERVED - 1;
-	if (run->null_fd < 0)
-		run->null_fd = open(_PATH_DEVNULL, O_RDWR | O_CLOEXEC);
-	return run->null_fd < 0 ? -errno : run->null_fd;
+	if (start->null_fd < 0)
+		start->null_fd = open(_PATH_DEVNULL, O_RDWR | O_CLOEXEC);
+	return start->null_fd < 0 ? -errno : start->null_fd;
 }
 
-static int prepare_fds(struct run *run)
+static int prepare_fds(struct ph_spawning *start)
 {
-	const struct ph_spawn_spec *spec = run->task.spec;
+	const struct ph_spawn_spec *spec = start->task.spec;
 	int n = spec->n_fds < 3 ? 3 : (int)spec->n_fds;
 	for (int i = 0; i < n; i++) {
-		int fd = (size_t)i < spec->n_fds && !run->task.dry ? spec->fds[i] : -1;
+		int fd = (size_t)i < spec->n_fds && !start->task.dry ? spec->fds[i] : -1;
 		if (fd < 0)
-			fd = get_null(run);
+			fd = get_null(start);
 		if (fd < 0)
 			return fd;
-		run->task.fds[i] = fd;
+		start->task.fds[i] = fd;
 	}
-	run->task.n_fds = n;
+	start->task.n_fds = n;
 	return 0;
 }
 
-static void run_fini(struct run *run)
+static void release(struct ph_spawning *start)
 {
-	if (run->null_fd >= 0)
-		close(run->null_fd);
-	if (run->task.cgroup_fd >= 0)
-		close(run->task.cgroup_fd);
-	free(run->task.env);
+	if (start->null_fd >= 0)
+		close(start->null_fd);
+	if (start->task.cgroup_fd >= 0)
+		close(start->task.cgroup_fd);
+	free(start->task.env);
+	start->used = false;
 }
 
-static int run_init(struct run *run, const struct ph_spawn_spec *spec, bool dry, struct ph_err *err)
+static int prepare(
+	struct ph_spawning *start, const struct ph_spawn_spec *spec, bool dry, struct ph_err *err)
 {
-	int r = check_spec(spec, err);
-	memset(run, 0, sizeof *run);
-	run->null_fd = -1;
-	run->task.cgroup_fd = -1;
-	run->task.spec = spec;
-	run->task.dry = dry;
-	if (r)
-		return r;
-	r = prepare_env(run);
+	struct ph_spawn_lent lent = start->lent;
+	memset(start, 0, sizeof *start);
+	start->used = true;
+	start->lent = lent;
+	start->null_fd = -1;
+	start->task.cgroup_fd = -1;
+	start->task.spec = spec;
+	start->task.dry = dry;
+	int r = prepare_env(start);
 	if (!r)
-		r = prepare_fds(run);
+		r = prepare_fds(start);
 	return r ? ph_err_set(err, -r, "cannot prepare a process: %s", strerror(-r)) : 0;
 }
 
-/*
- * Returns when the child has executed or ended: the calling thread sleeps meanwhile. All signals
- * are blocked, those that the C library keeps to itself too, so that no handler runs on the child's
- * stack.
- */
-static int clone_child(struct run *run, const char *cgroup, struct ph_spawned *ret)
+/* All signals are blocked, those that the C library keeps to itself too, so that no handler runs on
+ * the child's stack. */
+static int clone_child(struct ph_spawning *start, const char *cgroup)
 {
 	unsigned long all[8 / sizeof(unsigned long)], before[8 / sizeof(unsigned long)];
 	memset(all, 0xff, sizeof all);
-	/* a change of user in shared memory makes us undumpable: taken back below */
-	int dumpable = run->task.spec->set_user ? prctl(PR_GET_DUMPABLE) : -1;
 	if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, all, before, sizeof all) < 0)
 		return -errno;
-	lend_fds(&run->task);
-	int error = ph_spawn_clone(&run->task, cgroup, &ret->pid, &ret->pidfd);
-	take_fds_back(&run->task);
+	int error = ph_spawn_clone(
+		&start->task, cgroup, &start->lent, &start->spawned.pid, &start->spawned.pidfd);
 	(void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, before, NULL, sizeof before);
-	if (dumpable == 1)
-		(void)prctl(PR_SET_DUMPABLE, 1);
 	return error;
 }
 
 /* For a child that enters it by itself. */
-static int open_cgroup(struct run *run, struct ph_err *err)
+static int open_cgroup(struct ph_spawning *start, struct ph_err *err)
 {
-	const struct ph_spawn_spec *spec = run->task.spec;
+	const struct ph_spawn_spec *spec = start->task.spec;
 	char path[PATH_MAX];
-	if (!spec->cgroup || run->task.dry)
+	if (!spec->cgroup || start->task.dry)
 		return 0;
 	int n = snprintf(path, sizeof path, "%s/cgroup.procs", spec->cgroup);
 	int fd = n < (int)sizeof path ? open(path, O_WRONLY | O_CLOEXEC) : -1;
 	int code = n < (int)sizeof path ? errno : ENAMETOOLONG;
-	run->task.cgroup_fd = fd;
+	start->task.cgroup_fd = fd;
 	if (fd < 0 && !spec->cgroup_optional)
 		return ph_err_set(err, code, "cannot open '%s': %s", path, strerror(code));
-	run->task.cgroup_error = fd < 0 ? code : 0;
+	start->task.cgroup_error = fd < 0 ? code : 0;
 	return 0;
 }
 
-static int make_child(struct run *run, struct ph_spawned *ret, struct ph_err *err)
+static int make_child(struct ph_spawning *start, struct ph_err *err)
 {
-	const char *cgroup = run->task.dry ? NULL : run->task.spec->cgroup;
-	int r = cgroup ? clone_child(run, cgroup, ret) : -EOPNOTSUPP;
+	const char *cgroup = start->task.dry ? NULL : start->task.spec->cgroup;
+	int r = cgroup ? clone_child(start, cgroup) : -EOPNOTSUPP;
 	if (r == -EOPNOTSUPP) {
-		r = open_cgroup(run, err);
+		r = open_cgroup(start, err);
 		if (r)
 			return r;
-		r = clone_child(run, NULL, ret);
+		r = clone_child(start, NULL);
 	}
 	return r ? ph_err_set(err, -r, "cannot create a process: %s", strerror(-r)) : 0;
 }
 
-/* The child has ended or is about to: its memory was given back before it became a zombie. */
+/* The child has ended or is about to. */
 static void reap(int pidfd)
 {
 	siginfo_t info;
 	while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0 && errno == EINTR)
 		;
+	close(pidfd);
 }
 
 /* " '/x'", where the step has something to name. */
@@ -292,51 +314,111 @@ static int get_start_time(pid_t pid, uint64_t before, uint64_t *ret)
 	return 0;
 }
 
-/* *ret NULL: a dry run */
-static int run_once(struct run *run, struct ph_spawned *ret, struct ph_err *err)
+/* A change of user in memory that is shared makes all who have it undumpable, and they stay so
+ * while one of that user could still trace its way into the daemon by a child that has not
+ * executed. */
+static void note_dumpable(const struct ph_spawn_spec *spec)
 {
-	struct ph_spawned spawned = {0};
-	uint64_t before = ticks_now();
-	int r = make_child(run, &spawned, err);
+	if (spec->set_user && prctl(PR_GET_DUMPABLE) == 1)
+		undumpable = true;
+}
+
+static void restore_dumpable(void)
+{
+	for (size_t i = 0; i < STARTS; i++)
+		if (starts[i].used)
+			return;
+	if (undumpable)
+		(void)prctl(PR_SET_DUMPABLE, 1);
+	undumpable = false;
+}
+
+/* After an error there is nothing to finish. */
+static int begin(
+	struct ph_spawning *start, const struct ph_spawn_spec *spec, bool dry, struct ph_err *err)
+{
+	int r = check_spec(spec, err);
 	if (r)
 		return r;
-	if (!ret || run->task.code) {
-		reap(spawned.pidfd);
-		close(spawned.pidfd);
-		return run->task.code ? explain(&run->task, err) : 0;
+	r = prepare(start, spec, dry, err);
+	if (!r) {
+		note_dumpable(spec);
+		lend_fds(start);
+		uint64_t before = ticks_now();
+		r = make_child(start, err);
+		if (r)
+			take_fds_back(start);
+		else
+			start->unnamed = get_start_time(
+				start->spawned.pid, before, &start->spawned.start_time);
 	}
-	r = get_start_time(spawned.pid, before, &spawned.start_time);
-	if (r) {
-		/* without its start time it could never be told from another of its pid */
+	if (r)
+		release(start);
+	return r;
+}
+
+/* Why it is none that runs, or 0. */
+static int judge(const struct ph_spawning *start, int waited, struct ph_err *err)
+{
+	const struct ph_spawn_task *task = &start->task;
+	if (waited)
+		return ph_err_set(err, -waited, "cannot execute '%s': not done within %d ms",
+			task->spec->path, PH_SPAWN_PATIENCE_MS);
+	if (task->code)
+		return explain(task, err);
+	/* without its start time it could never be told from another of its pid */
+	if (start->unnamed)
+		return ph_err_set(err, -start->unnamed, "cannot read /proc/%d/stat: %s",
+			(int)start->spawned.pid, strerror(-start->unnamed));
+	return 0;
+}
+
+int ph_spawn_finish(struct ph_spawning *start, struct ph_spawned *ret, struct ph_err *err)
+{
+	struct ph_spawned spawned = start->spawned;
+	int waited = ph_spawn_clone_wait(&start->lent, spawned.pidfd);
+	int r = judge(start, waited, err);
+	take_fds_back(start);
+	if (r || start->task.dry) {
 		(void)kill(-spawned.pid, SIGKILL);
 		reap(spawned.pidfd);
-		close(spawned.pidfd);
-		return ph_err_set(
-			err, -r, "cannot read /proc/%d/stat: %s", (int)spawned.pid, strerror(-r));
+	} else {
+		spawned.cgroup_error = start->task.cgroup_error;
+		*ret = spawned;
 	}
-	spawned.cgroup_error = run->task.cgroup_error;
-	*ret = spawned;
-	return 0;
+	release(start);
+	restore_dumpable();
+	return r;
+}
+
+int ph_spawn_begin(const struct ph_spawn_spec *spec, struct ph_spawning **ret, struct ph_err *err)
+{
+	for (size_t i = 0; i < PH_SPAWN_BEGUN_MAX; i++) {
+		if (starts[i].used)
+			continue;
+		*ret = &starts[i];
+		return begin(&starts[i], spec, false, err);
+	}
+	return ph_err_set(
+		err, EBUSY, "%d starts are under way, no more are possible", PH_SPAWN_BEGUN_MAX);
+}
+
+static int at_once(
+	const struct ph_spawn_spec *spec, bool dry, struct ph_spawned *ret, struct ph_err *err)
+{
+	struct ph_spawning *start = &starts[STARTS - 1];
+	int r = begin(start, spec, dry, err);
+	return r ? r : ph_spawn_finish(start, ret, err);
 }
 
 int ph_spawn_start(const struct ph_spawn_spec *spec, struct ph_spawned *ret, struct ph_err *err)
 {
-	struct run run;
-	int r = run_init(&run, spec, false, err);
-	if (!r)
-		r = run_once(&run, ret, err);
-	run_fini(&run);
-	return r;
+	return at_once(spec, false, ret, err);
 }
 
 int ph_spawn_check(const struct ph_spawn_spec *spec, struct ph_err *err)
 {
-	struct run run;
-	int r = run_init(&run, spec, true, err);
-	if (!r)
-		r = run_once(&run, NULL, err);
-	run_fini(&run);
-	return r;
+	return at_once(spec, true, NULL, err);
 }
 
 static bool is_program(const char *path, int *ret_code)

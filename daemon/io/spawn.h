@@ -2,12 +2,13 @@
  * spawn.h - starts one process, exactly as it is told.
  *
  * Decides nothing: which file, user, limits and descriptors is the caller's business. The child
- * shares the daemon's memory until it executes (clone with CLONE_VM|CLONE_VFORK|CLONE_PIDFD), on a
- * stack of its own, with all signals blocked and everything prepared beforehand, and makes only raw
- * system calls. Always holds: no descriptor but those named reaches the program; its signal mask is
+ * shares the daemon's memory until it executes (clone3 with CLONE_VM|CLONE_PIDFD), on a stack of
+ * its own, with all signals blocked and everything prepared beforehand, and makes only raw system
+ * calls. Always holds: no descriptor but those named reaches the program; its signal mask is
  * empty and its dispositions are the default; it leads a session and a process group of its own,
- * whose number is its pid. The calling thread waits until the program runs or a step has failed
- * (a few hundred microseconds). Call it from the loop's thread only.
+ * whose number is its pid. A start takes a few hundred microseconds, most of them in the child:
+ * who begins the next one before he finishes the last has the child's on another processor. Call it
+ * from the loop's thread only.
  * Tested in tests/unit/test_spawn.c.
  */
 #ifndef PH_IO_SPAWN_H
@@ -30,8 +31,8 @@ struct ph_spawn_limit {
 	rlim_t soft, hard;
 };
 
-/* All borrowed for the call only. Zero it first: 0 and NULL mean "leave it as it is" but where
- * said. */
+/* All borrowed until the start is finished. Zero it first: 0 and NULL mean "leave it as it is" but
+ * where said. */
 struct ph_spawn_spec {
 	const char *path; /* file to execute, from ph_spawn_resolve(); relative ones from `dir` */
 	const char *const *argv; /* ends with NULL; at least one */
@@ -71,12 +72,30 @@ struct ph_spawned {
  */
 void ph_spawn_reserve(void);
 
+#define PH_SPAWN_BEGUN_MAX 2
+struct ph_spawning; /* a start that is under way */
+
 /*
- * Starts it. 0 when the program is running (or has already ended).
- * Errors, with a sentence such as "cannot change to directory '/x': No such file or directory":
- * the errno of the failed step (setsid, cgroup, chdir, descriptors, limits, user, execute);
- * -EINVAL a spec out of bounds; -EAGAIN, -ENOMEM, -EMFILE no process, memory or descriptor left.
- * After an error there is no process, no zombie and no descriptor, and *ret is untouched.
+ * Makes the process. On 0 *ret is to be given to ph_spawn_finish(), whatever else fails; *spec and
+ * what it points to must last until then, but the descriptors are the caller's to close again.
+ * Errors, with a sentence: -EINVAL a spec out of bounds; -EAGAIN, -ENOMEM, -EMFILE no process,
+ * memory or descriptor left; -EBUSY PH_SPAWN_BEGUN_MAX are under way. Nothing is left of it then.
+ */
+PH_MUST_CHECK int ph_spawn_begin(
+	const struct ph_spawn_spec *spec, struct ph_spawning **ret, struct ph_err *err);
+
+/*
+ * Waits until the program runs (or has already ended), or a step has failed. 0, or an error with a
+ * sentence such as "cannot change to directory '/x': No such file or directory": the errno of the
+ * failed step (setsid, cgroup, chdir, descriptors, limits, user, execute); -ETIMEDOUT it was not
+ * executed within 5 s. After an error there is no process, no zombie and no descriptor, and *ret is
+ * untouched. `spawning` is gone.
+ */
+PH_MUST_CHECK int ph_spawn_finish(
+	struct ph_spawning *spawning, struct ph_spawned *ret, struct ph_err *err);
+
+/*
+ * Both, with the errors of both; possible while others are under way, too.
  */
 PH_MUST_CHECK int ph_spawn_start(
 	const struct ph_spawn_spec *spec, struct ph_spawned *ret, struct ph_err *err);

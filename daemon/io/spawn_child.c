@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /*
- * No sanitizer may keep books here: this stack is none that it knows, and its parent goes on later.
+ * No sanitizer may keep books here: this stack is none that it knows, and its parent goes on.
  * And no C library wrapper: setresuid() would wake the parent's other threads.
  */
 #define RAW __attribute__((no_sanitize("address", "undefined"), noinline))
@@ -25,9 +25,46 @@ struct kernel_sigaction {
 	unsigned long words[4];
 };
 
-/* The result of a system call as -errno. syscall() leaves errno in the parent's thread, which
- * waits. */
-#define CALL(...) (syscall(__VA_ARGS__) < 0 ? -errno : 0)
+#ifdef PH_SPAWN_AHEAD
+
+/* The result, or -errno. Here, and not by syscall(), which leaves errno in the parent's thread: it
+ * runs meanwhile. */
+RAW static long call_kernel(long number, const long arguments[6])
+{
+	long result;
+	register long fourth __asm__("r10") = arguments[3];
+	register long fifth __asm__("r8") = arguments[4];
+	register long sixth __asm__("r9") = arguments[5];
+	__asm__ volatile("syscall"
+			 : "=a"(result)
+			 : "a"(number), "D"(arguments[0]), "S"(arguments[1]), "d"(arguments[2]),
+			 "r"(fourth), "r"(fifth), "r"(sixth)
+			 : "rcx", "r11", "memory");
+	return result;
+}
+
+#else
+
+RAW static long call_kernel(long number, const long arguments[6])
+{
+	long result = syscall(number, arguments[0], arguments[1], arguments[2], arguments[3],
+		arguments[4], arguments[5]);
+	return result < 0 ? -errno : result;
+}
+
+#endif
+
+/* At least one argument; a pointer is converted by ADDRESS. */
+#define CALL(number, ...) call_kernel(number, (const long[6]){__VA_ARGS__})
+#define ADDRESS(pointer) ((long)(pointer))
+
+/* 0 or -errno, for what has no other result that counts. */
+#define TRY(...) failed(CALL(__VA_ARGS__))
+
+RAW static int failed(long result)
+{
+	return result < 0 ? (int)result : 0;
+}
 
 RAW static int reset_signals(void)
 {
@@ -35,7 +72,7 @@ RAW static int reset_signals(void)
 	for (int signo = 1; signo <= KERNEL_SIGNALS; signo++) {
 		if (signo == SIGKILL || signo == SIGSTOP)
 			continue;
-		int r = CALL(SYS_rt_sigaction, signo, &standard, NULL, KERNEL_SIGSET_BYTES);
+		int r = TRY(SYS_rt_sigaction, signo, ADDRESS(&standard), 0, KERNEL_SIGSET_BYTES);
 		if (r)
 			return r;
 	}
@@ -47,17 +84,23 @@ RAW static int reset_signals(void)
 RAW static int unblock_signals(void)
 {
 	unsigned long none[KERNEL_SIGSET_BYTES / sizeof(unsigned long)] = {0};
-	return CALL(SYS_rt_sigprocmask, SIG_SETMASK, none, NULL, KERNEL_SIGSET_BYTES);
+	return TRY(SYS_rt_sigprocmask, SIG_SETMASK, ADDRESS(none), 0, KERNEL_SIGSET_BYTES);
 }
 
 /* What is below is copied, and the parent's is left alone. Without close_range (before Linux 5.9)
- * all of it is. */
+ * all of it is. Those lent to other starts are closed now: this one may take long to execute. */
 RAW static int own_fds(const struct ph_spawn_task *task)
 {
 	if (!task->first_unwanted)
 		return 0;
-	int r = CALL(SYS_close_range, task->first_unwanted, ~0u, CLOSE_RANGE_UNSHARE);
-	return r ? CALL(SYS_unshare, CLONE_FILES) : 0;
+	int r = TRY(SYS_close_range, task->first_unwanted, ~0u, CLOSE_RANGE_UNSHARE);
+	if (r)
+		return TRY(SYS_unshare, CLONE_FILES);
+	if (task->first_lent < task->fds[0])
+		r = TRY(SYS_close_range, task->first_lent, task->fds[0] - 1, 0);
+	return r ? r
+		 : TRY(SYS_close_range, task->fds[task->n_fds - 1] + 1, task->first_unwanted - 1,
+			   0);
 }
 
 /* Out of the way first, so that no target overwrites a source; dup leaves close-on-exec off. */
@@ -70,18 +113,18 @@ RAW static int place_fds(struct ph_spawn_task *task)
 		long fd = task->fds[i];
 		if (fd >= task->n_fds)
 			continue;
-		fd = syscall(SYS_fcntl, task->fds[i], F_DUPFD_CLOEXEC, task->n_fds);
+		fd = CALL(SYS_fcntl, task->fds[i], F_DUPFD_CLOEXEC, task->n_fds);
 		if (fd < 0)
-			return -errno;
+			return (int)fd;
 		task->fds[i] = (int)fd;
 	}
 	for (int i = 0; i < task->n_fds; i++) {
-		int r = CALL(SYS_dup3, task->fds[i], i, 0);
+		int r = TRY(SYS_dup3, task->fds[i], i, 0);
 		if (r)
 			return r;
 	}
 	/* close-on-exec in place of closing: a descriptor of the task may still be wanted */
-	return CALL(SYS_close_range, (unsigned)task->n_fds, ~0u, CLOSE_RANGE_CLOEXEC);
+	return TRY(SYS_close_range, task->n_fds, ~0u, CLOSE_RANGE_CLOEXEC);
 }
 
 RAW static int set_limits(struct ph_spawn_task *task)
@@ -92,7 +135,7 @@ RAW static int set_limits(struct ph_spawn_task *task)
 			unsigned long long soft, hard;
 		} values = {limit->soft, limit->hard};
 		task->resource = limit->resource;
-		int r = CALL(SYS_prlimit64, 0, limit->resource, &values, NULL);
+		int r = TRY(SYS_prlimit64, 0, limit->resource, ADDRESS(&values), 0);
 		if (r)
 			return r;
 	}
@@ -105,7 +148,7 @@ RAW static void write_pid(const struct ph_spawn_task *task)
 		char digits[PH_SPAWN_PID_DIGITS], *out = task->pid_digits[i];
 		if (!out)
 			continue;
-		long pid = syscall(SYS_getpid);
+		long pid = CALL(SYS_getpid, 0);
 		int n = 0;
 		for (; pid; pid /= 10)
 			digits[n++] = (char)('0' + pid % 10);
@@ -118,11 +161,11 @@ RAW static void write_pid(const struct ph_spawn_task *task)
 RAW static int try_execute(const char *path)
 {
 	struct statx st;
-	int r = CALL(SYS_statx, AT_FDCWD, path, 0, STATX_TYPE, &st);
+	int r = TRY(SYS_statx, AT_FDCWD, ADDRESS(path), 0, STATX_TYPE, ADDRESS(&st));
 	if (!r && !S_ISREG(st.stx_mode))
 		return -EACCES;
 	/* faccessat takes the real ids, which are the effective ones by now */
-	return r ? r : CALL(SYS_faccessat, AT_FDCWD, path, X_OK);
+	return r ? r : TRY(SYS_faccessat, AT_FDCWD, ADDRESS(path), X_OK);
 }
 
 RAW static int execute(const struct ph_spawn_task *task)
@@ -131,12 +174,14 @@ RAW static int execute(const struct ph_spawn_task *task)
 		return try_execute(task->spec->path);
 	write_pid(task);
 	int r = unblock_signals();
-	return r ? r : CALL(SYS_execve, task->spec->path, task->spec->argv, task->env);
+	return r ? r
+		 : TRY(SYS_execve, ADDRESS(task->spec->path), ADDRESS(task->spec->argv),
+			   ADDRESS(task->env));
 }
 
 RAW static int enter_cgroup(struct ph_spawn_task *task)
 {
-	int r = task->cgroup_fd < 0 ? 0 : CALL(SYS_write, task->cgroup_fd, "0", 1);
+	int r = task->cgroup_fd < 0 ? 0 : TRY(SYS_write, task->cgroup_fd, ADDRESS("0"), 1);
 	if (!task->spec->cgroup_optional)
 		return r;
 	if (r)
@@ -149,28 +194,28 @@ RAW static int take_step(struct ph_spawn_task *task, enum ph_spawn_step step)
 	const struct ph_spawn_spec *spec = task->spec;
 	switch (step) {
 	case PH_SPAWN_SESSION:
-		return CALL(SYS_setsid);
+		return TRY(SYS_setsid, 0);
 	case PH_SPAWN_SIGNALS:
 		return reset_signals();
 	case PH_SPAWN_CGROUP:
 		return enter_cgroup(task);
 	case PH_SPAWN_DIR:
-		(void)syscall(SYS_umask, spec->set_umask ? spec->umask : 022);
-		return spec->dir ? CALL(SYS_chdir, spec->dir) : 0;
+		(void)CALL(SYS_umask, spec->set_umask ? spec->umask : 022);
+		return spec->dir ? TRY(SYS_chdir, ADDRESS(spec->dir)) : 0;
 	case PH_SPAWN_FDS:
 		return place_fds(task);
 	case PH_SPAWN_LIMITS:
 		return set_limits(task);
 	case PH_SPAWN_GROUPS:
-		return spec->set_user ? CALL(SYS_setgroups, spec->n_groups, spec->groups) : 0;
-	case PH_SPAWN_GID:
-		return spec->set_user ? CALL(SYS_setresgid, spec->gid, spec->gid, spec->gid) : 0;
-	case PH_SPAWN_UID:
-		return spec->set_user ? CALL(SYS_setresuid, spec->uid, spec->uid, spec->uid) : 0;
-	case PH_SPAWN_PRIVILEGES:
-		return spec->no_new_privileges
-			       ? CALL(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL)
+		return spec->set_user
+			       ? TRY(SYS_setgroups, (long)spec->n_groups, ADDRESS(spec->groups))
 			       : 0;
+	case PH_SPAWN_GID:
+		return spec->set_user ? TRY(SYS_setresgid, spec->gid, spec->gid, spec->gid) : 0;
+	case PH_SPAWN_UID:
+		return spec->set_user ? TRY(SYS_setresuid, spec->uid, spec->uid, spec->uid) : 0;
+	case PH_SPAWN_PRIVILEGES:
+		return spec->no_new_privileges ? TRY(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1) : 0;
 	case PH_SPAWN_EXECUTE:
 		return execute(task);
 	}
@@ -190,5 +235,5 @@ RAW int ph_spawn_child(void *arg)
 	}
 	/* no exit handlers, no flushing: they are the parent's */
 	for (;;)
-		(void)syscall(SYS_exit_group, task->code ? 127 : 0);
+		(void)CALL(SYS_exit_group, task->code ? 127 : 0);
 }

@@ -2,8 +2,8 @@
  * spawn_child.h - what happens between clone and execve, in the daemon's own memory.
  *
  * Only for spawn.c. The child may touch nothing but this struct and its stack, and may call nothing
- * but the kernel: the C library believes that it is still the parent's thread. The steps and their
- * order are the table below.
+ * but the kernel: the daemon's thread goes on in the same memory, and errno is that thread's. The
+ * steps and their order are the table below.
  */
 #ifndef PH_IO_SPAWN_CHILD_H
 #define PH_IO_SPAWN_CHILD_H
@@ -11,9 +11,16 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 
 #include "io/spawn.h"
+
+/* The daemon goes on while the child runs. Elsewhere it waits: the child then calls the kernel by
+ * the C library, and errno is the thread's. */
+#if defined(__x86_64__) && defined(SYS_clone3)
+#define PH_SPAWN_AHEAD 1
+#endif
 
 /*
  * Steps in order: X(enumerator, what could not be done). Descriptors are in place before the
@@ -50,6 +57,7 @@ struct ph_spawn_task {
 	bool dry;		 /* ph_spawn_check(): do not execute */
 	unsigned first_unwanted; /* the table of descriptors is shared: from here on it is not
 				    copied. 0: it is a copy already */
+	int first_lent;		 /* from here to there are those of all starts; `fds` is one run */
 	int n_fds;
 	int fds[PH_SPAWN_FDS_MAX]; /* no -1 any more; the child moves them about */
 

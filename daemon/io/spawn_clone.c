@@ -1,27 +1,29 @@
 #include "io/spawn_clone.h"
 
+#include "io/clock.h"
 #include "io/spawn_child.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STACK_BYTES ((size_t)128 << 10) /* of which the lowest page is a guard */
 #define GUARD_BYTES ((size_t)4096)
+#define LOOK_MS 10 /* between two looks whether it has ended without a word */
 
-/* One for all children: each has left it before the next one is made. */
-static char *get_stack(void)
+static char *get_stack(struct ph_spawn_lent *lent)
 {
-	static char *kept;
-	if (kept)
-		return kept;
+	if (lent->stack)
+		return lent->stack;
 	char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
 	if (stack == MAP_FAILED)
@@ -29,17 +31,17 @@ static char *get_stack(void)
 	if (mprotect(stack, GUARD_BYTES, PROT_NONE) < 0)
 		(void)munmap(stack, STACK_BYTES);
 	else
-		kept = stack;
-	return kept;
+		lent->stack = stack;
+	return lent->stack;
 }
 
 static unsigned flags_of(const struct ph_spawn_task *task)
 {
-	unsigned flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD;
+	unsigned flags = CLONE_VM | CLONE_PIDFD;
 	return task->first_unwanted ? flags | CLONE_FILES : flags;
 }
 
-#if defined(__x86_64__) && defined(SYS_clone3)
+#ifdef PH_SPAWN_AHEAD
 
 /* The C library has no function for it: the child goes on at once on the stack of `args`, on which
  * there is nothing to return to. */
@@ -62,50 +64,97 @@ static long call_clone3(struct clone_args *args, struct ph_spawn_task *task)
 	return result;
 }
 
-static long clone_into(struct ph_spawn_task *task, int cgroup_fd, char *stack, int *ret_pidfd)
+/* Of what a thread has, the child has only the clearing of a word: mm_release() of the kernel does
+ * it where vfork() would go on, in execve() and at the end. cgroup_fd -1: the daemon's own. */
+static long clone_ahead(
+	struct ph_spawn_task *task, int cgroup_fd, struct ph_spawn_lent *lent, int *ret_pidfd)
 {
 	struct clone_args args = {
-		.flags = flags_of(task) | CLONE_INTO_CGROUP,
+		.flags = flags_of(task) | CLONE_CHILD_CLEARTID,
 		.pidfd = (uintptr_t)ret_pidfd,
+		.child_tid = (uintptr_t)&lent->held,
 		.exit_signal = SIGCHLD,
-		.stack = (uintptr_t)stack,
+		.stack = (uintptr_t)lent->stack,
 		.stack_size = STACK_BYTES,
-		.cgroup = (unsigned)cgroup_fd,
 	};
+	if (cgroup_fd >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (unsigned)cgroup_fd;
+	}
 	return call_clone3(&args, task);
 }
 
 #else
 
-static long clone_into(struct ph_spawn_task *task, int cgroup_fd, char *stack, int *ret_pidfd)
+static long clone_ahead(
+	struct ph_spawn_task *task, int cgroup_fd, struct ph_spawn_lent *lent, int *ret_pidfd)
 {
-	(void)task, (void)cgroup_fd, (void)stack, (void)ret_pidfd;
+	(void)task, (void)cgroup_fd, (void)lent, (void)ret_pidfd;
 	return -ENOSYS;
 }
 
 #endif
 
-int ph_spawn_clone(struct ph_spawn_task *task, const char *cgroup, pid_t *ret_pid, int *ret_pidfd)
+/* Where the other one is not there, or is forbidden: returns when the child has let go. */
+static long clone_wait(struct ph_spawn_task *task, struct ph_spawn_lent *lent, int *ret_pidfd)
 {
-	char *stack = get_stack();
-	int pidfd = -1;
-	if (!stack)
+	long pid = clone(ph_spawn_child, lent->stack + STACK_BYTES,
+		(int)flags_of(task) | CLONE_VFORK | SIGCHLD, task, ret_pidfd);
+	lent->held = 0;
+	return pid < 0 ? -errno : pid;
+}
+
+int ph_spawn_clone(struct ph_spawn_task *task, const char *cgroup, struct ph_spawn_lent *lent,
+	pid_t *ret_pid, int *ret_pidfd)
+{
+	int pidfd = -1, cgroup_fd = -1;
+	if (!get_stack(lent))
 		return -ENOMEM;
-	long pid;
-	if (cgroup) {
-		int fd = open(cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (fd < 0)
-			return -EOPNOTSUPP;
-		pid = clone_into(task, fd, stack, &pidfd);
-		close(fd);
-	} else {
-		pid = clone(ph_spawn_child, stack + STACK_BYTES, (int)flags_of(task) | SIGCHLD,
-			task, &pidfd);
-		pid = pid < 0 ? -errno : pid;
-	}
-	if (pid < 0)
+	if (cgroup)
+		cgroup_fd = open(cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (cgroup && cgroup_fd < 0)
+		return -EOPNOTSUPP;
+	lent->held = 1;
+	long pid = clone_ahead(task, cgroup_fd, lent, &pidfd);
+	if (cgroup_fd >= 0)
+		close(cgroup_fd);
+	if ((pid == -ENOSYS || pid == -EPERM) && !cgroup)
+		pid = clone_wait(task, lent, &pidfd);
+	if (pid < 0) {
+		lent->held = 0;
 		return cgroup ? -EOPNOTSUPP : (int)pid;
+	}
 	*ret_pid = (pid_t)pid;
 	*ret_pidfd = pidfd;
 	return 0;
+}
+
+/* A process that a signal ends with a core file does not clear the word, on older kernels. */
+static bool has_ended(int pidfd)
+{
+	struct pollfd one = {.fd = pidfd, .events = POLLIN};
+	return poll(&one, 1, 0) == 1;
+}
+
+int ph_spawn_clone_wait(struct ph_spawn_lent *lent, int pidfd)
+{
+	static const struct timespec look = {0, LOOK_MS * 1000000L};
+	uint64_t until = 0;
+	int result = 0;
+	uint32_t held;
+	while ((held = __atomic_load_n(&lent->held, __ATOMIC_ACQUIRE)) != 0) {
+		if (syscall(SYS_futex, &lent->held, FUTEX_WAIT, held, &look, NULL, 0) == 0 ||
+			errno != ETIMEDOUT)
+			continue;
+		uint64_t now = ph_clock_now_ms();
+		until = until ? until : now + PH_SPAWN_PATIENCE_MS;
+		if (has_ended(pidfd))
+			break;
+		if (now < until)
+			continue;
+		(void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+		result = -ETIMEDOUT;
+	}
+	lent->held = 0;
+	return result;
 }

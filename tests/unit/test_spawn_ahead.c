@@ -1,0 +1,300 @@
+/* Starts of which one is begun before another is finished: they share the daemon's memory. */
+#include "io/spawn.h"
+
+#include "tests/unit/io_help.h"
+
+#include <errno.h>
+#include <linux/userfaultfd.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define NOBODY 65534
+
+static const char *const env_plain[] = {"PATH=/usr/bin:/bin", NULL};
+static const char *const true_argv[] = {"true", NULL};
+static const struct ph_spawn_spec true_spec = {
+	.path = "/bin/true", .argv = true_argv, .env = env_plain};
+
+/* A shell that writes a word, as a start of its own: what the spec points to must last. */
+struct talk {
+	char script[64];
+	const char *argv[4];
+	int ends[2], fds[3];
+	struct ph_spawn_spec spec;
+	struct ph_spawning *spawning;
+};
+
+/* cgroup: NULL, or a folder with what the child writes itself into */
+static void talk_begin_in(struct talk *talk, int word, const char *cgroup)
+{
+	struct ph_err err = {""};
+	(void)snprintf(talk->script, sizeof talk->script, "echo word %d; ls /proc/$$/fd", word);
+	talk->argv[0] = "sh";
+	talk->argv[1] = "-c";
+	talk->argv[2] = talk->script;
+	talk->argv[3] = NULL;
+	ck_assert_int_eq(pipe2(talk->ends, O_CLOEXEC), 0);
+	talk->fds[0] = -1;
+	talk->fds[1] = talk->fds[2] = talk->ends[1];
+	talk->spec = (struct ph_spawn_spec){.path = "/bin/sh",
+		.argv = talk->argv,
+		.env = env_plain,
+		.fds = talk->fds,
+		.n_fds = 3,
+		.cgroup = cgroup};
+	int r = ph_spawn_begin(&talk->spec, &talk->spawning, &err);
+	ck_assert_msg(r == 0, "%s", err.text);
+	close(talk->ends[1]); /* ours again at once */
+}
+
+static void talk_begin(struct talk *talk, int word)
+{
+	talk_begin_in(talk, word, NULL);
+}
+
+static void wait_for(const struct ph_spawned *spawned, int code)
+{
+	int status;
+	ck_assert_int_eq(waitpid(spawned->pid, &status, 0), spawned->pid);
+	ck_assert_int_eq(status, code << 8);
+	close(spawned->pidfd);
+}
+
+static void talk_finish(struct talk *talk, int word)
+{
+	char output[128], expected[128];
+	struct ph_spawned spawned;
+	struct ph_err err = {""};
+	int r = ph_spawn_finish(talk->spawning, &spawned, &err);
+	ck_assert_msg(r == 0, "%s", err.text);
+	help_read_all(talk->ends[0], output, sizeof output);
+	(void)snprintf(expected, sizeof expected, "word %d\n0\n1\n2\n", word);
+	ck_assert_str_eq(output, expected);
+	close(talk->ends[0]);
+	wait_for(&spawned, 0);
+}
+
+START_TEST(each_has_its_own)
+{
+	struct talk talks[PH_SPAWN_BEGUN_MAX];
+	int before = help_count_fds();
+	for (int i = 0; i < 50; i++) {
+		talk_begin(&talks[0], i);
+		talk_begin(&talks[1], i + 1000);
+		/* in any order */
+		talk_finish(&talks[i % 2], i + i % 2 * 1000);
+		talk_finish(&talks[1 - i % 2], i + (1 - i % 2) * 1000);
+	}
+	ck_assert_int_eq(help_count_fds(), before);
+}
+END_TEST
+
+/* A FIFO that is full stops a child at its first step with a file, before it has descriptors of its
+ * own: what others are passed meanwhile must not become its. */
+START_TEST(a_slow_one_gets_its_own)
+{
+	char *dir = help_dir(), path[128], bytes[4096] = {0};
+	struct talk slow, other;
+	(void)snprintf(path, sizeof path, "%s/cgroup.procs", dir);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	int fifo = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	while (write(fifo, bytes, sizeof bytes) > 0)
+		;
+	talk_begin_in(&slow, 1, dir);
+	for (int i = 2; i < 6; i++) {
+		talk_begin(&other, i);
+		talk_finish(&other, i);
+	}
+	ck_assert_int_eq(read(fifo, bytes, sizeof bytes), sizeof bytes);
+	talk_finish(&slow, 1);
+	close(fifo);
+	help_remove(dir);
+}
+END_TEST
+
+/* Numbers that are open already are left alone. */
+static void reserve_around(void)
+{
+	ck_assert_int_eq(dup2(STDERR_FILENO, 12), 12);
+	ph_spawn_reserve();
+	int next = dup(STDERR_FILENO), flags = fcntl(12, F_GETFD);
+	close(next);
+	ck_assert_int_lt(next, 12); /* what was too short is free again */
+	ck_assert_int_eq(flags, 0);
+	ck_assert_int_ge(fcntl(13, F_GETFD), 0);
+	close(12);
+}
+
+START_TEST(a_third_at_once_but_not_begun)
+{
+	struct ph_spawning *none = NULL;
+	struct ph_spawned spawned;
+	struct ph_err err = {""};
+	struct talk talks[PH_SPAWN_BEGUN_MAX];
+	_Static_assert(PH_SPAWN_BEGUN_MAX == 2, "the talks below");
+	talk_begin(&talks[0], 1);
+	talk_begin(&talks[1], 2);
+	ck_assert_int_eq(ph_spawn_begin(&true_spec, &none, &err), -EBUSY);
+	ck_assert_str_eq(err.text, "2 starts are under way, no more are possible");
+	ck_assert_int_eq(ph_spawn_start(&true_spec, &spawned, &err), 0);
+	wait_for(&spawned, 0);
+	ck_assert_int_eq(ph_spawn_check(&true_spec, &err), 0);
+	talk_finish(&talks[0], 1);
+	talk_finish(&talks[1], 2);
+	ck_assert_int_eq(ph_spawn_begin(&true_spec, &none, &err), 0);
+	ck_assert_int_eq(ph_spawn_finish(none, &spawned, &err), 0);
+	wait_for(&spawned, 0);
+}
+END_TEST
+
+START_TEST(one_that_fails_leaves_the_other_alone)
+{
+	struct ph_spawn_spec bad = true_spec;
+	struct ph_spawning *failing;
+	struct ph_spawned spawned;
+	struct ph_err err = {""};
+	struct talk talk;
+	int before = help_count_fds();
+	for (int i = 0; i < 50; i++) {
+		bad.path = "/no/such/file";
+		talk_begin(&talk, i);
+		ck_assert_int_eq(ph_spawn_begin(&bad, &failing, &err), 0);
+		ck_assert_int_eq(ph_spawn_finish(failing, &spawned, &err), -ENOENT);
+		ck_assert_str_eq(
+			err.text, "cannot execute '/no/such/file': No such file or directory");
+		bad.n_fds = PH_SPAWN_FDS_MAX + 1; /* nothing to finish */
+		ck_assert_int_eq(ph_spawn_begin(&bad, &failing, &err), -EINVAL);
+		bad.n_fds = 0;
+		talk_finish(&talk, i);
+	}
+	ck_assert_int_eq(help_count_fds(), before);
+	ck_assert_int_eq(waitpid(-1, NULL, 0), -1);
+	ck_assert_int_eq(errno, ECHILD);
+}
+END_TEST
+
+/* Most of a child's steps fail here, and each time the kernel's word must stay the child's: the
+ * thread that goes on has the same errno. */
+START_TEST(errno_stays)
+{
+	struct ph_spawn_spec bad = true_spec;
+	struct ph_spawned spawned;
+	struct ph_err err;
+	bad.path = "/no/such/file";
+	for (int i = 0; i < 300; i++) {
+		struct ph_spawning *spawning;
+		ck_assert_int_eq(ph_spawn_begin(&bad, &spawning, &err), 0);
+		errno = 12345;
+		for (int k = 0; k < 20; k++) {
+			siginfo_t info = {.si_pid = 0};
+			/* until the child has ended: by then all of its steps were made */
+			(void)usleep(50);
+			ck_assert_int_eq(errno, 12345);
+			if (!waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) && info.si_pid)
+				break;
+		}
+		ck_assert_int_eq(errno, 12345);
+		ck_assert_int_eq(ph_spawn_finish(spawning, &spawned, &err), -ENOENT);
+	}
+}
+END_TEST
+
+/* A child of another user that has not executed has our memory: that user may not trace it. */
+START_TEST(undumpable_while_another_user_has_the_memory)
+{
+	struct ph_spawn_spec spec = true_spec;
+	struct ph_spawning *first, *second;
+	struct ph_spawned spawned;
+	struct ph_err err;
+	spec.set_user = true;
+	spec.uid = spec.gid = NOBODY;
+	ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 1), 0);
+	ck_assert_int_eq(ph_spawn_begin(&spec, &first, &err), 0);
+	ck_assert_int_eq(ph_spawn_begin(&spec, &second, &err), 0);
+	ck_assert_int_eq(ph_spawn_finish(first, &spawned, &err), 0);
+	wait_for(&spawned, 0);
+	ck_assert_int_ne(prctl(PR_GET_DUMPABLE), 1);
+	ck_assert_int_eq(ph_spawn_start(&true_spec, &spawned, &err), 0);
+	wait_for(&spawned, 0);
+	ck_assert_int_ne(prctl(PR_GET_DUMPABLE), 1);
+	ck_assert_int_eq(ph_spawn_finish(second, &spawned, &err), 0);
+	wait_for(&spawned, 0);
+	ck_assert_int_eq(prctl(PR_GET_DUMPABLE), 1);
+	/* who did not want to be dumped does not become so */
+	ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 0), 0);
+	ck_assert_int_eq(ph_spawn_start(&spec, &spawned, &err), 0);
+	wait_for(&spawned, 0);
+	ck_assert_int_eq(prctl(PR_GET_DUMPABLE), 0);
+}
+END_TEST
+
+/* A page that is never there: who reads it waits, as in a file of a server that is gone. */
+static char *page_that_never_comes(int *ret_fd)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ck_assert_ptr_ne(page, MAP_FAILED);
+	struct uffdio_register all = {
+		.range = {(unsigned long)page, 4096}, .mode = UFFDIO_REGISTER_MODE_MISSING};
+	*ret_fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	ck_assert_msg(*ret_fd >= 0, "userfaultfd: %s", strerror(errno));
+	ck_assert_int_eq(ioctl(*ret_fd, UFFDIO_API, &api), 0);
+	ck_assert_int_eq(ioctl(*ret_fd, UFFDIO_REGISTER, &all), 0);
+	return page;
+}
+
+START_TEST(what_is_never_executed_is_given_up)
+{
+	int fd;
+	const char *const argv[] = {"true", page_that_never_comes(&fd), NULL};
+	struct ph_spawn_spec spec = true_spec;
+	struct ph_spawning *stuck;
+	struct ph_spawned spawned;
+	struct ph_err err = {""};
+	struct talk talk;
+	spec.argv = argv;
+	ck_assert_int_eq(ph_spawn_begin(&spec, &stuck, &err), 0);
+	talk_begin(&talk, 1);
+	talk_finish(&talk, 1);
+	ck_assert_int_eq(ph_spawn_finish(stuck, &spawned, &err), -ETIMEDOUT);
+	ck_assert_str_eq(err.text, "cannot execute '/bin/true': not done within 5000 ms");
+	close(fd);
+	ck_assert_int_eq(waitpid(-1, NULL, 0), -1);
+	ck_assert_int_eq(errno, ECHILD);
+	ck_assert_int_eq(ph_spawn_start(&true_spec, &spawned, &err), 0);
+	wait_for(&spawned, 0);
+}
+END_TEST
+
+/* Each case as it is where nothing was kept, and as it is in the daemon. */
+static void add_all(Suite *suite, const char *name, void (*setup)(void))
+{
+	TCase *tc = tcase_create(name);
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup, NULL);
+	tcase_add_test(tc, each_has_its_own);
+	tcase_add_test(tc, a_slow_one_gets_its_own);
+	tcase_add_test(tc, a_third_at_once_but_not_begun);
+	tcase_add_test(tc, one_that_fails_leaves_the_other_alone);
+	tcase_add_test(tc, errno_stays);
+	tcase_add_test(tc, undumpable_while_another_user_has_the_memory);
+	tcase_add_test(tc, what_is_never_executed_is_given_up);
+	suite_add_tcase(suite, tc);
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("spawn_ahead");
+	add_all(suite, "all", NULL);
+	add_all(suite, "reserved", ph_spawn_reserve);
+	add_all(suite, "reserved around", reserve_around);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}

@@ -538,6 +538,12 @@ START_TEST(resolving)
 }
 END_TEST
 
+static void reserve_without_clone3(void)
+{
+	ph_spawn_reserve();
+	help_forbid(SYS_clone3);
+}
+
 /* Each case as it is where nothing was kept, and as it is in the daemon. */
 static void add_all(Suite *suite, const char *name, void (*setup)(void))
 {
@@ -575,6 +581,7 @@ int main(void)
 	Suite *suite = suite_create("spawn");
 	add_all(suite, "all", NULL);
 	add_all(suite, "reserved", ph_spawn_reserve);
+	add_all(suite, "without clone3", reserve_without_clone3);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);

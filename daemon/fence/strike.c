@@ -18,19 +18,24 @@ struct target {
 	struct ph_fence_worker worker;
 	bool lives;   /* something of it */
 	bool grouped; /* its process group has got the signal */
+	bool gone;    /* an earlier round has found nothing of it */
 };
 
-/* sorted by pid; those of whom nothing is left drop out */
 static struct target targets[PH_FENCE_ENTRIES];
 static size_t n_targets;
 
-/* By what stands in the name of its cgroup; all of them, sorted by that. */
-static struct mark {
-	uint64_t mark;
-	pid_t pid;
-} marks[PH_FENCE_ENTRIES];
-static size_t n_marks;
-static const char *cgroups; /* the folder; empty: there are none */
+/* Targets by something of theirs, sorted by that. */
+struct index {
+	struct entry {
+		uint64_t key;
+		struct target *target;
+	} entries[PH_FENCE_ENTRIES];
+	size_t n;
+};
+
+static struct index by_pid;
+static struct index by_mark; /* what stands in the name of its cgroup; not all have one */
+static const char *cgroups;  /* the folder; empty: there are none */
 
 /* ---- one process */
 
@@ -92,15 +97,15 @@ static void strike_main(struct target *target, int signo)
 
 /* ---- the sessions */
 
-static struct target *target_of(pid_t session)
+static struct target *find(const struct index *index, uint64_t key)
 {
-	size_t low = 0, high = n_targets;
+	const struct entry *entries = index->entries;
+	size_t low = 0, high = index->n;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		pid_t pid = (pid_t)targets[middle].worker.pid;
-		if (pid == session)
-			return &targets[middle];
-		if (pid < session)
+		if (entries[middle].key == key)
+			return entries[middle].target->gone ? NULL : entries[middle].target;
+		if (entries[middle].key < key)
 			low = middle + 1;
 		else
 			high = middle;
@@ -108,19 +113,9 @@ static struct target *target_of(pid_t session)
 	return NULL;
 }
 
-static struct target *target_of_mark(uint64_t mark)
+static struct target *target_of(pid_t session)
 {
-	size_t low = 0, high = n_marks;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (marks[middle].mark == mark)
-			return target_of(marks[middle].pid);
-		if (marks[middle].mark < mark)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
+	return find(&by_pid, (uint64_t)session);
 }
 
 /* One of an earlier version may have none. */
@@ -152,7 +147,7 @@ static struct target *target_of_token(pid_t pid)
 {
 	char token[PH_FENCE_TOKEN_TEXT];
 	struct target *target =
-		ph_procfs_token(pid, token) ? target_of_mark(ph_token_mark(token)) : NULL;
+		ph_procfs_token(pid, token) ? find(&by_mark, ph_token_mark(token)) : NULL;
 	return target && has_token_of(pid, target) ? target : NULL;
 }
 
@@ -202,7 +197,7 @@ static void strike_member(void *arg, pid_t pid)
 static void strike_cgroup(void *arg, const char *path, uint64_t mark)
 {
 	int signo = *(const int *)arg;
-	struct target *target = target_of_mark(mark);
+	struct target *target = find(&by_mark, mark);
 	if (!target || !ph_procfs_cgroup_lives(path))
 		return;
 	target->lives = true;
@@ -212,72 +207,64 @@ static void strike_cgroup(void *arg, const char *path, uint64_t mark)
 
 /* ---- all */
 
+static void add(struct index *index, uint64_t key, struct target *target)
+{
+	index->entries[index->n++] = (struct entry){key, target};
+}
+
 /* In place: qsort() may allocate. */
-static void sort(void)
+static void sort(struct index *index)
 {
+	struct entry *entries = index->entries;
 	size_t gap = 1;
-	while (gap < n_targets / 3)
+	while (gap < index->n / 3)
 		gap = 3 * gap + 1;
 	for (; gap > 0; gap /= 3) {
-		for (size_t i = gap; i < n_targets; i++) {
-			struct target moved = targets[i];
+		for (size_t i = gap; i < index->n; i++) {
+			struct entry moved = entries[i];
 			size_t at = i;
-			for (; at >= gap && targets[at - gap].worker.pid > moved.worker.pid;
-				at -= gap)
-				targets[at] = targets[at - gap];
-			targets[at] = moved;
+			for (; at >= gap && entries[at - gap].key > moved.key; at -= gap)
+				entries[at] = entries[at - gap];
+			entries[at] = moved;
 		}
 	}
 }
 
-static void sort_marks(void)
-{
-	size_t gap = 1;
-	while (gap < n_marks / 3)
-		gap = 3 * gap + 1;
-	for (; gap > 0; gap /= 3) {
-		for (size_t i = gap; i < n_marks; i++) {
-			struct mark moved = marks[i];
-			size_t at = i;
-			for (; at >= gap && marks[at - gap].mark > moved.mark; at -= gap)
-				marks[at] = marks[at - gap];
-			marks[at] = moved;
-		}
-	}
-}
-
-static void mark(const struct target *target)
+static void mark(struct target *target)
 {
 	char token[PH_FENCE_TOKEN_TEXT];
 	if (!has_token(target))
 		return;
 	token_text(target, token);
-	marks[n_marks++] = (struct mark){ph_token_mark(token), (pid_t)target->worker.pid};
+	add(&by_mark, ph_token_mark(token), target);
 }
 
 size_t ph_strike_take(struct ph_fence_map *map)
 {
-	n_targets = n_marks = 0;
+	n_targets = by_pid.n = by_mark.n = 0;
 	map->cgroups[PH_FENCE_PATH_SIZE - 1] = '\0';
 	cgroups = map->cgroups;
 	for (size_t i = 0; i < PH_FENCE_ENTRIES; i++) {
 		struct target target = {.lives = true};
 		if (!ph_fence_read(&map->entries[i], &target.worker))
 			continue;
-		targets[n_targets++] = target;
-		mark(&target);
+		targets[n_targets] = target;
+		add(&by_pid, target.worker.pid, &targets[n_targets]);
+		mark(&targets[n_targets++]);
 	}
-	sort();
-	sort_marks();
+	sort(&by_pid);
+	sort(&by_mark);
 	return n_targets;
 }
 
 size_t ph_strike_round(int signo)
 {
-	size_t kept = 0;
+	size_t left = 0;
 	for (size_t i = 0; i < n_targets; i++) {
 		struct target *target = &targets[i];
 		target->lives = target->grouped = false;
+		if (target->gone)
+			continue;
 		strike_leader(target, signo);
 		strike_main(target, signo);
 	}
@@ -285,9 +272,9 @@ size_t ph_strike_round(int signo)
 		ph_procfs_each(strike_member, &signo);
 	if (n_targets && *cgroups)
 		ph_procfs_each_cgroup(cgroups, strike_cgroup, &signo);
-	for (size_t i = 0; i < n_targets; i++)
-		if (targets[i].lives)
-			targets[kept++] = targets[i];
-	n_targets = kept;
-	return kept;
+	for (size_t i = 0; i < n_targets; i++) {
+		targets[i].gone = !targets[i].lives;
+		left += targets[i].lives;
+	}
+	return left;
 }

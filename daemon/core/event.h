@@ -21,6 +21,7 @@
 	X(TICK)		   /* nothing but time */ \
 	X(MESSAGE)	   /* `message` from another daemon, decoded, not a replay */ \
 	X(INCARNATION)	   /* `ticket`: this node's number from now on; or `error` */ \
+	X(PEERS)	   /* `peers`: what is known of them now, in place of the settings' */ \
 	X(BUS_UP)	   /* the bus process runs: links are being made */ \
 	X(BUS_DOWN)	   /* it died; says nothing about peers */ \
 	X(SPAWNED)	   /* `wid`, `pid` */ \
@@ -122,6 +123,12 @@ struct ph_command {
 	} wait_for;
 };
 
+/* As in the settings. */
+struct ph_peers {
+	size_t n;
+	const char *const *texts, *const *addresses;
+};
+
 struct ph_event {
 	enum ph_event_kind kind;
 	uint64_t wid;
@@ -136,6 +143,7 @@ struct ph_event {
 		const struct ph_adopted *adopted;
 		const struct ph_config *config;
 		const struct ph_bmsg *message;
+		const struct ph_peers *peers;
 		const struct ph_wmsg *worker;
 		const struct ph_notify *notify;
 		const struct ph_stream_report *stream;

@@ -29,6 +29,15 @@ static void free_copy(const char *const *list)
 	free((void *)(uintptr_t)list);
 }
 
+static void take_peers(struct ph_hub *hub, const struct ph_peers *peers)
+{
+	free_copy(hub->set.peers);
+	free_copy(hub->set.peers_at);
+	hub->set.n_peers = peers->n;
+	hub->set.peers = copy_of(peers->texts, peers->n);
+	hub->set.peers_at = copy_of(peers->addresses, peers->n);
+}
+
 struct ph_hub *ph_hub_new(const struct ph_settings *settings)
 {
 	struct ph_hub *hub = calloc(1, sizeof *hub);
@@ -36,8 +45,8 @@ struct ph_hub *ph_hub_new(const struct ph_settings *settings)
 		return NULL;
 	hub->set = *settings;
 	hub->set.labels = settings->labels ? ph_must(strdup(settings->labels)) : NULL;
-	hub->set.peers = copy_of(settings->peers, settings->n_peers);
-	hub->set.peers_at = copy_of(settings->peers_at, settings->n_peers);
+	hub->set.peers = hub->set.peers_at = NULL;
+	take_peers(hub, &(struct ph_peers){settings->n_peers, settings->peers, settings->peers_at});
 	hub->rng[0] = ph_mix64(settings->seed + 1);
 	hub->rng[1] = ph_mix64(settings->seed ^ PH_HASH_SEED) | 1;
 	hub->done_orders = ph_must(calloc(PH_DONE_ORDERS, sizeof *hub->done_orders));
@@ -376,6 +385,12 @@ static void on_start(struct ph_hub *hub)
 	ph_member_start(hub);
 }
 
+static void on_peers(struct ph_hub *hub, const struct ph_event *event)
+{
+	take_peers(hub, event->peers);
+	ph_member_peers(hub);
+}
+
 static void on_stream(struct ph_hub *hub, const struct ph_event *event)
 {
 	struct ph_source *s;
@@ -422,6 +437,7 @@ static event_fn *const handlers[PH_EVENT_COUNT] = {
 	[PH_EV_TICK] = ticked, /* what is due is seen to after every event */
 	[PH_EV_MESSAGE] = heard,
 	[PH_EV_INCARNATION] = renumbered,
+	[PH_EV_PEERS] = on_peers,
 	[PH_EV_BUS_UP] = bus,
 	[PH_EV_BUS_DOWN] = bus,
 	[PH_EV_SPAWNED] = ph_instance_event,

@@ -42,7 +42,7 @@ struct ph_settings {
 	size_t n_peers;
 	const char *const *peers;    /* broadcast addresses of `peers`, without this node's own */
 	const char *const *peers_at; /* the same with their names resolved, empty: it has no
-				      * address; NULL: there are no names */
+				      * address (yet); NULL: there are no names */
 	uint64_t join_timeout_ms, failure_timeout_ms, settle_ms;
 	uint64_t heartbeat_ms; /* 250 */
 	uint64_t exchange_ms;  /* between two full exchanges with somebody; 0: never */

@@ -520,6 +520,13 @@ void ph_member_hello_soon(struct ph_hub *hub)
 		ph_timer_set(hub, &hub->hello, hub->now_ms);
 }
 
+/* Whoever is dialled only now has had no HELLO yet. */
+void ph_member_peers(struct ph_hub *hub)
+{
+	hub->hello_wait_ms = HELLO_FIRST_MS;
+	ph_member_hello_soon(hub);
+}
+
 void ph_member_start(struct ph_hub *hub)
 {
 	hub->started_ms = hub->now_ms;

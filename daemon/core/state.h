@@ -307,7 +307,8 @@ void ph_member_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_member_beat(struct ph_hub *hub);
 void ph_member_hello(struct ph_hub *hub);
 void ph_member_bus(struct ph_hub *hub, bool up);
-void ph_member_woke(struct ph_hub *hub); /* did the loop stand still? */
+void ph_member_peers(struct ph_hub *hub); /* settings' `peers` have changed */
+void ph_member_woke(struct ph_hub *hub);  /* did the loop stand still? */
 void ph_member_heartbeat_now(struct ph_hub *hub);
 bool ph_member_unheard(const struct ph_hub *hub); /* an orderly end waits for that */
 void ph_member_leave(struct ph_hub *hub);

@@ -214,7 +214,7 @@ static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 			continue;
 		(void)snprintf(names[i], sizeof names[i], "tcp://node-%.1s:1", w_name(i).s);
 		peers[set.n_peers] = w->named ? names[i] : w_address(i);
-		peers_at[set.n_peers++] = w_address(i);
+		peers_at[set.n_peers++] = w->unresolved ? "" : w_address(i);
 	}
 	if (w->named)
 		set.peers_at = peers_at;

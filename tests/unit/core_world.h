@@ -154,6 +154,7 @@ struct world {
 	unsigned late_words; /* to a worker after its reap */
 	bool trace, look;    /* look: somebody may have begun to serve */
 	bool named;	     /* `peers` gives names, which lead to the addresses */
+	bool unresolved;     /* these, by a name server that has not answered yet */
 	bool double_allowed; /* a false verdict or an overlap: two may serve */
 	unsigned steps;
 	enum ph_partition partition;

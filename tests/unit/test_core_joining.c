@@ -86,6 +86,30 @@ START_TEST(a_peer_has_a_name)
 }
 END_TEST
 
+/* What a name server says late counts as if it had been known at the start: that there is an
+ * address whose node has answered, or that the entry is this node itself. */
+START_TEST(a_name_is_resolved_late)
+{
+	struct world *w = w_new(2);
+	const char *texts[] = {"tcp://node-b:1"}, *addresses[] = {w_address(1)};
+	const struct ph_peers peers = {_i != 1, texts, addresses};
+	w->named = w->unresolved = true;
+	w_start(w, 0);
+	if (_i != 1)
+		w_start(w, 1);
+	w_run(w, 2000);
+	ck_assert(!w->nodes[0].ready);
+	if (_i < 2)
+		w_push(w, 0, PH_EV_PEERS)->peers = &peers;
+	w_run(w, 500);
+	ck_assert_int_eq(w->nodes[0].ready, _i < 2);
+	w_run(w, 3000);
+	ck_assert(w->nodes[0].ready);
+	ck_assert_int_eq(w->nodes[0].hub->blind, _i == 2);
+	w_free(w);
+}
+END_TEST
+
 /* Heartbeats that are echoed both ways, with a majority: with one of four members, it is none. */
 START_TEST(who_hears_too_few_has_not_joined)
 {
@@ -405,6 +429,7 @@ int main(void)
 	W_TEST(suite, not_before_settle, 1);
 	W_TEST(suite, each_peer_is_waited_for, 2);
 	W_TEST(suite, a_peer_has_a_name, 2);
+	W_TEST(suite, a_name_is_resolved_late, 3);
 	W_TEST(suite, who_hears_too_few_has_not_joined, 3);
 	W_TEST(suite, not_before_it_is_in_step, 1);
 	W_TEST(suite, whose_word_turns_a_verdict, (int)(sizeof words / sizeof words[0]));

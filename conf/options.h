@@ -45,7 +45,8 @@
 	    "host that others dial; default: that of listen")                                      \
 	OPT("cluster.peers", PEERS, cluster.peers, NULL, 0, PH_CONF_PEERS_MAX, NULL, PLAIN,        \
 	    "tcp://HOST:PORT of other nodes, any live ones; the rest are learned, and this "       \
-	    "node's own entry is passed over; a name is resolved when the daemon starts")          \
+	    "node's own entry is passed over; a name is resolved once, as soon as a name "         \
+	    "server answers")                                                                      \
 	OPT("cluster.join_timeout", DURATION, cluster.join_timeout_ms, "5s", 0, PH_CONF_DAY,       \
 	    NULL, PLAIN, "no cluster child starts before a peer answered or this has passed")      \
 	OPT("cluster.key_file", PATH, cluster.key_file, NULL, 0, 0, NULL, PLAIN,                   \

@@ -145,7 +145,7 @@ void ph_shell_bus_free(struct ph_shell_bus *bus)
 	ph_buslink_free(bus->link);
 	ph_windows_free(bus->windows);
 	ph_bus_peers_free(bus);
-	free(bus->seeds);
+	ph_bus_seeds_free(bus);
 	free(bus);
 }
 

@@ -24,8 +24,9 @@ struct ph_shell_bus;
 
 /*
  * Starts the bus process and binds the addresses of shell->conf->cluster, which has a `listen`;
- * also reads node, incarnation, ring and peers there. Names in `peers` are resolved here, once; one
- * that cannot be is a log line. An address that cannot be bound yet is retried every second, with
+ * also reads node, incarnation, ring and peers there. Names in `peers` are resolved without waiting
+ * for a name server that does not answer, and until they are; one that has no address is a log
+ * line. An address that cannot be bound yet is retried every second, with
  * one event. Errors with a sentence: what ph_buslink_new() and ph_buslink_bind() say; -ENOENT no
  * prochub-bus was found; -ENOMEM.
  */
@@ -34,8 +35,9 @@ PH_MUST_CHECK int ph_shell_bus_new(
 
 /*
  * The entries of `peers` that are not this node's own, each once: as they are configured, and with
- * their names resolved (empty where one has no address). Room for shell->conf->cluster.peers.n
- * each; they live as long as the bus and the configuration. Returns how many they are.
+ * their names resolved (empty where one has no address, or none yet: a PEERS event tells when).
+ * Room for shell->conf->cluster.peers.n each; they live as long as the bus. Returns how many they
+ * are.
  */
 size_t ph_shell_bus_peers(
 	const struct ph_shell_bus *bus, const char **ret_texts, const char **ret_addresses);

@@ -1,9 +1,10 @@
 /*
- * shell_bus_int.h - what the four files of shell_bus share; for nobody else.
+ * shell_bus_int.h - what the five files of shell_bus share; for nobody else.
  *
  * shell_bus.c: start, addresses, actions; shell_bus_peers.c: who is known and dialled;
- * shell_bus_got.c: what comes in; shell_bus_relay.c: by way of a third member. What always holds:
- * of all peers and seeds with one address at most one is dialled, so that no cast arrives twice.
+ * shell_bus_seeds.c: the entries of `peers` and their names; shell_bus_got.c: what comes in;
+ * shell_bus_relay.c: by way of a third member. What always holds: of all peers and seeds with one
+ * address at most one is dialled, so that no cast arrives twice.
  */
 #ifndef PH_SHELL_BUS_INT_H
 #define PH_SHELL_BUS_INT_H
@@ -14,6 +15,7 @@
 #include <uthash.h>
 #include <utlist.h>
 
+#include "conf/address.h"
 #include "io/buslink.h"
 #include "proto/envelope.h"
 #include "shell.h"
@@ -47,11 +49,15 @@ struct ph_bus_guest {
 	struct ph_bus_guest *prev, *next;
 };
 
-/* An entry of `peers`, not this node's own. */
+/* An entry of `peers`. */
 struct ph_bus_seed {
 	uint32_t id;
-	const char *text;	       /* as it is configured */
-	char address[PH_ADDRESS_SIZE]; /* numeric; empty: its name has none */
+	char *text;		      /* as it is configured */
+	char host[PH_CONF_HOST_SIZE]; /* of that, and its port */
+	uint16_t port;
+	char address[PH_ADDRESS_SIZE]; /* numeric; empty: its name has none, or none yet */
+	bool out;		       /* it is this node itself, or there twice: none */
+	bool told;		       /* people know that it has no address */
 	bool dialled;
 };
 
@@ -82,6 +88,7 @@ struct ph_shell_bus {
 	struct ph_bus_peer *peers; /* hash by name, the one longest silent first */
 	size_t n_seeds;
 	struct ph_bus_seed *seeds;
+	struct ph_bus_names *names;  /* of these */
 	struct ph_bus_guest *guests; /* the one used longest ago first */
 	size_t n_guests;
 	struct ph_bus_count auth, foreign, rate, unsent;
@@ -99,8 +106,18 @@ void ph_bus_mend(struct ph_shell_bus *bus, const struct ph_name *name);
 /* For the link: whoever is at that address, dialled now if need be; 0: it cannot be. */
 uint32_t ph_bus_there(struct ph_shell_bus *bus, const char *address);
 void ph_bus_guests_expire(struct ph_shell_bus *bus, bool all);
-/* Reads conf->cluster.peers. -ENOMEM. */
+/* Dials who is to be dialled of those with `address`, the peer linked last, else a seed, and no
+ * other. */
+void ph_bus_settle(struct ph_shell_bus *bus, const char *address);
+
+/* ---- shell_bus_seeds.c */
+
+/*
+ * Reads conf->cluster.peers, and waits half a second at most for the addresses of names. Later ones
+ * come with a PEERS event; a name that has none is asked for again now and then. -ENOMEM.
+ */
 PH_MUST_CHECK int ph_bus_seeds_read(struct ph_shell_bus *bus);
+void ph_bus_seeds_free(struct ph_shell_bus *bus);
 void ph_bus_seeds(struct ph_shell_bus *bus, bool on);
 
 /* ---- shell_bus_got.c */

@@ -1,11 +1,8 @@
 /* shell_bus_peers.c - the nodes that are known to the bus, and which of them are dialled. */
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#include <arpa/inet.h>
 
 #include "conf/address.h"
 #include "io/clock.h"
@@ -90,8 +87,7 @@ static void hang_up(struct ph_shell_bus *bus, uint32_t id, bool *dialled)
 	*dialled = false;
 }
 
-/* Who of those with `address` is to be dialled: the peer linked last, else a seed. */
-static void settle(struct ph_shell_bus *bus, const char *address)
+void ph_bus_settle(struct ph_shell_bus *bus, const char *address)
 {
 	struct ph_bus_peer *best = NULL;
 	for (struct ph_bus_peer *p = bus->peers; p; p = p->hh.next) {
@@ -107,7 +103,7 @@ static void settle(struct ph_shell_bus *bus, const char *address)
 		struct ph_bus_seed *seed = &bus->seeds[i];
 		if (strcmp(seed->address, address) != 0)
 			continue;
-		if (best || !bus->seeds_on)
+		if (best || !bus->seeds_on || seed->out)
 			hang_up(bus, seed->id, &seed->dialled);
 		else if (!seed->dialled)
 			seed->dialled = dial(bus, seed->id, address, CAST);
@@ -186,7 +182,7 @@ void ph_bus_unlink(struct ph_shell_bus *bus, const struct ph_name *name)
 	if (!peer || !peer->linked)
 		return;
 	peer->linked = false;
-	settle(bus, peer->address);
+	ph_bus_settle(bus, peer->address);
 }
 
 void ph_bus_mend(struct ph_shell_bus *bus, const struct ph_name *name)
@@ -214,132 +210,5 @@ void ph_bus_link(struct ph_shell_bus *bus, const struct ph_action *action)
 		peer->id = guest->id;
 		guest_drop(bus, guest);
 	}
-	settle(bus, peer->address);
-}
-
-/* ---- entries of `peers` */
-
-/* A numeric host as it is, a name as its first address; start-up may wait for a name server. */
-static int resolve(const struct ph_conf_address *address, char *ret, size_t size)
-{
-	char host[NI_MAXHOST];
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
-	if (address->numeric)
-		return snprintf(ret, size, "tcp://%s:%u", address->host, address->port) < (int)size
-			       ? 0
-			       : -ENAMETOOLONG;
-	if (getaddrinfo(address->host, NULL, &hints, &found))
-		return -ENOENT;
-	int failed = getnameinfo(
-		found->ai_addr, found->ai_addrlen, host, sizeof host, NULL, 0, NI_NUMERICHOST);
-	bool v6 = found->ai_family == AF_INET6;
-	freeaddrinfo(found);
-	if (failed || snprintf(ret, size, v6 ? "tcp://[%s]:%u" : "tcp://%s:%u", host,
-			      address->port) >= (int)size)
-		return -ENOENT;
-	return 0;
-}
-
-/* Is it an address of this machine? Then a socket can be bound to it, without a word to anybody. */
-static bool is_local(const char *host)
-{
-	struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICHOST}, *found;
-	char bare[PH_CONF_HOST_SIZE];
-	size_t n = strlen(host);
-	bool brackets = host[0] == '[' && n > 2;
-	(void)snprintf(bare, sizeof bare, "%.*s", (int)(brackets ? n - 2 : n), host + brackets);
-	if (getaddrinfo(bare, NULL, &hints, &found))
-		return false;
-	int fd = socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, 0);
-	bool local = fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0;
-	if (fd >= 0)
-		close(fd);
-	freeaddrinfo(found);
-	return local;
-}
-
-static bool is_host_of(const char *host, const char *own, const char *numeric)
-{
-	struct ph_conf_address address = {.port = 1};
-	char resolved[PH_ADDRESS_SIZE], wanted[PH_ADDRESS_SIZE];
-	if (!own || !strcmp(host, own) || !numeric[0])
-		return own && !strcmp(host, own);
-	(void)snprintf(wanted, sizeof wanted, "tcp://%s:1", numeric);
-	return !ph_conf_host_parse(own, &address) && (address.port = 1) &&
-	       !resolve(&address, resolved, sizeof resolved) && !strcmp(resolved, wanted);
-}
-
-/*
- * One list of peers is for all nodes, and so this one is in it: by the address that it listens on
- * or advertises, by a name of these, by that of the machine (which /etc/hosts may well give an
- * address of loopback), or, where it listens on all addresses, by any of the machine's.
- */
-static bool is_own(const struct ph_shell_bus *bus, const struct ph_conf_address *entry,
-	const struct ph_conf_address *numeric)
-{
-	const struct ph_conf *conf = bus->shell->conf;
-	struct ph_conf_address listen;
-	char machine[PH_CONF_HOST_SIZE] = "";
-	if (entry->port != bus->port)
-		return false;
-	(void)gethostname(machine, sizeof machine - 1);
-	if (is_host_of(entry->host, conf->cluster.host, numeric->host) ||
-		is_host_of(entry->host, conf->cluster.advertise, numeric->host) ||
-		(machine[0] && !strcmp(entry->host, machine)))
-		return true;
-	return !ph_conf_host_parse(conf->cluster.host, &listen) && listen.wildcard &&
-	       numeric->host[0] && is_local(numeric->host);
-}
-
-static bool is_seed(const struct ph_shell_bus *bus, const char *address)
-{
-	for (size_t i = 0; i < bus->n_seeds; i++) {
-		if (!strcmp(bus->seeds[i].address, address))
-			return true;
-	}
-	return false;
-}
-
-int ph_bus_seeds_read(struct ph_shell_bus *bus)
-{
-	const struct ph_conf_list *list = &bus->shell->conf->cluster.peers;
-	bus->seeds = calloc(list->n + 1, sizeof *bus->seeds);
-	if (!bus->seeds)
-		return -ENOMEM;
-	for (size_t i = 0; i < list->n; i++) {
-		struct ph_conf_address entry, numeric = {.port = 0};
-		struct ph_bus_seed *seed = &bus->seeds[bus->n_seeds];
-		char address[PH_ADDRESS_SIZE] = "";
-		bool legal = !ph_conf_address_parse(list->v[i], &entry);
-		bool known = legal && !resolve(&entry, address, sizeof address) &&
-			     !ph_conf_address_parse(address, &numeric);
-		if ((legal && is_own(bus, &entry, &numeric)) || (known && is_seed(bus, address)))
-			continue;
-		if (!known)
-			ph_shell_log(bus->shell, PH_LOG_WARNING, "cluster.peers: %s has no address",
-				list->v[i]);
-		memcpy(seed->address, address, sizeof seed->address);
-		seed->text = list->v[i];
-		seed->id = ++bus->last_id;
-		bus->n_seeds++;
-	}
-	return 0;
-}
-
-size_t ph_shell_bus_peers(
-	const struct ph_shell_bus *bus, const char **ret_texts, const char **ret_addresses)
-{
-	for (size_t i = 0; i < bus->n_seeds; i++) {
-		ret_texts[i] = bus->seeds[i].text;
-		ret_addresses[i] = bus->seeds[i].address;
-	}
-	return bus->n_seeds;
-}
-
-void ph_bus_seeds(struct ph_shell_bus *bus, bool on)
-{
-	bus->seeds_on = on;
-	for (size_t i = 0; i < bus->n_seeds; i++)
-		if (bus->seeds[i].address[0])
-			settle(bus, bus->seeds[i].address);
+	ph_bus_settle(bus, peer->address);
 }

@@ -376,13 +376,12 @@ static void move_to(
 		return;
 	}
 	order->to = PH_OUTPUT_FILE;
-	struct ph_output_sink *sink = ph_output_sink_get(output, order);
-	char *path = sink ? strdup(order->file) : NULL;
-	if (!path) {
+	char *path = strdup(order->file);
+	struct ph_output_sink *sink = path ? ph_output_sink_get(output, order) : NULL;
+	if (!sink) {
+		free(path);
 		ph_output_note(output, true, "%s/%u: no memory for another file of its output",
 			order->key.child.s, order->key.instance);
-		if (sink) /* it may have come into being for this one */
-			sink->users--;
 		return;
 	}
 	ph_output_sink_drop(output, fifo);

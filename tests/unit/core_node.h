@@ -239,6 +239,19 @@ static inline void w_adopt(struct world *w, unsigned node)
 	}
 }
 
+/* A child of one instance, which runs where placement wants it, or on node 0. */
+static inline const struct w_def *w_room(struct world *w)
+{
+	return w_def(w, "room", "1");
+}
+
+static inline const struct w_def *w_room_of_a(struct world *w)
+{
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.nodes = "a";
+	return def;
+}
+
 /* Starts the daemon, from its records and what still runs. */
 static inline void w_start(struct world *w, unsigned node)
 {
@@ -331,6 +344,32 @@ static inline void w_agree(struct world *w, const char *child, uint32_t instance
 		ck_assert_str_eq(slot->entry.node->name.s, w->nodes[node].name.s);
 		ck_assert_int_eq(slot->entry.state, PH_CHILD_RUNNING);
 	}
+}
+
+/* What node `at` knows of `node`; NULL: nothing. */
+static inline struct ph_member *w_member(struct world *w, unsigned at, unsigned node)
+{
+	struct ph_name name = w_name(node);
+	return ph_member_find(w->nodes[at].hub, &name);
+}
+
+/* The only one that its operator has been given. */
+static inline const struct ph_answer *w_answer(struct world *w, unsigned node)
+{
+	ck_assert_uint_eq(w->nodes[node].answers, 1);
+	return &w->nodes[node].answer;
+}
+
+/* Nothing gets from one to the other. */
+static inline void w_cut(struct world *w, unsigned a, unsigned b, bool on)
+{
+	w->cut[a][b] = w->cut[b][a] = on;
+}
+
+static inline void w_cut_off(struct world *w, unsigned node, bool on)
+{
+	for (unsigned i = 0; i < w->n_nodes; i++)
+		w_cut(w, node, i, on && i != node);
 }
 
 /* Each migration has ended, and in the same way for all who know of it. */

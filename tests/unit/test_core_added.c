@@ -432,7 +432,7 @@ START_TEST(who_was_away_drops_it)
 	answered(w, 0, 0);
 	if (_i)
 		for (unsigned i = 0; i < 2; i++)
-			w->cut[i][2] = w->cut[2][i] = true;
+			w_cut(w, i, 2, true);
 	else
 		w_power_off(w, 2);
 	w_run(w, 12000);

@@ -6,17 +6,6 @@
 
 #define HOUR_MS 3600000u
 
-static const struct w_def *make(struct world *w)
-{
-	return w_def(w, "room", "1");
-}
-
-static struct ph_member *member(struct world *w, unsigned at, unsigned node)
-{
-	struct ph_name name = w_name(node);
-	return ph_member_find(w->nodes[at].hub, &name);
-}
-
 static unsigned accusations(const struct world *w, unsigned node)
 {
 	return w->nodes[node].emitted[PH_EMIT_NODE_SUSPECT] +
@@ -92,7 +81,7 @@ START_TEST(a_machine_that_slept)
 	w->nodes[1].hub = NULL;
 	fence(w, 1);
 	w_run(w, HOUR_MS);
-	ck_assert_int_eq(member(w, 0, 1)->state, PH_MEMBER_DEAD);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_DEAD);
 	size_t n_procs = w->n_procs;
 	w->nodes[1].hub = b;
 	ck_assert(is_stale(w, 1)); /* also before it is told the time */
@@ -104,14 +93,14 @@ START_TEST(a_machine_that_slept)
 	w->pass = not_in_step;
 	w_run(w, 3000);
 	ck_assert_uint_eq(w->n_procs, n_procs);
-	ck_assert_uint_lt(ph_member_echo_told(b, member(w, 1, 0)), 1000);
+	ck_assert_uint_lt(ph_member_echo_told(b, w_member(w, 1, 0)), 1000);
 	ck_assert(is_stale(w, 1)); /* heard, and not in step yet */
 	w->pass = NULL;
 	w_run(w, 30000);
 	ck_assert(!b->away);
 	ck_assert(!is_stale(w, 1));
 	ck_assert_uint_eq(accusations(w, 1), before);
-	ck_assert_int_eq(member(w, 0, 1)->state, PH_MEMBER_ALIVE);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_ALIVE);
 	for (uint32_t i = 0; i < 6; i++)
 		w_agree(w, "room", i, w_only(w, "room", i)->node);
 	w_free(w);
@@ -165,14 +154,14 @@ START_TEST(who_forgives_does_not_vouch)
 		wake(w, 1, false);
 	}
 	w_run(w, 50);
-	ck_assert_uint_lt(ph_member_echo_age(b, member(w, 1, 2)), 1000);
-	ck_assert_uint_ge(ph_member_echo_told(b, member(w, 1, 2)), 4000);
-	while (member(w, 0, 2)->state != PH_MEMBER_DEAD)
+	ck_assert_uint_lt(ph_member_echo_age(b, w_member(w, 1, 2)), 1000);
+	ck_assert_uint_ge(ph_member_echo_told(b, w_member(w, 1, 2)), 4000);
+	while (w_member(w, 0, 2)->state != PH_MEMBER_DEAD)
 		w_run(w, 10);
 	ck_assert_uint_le(w->now_ms - gone_ms, 6000);
 	/* and b follows, once its own patience is over */
 	w_run(w, 6000);
-	ck_assert_int_eq(member(w, 1, 2)->state, PH_MEMBER_DEAD);
+	ck_assert_int_eq(w_member(w, 1, 2)->state, PH_MEMBER_DEAD);
 	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_NODE_DEAD], 1);
 	w_free(w);
 }
@@ -181,8 +170,8 @@ END_TEST
 /* Of one that has never echoed it nobody says when it last did. */
 START_TEST(who_never_heard_it_does_not_vouch)
 {
-	struct world *w = p_world(make, true);
-	ck_assert_uint_eq(ph_member_echo_told(w->nodes[0].hub, member(w, 0, 1)), PH_NEVER_MS);
+	struct world *w = p_world(w_room, true);
+	ck_assert_uint_eq(ph_member_echo_told(w->nodes[0].hub, w_member(w, 0, 1)), PH_NEVER_MS);
 	w_free(w);
 }
 END_TEST
@@ -192,7 +181,7 @@ END_TEST
 /* b's handover to a stands still beside b's loop: the deadline has passed, the answers are here. */
 START_TEST(no_deadline_before_it_has_caught_up)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	struct ph_hub *hub = w->nodes[0].hub;
 	w->mute = NULL;
 	w->nodes[0].manual_disk = false;
@@ -263,7 +252,7 @@ END_TEST
 /* What asks for a decision is repeated: it is taken when this node knows again what is. */
 START_TEST(no_message_before_it_has_caught_up)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_hub *hub = w->nodes[0].hub;
 	w->mute = NULL;
 	w->nodes[0].manual_disk = false;
@@ -288,7 +277,7 @@ END_TEST
 /* Nobody was silent while it could not hear: a claim waits for answers as long as it would have. */
 START_TEST(a_claim_waits_for_what_it_could_not_hear)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_hub *hub = w->nodes[0].hub;
 	w->mute = NULL;
 	w->nodes[0].manual_disk = false;
@@ -333,13 +322,13 @@ START_TEST(a_bus_that_was_gone)
 	struct world *w = w_new(2);
 	w_start_all(w);
 	struct ph_hub *a = w->nodes[0].hub;
-	w->cut[0][1] = w->cut[1][0] = true;
+	w_cut(w, 0, 1, true);
 	w_run(w, _i == 2 ? 2000 : 0);
 	unsigned before = accusations(w, 0);
 	(void)w_push(w, 0, PH_EV_BUS_DOWN);
 	w_run(w, _i == 1 ? 20000 : 4000);
 	ck_assert_int_eq(is_stale(w, 0), _i != 0);
-	w->cut[0][1] = w->cut[1][0] = false;
+	w_cut(w, 0, 1, false);
 	(void)w_push(w, 0, PH_EV_BUS_UP);
 	w_drain(w);
 	ck_assert_int_eq(a->away, _i == 1);

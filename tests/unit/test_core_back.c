@@ -16,14 +16,12 @@ static void go_away(struct world *w, unsigned node, int how, struct ph_hub **kep
 		w->nodes[node].hub = NULL; /* SIGSTOP */
 	else
 		(void)w_push(w, node, PH_EV_BUS_DOWN);
-	for (unsigned i = 0; i < w->n_nodes; i++)
-		w->cut[node][i] = w->cut[i][node] = true;
+	w_cut_off(w, node, true);
 }
 
 static void come_back(struct world *w, unsigned node, int how, struct ph_hub *kept)
 {
-	for (unsigned i = 0; i < w->n_nodes; i++)
-		w->cut[node][i] = w->cut[i][node] = false;
+	w_cut_off(w, node, false);
 	w->nodes[node].hub = kept;
 	if (how == NO_BUS)
 		(void)w_push(w, node, PH_EV_BUS_UP);

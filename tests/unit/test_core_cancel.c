@@ -13,12 +13,6 @@ static struct world *cluster(unsigned n)
 	return w;
 }
 
-static const struct ph_answer *answer(struct world *w, unsigned node)
-{
-	ck_assert_uint_eq(w->nodes[node].answers, 1);
-	return &w->nodes[node].answer;
-}
-
 static void cancel(struct world *w, unsigned node, const struct ph_id *id, uint32_t digits)
 {
 	const struct ph_command c = {.id = *id, .id_digits = digits};
@@ -31,7 +25,7 @@ static struct ph_id start_move(struct world *w, struct w_proc *p)
 	const struct ph_command c = {.no_wait = true};
 	w_order(w, p->node, PH_VERB_MOVE, "room", w_name((p->node + 1) % w->n_nodes).s, &c);
 	w_run(w, 20);
-	ck_assert_int_eq(answer(w, p->node)->error, 0);
+	ck_assert_int_eq(w_answer(w, p->node)->error, 0);
 	return w->nodes[p->node].outcomes[0].id;
 }
 
@@ -154,8 +148,8 @@ START_TEST(the_move_is_told)
 		.id_digits = 32};
 	w_push(w, !p->node, PH_EV_COMMAND)->command = c;
 	w_run(w, 1000);
-	ck_assert_int_eq(answer(w, !p->node)->error, 0);
-	ck_assert_int_eq(answer(w, p->node)->error, EREMOTEIO);
+	ck_assert_int_eq(w_answer(w, !p->node)->error, 0);
+	ck_assert_int_eq(w_answer(w, p->node)->error, EREMOTEIO);
 	ck_assert_str_eq(w->nodes[p->node].outcomes[0].text, PH_CANCELLED);
 	p->def->traits.mute_load = false;
 	w_run(w, 60000);
@@ -182,7 +176,7 @@ START_TEST(while_it_waits)
 	ck_assert_ptr_nonnull(w_slot(w, p->node, "room", 0)->work->move);
 	cancel(w, at, &id, 32);
 	w_run(w, 1000);
-	ck_assert_int_eq(answer(w, at)->error, 0);
+	ck_assert_int_eq(w_answer(w, at)->error, 0);
 	const struct ph_migration_info *m = info(w, at, &w->nodes[at].outcomes[0].id);
 	ck_assert_int_eq((int)m->result, PH_RESULT_ABORTED);
 	ck_assert_str_eq(m->reason, PH_CANCELLED);
@@ -217,19 +211,19 @@ START_TEST(by_the_first_digits)
 	wrong.b[1] ^= 0x10;
 	cancel(w, 0, &wrong, 4);
 	w_run(w, 2000);
-	ck_assert_int_eq(answer(w, 0)->error, ENOENT);
+	ck_assert_int_eq(w_answer(w, 0)->error, ENOENT);
 	cancel(w, 0, &id, 6);
-	ck_assert_int_eq(answer(w, 0)->error, ENOTUNIQ);
+	ck_assert_int_eq(w_answer(w, 0)->error, ENOTUNIQ);
 	cancel(w, 0, &other.id, 7);
-	ck_assert_int_eq(answer(w, 0)->error, EBUSY);
-	ck_assert_str_eq(answer(w, 0)->text, "it has ended already: done");
+	ck_assert_int_eq(w_answer(w, 0)->error, EBUSY);
+	ck_assert_str_eq(w_answer(w, 0)->text, "it has ended already: done");
 	ck_assert_int_eq((int)info(w, 0, &id)->result, PH_RESULT_RUNNING);
 	cancel(w, 0, &id, 7);
 	w_run(w, 2000);
-	ck_assert_int_eq(answer(w, 0)->error, 0);
+	ck_assert_int_eq(w_answer(w, 0)->error, 0);
 	ck_assert_ptr_eq(w_only(w, "room", 0), p);
 	cancel(w, 0, &id, 32); /* once more: it is as was wanted */
-	ck_assert_int_eq(answer(w, 0)->error, 0);
+	ck_assert_int_eq(w_answer(w, 0)->error, 0);
 	w_free(w);
 }
 END_TEST
@@ -255,7 +249,7 @@ START_TEST(a_repeat_has_one_effect)
 	cancel(w, !p->node, &id, 32);
 	w_run(w, 10000);
 	ck_assert_uint_eq(lost, 3);
-	ck_assert_int_eq(answer(w, !p->node)->error, 0);
+	ck_assert_int_eq(w_answer(w, !p->node)->error, 0);
 	ck_assert_uint_eq(w->nodes[p->node].emitted[PH_EMIT_MIGRATION_ABORTED], 1);
 	ck_assert_ptr_eq(w_only(w, "room", 0), p);
 	w_free(w);
@@ -280,7 +274,7 @@ START_TEST(not_without_the_old_worker)
 	struct ph_id id = s->id;
 	cancel(w, run.from, &id, 32);
 	w_run(w, 100);
-	ck_assert_int_eq(answer(w, run.from)->error, EBUSY);
+	ck_assert_int_eq(w_answer(w, run.from)->error, EBUSY);
 	w->nodes[run.to].manual_disk = false;
 	w_sync_all(w, run.to);
 	w_run(w, 30000);
@@ -306,12 +300,12 @@ START_TEST(of_a_drain)
 		.ticket = 5, .verb = PH_VERB_CANCEL, .id = id, .id_digits = 32, .no_wait = true};
 	w_push(w, !at, PH_EV_COMMAND)->command = c;
 	w_run(w, 200);
-	ck_assert_int_eq(answer(w, !at)->error, 0);
+	ck_assert_int_eq(w_answer(w, !at)->error, 0);
 	p->def->traits.mute_load = false;
 	w_run(w, 60000);
-	ck_assert_int_eq(answer(w, at)->error, EINPROGRESS);
+	ck_assert_int_eq(w_answer(w, at)->error, EINPROGRESS);
 	bool told = false;
-	for (size_t i = 0; i < answer(w, at)->n_outcomes; i++) {
+	for (size_t i = 0; i < w_answer(w, at)->n_outcomes; i++) {
 		const struct ph_outcome *o = &w->nodes[at].outcomes[i];
 		told |= !o->ok && o->key.instance == 0 && strcmp(o->text, PH_CANCELLED) == 0;
 	}
@@ -321,7 +315,7 @@ START_TEST(of_a_drain)
 	w_no_leftovers(w);
 	w_order(w, at, PH_VERB_DRAIN, NULL, w_name(from).s, NULL);
 	w_run(w, 20000);
-	ck_assert_int_eq(answer(w, at)->error, 0);
+	ck_assert_int_eq(w_answer(w, at)->error, 0);
 	ck_assert_uint_eq(w_alive(w, from), 0);
 	w_free(w);
 }
@@ -350,7 +344,7 @@ START_TEST(of_a_join)
 	struct ph_id id = s->id;
 	cancel(w, 2, &id, 8);
 	w_run(w, 3000);
-	ck_assert_int_eq(answer(w, 2)->error, 0);
+	ck_assert_int_eq(w_answer(w, 2)->error, 0);
 	def->traits.mute_load = false;
 	w_run(w, 60000);
 	ck_assert_ptr_eq(w_only(w, "room", instance), p);
@@ -376,7 +370,7 @@ START_TEST(before_an_orderly_stop)
 	p->value = VALUE;
 	cancel(w, from, &id, 32);
 	w_run(w, 500);
-	ck_assert_int_eq(answer(w, from)->error, 0);
+	ck_assert_int_eq(w_answer(w, from)->error, 0);
 	p->def->traits.mute_load = false;
 	(void)w_push(w, from, PH_EV_SHUTDOWN);
 	w_run(w, 60000);

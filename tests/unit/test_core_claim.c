@@ -3,17 +3,6 @@
 
 #define MANY 70
 
-static const struct w_def *make(struct world *w)
-{
-	return w_def(w, "room", "1");
-}
-
-static struct ph_member *member(struct world *w, unsigned node)
-{
-	struct ph_name name = w_name(node);
-	return ph_member_find(w->nodes[0].hub, &name);
-}
-
 /* Node a has a claim for room/0 and has asked b and c. */
 static struct ph_claim *claim(struct world *w, enum ph_claim_basis basis)
 {
@@ -49,7 +38,7 @@ static void answer(struct world *w, unsigned from, enum ph_verdict verdict, uint
 
 static struct world *unowned(void)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_hub *hub = w->nodes[0].hub;
 	struct ph_name name = ph_name_of("room");
 	ph_child_get(hub, &name)->own = ph_spec_clone(&w->defs[0].spec);
@@ -146,7 +135,7 @@ END_TEST
 START_TEST(a_newcomer_is_asked_too)
 {
 	struct world *w = unowned();
-	member(w, 2)->state = PH_MEMBER_DEAD;
+	w_member(w, 0, 2)->state = PH_MEMBER_DEAD;
 	(void)claim(w, PH_CLAIM_COLD);
 	ck_assert_uint_eq(w->nodes[0].sent[PH_B_CLAIM], 1);
 	struct ph_bmsg *hello = p_msg(w, 2, PH_B_HELLO);
@@ -458,10 +447,10 @@ START_TEST(a_dead_owner_comes_back)
 	slot->entry.node = ph_node_get(hub, (struct ph_name[]){w_name(2)});
 	slot->entry.epoch = slot->seen = E(4);
 	slot->entry.state = PH_CHILD_RUNNING;
-	member(w, 2)->state = PH_MEMBER_DEAD;
-	member(w, 2)->told_at_ms = 1; /* its fence has done its work long ago */
+	w_member(w, 0, 2)->state = PH_MEMBER_DEAD;
+	w_member(w, 0, 2)->told_at_ms = 1; /* its fence has done its work long ago */
 	(void)claim(w, PH_CLAIM_COLD);
-	member(w, 2)->state = PH_MEMBER_ALIVE;
+	w_member(w, 0, 2)->state = PH_MEMBER_ALIVE;
 	answer(w, 1, PH_VERDICT_FREE, 0);
 	ck_assert_uint_eq(w->n_procs, 0);
 	w_free(w);
@@ -479,7 +468,7 @@ static const struct {
 
 START_TEST(who_leaves_tells_of_epochs)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	w->nodes[0].manual_disk = false;
 	w->mute = NULL;
 	struct ph_slot *slot = w_slot(w, 0, "room", 0);
@@ -487,10 +476,10 @@ START_TEST(who_leaves_tells_of_epochs)
 	if (!heirs[_i].entered)
 		ph_slot_seen(w->nodes[0].hub, slot, E(99));
 	if (!heirs[_i].newcomer)
-		member(w, 1)->first_ms = member(w, 2)->first_ms = 0;
+		w_member(w, 0, 1)->first_ms = w_member(w, 0, 2)->first_ms = 0;
 	w->now_ms += heirs[_i].newcomer ? 0 : 20000;
 	for (unsigned i = 1; i < 3; i++) /* ... has been heard all along */
-		member(w, i)->echo_at_ms = w->now_ms;
+		w_member(w, 0, i)->echo_at_ms = w->now_ms;
 	ph_shutdown_now(w->nodes[0].hub);
 	w_run(w, 3000);
 	ck_assert(w->nodes[0].exited);

@@ -70,13 +70,6 @@ END_TEST
 
 /* ---- among puppets ---- */
 
-static const struct w_def *make(struct world *w)
-{
-	struct w_def *def = w_def(w, "room", "1");
-	def->spec.nodes = "a"; /* it stays */
-	return def;
-}
-
 static struct ph_slot *room(struct world *w, unsigned node)
 {
 	return w_slot(w, node, "room", 0);
@@ -140,7 +133,7 @@ static void hears(struct world *w, int64_t later, uint64_t epoch, enum ph_child_
 
 static struct world *with_worker(uint32_t caps)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	w->mute = NULL;
 	w->nodes[0].manual_disk = false;
 	w->pass = answer_claim;
@@ -681,12 +674,6 @@ END_TEST
 
 /* ---- hubs that are cut off from each other ---- */
 
-static void cut(struct world *w, unsigned node, bool on)
-{
-	for (unsigned i = 0; i < w->n_nodes; i++)
-		w->cut[node][i] = w->cut[i][node] = on && i != node;
-}
-
 static unsigned serving(struct world *w)
 {
 	unsigned n = 0;
@@ -714,7 +701,7 @@ START_TEST(sides_meet)
 	struct w_proc *old = w_only(w, "room", 0);
 	uint32_t pid = old->pid;
 	for (unsigned i = 0; i < n; i++)
-		cut(w, i, true);
+		w_cut_off(w, i, true);
 	w_run(w, 15000);
 	ck_assert_uint_eq(serving(w), n);
 	uint64_t highest = 0;
@@ -726,7 +713,7 @@ START_TEST(sides_meet)
 		w_start(w, old->node);
 	}
 	for (unsigned i = 0; i < n; i++)
-		cut(w, i, false);
+		w_cut_off(w, i, false);
 	w_run(w, 12000);
 	struct w_proc *now = w_only(w, "room", 0);
 	ck_assert_uint_eq(now->pid, pid);
@@ -759,7 +746,7 @@ START_TEST(the_losers_daemon_dies)
 	struct world *w = cluster(2);
 	struct w_proc *old = w_only(w, "room", 0);
 	unsigned loser = 1 - old->node;
-	cut(w, 0, true);
+	w_cut_off(w, 0, true);
 	w_run(w, 15000);
 	ck_assert_uint_eq(serving(w), 2);
 	uint64_t epoch = room(w, loser)->entry.epoch;
@@ -768,7 +755,7 @@ START_TEST(the_losers_daemon_dies)
 	w->when_kind = PH_RECORD_CONFLICT;
 	w->when_node = loser;
 	w->deed = crash_the_loser;
-	cut(w, 0, false);
+	w_cut_off(w, 0, false);
 	w_run(w, 3000);
 	ck_assert_uint_eq(w->hooks, _i < 2);
 	ck_assert_uint_eq(w_alive(w, loser), _i >= 2);
@@ -812,11 +799,11 @@ START_TEST(the_losers_machine_dies)
 	struct w_proc *old = w_only(w, "room", 0);
 	unsigned winner = old->node, loser = 1 - winner;
 	unsigned *emitted = &w->nodes[winner].emitted[PH_EMIT_CONFLICT_RESOLVED];
-	cut(w, 0, true);
+	w_cut_off(w, 0, true);
 	w_run(w, 15000);
 	uint64_t epoch = room(w, loser)->entry.epoch;
 	w->hook_hangs = w->nodes[loser].hub->set.merges = !_i;
-	cut(w, 0, false);
+	w_cut_off(w, 0, false);
 	w_run(w, 3000);
 	ck_assert_uint_eq(*emitted, (unsigned)_i);
 	w_power_off(w, loser);

@@ -5,17 +5,6 @@
 #include "core/member.h"
 #include "proto/bus.h"
 
-static const struct w_def *make(struct world *w)
-{
-	return w_def(w, "room", "1");
-}
-
-static struct ph_member *known(struct world *w, unsigned at, unsigned node)
-{
-	struct ph_name name = w_name(node);
-	return ph_member_find(w->nodes[at].hub, &name);
-}
-
 /* ---- when ---- */
 
 static struct {
@@ -60,8 +49,8 @@ START_TEST(at_rest_all_is_in_brief)
 	ck_assert_uint_ge(seen.brief, 5 * 4 * 60 * 3);
 	no_verdict(w);
 	for (unsigned i = 1; i < 5; i++) {
-		ck_assert_uint_eq(known(w, 0, i)->hears_me_have, w->nodes[0].hub->version);
-		ck_assert_uint_le(w->nodes[0].hub->sequence - known(w, 0, i)->echo_seq, 2);
+		ck_assert_uint_eq(w_member(w, 0, i)->hears_me_have, w->nodes[0].hub->version);
+		ck_assert_uint_le(w->nodes[0].hub->sequence - w_member(w, 0, i)->echo_seq, 2);
 	}
 	w_free(w);
 }
@@ -79,7 +68,7 @@ START_TEST(a_cut_link_costs_two_lines)
 	ck_assert_uint_eq(seen.full + seen.brief, 0);
 	ck_assert_uint_le(seen.told, 2 * seen.lines);
 	no_verdict(w);
-	ck_assert_int_eq(known(w, 0, 1)->state, PH_MEMBER_SUSPECT);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_SUSPECT);
 	(void)w_push(w, 4, PH_EV_SHUTDOWN); /* all of them learn it, and that the others have */
 	w_run(w, 8000);
 	look_for(w, 30000);
@@ -104,7 +93,7 @@ START_TEST(who_goes_is_a_line)
 	else
 		w_power_off(w, 4);
 	w_run(w, 20000);
-	ck_assert_int_eq(known(w, 0, 4)->state, _i ? PH_MEMBER_LEFT : PH_MEMBER_DEAD);
+	ck_assert_int_eq(w_member(w, 0, 4)->state, _i ? PH_MEMBER_LEFT : PH_MEMBER_DEAD);
 	ck_assert_uint_eq(seen.full, 0);
 	ck_assert_uint_eq(w->nodes[0].hub->list->n, 4);
 	ck_assert_uint_eq(w->nodes[0].hub->base->n, _i ? 4 : 5); /* a dead one may be back */
@@ -147,17 +136,17 @@ START_TEST(who_asks_gets_lines)
 	def->spec.local = true;
 	w_declare_all(w, def);
 	w_start_all(w);
-	w->cut[0][1] = w->cut[1][0] = true;
+	w_cut(w, 0, 1, true);
 	w_run(w, 5000);
 	w_order(w, 1, PH_VERB_STOP, "room", 0, NULL);
 	w_run(w, 3000);
-	ck_assert_uint_eq(known(w, 0, 1)->have, w->nodes[1].hub->version);
-	const struct ph_report *report = ph_member_report(known(w, 0, 2), known(w, 0, 1));
+	ck_assert_uint_eq(w_member(w, 0, 1)->have, w->nodes[1].hub->version);
+	const struct ph_report *report = ph_member_report(w_member(w, 0, 2), w_member(w, 0, 1));
 	ck_assert(report && !report->brief && report->have == w->nodes[1].hub->version);
-	ck_assert(ph_registry_in_step(w->nodes[0].hub, known(w, 0, 1)));
-	known(w, 0, 2)->reports[0].brief = true; /* it has not heard the question yet */
-	known(w, 0, 3)->n_reports = known(w, 0, 4)->n_reports = 0;
-	ck_assert(!ph_registry_in_step(w->nodes[0].hub, known(w, 0, 1)));
+	ck_assert(ph_registry_in_step(w->nodes[0].hub, w_member(w, 0, 1)));
+	w_member(w, 0, 2)->reports[0].brief = true; /* it has not heard the question yet */
+	w_member(w, 0, 3)->n_reports = w_member(w, 0, 4)->n_reports = 0;
+	ck_assert(!ph_registry_in_step(w->nodes[0].hub, w_member(w, 0, 1)));
 	w_free(w);
 }
 END_TEST
@@ -178,8 +167,8 @@ static struct ph_bmsg *beat(struct world *w, char places[8])
 	places[2 * hub->list->n] = '\0';
 	ages[0].ms = 40;
 	ages[1].ms = 290;
-	msg->sequence = known(w, 0, 1)->heard_seq + 1;
-	msg->self = known(w, 0, 1)->info;
+	msg->sequence = w_member(w, 0, 1)->heard_seq + 1;
+	msg->self = w_member(w, 0, 1)->info;
 	msg->self.state = PH_MEMBER_ALIVE;
 	msg->list = msg->base = hub->list->digest;
 	msg->ages = ages;
@@ -215,9 +204,9 @@ static const struct {
 
 START_TEST(a_number_is_never_guessed)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_hub *hub = w->nodes[0].hub;
-	struct ph_member *b = known(w, 0, 1);
+	struct ph_member *b = w_member(w, 0, 1);
 	char *places = w_alloc(w, 8);
 	hub->sequence = numbers[_i].sequence;
 	for (size_t i = 0; i < PH_SENT_RING; i++) {
@@ -244,8 +233,8 @@ END_TEST
 /* What b says of c by its place is what its line would have said; nothing said is nothing. */
 START_TEST(a_place_is_a_report)
 {
-	struct world *w = p_world(make, false);
-	struct ph_member *b = known(w, 0, 1), *c = known(w, 0, 2);
+	struct world *w = p_world(w_room, false);
+	struct ph_member *b = w_member(w, 0, 1), *c = w_member(w, 0, 2);
 	char *places = w_alloc(w, 8);
 	w_run(w, 1000); /* c is silent: others' word is wanted */
 	c->state = PH_MEMBER_SUSPECT;
@@ -280,9 +269,9 @@ static const struct {
 
 START_TEST(what_is_sure)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_hub *hub = w->nodes[0].hub;
-	struct ph_member *b = known(w, 0, 1);
+	struct ph_member *b = w_member(w, 0, 1);
 	char *places = w_alloc(w, 8);
 	struct ph_echo *line = w_alloc(w, sizeof *line);
 	hub->sequence = 20;
@@ -306,9 +295,9 @@ END_TEST
  * lines; and the one who does not know the list asks who there is. */
 START_TEST(strange_lists)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_hub *hub = w->nodes[0].hub;
-	struct ph_member *b = known(w, 0, 1);
+	struct ph_member *b = w_member(w, 0, 1);
 	char *places = w_alloc(w, 8);
 	uint64_t before = b->heard_seq;
 	struct ph_bmsg *msg = beat(w, places);
@@ -339,9 +328,9 @@ END_TEST
 /* What may lack something that this node gave away is no confirmation of it. */
 START_TEST(what_is_unsure_confirms_nothing)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_hub *hub = w->nodes[0].hub;
-	struct ph_member *b = known(w, 0, 1);
+	struct ph_member *b = w_member(w, 0, 1);
 	struct ph_echo *line = w_alloc(w, sizeof *line);
 	b->hears_me_have = 3;
 	*line = (struct ph_echo){.name = hub->set.node,
@@ -364,9 +353,9 @@ END_TEST
 /* Whoever is held for dead, or knows another list, is never spoken to in brief. */
 START_TEST(only_to_those_who_read_it)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_hub *hub = w->nodes[0].hub;
-	struct ph_member *b = known(w, 0, 1), *c = known(w, 0, 2);
+	struct ph_member *b = w_member(w, 0, 1), *c = w_member(w, 0, 2);
 	p_begin(w);
 	ck_assert(!ph_roll_choose(hub)); /* neither has been heard */
 	b->heard_seq = c->heard_seq = 1;
@@ -400,14 +389,14 @@ END_TEST
 /* The list that was named longest ago goes, the base never. */
 START_TEST(lists_are_remembered)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_hub *hub = w->nodes[0].hub;
 	uint64_t digests[PH_ROLLS + 2];
 	p_begin(w);
 	hub->base = NULL;
 	for (size_t i = 0; i < PH_ROLLS + 2; i++) {
 		hub->sequence++;
-		known(w, 0, 1)->roll_id = i + 1;
+		w_member(w, 0, 1)->roll_id = i + 1;
 		(void)ph_roll_choose(hub);
 		digests[i] = hub->list->digest;
 		if (i == 0)
@@ -419,7 +408,7 @@ START_TEST(lists_are_remembered)
 	for (size_t i = 3; i < PH_ROLLS + 2; i++)
 		ck_assert_ptr_nonnull(ph_roll_find(hub, digests[i]));
 	ck_assert_ptr_null(ph_roll_find(hub, 0));
-	ph_roll_drop(hub, known(w, 0, 1)->roll_id);
+	ph_roll_drop(hub, w_member(w, 0, 1)->roll_id);
 	ck_assert_ptr_null(ph_roll_find(hub, digests[PH_ROLLS + 1]));
 	ck_assert_ptr_nonnull(ph_roll_find(hub, digests[PH_ROLLS]));
 	p_end(w);
@@ -433,9 +422,9 @@ END_TEST
  */
 START_TEST(many_changes_leave_no_heartbeat_unread)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_hub *hub = w->nodes[0].hub;
-	struct ph_member *b = known(w, 0, 1);
+	struct ph_member *b = w_member(w, 0, 1);
 	char *places = w_alloc(w, 8);
 	struct ph_bmsg *msg = beat(w, places);
 	uint64_t number = hub->sequence, at_ms = hub->now_ms - 5;
@@ -445,7 +434,7 @@ START_TEST(many_changes_leave_no_heartbeat_unread)
 	p_begin(w);
 	for (unsigned i = 0; i < PH_SENT_RING - 1 + (unsigned)_i; i++) {
 		hub->sequence++;
-		known(w, 0, 2)->roll_id = 1000 + i;
+		w_member(w, 0, 2)->roll_id = 1000 + i;
 		(void)ph_roll_choose(hub);
 	}
 	p_end(w);
@@ -483,9 +472,9 @@ static void spoil(struct ph_bmsg *msg, char *places, struct ph_age *ages, uint64
 
 START_TEST(hostile_places)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_hub *hub = w->nodes[0].hub;
-	struct ph_member *b = known(w, 0, 1);
+	struct ph_member *b = w_member(w, 0, 1);
 	uint64_t state = 17 + (uint64_t)_i, passed = 0, refused = 0;
 	struct ph_age ages[PH_PLACE_AGES];
 	char places[8];
@@ -534,14 +523,14 @@ START_TEST(a_namesake_is_read_in_brief)
 	w_start_all(w);
 	w_run(w, 8000);
 	hub = w->nodes[0].hub;
-	struct ph_member_info second = known(w, 0, 1)->info;
+	struct ph_member_info second = w_member(w, 0, 1)->info;
 	second.incarnation += 5;
 	(void)snprintf(second.address, sizeof second.address, "tcp://elsewhere:1");
-	w->cut[0][1] = w->cut[1][0] = true;
+	w_cut(w, 0, 1, true);
 	p_begin(w);
 	ck_assert(!ph_member_heard_elsewhere(hub, &second.name, second.incarnation));
 	ck_assert_ptr_nonnull(ph_member_learn(hub, &second, true));
-	known(w, 0, 1)->state = PH_MEMBER_LEFT;
+	w_member(w, 0, 1)->state = PH_MEMBER_LEFT;
 	p_end(w);
 	look_for(w, 600);
 	ck_assert_uint_gt(seen.brief + seen.lines, 0);
@@ -558,7 +547,7 @@ START_TEST(never_stays_never)
 	w_run(w, 8000);
 	struct ph_hub *hub = w->nodes[0].hub;
 	struct ph_report *report = ph_must(calloc(1, sizeof *report));
-	struct ph_member *b = known(w, 0, 1);
+	struct ph_member *b = w_member(w, 0, 1);
 	free(b->reports);
 	b->reports = report;
 	b->n_reports = b->reports_cap = 1;

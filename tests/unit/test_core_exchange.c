@@ -101,19 +101,6 @@ END_TEST
 
 /* ---- who is believed: a hears b and c, who are puppets ---- */
 
-static const struct w_def *make(struct world *w)
-{
-	struct w_def *def = w_def(w, "room", "1");
-	def->spec.nodes = "a";
-	return def;
-}
-
-static struct ph_member *member(struct world *w, unsigned node)
-{
-	struct ph_name name = w_name(node);
-	return ph_member_find(w->nodes[0].hub, &name);
-}
-
 static struct ph_entry entry_of(unsigned node, uint32_t instance, uint64_t epoch, uint64_t version)
 {
 	return (struct ph_entry){.key = {.child = ph_name_of("x"), .instance = instance},
@@ -158,14 +145,14 @@ static const struct {
 
 START_TEST(only_the_authors_own_words)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_entry first = entry_of(2, 0, E(5), 5);
 	struct ph_entry second =
 		entry_of(believed[_i].node, 0, believed[_i].epoch, believed[_i].version);
 	second.pid = 4711;
 	registry(w, 2, 2, &first, 1, 5);
 	w_drain(w);
-	member(w, 2)->state = believed[_i].state;
+	w_member(w, 0, 2)->state = believed[_i].state;
 	struct ph_bmsg *msg = registry(w, 1, 2, &second, 1, 9);
 	msg->known_incarnation = believed[_i].incarnation;
 	msg->fetched = believed[_i].asked;
@@ -178,17 +165,17 @@ END_TEST
 /* It waited behind a cut, and has less than what has come since: nothing is forgotten for it. */
 START_TEST(a_whole_answer_that_comes_late)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_entry first = entry_of(2, 0, E(5), 5);
 	(void)registry(w, 2, 2, &first, 1, 5);
 	w_drain(w);
-	ck_assert_uint_eq(member(w, 2)->have, 5);
+	ck_assert_uint_eq(w_member(w, 0, 2)->have, 5);
 	struct ph_bmsg *late = registry(w, 2, 2, NULL, 0, _i ? 5 : 3);
 	late->whole = late->fetched = true;
 	w_drain(w);
 	const struct ph_slot *slot = ph_slot_find(w->nodes[0].hub, &first.key, NULL);
 	ck_assert_int_eq(slot->entered, _i == 0);
-	ck_assert(!member(w, 2)->sweeping);
+	ck_assert(!w_member(w, 0, 2)->sweeping);
 	w_free(w);
 }
 END_TEST
@@ -196,7 +183,7 @@ END_TEST
 /* What a third one has of a part sweeps only where it has what the author has. */
 START_TEST(a_third_ones_sweep)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_entry e[2] = {entry_of(2, 0, E(5), 4), entry_of(2, 1, E(5), 5)};
 	registry(w, 2, 2, e, 2, 5);
 	w_drain(w);
@@ -206,7 +193,7 @@ START_TEST(a_third_ones_sweep)
 	w_drain(w);
 	ck_assert(w_slot(w, 0, "x", 0)->entered);
 	ck_assert_int_eq(w_slot(w, 0, "x", 1)->entered, !_i);
-	ck_assert(!member(w, 2)->sweeping);
+	ck_assert(!w_member(w, 0, 2)->sweeping);
 	w_free(w);
 }
 END_TEST
@@ -217,18 +204,18 @@ END_TEST
  */
 START_TEST(last_words_before_earlier_ones)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_entry e[3] = {
 		entry_of(2, 0, E(5), 4), entry_of(2, 1, E(5), 8), entry_of(2, 2, E(5), 9)};
 	for (unsigned piece = 1; piece < 3; piece++) /* 6 to 8, and 8 to 9 */
 		registry(w, 2, 2, &e[piece], 1, 7 + piece)->since = piece == 1 ? 6 : 8;
 	w_drain(w);
 	ck_assert(w_slot(w, 0, "x", 2)->entered);
-	ck_assert_uint_eq(member(w, 2)->have, 0);
+	ck_assert_uint_eq(w_member(w, 0, 2)->have, 0);
 	(void)p_msg(w, 2, PH_B_LEAVE);
 	registry(w, 1, 2, e, 1, _i ? 5 : 6)->fetched = true;
 	w_drain(w);
-	ck_assert_uint_eq(member(w, 2)->have, _i ? 5 : 9);
+	ck_assert_uint_eq(w_member(w, 0, 2)->have, _i ? 5 : 9);
 	w_free(w);
 }
 END_TEST
@@ -265,9 +252,9 @@ static struct ph_bmsg *answer_of_b(
 
 START_TEST(a_helpers_copy_confirms_nothing_by_itself)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_entry e[2] = {entry_of(2, 0, E(5), 4), entry_of(2, 1, E(5), 5)};
-	struct ph_member *c = member(w, 2);
+	struct ph_member *c = w_member(w, 0, 2);
 	registry(w, 2, 2, e, 2, 5);
 	w_drain(w);
 	ck_assert_uint_eq(c->sure, 5);
@@ -293,9 +280,9 @@ END_TEST
 /* It was behind, by b's words alone; heard again, c itself is asked for what it gave away. */
 START_TEST(the_author_is_asked_for_what_it_gave_away)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_entry e = entry_of(2, 0, E(5), 5), given = entry_of(1, 0, E(6), 0);
-	struct ph_member *c = member(w, 2);
+	struct ph_member *c = w_member(w, 0, 2);
 	registry(w, 2, 2, &e, 1, 5);
 	w_drain(w);
 	c->state = PH_MEMBER_SUSPECT;
@@ -418,7 +405,7 @@ static void fill(struct world *w, uint32_t n, bool worst)
 
 START_TEST(pieces_have_a_size)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	fill(w, 200, true);
 	watch_from(w, 0);
 	ask(w, 0);
@@ -451,9 +438,9 @@ START_TEST(another_ones_part)
 	const char *set = getenv("W_CHILDREN");
 	uint32_t n = set ? (uint32_t)atoi(set) : 3000;
 	unsigned pages = 0;
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	fill(w, n, false);
-	ck_assert_uint_eq(member(w, 1)->have, n);
+	ck_assert_uint_eq(w_member(w, 0, 1)->have, n);
 	got_until = got_entries = 0;
 	w->pass = note;
 	while (got_until < n) {
@@ -529,7 +516,7 @@ START_TEST(told_to_all_or_to_a_few)
 	unsigned n = _i % 2 ? 50 : 10, fanout = _i / 2 ? 3 : 0, reached = 0;
 	struct world *w = w_new(n);
 	w->fanout = fanout;
-	w_declare_all(w, make(w));
+	w_declare_all(w, w_room_of_a(w));
 	for (unsigned i = 0; i < n; i++) {
 		w->nodes[i].n_peers = i ? 1 : 0;
 		w_start(w, i);
@@ -569,7 +556,7 @@ END_TEST
 /* Nobody passes on what it has heard before, or what has come far enough. */
 START_TEST(only_news_is_passed_on)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_entry e = entry_of(1, 0, E(5), 5);
 	w->nodes[0].hub->set.fanout = 3;
 	unsigned before = w->nodes[0].sent[PH_B_REGISTRY];
@@ -595,7 +582,7 @@ START_TEST(last_words_go_to_all)
 {
 	struct world *w = w_new(6);
 	w->fanout = 1;
-	w_declare_all(w, make(w));
+	w_declare_all(w, w_room_of_a(w));
 	w_start_all(w);
 	w_run(w, 10000);
 	unsigned owner = w_only(w, "room", 0)->node;

@@ -14,21 +14,9 @@ static struct world *cluster(unsigned n, enum ph_partition partition)
 	return w;
 }
 
-static const struct ph_answer *answer(struct world *w, unsigned node)
-{
-	ck_assert_uint_eq(w->nodes[node].answers, 1);
-	return &w->nodes[node].answer;
-}
-
 static void forget(struct world *w, unsigned node, const char *name)
 {
 	w_order(w, node, PH_VERB_FORGET, NULL, name, NULL);
-}
-
-static const struct ph_member *member(struct world *w, unsigned node, unsigned other)
-{
-	struct ph_name name = w_name(other);
-	return ph_member_find(w->nodes[node].hub, &name);
 }
 
 static const struct ph_view *view(struct world *w, unsigned node)
@@ -44,11 +32,6 @@ static unsigned served(struct world *w)
 	return n;
 }
 
-static void cut(struct world *w, unsigned a, unsigned b, bool is_cut)
-{
-	w->cut[a][b] = w->cut[b][a] = is_cut;
-}
-
 static const enum ph_partition partitions[] = {PH_PARTITION_DIVERGENCE, PH_PARTITION_MAJORITY};
 
 /* ---- what is refused */
@@ -62,14 +45,14 @@ START_TEST(who_lives_is_not_forgotten)
 	} rows[] = {{"z", ENOENT}, {"a", EBUSY}, {"b", EBUSY}, {"c", EBUSY}};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		forget(w, 0, rows[i].name);
-		ck_assert_int_eq(answer(w, 0)->error, rows[i].error);
-		ck_assert_ptr_nonnull(strstr(answer(w, 0)->text, rows[i].name));
+		ck_assert_int_eq(w_answer(w, 0)->error, rows[i].error);
+		ck_assert_ptr_nonnull(strstr(w_answer(w, 0)->text, rows[i].name));
 	}
 	w_power_off(w, 2);
 	w_run(w, 1500); /* suspected, and that is not enough */
 	forget(w, 0, "c");
-	ck_assert_int_eq(answer(w, 0)->error, EBUSY);
-	ck_assert_ptr_nonnull(member(w, 0, 2));
+	ck_assert_int_eq(w_answer(w, 0)->error, EBUSY);
+	ck_assert_ptr_nonnull(w_member(w, 0, 2));
 	w_free(w);
 }
 END_TEST
@@ -78,16 +61,16 @@ END_TEST
 START_TEST(one_who_hears_it_objects)
 {
 	struct world *w = cluster(3, PH_PARTITION_DIVERGENCE);
-	((struct ph_member *)(uintptr_t)member(w, 0, 2))->state = PH_MEMBER_DEAD;
-	((struct ph_member *)(uintptr_t)member(w, 0, 2))->told_at_ms = 1;
-	cut(w, 0, 2, true);
+	((struct ph_member *)(uintptr_t)w_member(w, 0, 2))->state = PH_MEMBER_DEAD;
+	((struct ph_member *)(uintptr_t)w_member(w, 0, 2))->told_at_ms = 1;
+	w_cut(w, 0, 2, true);
 	forget(w, 0, "c");
 	w_run(w, 20);
-	ck_assert_int_eq(answer(w, 0)->error, EBUSY);
-	ck_assert_str_eq(answer(w, 0)->text, "node b says: node c lives");
+	ck_assert_int_eq(w_answer(w, 0)->error, EBUSY);
+	ck_assert_str_eq(w_answer(w, 0)->text, "node b says: node c lives");
 	w_run(w, 1000);
 	for (unsigned i = 0; i < 2; i++) { /* and nobody has done anything */
-		ck_assert(ph_member_live(member(w, i, 2)));
+		ck_assert(ph_member_live(w_member(w, i, 2)));
 		ck_assert_uint_eq(w->nodes[i].emitted[PH_EMIT_NODE_LEFT], 0);
 	}
 	w_free(w);
@@ -108,10 +91,10 @@ START_TEST(all_must_agree)
 	w->pass = no_answer_of_b;
 	forget(w, 0, "c");
 	w_run(w, 20000);
-	ck_assert_int_eq(answer(w, 0)->error, EREMOTEIO);
-	ck_assert_str_eq(answer(w, 0)->text, "node b does not answer");
+	ck_assert_int_eq(w_answer(w, 0)->error, EREMOTEIO);
+	ck_assert_str_eq(w_answer(w, 0)->text, "node b does not answer");
 	for (unsigned i = 0; i < 2; i++)
-		ck_assert_int_eq((int)member(w, i, 2)->state, PH_MEMBER_DEAD);
+		ck_assert_int_eq((int)w_member(w, i, 2)->state, PH_MEMBER_DEAD);
 	w_free(w);
 }
 END_TEST
@@ -125,8 +108,8 @@ START_TEST(not_without_a_quorum_of_the_old_view)
 	w_power_off(w, 2);
 	w_run(w, 20000);
 	forget(w, 0, "c");
-	ck_assert_int_eq(answer(w, 0)->error, EBUSY);
-	ck_assert_ptr_nonnull(strstr(answer(w, 0)->text, "no quorum"));
+	ck_assert_int_eq(w_answer(w, 0)->error, EBUSY);
+	ck_assert_ptr_nonnull(strstr(w_answer(w, 0)->text, "no quorum"));
 	ck_assert_uint_eq(view(w, 0)->n, 3);
 	w_free(w);
 }
@@ -138,15 +121,15 @@ START_TEST(not_before_its_fence_has_passed)
 	struct world *w = cluster(3, partitions[_i]);
 	w_power_off(w, 2);
 	w_run(w, 12000);
-	((struct ph_member *)(uintptr_t)member(w, 1, 2))->told_at_ms = w->now_ms - 1000;
+	((struct ph_member *)(uintptr_t)w_member(w, 1, 2))->told_at_ms = w->now_ms - 1000;
 	forget(w, 0, "c");
 	w_run(w, 3000);
 	ck_assert_uint_eq(w->nodes[0].answers, 0);
 	for (unsigned i = 0; i < 2; i++)
-		ck_assert_int_eq((int)member(w, i, 2)->state, PH_MEMBER_DEAD);
+		ck_assert_int_eq((int)w_member(w, i, 2)->state, PH_MEMBER_DEAD);
 	w_run(w, 3000);
-	ck_assert_int_eq(answer(w, 0)->error, 0);
-	ck_assert_ptr_null(member(w, 1, 2));
+	ck_assert_int_eq(w_answer(w, 0)->error, 0);
+	ck_assert_ptr_null(w_member(w, 1, 2));
 	w_free(w);
 }
 END_TEST
@@ -159,12 +142,12 @@ START_TEST(it_is_gone_everywhere)
 	unsigned at = (unsigned)_i % 2;
 	w_power_off(w, 2);
 	w_run(w, 12000);
-	ck_assert_int_eq((int)member(w, 0, 2)->state, PH_MEMBER_DEAD);
+	ck_assert_int_eq((int)w_member(w, 0, 2)->state, PH_MEMBER_DEAD);
 	forget(w, at, "c");
 	w_run(w, 3000);
-	ck_assert_int_eq(answer(w, at)->error, 0);
+	ck_assert_int_eq(w_answer(w, at)->error, 0);
 	for (unsigned i = 0; i < 2; i++) {
-		ck_assert_ptr_null(member(w, i, 2));
+		ck_assert_ptr_null(w_member(w, i, 2));
 		ck_assert_uint_eq(w->nodes[i].emitted[PH_EMIT_NODE_LEFT], 1);
 		if (w->partition)
 			ck_assert_uint_eq(view(w, i)->size, 2);
@@ -173,13 +156,13 @@ START_TEST(it_is_gone_everywhere)
 	/* Once more: it is so already. */
 	forget(w, !at, "c");
 	w_run(w, 3000);
-	ck_assert_int_eq(answer(w, !at)->error, 0);
+	ck_assert_int_eq(w_answer(w, !at)->error, 0);
 	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_NODE_LEFT], 1);
 	/* ... and with a higher number it is a new member. */
 	w_start(w, 2);
 	w_run(w, 20000);
 	for (unsigned i = 0; i < 2; i++) {
-		ck_assert_int_eq((int)member(w, i, 2)->state, PH_MEMBER_ALIVE);
+		ck_assert_int_eq((int)w_member(w, i, 2)->state, PH_MEMBER_ALIVE);
 		if (w->partition)
 			ck_assert_uint_eq(view(w, i)->n, 3);
 	}
@@ -192,21 +175,21 @@ END_TEST
 START_TEST(if_it_lives_after_all)
 {
 	struct world *w = cluster(3, partitions[_i]);
-	uint64_t incarnation = member(w, 0, 2)->info.incarnation;
-	cut(w, 0, 2, true);
-	cut(w, 1, 2, true);
+	uint64_t incarnation = w_member(w, 0, 2)->info.incarnation;
+	w_cut(w, 0, 2, true);
+	w_cut(w, 1, 2, true);
 	w->double_allowed = _i == 0;
 	w_run(w, 15000);
 	forget(w, 0, "c");
 	w_run(w, 3000);
-	ck_assert_int_eq(answer(w, 0)->error, 0);
-	cut(w, 0, 2, false);
-	cut(w, 1, 2, false);
+	ck_assert_int_eq(w_answer(w, 0)->error, 0);
+	w_cut(w, 0, 2, false);
+	w_cut(w, 1, 2, false);
 	w_run(w, 30000);
 	for (unsigned i = 0; i < 2; i++) {
-		ck_assert_ptr_nonnull(member(w, i, 2));
-		ck_assert_int_eq((int)member(w, i, 2)->state, PH_MEMBER_ALIVE);
-		ck_assert_uint_gt(member(w, i, 2)->info.incarnation, incarnation);
+		ck_assert_ptr_nonnull(w_member(w, i, 2));
+		ck_assert_int_eq((int)w_member(w, i, 2)->state, PH_MEMBER_ALIVE);
+		ck_assert_uint_gt(w_member(w, i, 2)->info.incarnation, incarnation);
 	}
 	for (uint32_t i = 0; i < 6; i++)
 		(void)w_only(w, "room", i);
@@ -232,7 +215,7 @@ START_TEST(one_that_lost_its_journal_waits_no_longer)
 	ck_assert_uint_lt(served(w), 6); /* what ran on b is started by nobody */
 	forget(w, at, "c");
 	w_run(w, 20000);
-	ck_assert_int_eq(answer(w, at)->error, 0);
+	ck_assert_int_eq(w_answer(w, at)->error, 0);
 	ck_assert(!w->nodes[1].hub->forgetful);
 	for (unsigned i = 0; i < 2; i++)
 		ck_assert_uint_eq(view(w, i)->size, 2);
@@ -261,7 +244,7 @@ START_TEST(what_was_kept_for_it_goes)
 	ck_assert_uint_eq(counts.sources, 1);
 	forget(w, 1, "c");
 	w_run(w, 3000);
-	ck_assert_int_eq(answer(w, 1)->error, 0);
+	ck_assert_int_eq(w_answer(w, 1)->error, 0);
 	w_no_leftovers(w);
 	ck_assert_uint_eq(served(w), 6);
 	w_free(w);
@@ -283,15 +266,15 @@ START_TEST(its_children_are_taken)
 	ck_assert_uint_eq(w_only(w, "room", 0)->node, 2);
 	w_order(w, 0, PH_VERB_STOP, "room", NULL, &one);
 	w_run(w, 6000);
-	ck_assert_int_eq(answer(w, 0)->error, 0);
+	ck_assert_int_eq(w_answer(w, 0)->error, 0);
 	w_power_off(w, 2);
 	w_run(w, 12000);
 	forget(w, 0, "c");
 	w_run(w, 3000);
-	ck_assert_int_eq(answer(w, 0)->error, 0);
+	ck_assert_int_eq(w_answer(w, 0)->error, 0);
 	w_order(w, 1, PH_VERB_START, "room", NULL, &one);
 	w_run(w, 12000);
-	ck_assert_int_eq(answer(w, 1)->error, 0);
+	ck_assert_int_eq(w_answer(w, 1)->error, 0);
 	w_agree(w, "room", 0, w_only(w, "room", 0)->node);
 	w_free(w);
 }
@@ -303,12 +286,12 @@ START_TEST(one_that_left)
 	struct world *w = cluster(3, partitions[_i]);
 	(void)w_push(w, 2, PH_EV_SHUTDOWN);
 	w_run(w, 15000);
-	ck_assert_int_eq((int)member(w, 0, 2)->state, PH_MEMBER_LEFT);
+	ck_assert_int_eq((int)w_member(w, 0, 2)->state, PH_MEMBER_LEFT);
 	forget(w, 0, "c");
 	w_run(w, 2000);
-	ck_assert_int_eq(answer(w, 0)->error, 0);
-	ck_assert_ptr_null(member(w, 0, 2));
-	ck_assert_ptr_null(member(w, 1, 2));
+	ck_assert_int_eq(w_answer(w, 0)->error, 0);
+	ck_assert_ptr_null(w_member(w, 0, 2));
+	ck_assert_ptr_null(w_member(w, 1, 2));
 	w_free(w);
 }
 END_TEST
@@ -342,7 +325,7 @@ START_TEST(it_stays_forgotten)
 	w_run(w, 12000);
 	forget(w, 0, "c");
 	w_run(w, 3000);
-	ck_assert_int_eq(answer(w, 0)->error, 0);
+	ck_assert_int_eq(w_answer(w, 0)->error, 0);
 	restart(w, compact);
 	w_run(w, 3000); /* join_timeout is 5 s */
 	for (unsigned i = 0; i < 2; i++) {
@@ -353,7 +336,7 @@ START_TEST(it_stays_forgotten)
 	w_start(w, 2);
 	w_run(w, 20000);
 	for (unsigned i = 0; i < 2; i++)
-		ck_assert_int_eq((int)member(w, i, 2)->state, PH_MEMBER_ALIVE);
+		ck_assert_int_eq((int)w_member(w, i, 2)->state, PH_MEMBER_ALIVE);
 	w_power_off(w, 2);
 	w_run(w, 12000);
 	restart(w, compact);
@@ -421,24 +404,24 @@ START_TEST(what_was_promised_without_a_lease_is_done)
 	w_run(w, 12000);
 	const struct ph_bmsg order = {.kind = PH_B_ORDER,
 		.from = w_name(0),
-		.incarnation = member(w, 1, 0)->info.incarnation,
+		.incarnation = w_member(w, 1, 0)->info.incarnation,
 		.order = 99,
 		.verb = PH_VERB_FORGET,
 		.target = w_name(2),
-		.known_incarnation = member(w, 1, 2)->info.incarnation};
+		.known_incarnation = w_member(w, 1, 2)->info.incarnation};
 	w->nodes[1].hub->lease_until_ms = 0;
 	unsigned answers = w->nodes[1].sent[PH_B_ORDER_ACK];
 	w_push(w, 1, PH_EV_MESSAGE)->message = &order;
 	w_drain(w);
 	ck_assert_uint_eq(w->nodes[1].sent[PH_B_ORDER_ACK], answers + 1);
-	ck_assert_ptr_nonnull(member(w, 1, 2)); /* not without a quorum */
+	ck_assert_ptr_nonnull(w_member(w, 1, 2)); /* not without a quorum */
 	ck_assert(!forgotten(w, 1, 2));
 	if (_i) {
 		w_power_off(w, 1);
 		w_start(w, 1);
 	}
 	w_run(w, _i ? 12000 : 1000);
-	ck_assert_ptr_null(member(w, 1, 2));
+	ck_assert_ptr_null(w_member(w, 1, 2));
 	ck_assert(forgotten(w, 1, 2));
 	w_free(w);
 }
@@ -454,14 +437,14 @@ START_TEST(what_was_promised_may_be_out_of_date)
 	w_run(w, 12000);
 	struct ph_hub *hub = w->nodes[1].hub;
 	hub->lease_until_ms = 0;
-	ck_assert_int_eq(ph_forget_carry_out(hub, &c, member(w, 1, 2)->info.incarnation, why), 0);
+	ck_assert_int_eq(ph_forget_carry_out(hub, &c, w_member(w, 1, 2)->info.incarnation, why), 0);
 	ck_assert(ph_tomb_find(hub, &c)->owed);
-	struct ph_member_info info = member(w, 1, 2)->info;
+	struct ph_member_info info = w_member(w, 1, 2)->info;
 	info.incarnation++;
 	(void)ph_member_learn(hub, &info, true);
 	ck_assert_ptr_null(ph_tomb_find(hub, &c));
 	w_run(w, 1000);
-	ck_assert_ptr_nonnull(member(w, 1, 2));
+	ck_assert_ptr_nonnull(w_member(w, 1, 2));
 	w_free(w);
 }
 END_TEST

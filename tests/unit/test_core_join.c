@@ -4,11 +4,6 @@
  */
 #include "core_puppet.h"
 
-static const struct w_def *make(struct world *w)
-{
-	return w_def(w, "room", "1");
-}
-
 static struct ph_hub *hub_of(struct world *w, unsigned node)
 {
 	return w->nodes[node].hub;
@@ -71,7 +66,7 @@ static const struct {
 
 START_TEST(a_recorded_hello_changes_nothing)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	unsigned before = HASH_COUNT(hub_of(w, 0)->members);
 	for (int i = 0; i < 50; i++)
 		(void)say(w, PH_B_HELLO, recordings[_i].name, recordings[_i].incarnation,
@@ -108,7 +103,7 @@ enum twist {
 /* The number is to be repeated by the very one that was asked, in time, and once. */
 START_TEST(only_the_right_proof)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	struct ph_bmsg *hello = say(w, PH_B_HELLO, "x", 3, "tcp://x:1");
 	struct ph_bmsg *proof = p_prove(w, hello);
 	w->tail--; /* not yet */
@@ -161,7 +156,7 @@ END_TEST
 
 START_TEST(who_is_proven_is_not_asked_again)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	unsigned asked = w->nodes[0].sent[PH_B_CHALLENGE];
 	unsigned told = w->nodes[0].sent[PH_B_WELCOME];
 	w->now_ms += 20;
@@ -210,7 +205,7 @@ END_TEST
 
 START_TEST(open_challenges_are_bounded)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	for (unsigned i = 0; i < PH_NODES_MAX + 50; i++) {
 		char name[16];
 		(void)snprintf(name, sizeof name, "n%u", i);
@@ -233,7 +228,7 @@ static struct world *twins(bool heir, enum ph_partition partition)
 {
 	struct world *w = w_new(3);
 	w->partition = partition;
-	const struct w_def *def = make(w);
+	const struct w_def *def = w_room(w);
 	w_declare_all(w, def);
 	w->nodes[0].n_peers = w->nodes[1].n_peers = 1;
 	w_start(w, 0);
@@ -387,7 +382,7 @@ END_TEST
 /* A member that others refuse for its name, again and again, ends; for its slot, it does not. */
 START_TEST(who_is_refused_for_its_name_gives_way)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	for (int s = 0; s < 20 && !w->nodes[0].exited; s++) {
 		say(w, PH_B_REFUSED, "b", 1, "tcp://b:1")->refused = _i == 0;
 		w_run(w, 1000);
@@ -404,7 +399,7 @@ START_TEST(who_is_heard_by_a_quorum_stays)
 	w->partition = PH_PARTITION_MAJORITY;
 	w_start_all(w);
 	w_run(w, 6000);
-	w->cut[0][2] = w->cut[2][0] = _i == 0;
+	w_cut(w, 0, 2, _i == 0);
 	for (int s = 0; s < 20 && !w->nodes[0].exited; s++) {
 		say(w, PH_B_REFUSED, "b", 1, "tcp://b:1")->refused = true;
 		w_run(w, 1000);
@@ -435,7 +430,7 @@ static void note_numbers(struct world *w)
 /* Both have raised their numbers to the same one; also when the first of them has left since. */
 START_TEST(two_with_one_number_are_told_apart)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	if (_i)
 		(void)p_msg(w, 1, PH_B_LEAVE);
 	(void)say(w, PH_B_HELLO, "b", 1, "tcp://elsewhere:1");
@@ -458,7 +453,7 @@ END_TEST
  */
 START_TEST(nobody_is_outbid)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	told_number = 7;
 	struct ph_bmsg *hello = say(w, PH_B_HELLO, "b", 0, "tcp://elsewhere:1");
 	note_numbers(w);
@@ -475,7 +470,7 @@ END_TEST
 /* It was away and held for dead, and holds this node for a member still. */
 START_TEST(who_was_outlived_is_told)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	(void)say(w, PH_B_WELCOME, "b", 0, _i ? "tcp://elsewhere:1" : "tcp://b:1");
 	w_drain(w);
 	ck_assert_uint_eq(w->nodes[0].sent[PH_B_REFUSED], _i ? 1 : 0);
@@ -523,7 +518,7 @@ END_TEST
 /* What a node says that others do not let in counts for nothing. */
 START_TEST(who_is_refused_elsewhere_is_not_let_in)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	struct ph_bmsg *proof = p_prove(w, say(w, PH_B_HELLO, "x", 3, "tcp://x:1"));
 	proof->refused = true;
 	w_drain(w);
@@ -595,7 +590,7 @@ END_TEST
 START_TEST(what_others_know_of_this_node)
 {
 	static const enum ph_bkind kinds[] = {PH_B_CHALLENGE, PH_B_WELCOME, PH_B_REFUSED};
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	struct ph_bmsg *msg = say(w, kinds[_i], "b", 1, "tcp://b:1");
 	msg->known_incarnation = PH_EPOCH_LIMIT - PH_INCARNATION_APART;
 	w_drain(w);
@@ -621,7 +616,7 @@ START_TEST(two_do_not_raise_to_the_same_number)
 {
 	uint64_t wall_ms = _i ? 1700000000000 : 0, number[2];
 	for (unsigned i = 0; i < 2; i++) {
-		struct world *w = p_world(make, true);
+		struct world *w = p_world(w_room, true);
 		hub_of(w, 0)->rng[0] += i; /* each daemon has a seed of its own */
 		w->nodes[0].hold_number = true;
 		say(w, PH_B_CHALLENGE, "b", 1, "tcp://b:1")->known_incarnation = 8;
@@ -640,7 +635,7 @@ END_TEST
 
 START_TEST(who_has_left_is_not_brought_back)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	(void)p_msg(w, 1, PH_B_LEAVE);
 	w_drain(w);
 	ck_assert_int_eq(member(w, "b")->state, PH_MEMBER_LEFT);
@@ -684,7 +679,7 @@ END_TEST
 /* Dead, and forgotten for want of room: its own proof says that it lives, nobody else's word. */
 START_TEST(who_was_held_for_dead_may_prove_that_it_lives)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	member(w, "b")->state = PH_MEMBER_DEAD;
 	ph_member_forget(hub_of(w, 0), member(w, "b"));
 	struct ph_member_info info = {.name = w_name(1), .incarnation = 1};
@@ -719,7 +714,7 @@ static bool listen(struct world *w, unsigned from, unsigned to, const struct ph_
 /* Node b names so many others to node a, whose last question to b is then in `heard`. */
 static struct world *among(unsigned n)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	struct ph_member_info *list = w_alloc(w, n * sizeof *list);
 	for (unsigned i = 0; i < n; i++) {
 		list[i] = (struct ph_member_info){
@@ -810,7 +805,7 @@ END_TEST
 
 START_TEST(tombstones_are_bounded)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	struct ph_member m = {.info = {.incarnation = 1}, .state = PH_MEMBER_DEAD};
 	for (unsigned i = 0; i < PH_NODES_MAX + 50; i++) {
 		char name[16];

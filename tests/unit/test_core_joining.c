@@ -5,29 +5,13 @@
 #define W_NODES 5
 #include "core_puppet.h"
 
-static const struct w_def *make(struct world *w)
-{
-	return w_def(w, "room", "1");
-}
-
-static struct ph_member *member(struct world *w, unsigned at, unsigned node)
-{
-	struct ph_name name = w_name(node);
-	return ph_member_find(w->nodes[at].hub, &name);
-}
-
-static void cut(struct world *w, unsigned a, unsigned b, bool on)
-{
-	w->cut[a][b] = w->cut[b][a] = on;
-}
-
 /* ---- joined ---- */
 
 /* However soon all its peers answer: others that start with it are waited for. */
 START_TEST(not_before_settle)
 {
 	struct world *w = w_new(3);
-	w_declare_all(w, make(w));
+	w_declare_all(w, w_room(w));
 	for (unsigned i = 0; i < 3; i++)
 		w_start(w, i);
 	w_run(w, 980);
@@ -72,7 +56,7 @@ START_TEST(a_peer_has_a_name)
 	struct world *w = w_new(3);
 	w->named = true;
 	w->partition = _i ? PH_PARTITION_MAJORITY : PH_PARTITION_DIVERGENCE;
-	w_declare_all(w, make(w));
+	w_declare_all(w, w_room(w));
 	for (unsigned i = 0; i < 3; i++)
 		w_start(w, i);
 	w_run(w, 1500);
@@ -130,7 +114,7 @@ START_TEST(who_hears_too_few_has_not_joined)
 	if (_i == 2)
 		w->cut[4][1] = false; /* b hears it as well: half of them, and itself */
 	else
-		cut(w, 4, 1, false);
+		w_cut(w, 4, 1, false);
 	w_run(w, 4000);
 	ck_assert(w->nodes[4].ready);
 	w_free(w);
@@ -158,9 +142,9 @@ START_TEST(not_before_it_is_in_step)
 	w->pass = no_parts;
 	w_start(w, 2);
 	w_run(w, 12000);
-	ck_assert(member(w, 2, 0)->echoed && member(w, 2, 1)->echoed);
+	ck_assert(w_member(w, 2, 0)->echoed && w_member(w, 2, 1)->echoed);
 	ck_assert(!w->nodes[2].ready);
-	ck_assert_int_eq(member(w, 0, 2)->state, PH_MEMBER_JOINING);
+	ck_assert_int_eq(w_member(w, 0, 2)->state, PH_MEMBER_JOINING);
 	ck_assert_uint_eq(w_alive(w, 2), 0);
 	w->pass = NULL;
 	w_run(w, 20000);
@@ -188,9 +172,9 @@ static void b_says_of_c(struct world *w, uint64_t incarnation, uint64_t age_ms)
 		.age_ms = age_ms,
 		.flags = PH_ECHO_JOINED};
 	struct ph_bmsg *msg = p_msg(w, 1, PH_B_HEARTBEAT);
-	msg->self = member(w, 0, 1)->info;
+	msg->self = w_member(w, 0, 1)->info;
 	msg->self.state = PH_MEMBER_ALIVE;
-	msg->sequence = member(w, 0, 1)->heard_seq + 1;
+	msg->sequence = w_member(w, 0, 1)->heard_seq + 1;
 	msg->echoes = list;
 	msg->n_echoes = 2;
 }
@@ -207,7 +191,7 @@ static const struct {
 
 START_TEST(whose_word_turns_a_verdict)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	w->mute = NULL;
 	w->nodes[0].manual_disk = false;
 	for (unsigned i = 0; i < 8; i++) { /* b lives, c is silent */
@@ -220,8 +204,8 @@ START_TEST(whose_word_turns_a_verdict)
 		b_says_of_c(w, words[_i].incarnation, words[_i].age_ms);
 		w_run(w, 250);
 	}
-	ck_assert_int_eq(member(w, 0, 1)->state, PH_MEMBER_ALIVE);
-	ck_assert_int_eq(member(w, 0, 2)->state, words[_i].then);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_ALIVE);
+	ck_assert_int_eq(w_member(w, 0, 2)->state, words[_i].then);
 	w_free(w);
 }
 END_TEST
@@ -232,7 +216,7 @@ END_TEST
  */
 START_TEST(a_suspects_word_counts)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	w->mute = NULL;
 	w->nodes[0].manual_disk = false;
 	for (unsigned i = 0; i < 12; i++) {
@@ -242,9 +226,9 @@ START_TEST(a_suspects_word_counts)
 	}
 	uint64_t said_ms = w->now_ms;
 	w_run(w, 2000);
-	ck_assert_int_eq(member(w, 0, 1)->state, PH_MEMBER_SUSPECT);
-	uint64_t met_ms = member(w, 0, 2)->first_ms; /* a itself has never had an echo of c */
-	while (member(w, 0, 2)->state != PH_MEMBER_DEAD)
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_SUSPECT);
+	uint64_t met_ms = w_member(w, 0, 2)->first_ms; /* a itself has never had an echo of c */
+	while (w_member(w, 0, 2)->state != PH_MEMBER_DEAD)
 		w_run(w, 10);
 	ck_assert_uint_ge(w->now_ms, _i ? said_ms + 5000 : met_ms + 5000);
 	ck_assert_uint_le(w->now_ms, _i ? said_ms + 5500 : met_ms + 5500);
@@ -277,22 +261,22 @@ static struct world *let_in_by_a(enum ph_partition partition)
 START_TEST(who_is_heard_elsewhere_has_its_name)
 {
 	struct world *w = let_in_by_a(PH_PARTITION_DIVERGENCE);
-	cut(w, 0, 1, true);
-	cut(w, 3, 2, true);
+	w_cut(w, 0, 1, true);
+	w_cut(w, 3, 2, true);
 	w_crash(w, 0);
 	w->nodes[0].n_peers = 2;
 	w_start(w, 0);
 	w_run(w, 8000);
-	ck_assert(member(w, 0, 1) && !member(w, 0, 1)->echoed);
+	ck_assert(w_member(w, 0, 1) && !w_member(w, 0, 1)->echoed);
 	if (_i)
-		ph_member_forget(w->nodes[0].hub, member(w, 0, 1)); /* there was no room */
+		ph_member_forget(w->nodes[0].hub, w_member(w, 0, 1)); /* there was no room */
 	w_run(w, 1500);
-	ck_assert_int_eq(member(w, 0, 1) == NULL, _i);
+	ck_assert_int_eq(w_member(w, 0, 1) == NULL, _i);
 	w_start(w, 3);
 	w_run(w, 4000);
 	ck_assert(!w->nodes[3].ready);
-	ck_assert_uint_eq(member(w, 2, 1)->info.incarnation, 1);
-	ck_assert(!member(w, 0, 1) || member(w, 0, 1)->info.incarnation == 1);
+	ck_assert_uint_eq(w_member(w, 2, 1)->info.incarnation, 1);
+	ck_assert(!w_member(w, 0, 1) || w_member(w, 0, 1)->info.incarnation == 1);
 	w_free(w);
 }
 END_TEST
@@ -310,7 +294,7 @@ static const struct {
 
 START_TEST(who_was_let_in_elsewhere)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	w->mute = NULL;
 	w->nodes[0].manual_disk = false;
 	struct ph_hub *hub = w->nodes[0].hub;
@@ -319,7 +303,7 @@ START_TEST(who_was_let_in_elsewhere)
 		b_says_of_c(w, later[_i].heard, 0);
 		w_drain(w);
 	}
-	ck_assert_int_eq(member(w, 0, 2)->state, PH_MEMBER_SUSPECT);
+	ck_assert_int_eq(w_member(w, 0, 2)->state, PH_MEMBER_SUSPECT);
 	hub->set.partition = later[_i].partition;
 	struct ph_bmsg *hello = p_msg(w, 2, PH_B_HELLO);
 	hello->incarnation = 2;
@@ -331,7 +315,7 @@ START_TEST(who_was_let_in_elsewhere)
 		.address = "tcp://elsewhere:1"};
 	(void)p_prove(w, hello);
 	w_drain(w);
-	ck_assert_uint_eq(member(w, 0, 2)->info.incarnation, later[_i].known);
+	ck_assert_uint_eq(w_member(w, 0, 2)->info.incarnation, later[_i].known);
 	ck_assert_uint_eq(w->nodes[0].sent[PH_B_REFUSED], later[_i].known == 1);
 	w_free(w);
 }
@@ -354,14 +338,14 @@ START_TEST(its_last_words_are_heard)
 	w_run(w, 1500);
 	ck_assert_uint_eq(w_alive(w, 1), 0);
 	ck_assert(!w->nodes[1].exited);
-	ck_assert_int_eq(member(w, 0, 1)->state, PH_MEMBER_ALIVE);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_ALIVE);
 	if (_i)
 		w->pass = NULL;
 	w_run(w, _i ? 600 : 1400);
 	ck_assert_int_eq(w->nodes[1].exited, _i);
 	w_run(w, 500); /* it does not wait for ever */
 	ck_assert(w->nodes[1].exited);
-	ck_assert_int_eq(member(w, 2, 1)->state, PH_MEMBER_LEFT);
+	ck_assert_int_eq(w_member(w, 2, 1)->state, PH_MEMBER_LEFT);
 	w_free(w);
 }
 END_TEST
@@ -369,7 +353,7 @@ END_TEST
 /* Nobody dials any more who has left. */
 START_TEST(who_has_left_is_not_dialled)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	struct ph_actions actions;
 	unsigned hung_up = 0;
 	(void)p_msg(w, 1, PH_B_LEAVE);
@@ -378,7 +362,7 @@ START_TEST(who_has_left_is_not_dialled)
 		hung_up += actions.items[i].kind == PH_ACT_UNLINK &&
 			   strcmp(actions.items[i].to.s, "b") == 0;
 	ck_assert_uint_eq(hung_up, 1);
-	ck_assert(!member(w, 0, 1)->linked);
+	ck_assert(!w_member(w, 0, 1)->linked);
 	w_free(w);
 }
 END_TEST
@@ -389,15 +373,15 @@ END_TEST
 START_TEST(a_drain_is_heard_of_others)
 {
 	struct world *w = w_new(3);
-	w_declare_all(w, make(w));
+	w_declare_all(w, w_room(w));
 	w_start_all(w);
-	cut(w, 0, 1, true);
+	w_cut(w, 0, 1, true);
 	w_run(w, 3000);
 	for (unsigned turn = 0; turn < 2; turn++) {
 		w_order(w, 1, turn ? PH_VERB_UNDRAIN : PH_VERB_DRAIN, NULL, "b", NULL);
 		w_run(w, 3000);
-		ck_assert_int_eq(member(w, 0, 1)->state, PH_MEMBER_SUSPECT);
-		ck_assert_int_eq(member(w, 0, 1)->info.draining, turn == 0);
+		ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_SUSPECT);
+		ck_assert_int_eq(w_member(w, 0, 1)->info.draining, turn == 0);
 	}
 	w_free(w);
 }
@@ -413,7 +397,7 @@ START_TEST(who_is_mute_is_greeted)
 	unsigned before = w->nodes[0].sent[PH_B_HELLO];
 	w_run(w, 30000);
 	ck_assert_uint_eq(w->nodes[0].sent[PH_B_HELLO], before);
-	cut(w, 0, 1, true);
+	w_cut(w, 0, 1, true);
 	w_run(w, 4500);
 	ck_assert_uint_eq(w->nodes[0].sent[PH_B_HELLO], before);
 	w_run(w, 30000);

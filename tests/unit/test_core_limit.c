@@ -1,13 +1,6 @@
 /* What others may make this node remember: members, children, instances. */
 #include "core_puppet.h"
 
-static const struct w_def *make(struct world *w)
-{
-	struct w_def *def = w_def(w, "room", "1");
-	def->spec.nodes = "a";
-	return def;
-}
-
 static struct ph_hub *hub_of(struct world *w)
 {
 	return w->nodes[0].hub;
@@ -45,7 +38,7 @@ static void registry(struct world *w, const char *child, uint32_t first, size_t 
 
 START_TEST(instances_of_a_registry)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	fill(w, PH_KEYS_MAX - 10);
 	registry(w, "x", 0, 10);
 	ck_assert_uint_eq(slots(w), PH_KEYS_MAX);
@@ -74,7 +67,7 @@ END_TEST
 
 START_TEST(instances_of_a_text)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct w_def *def = w_def(w, "many", "1");
 	struct ph_spec_line line = {.child = def->spec.child, .revision = 1, .text = "1"};
 	def->spec.instances = 100;
@@ -94,7 +87,7 @@ END_TEST
 
 START_TEST(claims)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_claim_line line = {
 		.key = {.child = ph_name_of("x")}, .epoch = ph_epoch_make(5, 2)};
 	fill(w, PH_KEYS_MAX);
@@ -122,7 +115,7 @@ START_TEST(names_of_children)
 {
 	static const enum ph_bkind kinds[] = {PH_B_CLAIM, PH_B_GRANTS, PH_B_REGISTRY, PH_B_SPEC,
 		PH_B_PREPARE, PH_B_ROUND, PH_B_COMMIT, PH_B_ABORT, PH_B_VOID};
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	many_children(w);
 	struct ph_entry entries[2] = {{.node = w_name(1),
 		.epoch = ph_epoch_make(5, 2),
@@ -164,7 +157,7 @@ START_TEST(migrations_are_voided)
 {
 	static const enum ph_bkind kinds[] = {
 		PH_B_PREPARE, PH_B_ABORT, PH_B_ROUND, PH_B_COMMIT, PH_B_VOID};
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	fill(w, PH_KEYS_MAX);
 	struct ph_spec_line line = {.child = ph_name_of("x"), .revision = 1, .text = "1"};
 	struct ph_bmsg *msg = p_msg(w, 1, kinds[_i]);
@@ -205,7 +198,7 @@ static void welcome(struct world *w, unsigned first, size_t n)
 
 START_TEST(members)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	unsigned known = HASH_COUNT(hub_of(w)->members);
 	welcome(w, 0, PH_NODES_MAX - known);
 	ck_assert_uint_eq(HASH_COUNT(hub_of(w)->members), known);

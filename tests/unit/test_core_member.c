@@ -26,24 +26,13 @@ static const enum ph_member_state next[PH_MEMBER_STATE_COUNT][PH_MEMBER_INPUT_CO
 #undef D
 #undef L
 
-static const struct w_def *make(struct world *w)
-{
-	return w_def(w, "room", "1");
-}
-
-static struct ph_member *member(struct world *w, unsigned node)
-{
-	struct ph_name name = w_name(node);
-	return ph_member_find(w->nodes[0].hub, &name);
-}
-
 START_TEST(every_pair)
 {
 	for (int i = 0; i < PH_MEMBER_INPUT_COUNT; i++) {
 		enum ph_member_input in = (enum ph_member_input)i;
 		ck_assert(ph_member_decided((enum ph_member_state)_i, in));
-		struct world *w = p_world(make, true);
-		struct ph_member *b = member(w, 1);
+		struct world *w = p_world(w_room, true);
+		struct ph_member *b = w_member(w, 0, 1);
 		b->state = (enum ph_member_state)_i;
 		p_begin(w);
 		ph_member_step(w->nodes[0].hub, b, in);
@@ -118,7 +107,7 @@ END_TEST
 
 START_TEST(a_taken_slot_is_refused)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	struct ph_bmsg *msg = p_msg(w, 2, PH_B_HELLO);
 	msg->incarnation = 2;
 	msg->self = (struct ph_member_info){
@@ -127,7 +116,7 @@ START_TEST(a_taken_slot_is_refused)
 	(void)p_prove(w, msg);
 	w_drain(w);
 	ck_assert_uint_eq(w->nodes[0].sent[PH_B_REFUSED], 1);
-	ck_assert_uint_eq(member(w, 2)->info.incarnation, 1);
+	ck_assert_uint_eq(w_member(w, 0, 2)->info.incarnation, 1);
 	w_free(w);
 }
 END_TEST
@@ -135,7 +124,7 @@ END_TEST
 /* Of two incarnations the higher counts; what the lower one says is dropped. */
 START_TEST(incarnations)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	struct ph_bmsg *msg = p_msg(w, 1, PH_B_HELLO);
 	msg->incarnation = 5;
 	msg->self = (struct ph_member_info){
@@ -143,17 +132,17 @@ START_TEST(incarnations)
 	memcpy(msg->self.address, "tcp://b:1", sizeof "tcp://b:1");
 	(void)p_prove(w, msg);
 	w_drain(w);
-	ck_assert_uint_eq(member(w, 1)->info.incarnation, 5);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_JOINING);
+	ck_assert_uint_eq(w_member(w, 0, 1)->info.incarnation, 5);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_JOINING);
 	(void)p_msg(w, 1, PH_B_LEAVE);
 	w_drain(w);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_JOINING);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_JOINING);
 	p_hello(w, 1);
 	w_drain(w);
-	ck_assert_uint_eq(member(w, 1)->info.incarnation, 5);
+	ck_assert_uint_eq(w_member(w, 0, 1)->info.incarnation, 5);
 	p_msg(w, 1, PH_B_LEAVE)->incarnation = 5;
 	w_drain(w);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_LEFT);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_LEFT);
 	w_free(w);
 }
 END_TEST
@@ -164,20 +153,20 @@ START_TEST(suspect_then_dead)
 {
 	struct world *w = w_new(2);
 	w_start_all(w);
-	w->cut[0][1] = w->cut[1][0] = true;
+	w_cut(w, 0, 1, true);
 	w_run(w, 1000);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_ALIVE);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_ALIVE);
 	w_run(w, 1000);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_SUSPECT);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_SUSPECT);
 	w_run(w, 2500);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_SUSPECT);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_SUSPECT);
 	w_run(w, 1500);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_DEAD);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_DEAD);
 	ck_assert(ph_hub_stale(w->nodes[0].hub, w->now_ms));
 	unsigned joined = w->nodes[0].emitted[PH_EMIT_NODE_JOINED];
-	w->cut[0][1] = w->cut[1][0] = false;
+	w_cut(w, 0, 1, false);
 	w_run(w, 6000);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_ALIVE);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_ALIVE);
 	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_NODE_JOINED], joined + 1);
 	w_free(w);
 }
@@ -189,16 +178,16 @@ START_TEST(the_word_of_a_suspect)
 {
 	struct world *w = w_new(3);
 	w_start_all(w);
-	w->cut[0][1] = w->cut[1][0] = true;
+	w_cut(w, 0, 1, true);
 	w_run(w, 3500);
-	w->cut[0][2] = w->cut[2][0] = true;
+	w_cut(w, 0, 2, true);
 	w_run(w, 2000);
-	ck_assert_int_eq(member(w, 2)->state, PH_MEMBER_SUSPECT);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_SUSPECT);
-	w->cut[0][2] = w->cut[2][0] = _i;
+	ck_assert_int_eq(w_member(w, 0, 2)->state, PH_MEMBER_SUSPECT);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_SUSPECT);
+	w_cut(w, 0, 2, _i);
 	w_run(w, 6000);
-	ck_assert_int_eq(member(w, 1)->state, _i ? PH_MEMBER_DEAD : PH_MEMBER_SUSPECT);
-	ck_assert_int_eq(member(w, 2)->state, _i ? PH_MEMBER_DEAD : PH_MEMBER_ALIVE);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, _i ? PH_MEMBER_DEAD : PH_MEMBER_SUSPECT);
+	ck_assert_int_eq(w_member(w, 0, 2)->state, _i ? PH_MEMBER_DEAD : PH_MEMBER_ALIVE);
 	w_free(w);
 }
 END_TEST
@@ -209,13 +198,13 @@ START_TEST(a_bus_that_died)
 	struct world *w = w_new(2);
 	w_start_all(w);
 	(void)w_push(w, 0, PH_EV_BUS_DOWN);
-	w->cut[0][1] = w->cut[1][0] = true;
+	w_cut(w, 0, 1, true);
 	w_run(w, 20000);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_ALIVE);
-	w->cut[0][1] = w->cut[1][0] = false;
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_ALIVE);
+	w_cut(w, 0, 1, false);
 	(void)w_push(w, 0, PH_EV_BUS_UP);
 	w_run(w, 6000);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_ALIVE);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_ALIVE);
 	ck_assert(!w->nodes[0].hub->away);
 	w_free(w);
 }
@@ -228,7 +217,7 @@ START_TEST(cut_one_way)
 	w_start_all(w);
 	w->cut[_i][!_i] = true;
 	w_run(w, 2000);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_SUSPECT);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_SUSPECT);
 	w_free(w);
 }
 END_TEST
@@ -238,12 +227,12 @@ START_TEST(others_still_hear_it)
 {
 	struct world *w = w_new(3);
 	w_start_all(w);
-	w->cut[0][1] = w->cut[1][0] = true;
+	w_cut(w, 0, 1, true);
 	w_run(w, 30000);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_SUSPECT);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_SUSPECT);
 	w_power_off(w, 1);
 	w_run(w, 7000);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_DEAD);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_DEAD);
 	w_free(w);
 }
 END_TEST
@@ -257,7 +246,7 @@ START_TEST(a_silent_link_is_mended)
 	w_start_all(w);
 	w_run(w, 20000);
 	ck_assert_uint_eq(w->nodes[0].mends, 0);
-	w->cut[0][1] = w->cut[1][0] = true;
+	w_cut(w, 0, 1, true);
 	w_run(w, 2000);
 	ck_assert_uint_eq(w->nodes[0].mends, 0); /* nanomsg dials again by itself */
 	w_run(w, 2000);
@@ -269,12 +258,12 @@ START_TEST(a_silent_link_is_mended)
 		ck_assert_uint_le(w->nodes[i].mends, 8);
 	}
 	ck_assert_uint_eq(w->nodes[2].mends, 0);
-	w->cut[0][1] = w->cut[1][0] = false;
+	w_cut(w, 0, 1, false);
 	w_run(w, 5000);
 	unsigned before = w->nodes[0].mends;
 	w_run(w, 100000);
 	ck_assert_uint_eq(w->nodes[0].mends, before);
-	w->cut[0][1] = w->cut[1][0] = true; /* and it begins anew */
+	w_cut(w, 0, 1, true); /* and it begins anew */
 	w_run(w, 4000);
 	ck_assert_uint_eq(w->nodes[0].mends, before + 1);
 	w_free(w);
@@ -305,12 +294,12 @@ START_TEST(a_leave_is_no_death)
 	w_start_all(w);
 	(void)w_push(w, 1, PH_EV_SHUTDOWN);
 	w_run(w, 10000);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_LEFT);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_LEFT);
 	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_NODE_DEAD], 0);
 	ck_assert_uint_eq(w->nodes[0].emitted[PH_EMIT_NODE_SUSPECT], 0);
 	w_start(w, 1);
 	w_run(w, 5000);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_ALIVE);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_ALIVE);
 	w_free(w);
 }
 END_TEST
@@ -340,14 +329,14 @@ START_TEST(who_answers_probes_is_not_dead)
 	if (_i) { /* the answers end */
 		uint64_t end_ms = w->now_ms;
 		w_power_off(w, 1);
-		while (member(w, 1)->state != PH_MEMBER_DEAD)
+		while (w_member(w, 0, 1)->state != PH_MEMBER_DEAD)
 			w_run(w, 10);
 		ck_assert_uint_ge(w->now_ms - end_ms, 4400);
 		ck_assert_uint_le(w->now_ms - end_ms, 6000);
 	} else {
 		w->pass = NULL;
 		w_run(w, 1000);
-		ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_ALIVE);
+		ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_ALIVE);
 	}
 	w_free(w);
 }
@@ -358,14 +347,14 @@ START_TEST(probes_by_way_of_others)
 {
 	struct world *w = w_new(3);
 	w_start_all(w);
-	w->cut[0][1] = w->cut[1][0] = true;
+	w_cut(w, 0, 1, true);
 	w_run(w, 6000);
 	unsigned acks = w->nodes[0].got[PH_B_PROBE_ACK];
 	w_run(w, 10000);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_SUSPECT);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_SUSPECT);
 	ck_assert_uint_ge(w->nodes[0].got[PH_B_PROBE_ACK], acks + 18); /* two a second */
 	ck_assert_uint_le(w->nodes[0].got[PH_B_PROBE_ACK], acks + 22);
-	ck_assert_uint_gt(member(w, 1)->answered_ms, w->now_ms - 1000);
+	ck_assert_uint_gt(w_member(w, 0, 1)->answered_ms, w->now_ms - 1000);
 	w_free(w);
 }
 END_TEST
@@ -373,7 +362,7 @@ END_TEST
 /* Three of those that hear and are heard, others each time, never the suspect itself. */
 START_TEST(whom_a_probe_goes_by)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	bool used[26] = {false};
 	for (unsigned i = 0; i < 8; i++) {
 		char name[2] = {(char)('k' + i), '\0'};
@@ -392,11 +381,11 @@ START_TEST(whom_a_probe_goes_by)
 	struct ph_name k = ph_name_of("k"), l = ph_name_of("l");
 	ph_member_find(w->nodes[0].hub, &k)->state = PH_MEMBER_SUSPECT;
 	ph_member_find(w->nodes[0].hub, &l)->echo_at_ms = w->now_ms - 2000;
-	member(w, 2)->state = PH_MEMBER_DEAD;
+	w_member(w, 0, 2)->state = PH_MEMBER_DEAD;
 	for (unsigned i = 0; i < 100; i++) {
 		struct ph_actions actions;
 		p_begin(w);
-		ph_probe(w->nodes[0].hub, member(w, 1));
+		ph_probe(w->nodes[0].hub, w_member(w, 0, 1));
 		ph_out_end(w->nodes[0].hub, &actions);
 		ck_assert_uint_eq(actions.n, 3);
 		for (size_t j = 0; j < actions.n; j++) {
@@ -417,8 +406,8 @@ END_TEST
 /* An answer from another life, of the future, or older than one that came counts for nothing. */
 START_TEST(answers_that_cannot_be)
 {
-	struct world *w = p_world(make, true);
-	struct ph_member *b = member(w, 1);
+	struct world *w = p_world(w_room, true);
+	struct ph_member *b = w_member(w, 0, 1);
 	w->mute = NULL;
 	w->nodes[0].manual_disk = false;
 	w_run(w, 1000);
@@ -466,19 +455,19 @@ START_TEST(old_traffic_after_a_cut)
 	n_held = 0;
 	w->pass = hold;
 	w_run(w, 9000);
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_DEAD);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_DEAD);
 	uint64_t sent = w->nodes[0].hub->sequence;
 	w->pass = _i ? NULL : drop_kind;
 	dropped = PH_B_HEARTBEAT;
 	if (_i) { /* it is over, and all is well again */
 		w_run(w, 3000);
-		ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_ALIVE);
+		ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_ALIVE);
 	}
 	for (unsigned i = 0; i < n_held; i++)
 		w_arrive(w, held_to[i], held[i]);
 	w_drain(w);
-	ck_assert_int_eq(member(w, 1)->state, _i ? PH_MEMBER_ALIVE : PH_MEMBER_DEAD);
-	ck_assert_uint_le(member(w, 1)->heard_seq, w->nodes[1].hub->sequence);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, _i ? PH_MEMBER_ALIVE : PH_MEMBER_DEAD);
+	ck_assert_uint_le(w_member(w, 0, 1)->heard_seq, w->nodes[1].hub->sequence);
 	ck_assert_uint_gt(w->nodes[0].hub->sequence, sent - 1);
 	w->pass = NULL;
 	w_run(w, 3000);
@@ -522,8 +511,8 @@ START_TEST(joins_are_planned_together)
 		w_run(w, 10);
 		ck_assert_uint_lt(w->now_ms, before_ms + 5000);
 	}
-	ck_assert_int_eq(member(w, 1)->state, PH_MEMBER_ALIVE);
-	ck_assert_int_eq(member(w, 2)->state, PH_MEMBER_ALIVE);
+	ck_assert_int_eq(w_member(w, 0, 1)->state, PH_MEMBER_ALIVE);
+	ck_assert_int_eq(w_member(w, 0, 2)->state, PH_MEMBER_ALIVE);
 	w_run(w, 30000);
 	w_no_leftovers(w);
 	unsigned away = w_alive(w, 1) + w_alive(w, 2);
@@ -577,7 +566,7 @@ static void tell_of(struct world *w, unsigned n)
 		(void)snprintf(list[i].name.s, sizeof list[i].name.s, "m%u", i);
 	}
 	struct ph_bmsg *msg = p_msg(w, 1, PH_B_WELCOME);
-	msg->self = member(w, 1)->info;
+	msg->self = w_member(w, 0, 1)->info;
 	msg->members = list;
 	msg->n_members = n;
 	w_drain(w);
@@ -593,7 +582,7 @@ static const struct {
 /* As many messages a second as with 50, and five heartbeats within failure_timeout. */
 START_TEST(many_beat_less_often)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_hub *hub = w->nodes[0].hub;
 	hub->set.failure_timeout_ms = periods[_i].failure_timeout_ms;
 	tell_of(w, periods[_i].nodes - 3);
@@ -612,7 +601,7 @@ END_TEST
 /* However the sender has sorted them, each echo is its member's. */
 START_TEST(echoes_in_any_order)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_hub *hub = w->nodes[0].hub;
 	const char *const names[] = {"m3", "c", "m1", "a", "zz", "m2"};
 	struct ph_echo *list = w_alloc(w, 6 * sizeof *list);
@@ -633,14 +622,14 @@ START_TEST(echoes_in_any_order)
 	hub->strangers = false;
 	unsigned hellos = w->nodes[0].sent[PH_B_HELLO];
 	struct ph_bmsg *msg = p_msg(w, 1, PH_B_HEARTBEAT);
-	msg->sequence = member(w, 1)->heard_seq + 1;
-	msg->self = member(w, 1)->info;
+	msg->sequence = w_member(w, 0, 1)->heard_seq + 1;
+	msg->self = w_member(w, 0, 1)->info;
 	msg->self.state = PH_MEMBER_ALIVE;
 	msg->echoes = list;
 	msg->n_echoes = 6;
 	w_drain(w);
-	ck_assert_uint_eq(member(w, 1)->hears_me_have, 7);
-	const struct ph_member *b = member(w, 1);
+	ck_assert_uint_eq(w_member(w, 0, 1)->hears_me_have, 7);
+	const struct ph_member *b = w_member(w, 0, 1);
 	ck_assert_uint_eq(b->n_reports, 4);
 	for (unsigned i = 0; i < 4; i++) {
 		static const char *const wanted[] = {"m3", "c", "m1", "zz"};

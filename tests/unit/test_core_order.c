@@ -12,12 +12,6 @@ static struct world *cluster(unsigned n)
 	return w;
 }
 
-static const struct ph_answer *answer(struct world *w, unsigned node)
-{
-	ck_assert_uint_eq(w->nodes[node].answers, 1);
-	return &w->nodes[node].answer;
-}
-
 /* ---- what cannot be ---- */
 
 START_TEST(unknown_names)
@@ -39,12 +33,12 @@ START_TEST(unknown_names)
 	struct world *w = cluster(2);
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		w_order(w, 0, rows[i].verb, rows[i].child, rows[i].node, NULL);
-		ck_assert_int_eq(answer(w, 0)->error, rows[i].error);
-		ck_assert_str_ne(answer(w, 0)->text, "");
+		ck_assert_int_eq(w_answer(w, 0)->error, rows[i].error);
+		ck_assert_str_ne(w_answer(w, 0)->text, "");
 	}
 	const struct ph_command one = {.instance = 2};
 	w_order(w, 0, PH_VERB_STOP, "room", NULL, &one);
-	ck_assert_int_eq(answer(w, 0)->error, ENOENT);
+	ck_assert_int_eq(w_answer(w, 0)->error, ENOENT);
 	for (uint32_t i = 0; i < 2; i++)
 		(void)w_only(w, "room", i);
 	w_free(w);
@@ -61,14 +55,14 @@ START_TEST(stop_start_restart)
 	const struct ph_command one = {.instance = 0};
 	w_order(w, at, PH_VERB_RESTART, "room", NULL, &one);
 	w_run(w, 2000);
-	ck_assert_int_eq(answer(w, at)->error, 0);
-	ck_assert_uint_eq(answer(w, at)->n_outcomes, 1);
+	ck_assert_int_eq(w_answer(w, at)->error, 0);
+	ck_assert_uint_eq(w_answer(w, at)->n_outcomes, 1);
 	ck_assert(w->nodes[at].outcomes[0].ok);
 	ck_assert_uint_ne(w_only(w, "room", 0)->pid, p->pid);
 
 	w_order(w, at, PH_VERB_STOP, "room", NULL, &one);
 	w_run(w, 8000);
-	ck_assert_int_eq(answer(w, at)->error, 0);
+	ck_assert_int_eq(w_answer(w, at)->error, 0);
 	ck_assert_ptr_null(w_serving(w, "room", 0));
 	(void)w_only(w, "room", 1);
 	/* The whole cluster keeps the wish, whoever dies. */
@@ -78,7 +72,7 @@ START_TEST(stop_start_restart)
 	at = (owner + 1) % 3;
 	w_order(w, at, PH_VERB_START, "room", NULL, &one);
 	w_run(w, 8000);
-	ck_assert_int_eq(answer(w, at)->error, 0);
+	ck_assert_int_eq(w_answer(w, at)->error, 0);
 	(void)w_only(w, "room", 0);
 	w_free(w);
 }
@@ -106,7 +100,7 @@ START_TEST(a_repeated_order_has_one_effect)
 	w_order(w, !owner, PH_VERB_RESTART, "room", NULL, &one);
 	w_run(w, 10000);
 	ck_assert_uint_eq(lost, 3);
-	ck_assert_int_eq(answer(w, !owner)->error, 0);
+	ck_assert_int_eq(w_answer(w, !owner)->error, 0);
 	ck_assert_uint_eq(w->n_procs, n + 1);
 	w_free(w);
 }
@@ -121,7 +115,7 @@ START_TEST(move_to_where_it_is)
 	const struct ph_command one = {.instance = 0};
 	w_order(w, 0, PH_VERB_MOVE, "room", w->nodes[p->node].name.s, &one);
 	w_run(w, 100);
-	ck_assert_int_eq(answer(w, 0)->error, 0);
+	ck_assert_int_eq(w_answer(w, 0)->error, 0);
 	ck_assert_ptr_eq(w_only(w, "room", 0), p);
 	w_free(w);
 }
@@ -145,8 +139,8 @@ START_TEST(moves_that_cannot_be)
 	size_t n = w->n_procs;
 	w_order(w, owner, PH_VERB_MOVE, "room", w->nodes[!owner].name.s, NULL);
 	w_run(w, 2000);
-	ck_assert_int_eq(answer(w, owner)->error, EREMOTEIO);
-	ck_assert_str_ne(answer(w, owner)->text, "");
+	ck_assert_int_eq(w_answer(w, owner)->error, EREMOTEIO);
+	ck_assert_str_ne(w_answer(w, owner)->text, "");
 	ck_assert_uint_eq(w->n_procs, n);
 	w_free(w);
 }
@@ -172,7 +166,7 @@ START_TEST(a_forced_move_stays)
 	w_run(w, 8000);
 	w_order(w, 0, PH_VERB_MOVE, "room", "b", NULL);
 	w_run(w, 1000);
-	ck_assert_int_eq(answer(w, 0)->error, EREMOTEIO);
+	ck_assert_int_eq(w_answer(w, 0)->error, EREMOTEIO);
 	if (_i == 2) {
 		w->when = W_AT_SYNC;
 		w->when_kind = PH_RECORD_ACTIVE;
@@ -187,7 +181,7 @@ START_TEST(a_forced_move_stays)
 	if (_i)
 		w_start(w, 1);
 	w_run(w, 60000);
-	ck_assert_int_eq(answer(w, 0)->error, 0);
+	ck_assert_int_eq(w_answer(w, 0)->error, 0);
 	w_agree(w, "room", 0, 1);
 	w_order(w, 0, PH_VERB_RESTART, "room", NULL, NULL);
 	w_run(w, 60000);
@@ -221,8 +215,8 @@ START_TEST(a_move_of_what_does_not_run)
 	w_order(w, at, PH_VERB_MOVE, "room", w->nodes[!owner].name.s, NULL);
 	w_run(w, 12000);
 	ck_assert_msg(w->nodes[at].answers == 1, "%s: no answer", states[state]);
-	ck_assert_int_eq(answer(w, at)->error, EREMOTEIO);
-	ck_assert_str_eq(answer(w, at)->text, "it is not running");
+	ck_assert_int_eq(w_answer(w, at)->error, EREMOTEIO);
+	ck_assert_str_eq(w_answer(w, at)->text, "it is not running");
 	w_free(w);
 }
 END_TEST
@@ -234,7 +228,7 @@ START_TEST(no_wait)
 	const struct ph_command c = {.instance = 0, .no_wait = true};
 	w_order(w, _i ? p->node : !p->node, PH_VERB_MOVE, "room", w->nodes[!p->node].name.s, &c);
 	w_run(w, 10);
-	ck_assert_int_eq(answer(w, _i ? p->node : !p->node)->error, 0);
+	ck_assert_int_eq(w_answer(w, _i ? p->node : !p->node)->error, 0);
 	ck_assert(!ph_id_none(&w->nodes[_i ? p->node : !p->node].outcomes[0].id));
 	w_run(w, 30000);
 	ck_assert_uint_eq(w_only(w, "room", 0)->node, !p->node);
@@ -254,7 +248,7 @@ START_TEST(not_done_in_time)
 	w_run(w, 900);
 	ck_assert_uint_eq(w->nodes[p->node].answers, 0);
 	w_run(w, 400);
-	ck_assert_int_eq(answer(w, p->node)->error, ETIMEDOUT);
+	ck_assert_int_eq(w_answer(w, p->node)->error, ETIMEDOUT);
 	w_free(w);
 }
 END_TEST
@@ -267,7 +261,7 @@ START_TEST(wait_for_it)
 	struct ph_command c = {.instance = 0, .wait_for = PH_WAIT_READY};
 	w_order(w, at, PH_VERB_WAIT, "room", NULL, &c);
 	w_run(w, 300);
-	ck_assert_int_eq(answer(w, at)->error, 0);
+	ck_assert_int_eq(w_answer(w, at)->error, 0);
 	c.wait_for = PH_WAIT_STOPPED;
 	w_order(w, at, PH_VERB_WAIT, "room", NULL, &c);
 	w_run(w, 5000);
@@ -313,7 +307,7 @@ START_TEST(what_a_dead_node_had)
 	ck_assert_uint_eq(w->nodes[1].answers, 0);
 	w_start(w, 0);
 	w_run(w, 12000);
-	ck_assert_int_eq(answer(w, 1)->error, 0);
+	ck_assert_int_eq(w_answer(w, 1)->error, 0);
 	w_free(w);
 }
 END_TEST
@@ -375,7 +369,7 @@ START_TEST(a_drain_that_leaves_some)
 	p->def->traits.never = 100;
 	w_order(w, p->node, PH_VERB_DRAIN, NULL, NULL, NULL);
 	w_run(w, 20000);
-	ck_assert_int_eq(answer(w, p->node)->error, EINPROGRESS);
+	ck_assert_int_eq(w_answer(w, p->node)->error, EINPROGRESS);
 	ck_assert_ptr_eq(w_only(w, "room", 0), p);
 	w_free(w);
 }
@@ -401,7 +395,7 @@ START_TEST(a_drain_without_a_journal)
 	w_run(w, 8000);
 	ck_assert_uint_eq(w->nodes[node].answers, 0); /* it may be over in a moment */
 	w_run(w, 4000);
-	ck_assert_int_eq(answer(w, node)->error, EINPROGRESS);
+	ck_assert_int_eq(w_answer(w, node)->error, EINPROGRESS);
 	ck_assert(says(w, node, "the journal of this node cannot be written"));
 	ck_assert_ptr_eq(w_only(w, "room", 0), p);
 	w_journal_back(w, node);
@@ -426,18 +420,13 @@ START_TEST(why_a_drain_leaves_something)
 	unsigned node = w_only(w, "room", 0)->node, at = _i / 2 ? node : !node;
 	w_order(w, at, PH_VERB_DRAIN, NULL, w->nodes[node].name.s, NULL);
 	w_run(w, 20000);
-	ck_assert_int_eq(answer(w, at)->error, EINPROGRESS);
+	ck_assert_int_eq(w_answer(w, at)->error, EINPROGRESS);
 	ck_assert_msg(says(w, at, why[_i % 2]), "%s", w->nodes[at].outcomes[0].text);
 	w_free(w);
 }
 END_TEST
 
 /* ---- a link that is cut, between two that a third one sees ---- */
-
-static void cut(struct world *w, unsigned a, unsigned b)
-{
-	w->cut[a][b] = w->cut[b][a] = true;
-}
 
 /* Node 0 has it, and placement wants it on node 1 as soon as 0 drains; or on no other (_i). */
 START_TEST(a_drain_past_a_cut_link)
@@ -455,12 +444,12 @@ START_TEST(a_drain_past_a_cut_link)
 	ck_assert_uint_eq(p->node, 0);
 	struct ph_name first = ph_name_of("b"), second = ph_name_of("c");
 	unsigned near = _i || ph_place_before(&p->key, &first, &second) ? 1 : 2;
-	cut(w, 0, near);
+	w_cut(w, 0, near, true);
 	w_order(w, 0, PH_VERB_DRAIN, NULL, NULL, NULL);
 	w_run(w, 60000);
-	ck_assert_int_eq(answer(w, 0)->error, _i ? EINPROGRESS : 0);
+	ck_assert_int_eq(w_answer(w, 0)->error, _i ? EINPROGRESS : 0);
 	ck_assert_uint_eq(w_only(w, "room", 0)->node, _i ? 0 : 3 - near);
-	w->cut[0][near] = w->cut[near][0] = false;
+	w_cut(w, 0, near, false);
 	w_run(w, 30000);
 	ck_assert_uint_eq(w_only(w, "room", 0)->node, _i ? 1 : 3 - near);
 	w_no_leftovers(w);
@@ -478,9 +467,9 @@ START_TEST(an_order_across_a_link_that_is_cut)
 	const struct ph_command one = {.instance = 0};
 	w_order(w, p->node, PH_VERB_MOVE, "room", w->nodes[to].name.s, &one);
 	w_run(w, 1500); /* it is asked a third time after two more seconds */
-	cut(w, p->node, to);
+	w_cut(w, p->node, to, true);
 	w_run(w, 30000);
-	ck_assert_int_eq(answer(w, p->node)->error, EREMOTEIO);
+	ck_assert_int_eq(w_answer(w, p->node)->error, EREMOTEIO);
 	ck_assert_str_eq(
 		w->nodes[p->node].outcomes[0].text, "the target cannot be reached from this node");
 	ck_assert_ptr_eq(w_only(w, "room", 0), p);
@@ -521,7 +510,7 @@ START_TEST(a_node_that_leaves_is_not_undrained)
 	w_order(w, from, PH_VERB_UNDRAIN, NULL, leaving->name.s, NULL);
 	w_run(w, 5000);
 	ck_assert_uint_eq(w->nodes[from].answers, 1);
-	ck_assert_int_ne(answer(w, from)->error, 0);
+	ck_assert_int_ne(w_answer(w, from)->error, 0);
 	ck_assert(ph_hub_draining(leaving->hub));
 	w_only(w, "room", 0)->def->traits.mute_start = false;
 	w_run(w, 60000);
@@ -550,8 +539,8 @@ START_TEST(each_answers_for_its_own)
 	struct world *w = one_a_node(3);
 	w_order(w, 0, PH_VERB_MOVE, "room", w->nodes[1].name.s, NULL);
 	w_run(w, 2000);
-	ck_assert_int_eq(answer(w, 0)->error, EREMOTEIO);
-	ck_assert_uint_eq(answer(w, 0)->n_outcomes, 3);
+	ck_assert_int_eq(w_answer(w, 0)->error, EREMOTEIO);
+	ck_assert_uint_eq(w_answer(w, 0)->n_outcomes, 3);
 	unsigned refused = 0;
 	for (size_t i = 0; i < 3; i++) {
 		const struct ph_outcome *o = &w->nodes[0].outcomes[i];
@@ -577,8 +566,8 @@ START_TEST(its_node_goes_meanwhile)
 		w_power_off(w, 2);
 	w->defs[0].traits.never_ready = false;
 	w_run(w, 30000);
-	ck_assert_int_eq(answer(w, 0)->error, EREMOTEIO);
-	ck_assert_uint_eq(answer(w, 0)->n_outcomes, 3);
+	ck_assert_int_eq(w_answer(w, 0)->error, EREMOTEIO);
+	ck_assert_uint_eq(w_answer(w, 0)->n_outcomes, 3);
 	unsigned gone = 0;
 	for (size_t i = 0; i < 3; i++) {
 		const struct ph_outcome *o = &w->nodes[0].outcomes[i];
@@ -621,7 +610,7 @@ START_TEST(a_stop_that_is_lost)
 	if (_i & 1)
 		w_start(w, owner);
 	w_run(w, 40000);
-	ck_assert_int_eq(answer(w, at)->error, 0);
+	ck_assert_int_eq(w_answer(w, at)->error, 0);
 	ck_assert_ptr_null(w_serving(w, "room", 0));
 	(void)w_only(w, "room", 1);
 	w_free(w);
@@ -665,9 +654,9 @@ START_TEST(a_stop_that_is_taken_back)
 	w_run(w, 500);
 	w_order(w, (p->node + 2) % 3, PH_VERB_START, "room", NULL, &one);
 	w_run(w, 30000);
-	ck_assert_int_eq(answer(w, (p->node + 2) % 3)->error, 0);
-	ck_assert_int_eq(answer(w, at)->error, EREMOTEIO);
-	ck_assert_str_eq(answer(w, at)->text, "it was started again meanwhile");
+	ck_assert_int_eq(w_answer(w, (p->node + 2) % 3)->error, 0);
+	ck_assert_int_eq(w_answer(w, at)->error, EREMOTEIO);
+	ck_assert_str_eq(w_answer(w, at)->text, "it was started again meanwhile");
 	(void)w_only(w, "room", 0);
 	w_free(w);
 }
@@ -707,7 +696,7 @@ START_TEST(a_move_that_is_let_go)
 	/* Only now it hears, by some other node, of what the earlier one had said. */
 	ph_history_put(w->nodes[at].hub, &busy);
 	w_run(w, 1000);
-	ck_assert_int_eq(answer(w, at)->error, EREMOTEIO);
+	ck_assert_int_eq(w_answer(w, at)->error, EREMOTEIO);
 	ck_assert_str_eq(w->nodes[at].outcomes[0].text, busy.reason);
 	w_free(w);
 }
@@ -730,7 +719,7 @@ static struct world *released(void)
 	unheard = w_only(w, "room", 0)->node;
 	w->pass = lose_claims;
 	for (unsigned i = 1; i <= 2; i++)
-		cut(w, unheard, (unheard + i) % 3);
+		w_cut(w, unheard, (unheard + i) % 3, true);
 	w_run(w, 4500);
 	for (unsigned i = 0; i < 3; i++)
 		for (unsigned j = 0; j < 3; j++)
@@ -748,7 +737,7 @@ START_TEST(wishes_for_what_is_released)
 	unsigned at = (unheard + (unsigned)_i % 3) % 3;
 	w_order(w, at, PH_VERB_STOP, "room", NULL, NULL);
 	w_run(w, 1000);
-	ck_assert_int_eq(answer(w, at)->error, 0);
+	ck_assert_int_eq(w_answer(w, at)->error, 0);
 	for (unsigned i = 0; i < 3; i++)
 		ck_assert(w_slot(w, i, "room", 0)->wish_stopped);
 	if (_i >= 3) {
@@ -760,7 +749,7 @@ START_TEST(wishes_for_what_is_released)
 	w->pass = NULL;
 	w_run(w, 12000);
 	ck_assert_uint_eq(w->nodes[0].answers + w->nodes[1].answers + w->nodes[2].answers, 1);
-	ck_assert_int_eq(answer(w, at)->error, 0);
+	ck_assert_int_eq(w_answer(w, at)->error, 0);
 	ck_assert((w_serving(w, "room", 0) != NULL) == (_i >= 3));
 	w_free(w);
 }
@@ -778,7 +767,7 @@ START_TEST(a_stop_of_what_a_dead_node_released)
 	ck_assert_uint_eq(w->nodes[at].answers, 0);
 	w->pass = NULL;
 	w_run(w, 12000);
-	ck_assert_int_eq(answer(w, at)->error, 0);
+	ck_assert_int_eq(w_answer(w, at)->error, 0);
 	ck_assert_ptr_null(w_serving(w, "room", 0));
 	w_free(w);
 }
@@ -816,7 +805,7 @@ START_TEST(a_move_to_where_it_is_no_more)
 	if (!_i)
 		w_start(w, owner);
 	w_run(w, 40000);
-	ck_assert_int_eq(answer(w, at)->error, _i ? EREMOTEIO : 0);
+	ck_assert_int_eq(w_answer(w, at)->error, _i ? EREMOTEIO : 0);
 	ck_assert(_i || w_only(w, "room", 0)->node == owner);
 	w_free(w);
 }

@@ -140,11 +140,6 @@ START_TEST(started_after_an_epoch_that_is_passed)
 }
 END_TEST
 
-static const struct w_def *make(struct world *w)
-{
-	return w_def(w, "room", "1");
-}
-
 /*
  * a has lost its journal, and b has a prepared copy of what a does not know to be under way. What a
  * had serves (0), was stopped by order (1), or is being started (2), as that copy may be all there
@@ -152,7 +147,7 @@ static const struct w_def *make(struct world *w)
  */
 START_TEST(a_copy_of_what_was_stopped)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	w->mute = NULL;
 	w->nodes[0].manual_disk = false;
 	w_sync_all(w, 0);

@@ -264,13 +264,13 @@ START_TEST(a_question_across_a_cut)
 	w->nodes[2].n_specs = 0;
 	w_start(w, 2);
 	w_run(w, 8000);
-	w->cut[0][1] = w->cut[1][0] = true;
+	w_cut(w, 0, 1, true);
 	if (_i == 0)
 		w_run(w, 2000);
 	w->nodes[0].n_specs = 0;
 	w_configure(w, 0);
 	w_run(w, _i ? 900 : 9000);
-	w->cut[0][1] = w->cut[1][0] = false;
+	w_cut(w, 0, 1, false);
 	w_run(w, 9000);
 	ck_assert_uint_eq(w_only(w, "room", 0)->pid, pid);
 	ck_assert(in_force(w, 0, first));

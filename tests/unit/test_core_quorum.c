@@ -10,13 +10,6 @@ static struct world *majority(unsigned n_nodes)
 	return w;
 }
 
-static void cut_off(struct world *w, unsigned node, bool cut)
-{
-	for (unsigned i = 0; i < w->n_nodes; i++)
-		if (i != node)
-			w->cut[node][i] = w->cut[i][node] = cut;
-}
-
 static const struct ph_view *view(struct world *w, unsigned node)
 {
 	return &w->nodes[node].hub->view;
@@ -386,12 +379,6 @@ static void b_is_a_stranger(struct world *w)
 	ck_assert(w->nodes[1].hub->stranger);
 }
 
-static struct ph_member *of(struct world *w, unsigned node, unsigned other)
-{
-	struct ph_name name = w_name(other);
-	return ph_member_find(w->nodes[node].hub, &name);
-}
-
 static bool no_questions(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
 {
 	(void)w, (void)from, (void)to;
@@ -431,7 +418,7 @@ START_TEST(a_place_changes_hands_when_its_lease_is_over)
 	w_run(w, 6000);
 	b_is_a_stranger(w);
 	uint64_t number = view(w, 0)->number;
-	of(w, 2, 1)->others_until_ms = w->now_ms + 3000;
+	w_member(w, 2, 1)->others_until_ms = w->now_ms + 3000;
 	w_run(w, 2900);
 	ck_assert_uint_eq(view(w, 0)->number, number);
 	ck_assert(!ph_lease_valid(w->nodes[1].hub));
@@ -512,12 +499,13 @@ START_TEST(what_is_accepted_is_kept)
 	free(a->accepted_value);
 	a->accepted_value = strdup(text);
 	ph_seat_vote(a);
-	ck_assert(ph_seat_withheld(a, of(w, 0, 2)) && !ph_seat_withheld(a, of(w, 0, 1)));
-	uint64_t renewed_ms = of(w, 2, 0)->lease_at_ms;
+	ck_assert(
+		ph_seat_withheld(a, w_member(w, 0, 2)) && !ph_seat_withheld(a, w_member(w, 0, 1)));
+	uint64_t renewed_ms = w_member(w, 2, 0)->lease_at_ms;
 	w->pass = none_of_c;
 	w->arg = &number;
 	w_run(w, 1500);
-	ck_assert_uint_le(of(w, 2, 0)->lease_at_ms, renewed_ms + 250);
+	ck_assert_uint_le(w_member(w, 2, 0)->lease_at_ms, renewed_ms + 250);
 	w_run(w, 20000);
 	ck_assert_uint_ge(view(w, 0)->number, number + 2); /* it is out, and in again */
 	ck_assert_uint_eq(view(w, 0)->n, 3);
@@ -580,7 +568,7 @@ START_TEST(when_a_place_is_free)
 	w_start_all(w);
 	w_run(w, 6000);
 	struct ph_hub *hub = w->nodes[0].hub;
-	struct ph_member *m = of(w, 0, 1);
+	struct ph_member *m = w_member(w, 0, 1);
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		hub->now_ms = 100000;
 		hub->started_ms = rows[i].started_ms;
@@ -627,7 +615,7 @@ START_TEST(all_others_are_enough)
 		free(hub->view.voters);
 		ck_assert(ph_quorum_read(rows[i].view, &hub->view));
 		hub->view.number = 9;
-		of(w, 1, 0)->info.incarnation = rows[i].seed ? 7 : 8;
+		w_member(w, 1, 0)->info.incarnation = rows[i].seed ? 7 : 8;
 		ck_assert_msg(
 			ph_seat_others(hub, rows[i].next, yes, n) == rows[i].want, "row %zu", i);
 	}
@@ -670,7 +658,7 @@ START_TEST(a_node_that_is_cut_off_stops_first)
 	w_run(w, 5000);
 	unsigned there = served(w, 2);
 	ck_assert_uint_gt(there, 0);
-	cut_off(w, 2, true);
+	w_cut_off(w, 2, true);
 	w_run(w, 2500);
 	ck_assert_uint_eq(served(w, 2), there); /* its lease lasts */
 	w_run(w, 1000);
@@ -680,7 +668,7 @@ START_TEST(a_node_that_is_cut_off_stops_first)
 	w_run(w, 5000);
 	ck_assert_uint_eq(served(w, W_NODES), 6);
 	ck_assert_uint_eq(served(w, 2), 0);
-	cut_off(w, 2, false);
+	w_cut_off(w, 2, false);
 	w_run(w, 5000);
 	ck_assert_uint_eq(w->nodes[2].emitted[PH_EMIT_QUORUM_GAINED], 2);
 	for (uint32_t i = 0; i < 6; i++)
@@ -697,7 +685,7 @@ START_TEST(the_deaf_are_killed_in_time)
 	w->defs[0].spec.stop_timeout_ms = 60000;
 	w_start_all(w);
 	w_run(w, 5000);
-	cut_off(w, 2, true);
+	w_cut_off(w, 2, true);
 	w_run(w, 4300); /* fence_after and fence_grace, and a heartbeat */
 	ck_assert_uint_eq(w_alive(w, 2), 0);
 	w_free(w);
@@ -713,7 +701,7 @@ START_TEST(a_node_with_longer_times)
 	w_run(w, 5000);
 	unsigned there = served(w, 2);
 	ck_assert_uint_gt(there, 0);
-	cut_off(w, 2, true);
+	w_cut_off(w, 2, true);
 	w_run(w, 11000);
 	ck_assert_uint_eq(served(w, 2), there);
 	ck_assert_uint_eq(served(w, W_NODES), 6);
@@ -976,7 +964,7 @@ START_TEST(who_lost_its_journal_asks_first)
 	w_power_off(w, 0);
 	w->nodes[0].n_records = 0;
 	for (unsigned i = 0; i < 2; i++) /* else b would pass on what the two say */
-		w->cut[i][2] = w->cut[2][i] = true;
+		w_cut(w, i, 2, true);
 	w_start(w, 0);
 	w_run(w, 8000);
 	ck_assert(
@@ -984,7 +972,7 @@ START_TEST(who_lost_its_journal_asks_first)
 	ask(w, claim_of(w, 1, 9, 1));
 	ck_assert_int_ne(said, PH_VERDICT_FREE);
 	for (unsigned i = 0; i < 2; i++)
-		w->cut[i][2] = w->cut[2][i] = false;
+		w_cut(w, i, 2, false);
 	w_run(w, 3000);
 	ck_assert(!w->nodes[0].hub->forgetful);
 	w_free(w);
@@ -1032,7 +1020,7 @@ START_TEST(what_is_prepared_is_given_up)
 	ck_assert(t && t->state == PH_TARGET_PREPARED);
 	struct ph_id id = t->id;
 	uint32_t pid = t->fresh->pid;
-	cut_off(w, to, true);
+	w_cut_off(w, to, true);
 	w_run(w, 4500); /* fence_after, fence_grace, and some */
 	HASH_FIND(hh, w->nodes[to].hub->targets, id.b, sizeof id.b, t);
 	ck_assert(t && t->state == PH_TARGET_NEVER);
@@ -1055,7 +1043,7 @@ START_TEST(local_children_live_on)
 	struct w_proc *agent = w->procs;
 	while (agent->def != def || agent->node)
 		ck_assert(++agent < w->procs + w->n_procs);
-	cut_off(w, 0, true);
+	w_cut_off(w, 0, true);
 	w_run(w, 60000);
 	ck_assert(!ph_lease_valid(w->nodes[0].hub));
 	ck_assert_uint_eq(w_alive(w, 0), 1);

@@ -3,19 +3,6 @@
 
 #define E(n) (UINT64_C(n) << PH_EPOCH_SLOT_BITS | 2)
 
-static const struct w_def *make(struct world *w)
-{
-	struct w_def *def = w_def(w, "room", "1");
-	def->spec.nodes = "a"; /* it stays */
-	return def;
-}
-
-static struct ph_member *member(struct world *w, unsigned node)
-{
-	struct ph_name name = w_name(node);
-	return ph_member_find(w->nodes[0].hub, &name);
-}
-
 static struct ph_bmsg *registry(struct world *w, unsigned from, const struct ph_entry *entries,
 	size_t n, uint64_t since, uint64_t until)
 {
@@ -54,7 +41,7 @@ static const struct {
 
 START_TEST(whose_word_counts)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_entry first = entry_of(1, E(5), 5);
 	struct ph_entry second = entry_of(rows[_i].node, rows[_i].epoch, rows[_i].version);
 	second.pid = 4711;
@@ -70,7 +57,7 @@ END_TEST
 /* What c has of b is from an earlier life of b, whose own word of now has a lower number. */
 START_TEST(an_earlier_life_is_replaced)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_entry old = entry_of(1, E(5), 19), now = entry_of(1, E(5), 10);
 	registry(w, 2, &old, 1, 0, 3);
 	w_drain(w);
@@ -96,7 +83,7 @@ static bool hear_entry(struct world *w, unsigned from, unsigned to, const struct
  */
 START_TEST(who_died_as_the_next_owner_is_told)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_entry newer = entry_of(2, E(6), 3), older = entry_of(1, E(5), 3);
 	registry(w, 2, &newer, 1, 0, 3);
 	w_drain(w);
@@ -115,7 +102,7 @@ END_TEST
 /* Nobody else changes what this node knows to be its own, but by a higher epoch. */
 START_TEST(its_own_part_is_its_own)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_slot *slot = w_slot(w, 0, "room", 0);
 	struct ph_entry e = entry_of(_i ? 0 : 1, slot->entry.epoch, 99);
 	e.key = ph_slot_key(slot);
@@ -148,7 +135,7 @@ static void heartbeat(struct world *w, uint64_t sequence, uint64_t version, uint
 {
 	struct ph_bmsg *msg = p_msg(w, 1, PH_B_HEARTBEAT);
 	msg->sequence = sequence;
-	msg->self = member(w, 1)->info;
+	msg->self = w_member(w, 0, 1)->info;
 	msg->self.labels = NULL;
 	msg->self.state = PH_MEMBER_ALIVE;
 	msg->registry_version = version;
@@ -160,7 +147,7 @@ static void heartbeat(struct world *w, uint64_t sequence, uint64_t version, uint
  * released; 2 removed: with that it ends. */
 START_TEST(a_wish_is_told_with_its_own_word)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_hub *hub = w->nodes[0].hub;
 	struct ph_key key = {.child = ph_name_of("x")};
 	struct ph_slot *slot = ph_slot_get(hub, &key, NULL);
@@ -182,13 +169,13 @@ END_TEST
 
 START_TEST(a_gap_is_fetched)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_entry e = entry_of(1, E(5), 5);
 	fetched_since = 999;
 	registry(w, 1, &e, 1, 0, 5);
 	w_drain(w);
 	w->pass = see_fetch;
-	heartbeat(w, 1, 5, member(w, 1)->digest);
+	heartbeat(w, 1, 5, w_member(w, 0, 1)->digest);
 	ck_assert_uint_eq(fetched_since, 999);
 	heartbeat(w, 2, 8, 1);
 	ck_assert_uint_eq(fetched_since, 5);
@@ -199,14 +186,14 @@ END_TEST
 /* The same version with another digest: the whole part, and what is not in it goes. */
 START_TEST(a_digest_that_differs_repairs_all)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_entry e[2] = {entry_of(1, E(5), 5), entry_of(1, E(5), 4)};
 	e[1].key.instance = 1;
 	registry(w, 1, e, 2, 0, 5);
 	w_drain(w);
 	w->pass = see_fetch;
 	fetched_since = 999;
-	heartbeat(w, 1, 5, member(w, 1)->digest ^ 1);
+	heartbeat(w, 1, 5, w_member(w, 0, 1)->digest ^ 1);
 	ck_assert_uint_eq(fetched_since, 0);
 	struct ph_bmsg *answer = registry(w, 1, e, 1, 0, 5);
 	answer->whole = answer->fetched = true;
@@ -214,7 +201,7 @@ START_TEST(a_digest_that_differs_repairs_all)
 	w_drain(w);
 	ck_assert(w_slot(w, 0, "x", 0)->entered);
 	ck_assert(!w_slot(w, 0, "x", 1)->entered);
-	heartbeat(w, 2, 5, member(w, 1)->digest);
+	heartbeat(w, 2, 5, w_member(w, 0, 1)->digest);
 	fetched_since = 999;
 	w_run(w, 1000);
 	ck_assert_uint_eq(fetched_since, 999);
@@ -282,7 +269,7 @@ END_TEST
 /* Epochs grow, carry this node's slot, and are raised once where the journal is lost. */
 START_TEST(epochs)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_slot *slot = w_slot(w, 0, "room", 0);
 	slot->seen = E(41);
 	ck_assert_uint_eq(ph_next_epoch(w->nodes[0].hub, slot), ph_epoch_make(42, 1));
@@ -315,7 +302,7 @@ static void all_of_it(struct world *w)
 
 static struct world *hears_of_many(void)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room_of_a, true);
 	struct ph_entry *entries = w_alloc(w, HEARD * sizeof *entries);
 	for (uint32_t i = 0; i < HEARD; i++) {
 		entries[i] = entry_of(1, E(5), i + 1);

@@ -27,7 +27,7 @@ static bool pass(struct world *w, unsigned from, unsigned to, const struct ph_bm
 static void cut_link(struct world *w)
 {
 	struct h_run *run = w->arg;
-	w->cut[run->from][run->to] = w->cut[run->to][run->from] = true;
+	w_cut(w, run->from, run->to, true);
 }
 
 static void cut_from(struct world *w)
@@ -157,8 +157,8 @@ START_TEST(all_who_have_not_confirmed_are_named)
 	committed_ms = stop_ms = 0;
 	w_order(w, run.from, PH_VERB_MOVE, "room", w->nodes[run.to].name.s, NULL);
 	w_run(w, 0);
-	w->cut[run.from][run.to] = w->cut[run.to][run.from] = true;
-	w->cut[run.from][other] = w->cut[other][run.from] = true;
+	w_cut(w, run.from, run.to, true);
+	w_cut(w, run.from, other, true);
 	w_run(w, 60000);
 	unconfirmed = false;
 	ck_assert_uint_eq(stop_ms - committed_ms, CONFIRM_MAX_MS);

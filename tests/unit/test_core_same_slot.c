@@ -4,11 +4,6 @@
  */
 #include "core_puppet.h"
 
-static const struct w_def *make(struct world *w)
-{
-	return w_def(w, "room", "1");
-}
-
 static const struct ph_member *member(struct world *w, const char *name)
 {
 	struct ph_name key = ph_name_of(name);
@@ -58,7 +53,7 @@ START_TEST(no_two_are_members)
 {
 	static const uint32_t slots[] = {1, 3, 9};
 	uint32_t slot = slots[_i % 3];
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	struct ph_member_info d = info_of_d(1, slot);
 	unsigned refused = w->nodes[0].sent[PH_B_REFUSED];
 	enum way way = (enum way)(_i / 3);
@@ -86,7 +81,7 @@ END_TEST
  */
 START_TEST(no_proof_for_one_that_is_not_let_in)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	struct ph_member_info d = info_of_d(1, _i ? 3 : 9);
 	unsigned proofs = w->nodes[0].sent[PH_B_PROOF];
 	say(w, PH_B_CHALLENGE, &d)->nonce = (struct ph_id){.b = {1}};
@@ -99,7 +94,7 @@ END_TEST
 /* A slot is free when its node has left (0), and not when it is held for dead (1). */
 START_TEST(when_a_slot_is_free)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	if (_i == 0)
 		(void)p_msg(w, 2, PH_B_LEAVE);
 	else
@@ -124,7 +119,7 @@ END_TEST
  */
 START_TEST(the_younger_one_gives_way)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	uint64_t own = w->nodes[0].hub->set.incarnation;
 	struct ph_member_info d = info_of_d(_i == 0 ? own - 1 : _i == 1 ? own + 1 : own - 1, 1);
 	d.state = _i == 2 ? PH_MEMBER_JOINING : PH_MEMBER_ALIVE;
@@ -141,8 +136,8 @@ END_TEST
 START_TEST(epochs_above_those_of_who_refused_it)
 {
 	struct world *w = w_new(2);
-	w_declare(w, 0, make(w));
-	w->cut[0][1] = w->cut[1][0] = true;
+	w_declare(w, 0, w_room(w));
+	w_cut(w, 0, 1, true);
 	w_start(w, 0);
 	struct ph_member_info b = info_of_d(1, 1);
 	if (_i)

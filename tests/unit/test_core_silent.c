@@ -121,7 +121,7 @@ START_TEST(one_link_is_cut)
 {
 	struct loss loss = begin(&silences[_i], 1);
 	struct world *w = loss.w;
-	w->cut[loss.from][loss.lost] = w->cut[loss.lost][loss.from] = true;
+	w_cut(w, loss.from, loss.lost, true);
 	w_run(w, 3000);
 	ck_assert_uint_le(order(&loss, 500), 500);
 	ck_assert_uint_le(loss.p->freezes, 1);

@@ -470,7 +470,7 @@ END_TEST
 static void cut_link(struct world *w)
 {
 	struct h_run *run = w->arg;
-	w->cut[run->from][run->to] = w->cut[run->to][run->from] = true;
+	w_cut(w, run->from, run->to, true);
 }
 
 /*
@@ -564,7 +564,7 @@ START_TEST(source_daemon_is_back_without_the_old_one)
 		w_free(w);
 		return;
 	}
-	w->cut[run.from][run.to] = w->cut[run.to][run.from] = true;
+	w_cut(w, run.from, run.to, true);
 	if (!(_i & 1))
 		w_kill(w, run.old);
 	w_run(w, 300);
@@ -573,7 +573,7 @@ START_TEST(source_daemon_is_back_without_the_old_one)
 	if (_i & 1)
 		w_kill(w, run.old);
 	w_run(w, 1000);
-	w->cut[run.from][run.to] = w->cut[run.to][run.from] = false;
+	w_cut(w, run.from, run.to, false);
 	w_run(w, 60000);
 	struct w_proc *p = h_one_left(&run);
 	/* Before `commit` it may be that B has been told to abort, as O lived. */

@@ -120,7 +120,7 @@ START_TEST(where_they_do_not_count)
 		w_run(w, 6000);
 	}
 	if (against == NO_LEASE)
-		w->cut[0][1] = w->cut[1][0] = w->cut[0][2] = w->cut[2][0] = true;
+		w_cut_off(w, 0, true);
 	else if (against != THE_OWNER_LIVES)
 		w_power_off(w, 2);
 	w_run(w, 12000);
@@ -142,11 +142,11 @@ END_TEST
 START_TEST(an_isolated_node_changes_nothing)
 {
 	struct world *w = cluster(PH_PARTITION_MAJORITY);
-	w->cut[0][1] = w->cut[1][0] = w->cut[0][2] = w->cut[2][0] = true;
+	w_cut_off(w, 0, true);
 	w_run(w, 12000);
 	reload(w, 0, other(w));
 	w_run(w, 12000);
-	w->cut[0][1] = w->cut[1][0] = w->cut[0][2] = w->cut[2][0] = false;
+	w_cut_off(w, 0, false);
 	w_run(w, 20000);
 	ck_assert_uint_eq(w_only(w, "room", 0)->node, 2);
 	for (unsigned i = 0; i < 3; i++)

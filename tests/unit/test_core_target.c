@@ -8,11 +8,6 @@
 
 #define EPOCH ph_epoch_make(7, 2)
 
-static const struct w_def *make(struct world *w)
-{
-	return w_def(w, "room", "1");
-}
-
 static const struct w_def *make_plain(struct world *w)
 {
 	struct w_def *def = w_def(w, "room", "1");
@@ -179,7 +174,7 @@ static void give(struct world *w, struct ph_target *t, enum ph_target_input in)
 START_TEST(every_pair_is_survived)
 {
 	for (int i = 0; i < PH_TARGET_INPUT_COUNT; i++) {
-		struct world *w = p_world(_i == PH_TARGET_SETTLING ? make_plain : make, false);
+		struct world *w = p_world(_i == PH_TARGET_SETTLING ? make_plain : w_room, false);
 		w_trace_if(w, _i * 100 + i);
 		struct ph_target *t = reach(w, (enum ph_target_state)_i);
 		ck_assert_int_eq((int)t->state, _i);
@@ -210,7 +205,7 @@ static bool note_state_end(struct world *w, struct w_proc *p, const struct ph_wm
 
 START_TEST(what_arrived_is_compared)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_target *t = reach(w, PH_TARGET_LOADING);
 	w->mute = note_state_end;
 	state_end_told = false;
@@ -233,7 +228,7 @@ static const struct {
 
 START_TEST(what_was_applied_is_compared)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_target *t = reach(w, PH_TARGET_LOADING);
 	struct w_proc *fresh = &w->procs[0];
 	fresh->id = arrive(w, 10, 5);
@@ -267,7 +262,7 @@ static void all_answer(struct world *w)
 
 START_TEST(a_source_that_is_heard_again)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_target *t = reach(w, PH_TARGET_CLAIMING);
 	struct ph_name name = w_name(1);
 	p_begin(w);
@@ -324,7 +319,7 @@ static size_t said(enum ph_bkind kind, unsigned to, enum ph_wop op)
 /* `active` is synced: one member besides A knows of it before A does, and then N is told. */
 START_TEST(who_hears_of_active)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_target *t = reach(w, PH_TARGET_ACTIVATING);
 	w->pass = note_message;
 	w->mute = note_word;
@@ -362,7 +357,7 @@ static const struct {
 
 START_TEST(what_an_unknown_id_is_answered)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_hub *hub = w->nodes[0].hub;
 	owned_by_source(w);
 	w_drain(w);
@@ -394,7 +389,7 @@ END_TEST
 /* Slots for what comes in are held until B has it all, and busy is no refusal for good. */
 START_TEST(one_more_than_there_is_room_for)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	w->nodes[0].hub->set.migrations_max = 1;
 	(void)reach(w, _i ? PH_TARGET_PREPARED : PH_TARGET_LOADING);
 	struct ph_bmsg *msg = from_source(w, PH_B_PREPARE);

@@ -120,15 +120,10 @@ static bool answer(struct world *w, unsigned from, unsigned to, const struct ph_
 	return true;
 }
 
-static const struct w_def *make(struct world *w)
-{
-	return w_def(w, "room", "1");
-}
-
 /* a runs what b declares, and c has heard that it was removed: b is asked before it is ended. */
 START_TEST(a_removed_one_that_runs)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	w->nodes[0].manual_disk = false;
 	declares = true;
 	w->pass = answer;
@@ -155,7 +150,7 @@ END_TEST
 /* It had been on its way when a removed the child, and has come back: it goes as well. */
 START_TEST(what_comes_back_to_a_tombstone)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	struct ph_hub *hub = w->nodes[0].hub;
 	struct ph_name room = ph_name_of("room");
 	w->nodes[0].manual_disk = false;
@@ -182,7 +177,7 @@ END_TEST
 /* It was removed, a's file declares it, and a late message has the text of before. */
 START_TEST(a_late_text_of_what_is_declared_again)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	struct ph_hub *hub = w->nodes[0].hub;
 	struct ph_name room = ph_name_of("room");
 	w->nodes[0].manual_disk = false;
@@ -494,7 +489,7 @@ static void text_from(struct world *w, unsigned from, const struct ph_spec *spec
 /* a never had the text of it, and hears that it was removed: a late text of it is not taken. */
 START_TEST(removed_before_its_text_came)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_name room = ph_name_of("room");
 	struct ph_hub *hub = w->nodes[0].hub;
 	uint64_t removed = ph_epoch_make(7, 2);
@@ -549,7 +544,7 @@ END_TEST
 /* ... and what it has of an owner that is gone goes with it. */
 START_TEST(removed_and_its_owner_gone)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	struct ph_hub *hub = w->nodes[0].hub;
 	struct ph_name b = w_name(1);
 	const struct ph_key key = {.child = ph_name_of("room")};

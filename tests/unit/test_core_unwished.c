@@ -2,11 +2,6 @@
  */
 #include "core_puppet.h"
 
-static const struct w_def *make(struct world *w)
-{
-	return w_def(w, "room", "1");
-}
-
 static void restart(struct world *w, unsigned node)
 {
 	w_crash(w, node);
@@ -88,7 +83,7 @@ static const struct learned {
 START_TEST(a_removal_ends_it)
 {
 	const struct learned *how = &learned[_i];
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	uint64_t removed = ph_epoch_make(7, 2);
 	w->nodes[0].manual_disk = false;
 	if (how->has_text)
@@ -126,7 +121,7 @@ END_TEST
 /* a hears of the next one, which was stopped, and only then that the old one was removed. */
 START_TEST(the_next_one_is_there_already)
 {
-	struct world *w = p_world(make, false);
+	struct world *w = p_world(w_room, false);
 	uint64_t removed = ph_epoch_make(7, 2);
 	w->nodes[0].manual_disk = false;
 	if (_i)
@@ -220,7 +215,7 @@ END_TEST
  * which has had fewer orders and goes on: that one is told. */
 START_TEST(counted_over_restarts)
 {
-	struct world *w = p_world(make, true);
+	struct world *w = p_world(w_room, true);
 	w->nodes[0].manual_disk = false;
 	w->mute = NULL;
 	w_run(w, 2000);

@@ -33,6 +33,8 @@ enum ph_exit ph_verb_logs(const struct ph_ctl *ctl);
 enum ph_exit ph_verb_children_ask(const struct ph_ctl *ctl, json_t *fields, size_t first);
 /* The rows of such an answer, told one by one; the exit status that they come to. */
 enum ph_exit ph_verb_children_told(const struct ph_ctl *ctl, const json_t *children);
+/* The same for a whole answer, taken, which --json prints. */
+enum ph_exit ph_verb_children_end(const struct ph_ctl *ctl, json_t *answer);
 
 /* verbs_add.c: children that are in no file, and signals */
 enum ph_exit ph_verb_add(const struct ph_ctl *ctl);

@@ -109,13 +109,7 @@ enum ph_exit ph_verb_add(const struct ph_ctl *ctl)
 	if (ctl->timeout_ms)
 		ask.patience_ms = ctl->timeout_ms + ADD_GRACE_MS;
 	status = ph_client_ask(ctl, fields, &ask, &answer);
-	if (status != PH_EXIT_DONE)
-		return status;
-	if (ctl->json)
-		ph_view_print_json(answer);
-	status = ph_verb_children_told(ctl, json_object_get(answer, "children"));
-	json_decref(answer);
-	return status;
+	return status == PH_EXIT_DONE ? ph_verb_children_end(ctl, answer) : status;
 }
 
 /* ---- remove, signal */

@@ -111,6 +111,15 @@ enum ph_exit ph_verb_children_told(const struct ph_ctl *ctl, const json_t *list)
 	return failures == json_array_size(list) ? PH_EXIT_FAILED : PH_EXIT_PARTLY;
 }
 
+enum ph_exit ph_verb_children_end(const struct ph_ctl *ctl, json_t *answer)
+{
+	if (ctl->json)
+		ph_view_print_json(answer);
+	enum ph_exit status = ph_verb_children_told(ctl, json_object_get(answer, "children"));
+	json_decref(answer);
+	return status;
+}
+
 enum ph_exit ph_verb_children_ask(const struct ph_ctl *ctl, json_t *fields, size_t first)
 {
 	json_t *names = ph_ctl_made(json_array()), *answer = NULL;
@@ -122,13 +131,7 @@ enum ph_exit ph_verb_children_ask(const struct ph_ctl *ctl, json_t *fields, size
 	if (ctl->no_wait)
 		(void)json_object_set_new(fields, "no_wait", json_true());
 	status = ph_client_ask_once(ctl, fields, &answer);
-	if (status != PH_EXIT_DONE)
-		return status;
-	if (ctl->json)
-		ph_view_print_json(answer);
-	status = ph_verb_children_told(ctl, json_object_get(answer, "children"));
-	json_decref(answer);
-	return status;
+	return status == PH_EXIT_DONE ? ph_verb_children_end(ctl, answer) : status;
 }
 
 enum ph_exit ph_verb_children(const struct ph_ctl *ctl)

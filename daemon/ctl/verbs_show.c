@@ -309,23 +309,19 @@ enum ph_exit ph_verb_status(const struct ph_ctl *ctl)
 	return status;
 }
 
-enum ph_exit ph_verb_nodes(const struct ph_ctl *ctl)
+static void print_nodes(const struct ph_ctl *ctl, const json_t *answer)
 {
-	json_t *answer = NULL;
-	enum ph_exit status = ph_client_ask_once(ctl, json_object(), &answer);
 	struct ph_view view;
 
-	if (status != PH_EXIT_DONE)
-		return status;
 	ph_view_init(&view, ctl);
-	if (ctl->json)
-		ph_view_print_json(answer);
-	else
-		print_list(&view, node_columns, COUNT(node_columns),
-			json_object_get(answer, "nodes"), "no nodes");
+	print_list(&view, node_columns, COUNT(node_columns), json_object_get(answer, "nodes"),
+		"no nodes");
 	ph_view_fini(&view);
-	json_decref(answer);
-	return status;
+}
+
+enum ph_exit ph_verb_nodes(const struct ph_ctl *ctl)
+{
+	return ph_client_show(ctl, json_object(), print_nodes);
 }
 
 static void print_spec(const struct ph_view *view, json_t *spec)
@@ -412,22 +408,17 @@ enum ph_exit ph_verb_migrations(const struct ph_ctl *ctl)
 	return status;
 }
 
-enum ph_exit ph_verb_lookup(const struct ph_ctl *ctl)
+static void print_lookup(const struct ph_ctl *ctl, const json_t *answer)
 {
-	json_t *answer = NULL;
-	enum ph_exit status =
-		ph_client_ask_once(ctl, ph_client_child_fields(ctl->args[0]), &answer);
 	struct ph_view view;
 
-	if (status != PH_EXIT_DONE)
-		return status;
 	ph_view_init(&view, ctl);
-	if (ctl->json)
-		ph_view_print_json(answer);
-	else
-		print_list(&view, lookup_columns, COUNT(lookup_columns),
-			json_object_get(answer, "instances"), "no instance can be reached now");
+	print_list(&view, lookup_columns, COUNT(lookup_columns),
+		json_object_get(answer, "instances"), "no instance can be reached now");
 	ph_view_fini(&view);
-	json_decref(answer);
-	return status;
+}
+
+enum ph_exit ph_verb_lookup(const struct ph_ctl *ctl)
+{
+	return ph_client_show(ctl, ph_client_child_fields(ctl->args[0]), print_lookup);
 }

@@ -185,6 +185,18 @@ static int read_control(struct prochub *p)
 
 /* ---- the context */
 
+/* What a function of the API returns; what there is to say is sent where there is room. */
+static int done(struct prochub *p, int error)
+{
+	if (!error)
+		flush(p);
+	if (error) {
+		errno = -error;
+		return -1;
+	}
+	return 0;
+}
+
 int prochub_dispatch(struct prochub *p)
 {
 	struct epoll_event events[4];
@@ -199,15 +211,7 @@ int prochub_dispatch(struct prochub *p)
 		readable |= events[i].data.fd == p->control_fd && events[i].events != EPOLLOUT;
 	if (!error && readable)
 		error = read_control(p);
-	if (!error)
-		error = ph_data_pump(p);
-	if (!error)
-		flush(p);
-	if (error) {
-		errno = -error;
-		return -1;
-	}
-	return 0;
+	return done(p, error ? error : ph_data_pump(p));
 }
 
 int prochub_fd(const struct prochub *p)
@@ -273,44 +277,33 @@ void prochub_close(struct prochub *p)
 	free(p);
 }
 
-/* ---- what a worker says; sent at once where there is room */
-
-static int said(struct prochub *p, int error)
-{
-	if (!error)
-		flush(p);
-	if (error) {
-		errno = -error;
-		return -1;
-	}
-	return 0;
-}
+/* ---- what a worker says */
 
 int prochub_ready(struct prochub *p, const char *meta)
 {
-	return said(p, ph_session_ready(&p->s, true, meta));
+	return done(p, ph_session_ready(&p->s, true, meta));
 }
 
 int prochub_set_meta(struct prochub *p, const char *meta)
 {
-	return said(p, meta ? ph_session_ready(&p->s, false, meta) : -EINVAL);
+	return done(p, meta ? ph_session_ready(&p->s, false, meta) : -EINVAL);
 }
 
 int prochub_status(struct prochub *p, const char *text)
 {
 	struct ph_wmsg m = {.op = PH_W_STATUS, .text = text};
-	return said(p, ph_session_say(&p->s, &m));
+	return done(p, ph_session_say(&p->s, &m));
 }
 
 int prochub_watchdog(struct prochub *p)
 {
 	struct ph_wmsg m = {.op = PH_W_WATCHDOG};
-	return said(p, ph_session_say(&p->s, &m));
+	return done(p, ph_session_say(&p->s, &m));
 }
 
 int prochub_retention_handled(struct prochub *p)
 {
-	return said(p, ph_session_handled(&p->s));
+	return done(p, ph_session_handled(&p->s));
 }
 
 void prochub_retry_after(struct prochub *p, uint64_t ms)
@@ -321,14 +314,14 @@ void prochub_retry_after(struct prochub *p, uint64_t ms)
 static int64_t want(struct prochub *p, const struct ph_pending *wanted)
 {
 	int64_t r = ph_session_want(&p->s, wanted);
-	return said(p, r < 0 ? (int)r : 0) ? -1 : r;
+	return done(p, r < 0 ? (int)r : 0) ? -1 : r;
 }
 
 int64_t prochub_lookup(struct prochub *p, const char *child)
 {
 	struct ph_pending wanted = {.op = PH_W_LOOKUP};
 	if (!ph_name_valid(child))
-		return said(p, -EINVAL);
+		return done(p, -EINVAL);
 	wanted.child = ph_name_of(child);
 	return want(p, &wanted);
 }
@@ -338,7 +331,7 @@ int64_t prochub_watch(struct prochub *p, const char *child, const char *prefix)
 	struct ph_pending wanted = {.op = PH_W_WATCH, .by_prefix = prefix != NULL};
 	if (!child == !prefix || (child && !ph_name_valid(child)) ||
 		(prefix && strlen(prefix) >= sizeof wanted.prefix))
-		return said(p, -EINVAL);
+		return done(p, -EINVAL);
 	if (child)
 		wanted.child = ph_name_of(child);
 	else
@@ -348,5 +341,5 @@ int64_t prochub_watch(struct prochub *p, const char *child, const char *prefix)
 
 int prochub_unwatch(struct prochub *p, int64_t watch)
 {
-	return said(p, ph_session_unwatch(&p->s, (uint64_t)watch));
+	return done(p, ph_session_unwatch(&p->s, (uint64_t)watch));
 }

@@ -411,7 +411,7 @@ void ph_conflict_worker(struct ph_hub *hub, struct ph_conflict *c, const struct 
 	}
 }
 
-static struct ph_conflict *find(struct ph_hub *hub, const struct ph_id *id)
+struct ph_conflict *ph_conflict_find(const struct ph_hub *hub, const struct ph_id *id)
 {
 	struct ph_conflict *c;
 	DL_FOREACH (hub->conflicts, c)
@@ -465,7 +465,7 @@ struct ph_instance *ph_conflict_give_back(struct ph_hub *hub, struct ph_slot *sl
 
 void ph_conflict_stream(struct ph_hub *hub, const struct ph_event *event)
 {
-	struct ph_conflict *c = find(hub, &event->stream->id);
+	struct ph_conflict *c = ph_conflict_find(hub, &event->stream->id);
 	if (!c)
 		return;
 	if (event->kind == PH_EV_STREAM_READ && c->state <= PH_CONFLICT_TAKING) {
@@ -483,7 +483,7 @@ void ph_conflict_stream(struct ph_hub *hub, const struct ph_event *event)
 
 void ph_conflict_hooked(struct ph_hub *hub, const struct ph_event *event)
 {
-	struct ph_conflict *c = find(hub, &event->id);
+	struct ph_conflict *c = ph_conflict_find(hub, &event->id);
 	if (!c || c->state != PH_CONFLICT_MERGING)
 		return;
 	c->merged = !event->error;
@@ -556,7 +556,7 @@ static void on_told(struct ph_hub *hub, const struct ph_bmsg *msg)
 
 void ph_conflict_message(struct ph_hub *hub, const struct ph_bmsg *msg)
 {
-	struct ph_conflict *c = find(hub, &msg->id);
+	struct ph_conflict *c = ph_conflict_find(hub, &msg->id);
 	if (msg->kind == PH_B_CONFLICT)
 		on_told(hub, msg);
 	else if (c && ph_name_equal(&c->winner, &msg->from))

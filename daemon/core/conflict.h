@@ -24,6 +24,7 @@
 /* `winner` owns what `loser`, this node's and taken off its slot here, was started for. */
 void ph_conflict_begin(struct ph_hub *hub, struct ph_instance *loser, const struct ph_name *winner,
 	uint64_t epoch);
+struct ph_conflict *ph_conflict_find(const struct ph_hub *hub, const struct ph_id *id);
 void ph_conflict_step(struct ph_hub *hub, struct ph_conflict *c, enum ph_conflict_input in);
 void ph_conflict_worker(struct ph_hub *hub, struct ph_conflict *c, const struct ph_wmsg *msg);
 void ph_conflict_stream(struct ph_hub *hub, const struct ph_event *event);

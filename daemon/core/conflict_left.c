@@ -22,18 +22,9 @@ struct ph_record ph_conflict_record(const struct ph_conflict *c, bool open)
 		.text = open ? c->text : NULL};
 }
 
-static struct ph_conflict *find(struct ph_hub *hub, const struct ph_id *id)
-{
-	struct ph_conflict *c;
-	DL_FOREACH (hub->conflicts, c)
-		if (ph_id_equal(&c->id, id))
-			return c;
-	return NULL;
-}
-
 void ph_conflict_restore(struct ph_hub *hub, const struct ph_record *record)
 {
-	struct ph_conflict *c = find(hub, &record->id);
+	struct ph_conflict *c = ph_conflict_find(hub, &record->id);
 	if (c) { /* the newer word */
 		ph_timer_set(hub, &c->timer, PH_NEVER_MS);
 		DL_DELETE(hub->conflicts, c);

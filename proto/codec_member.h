@@ -1,5 +1,5 @@
 /*
- * codec_member.h - what the codec's parts share. Private to proto/codec*.c and proto/doc.c.
+ * codec_member.h - what the codec's parts share. Private to proto/codec*.c, doc.c and control.c.
  *
  * Members are read and written through memcpy: a row knows only offset and size.
  * Tests: tests/unit/test_codec.c.
@@ -18,6 +18,9 @@ void ph_member_store(char *at, size_t size, uint64_t value);
 uint64_t ph_member_load(const char *at, size_t size);
 /* Only lower-case hex digits? */
 bool ph_member_hex(const char *s);
+
+/* One JSON object, the caller's, as ph_doc_parse() demands it, with the same errors. */
+PH_MUST_CHECK int ph_json_object(const char *text, size_t n, json_t **ret, struct ph_err *err);
 
 /* The parsed object; the document's. */
 const json_t *ph_doc_root(const struct ph_doc *doc);

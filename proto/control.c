@@ -4,22 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/codec.h"
-
-static int load(const char *line, size_t n, json_t **ret, struct ph_err *err)
-{
-	json_error_t why;
-	json_t *root = json_loadb(line, n, JSON_REJECT_DUPLICATES, &why);
-	if (!root)
-		return ph_err_set(
-			err, EBADMSG, "not valid JSON: %s (byte %d)", why.text, why.position);
-	if (!json_is_object(root)) {
-		json_decref(root);
-		return ph_err_set(err, EBADMSG, "expected a JSON object");
-	}
-	*ret = root;
-	return 0;
-}
+#include "proto/codec_member.h"
 
 static bool whole(const json_t *object, const char *name, uint64_t *ret)
 {
@@ -68,7 +53,7 @@ static bool add_missing(json_t *to, const json_t *from)
 int ph_request_decode(const char *line, size_t n, struct ph_request *ret, struct ph_err *err)
 {
 	struct ph_request request = {0};
-	int error = load(line, n, &request.args, err);
+	int error = ph_json_object(line, n, &request.args, err);
 	bool has_req = !error && whole(request.args, "req", &request.req);
 	request.op = json_string_value(json_object_get(request.args, "op"));
 	if (!error && !has_req)
@@ -101,7 +86,7 @@ char *ph_request_encode(const char *op, uint64_t req, const json_t *args, size_t
 int ph_answer_decode(const char *line, size_t n, struct ph_answer *ret, struct ph_err *err)
 {
 	struct ph_answer a = {0};
-	int error = load(line, n, &a.body, err);
+	int error = ph_json_object(line, n, &a.body, err);
 	if (error)
 		return error;
 	const json_t *ok = json_object_get(a.body, "ok");

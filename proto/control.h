@@ -27,7 +27,8 @@ struct ph_request {
 
 /*
  * -EBADMSG: not an object, no `op`, or `req` missing or not a whole number below 2^53; where req
- * could be read it is in ret->req (else 0) with op and args NULL, so that the refusal can name it.
+ * could be read it is in ret->req (else 0) with op and args NULL, so that the refusal can name it;
+ * -ENOMEM.
  */
 PH_MUST_CHECK int ph_request_decode(
 	const char *line, size_t n, struct ph_request *ret, struct ph_err *err);
@@ -47,7 +48,7 @@ struct ph_answer {
 	json_t *body;
 };
 
-/* -EBADMSG: not an object, `re` or `ok` missing or of a wrong type; *ret is untouched. */
+/* -EBADMSG: not an object, `re` or `ok` missing or of a wrong type; -ENOMEM; *ret is untouched. */
 PH_MUST_CHECK int ph_answer_decode(
 	const char *line, size_t n, struct ph_answer *ret, struct ph_err *err);
 void ph_answer_fini(struct ph_answer *answer);

@@ -57,7 +57,7 @@ void ph_doc_free(struct ph_doc *doc)
 	free(doc);
 }
 
-int ph_doc_parse(const char *text, size_t n, struct ph_doc **ret_doc, struct ph_err *err)
+int ph_json_object(const char *text, size_t n, json_t **ret, struct ph_err *err)
 {
 	json_error_t why;
 	json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
@@ -70,6 +70,16 @@ int ph_doc_parse(const char *text, size_t n, struct ph_doc **ret_doc, struct ph_
 		json_decref(root);
 		return ph_err_set(err, EBADMSG, "expected a JSON object");
 	}
+	*ret = root;
+	return 0;
+}
+
+int ph_doc_parse(const char *text, size_t n, struct ph_doc **ret_doc, struct ph_err *err)
+{
+	json_t *root;
+	int error = ph_json_object(text, n, &root, err);
+	if (error)
+		return error;
 	struct ph_doc *doc = calloc(1, sizeof *doc);
 	if (!doc) {
 		json_decref(root);

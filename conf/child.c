@@ -76,6 +76,42 @@ static int load_group(
 	return 0;
 }
 
+static bool asks_health(const struct ph_conf_child *child)
+{
+	static const char *const paths[] = {"health.tcp", "health.http", "health.exec"};
+	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+		if (child->origin[ph_conf_option_index(&ph_conf_child_table, paths[i])].from !=
+			PH_CONF_FROM_DEFAULT)
+			return true;
+	return false;
+}
+
+/*
+ * Who writes `health` says what is asked, or nothing ever would be. What `defaults` says of the
+ * time between checks does not count for a child that has none: all those are alike.
+ */
+static int load_health(
+	struct ph_conf_loader *ld, struct ph_conf_child *child, const struct ph_conf_node *value)
+{
+	if (asks_health(child))
+		return 0;
+	for (size_t i = 0; value->kind == PH_CONF_MAPPING && i < value->n; i++)
+		if (!value->items[i].again && strcmp(value->items[i].key->text, "health") == 0 &&
+			value->items[i].value->kind == PH_CONF_MAPPING)
+			ph_conf_errors_add(ld->errors, ph_conf_node_place(ld, value->items[i].key),
+				"children.%s.health: expected one of tcp, http and exec",
+				child->name.s);
+	for (size_t i = 0; i < ph_conf_child_table.n; i++) {
+		const struct ph_conf_option *o = &ph_conf_child_table.rows[i];
+		if (strncmp(o->path, "health.", 7) != 0 || !o->fallback)
+			continue;
+		if (ph_conf_value_set(o, child, o->fallback, NULL) < 0)
+			return -ENOMEM;
+		child->origin[i] = (struct ph_conf_origin){0};
+	}
+	return 0;
+}
+
 static int load_options(
 	struct ph_conf_loader *ld, struct ph_conf_child *child, const struct ph_conf_node *value)
 {
@@ -93,6 +129,8 @@ static int load_options(
 	int rc = ph_conf_load_section(ld, &scope, value, "");
 	if (rc == 0 && !ld->env)
 		rc = load_group(ld, child, value);
+	else if (rc == 0)
+		rc = load_health(ld, child, value);
 	bool nothing = value->kind != PH_CONF_MAPPING && !ph_conf_node_empty(value);
 	return rc < 0 || nothing ? rc : ph_conf_check_child(ld, child);
 }

@@ -13,6 +13,14 @@ struct printer {
 	int indent;	  /* of the options at the top, in YAML */
 };
 
+/* The numbers of checks that nobody makes: a file that has only them is refused. */
+static bool idle(const struct ph_conf_table *table, const struct ph_conf_option *o,
+	const struct ph_conf_child *child)
+{
+	return table == &ph_conf_child_table && strncmp(o->path, "health.", 7) == 0 &&
+	       !child->health.tcp && !child->health.http && !child->health.exec;
+}
+
 static bool shown(const struct ph_conf_option *o, const void *holder)
 {
 	return o->here == PH_CONF_YES && !ph_conf_value_unset(o, holder);
@@ -161,7 +169,7 @@ static void yaml_rows(struct printer *p, const struct ph_conf_table *table, cons
 		const struct ph_conf_option *o = &table->rows[i];
 		bool empty = o->type == PH_CONF_COUNT && !o->fallback &&
 			     origin[i].from == PH_CONF_FROM_DEFAULT;
-		if (!shown(o, holder) || empty)
+		if (!shown(o, holder) || empty || idle(table, o, holder))
 			continue;
 		size_t same = common(p->last, o->path);
 		int level = p->indent + depth(o->path, same);

@@ -202,6 +202,15 @@ START_TEST(test_sentences)
 			"tcp:, http:, exec:, did you mean 'notify'?"},
 		{"children: {web: {command: [a], health: {tcp: 1, exec: b}}}",
 			"1:12: children.web: health has more than one of tcp, http and exec"},
+		{"children: {web: {command: [a], health: {interval: 1s}}}",
+			"1:32: children.web.health: expected one of tcp, http and exec"},
+		{"children: {web: {command: [a], health: {}}}",
+			"1:32: children.web.health: expected one of tcp, http and exec"},
+		{"defaults: {health: {interval: 1s}}\nchildren: {web: {command: [a], health: {}}}",
+			"2:32: children.web.health: expected one of tcp, http and exec"},
+		{"children: {web: {command: [a], health: {tcp: x}}}",
+			"1:46: children.web.health.tcp: 'x' is not PORT or ADDRESS:PORT (IPv4, "
+			"[IPv6] or localhost, port 1-65535)"},
 		{"children: {web: {command: [a], restart: {policy: permanant}}}",
 			"1:50: children.web.restart.policy: 'permanant' is not one of permanent, "
 			"transient, temporary, did you mean 'permanent'?"},

@@ -124,6 +124,10 @@ static void check_print(struct ph_conf *conf)
 START_TEST(test_print_loads_again)
 {
 	static const char *const texts[] = {"",
+		"defaults: {health: {interval: 1s, failures: 9}}\nchildren: {a: {command: [x]}, "
+		"b: {command: [x], health: {tcp: 80}}}",
+		"defaults: {health: {exec: x}}\nchildren: {a: {command: [x]}, "
+		"b: {command: [x], health: {timeout: 2s}}}",
 		"defaults: {stop_timeout: 1500ms, env: {A: b}}\nchildren: {\"true\": {command: "
 		"[x]}, "
 		"1e3: {command: [x]}, a: {command: [x, \"%i\"], log: {to: file, path: /x/%c, size: "

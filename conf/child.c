@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char *const asked[] = {"health.tcp", "health.http", "health.exec"};
+
 void ph_conf_child_free(struct ph_conf_child *child)
 {
 	if (!child)
@@ -76,14 +78,28 @@ static int load_group(
 	return 0;
 }
 
-static bool asks_health(const struct ph_conf_child *child)
+/* What is asked comes from there, tcp, http or exec. */
+static bool asks_from(const struct ph_conf_child *child, enum ph_conf_from from)
 {
-	static const char *const paths[] = {"health.tcp", "health.http", "health.exec"};
-	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
-		if (child->origin[ph_conf_option_index(&ph_conf_child_table, paths[i])].from !=
-			PH_CONF_FROM_DEFAULT)
+	for (size_t i = 0; i < sizeof asked / sizeof *asked; i++)
+		if (child->origin[ph_conf_option_index(&ph_conf_child_table, asked[i])].from ==
+			from)
 			return true;
 	return false;
+}
+
+/* What a child asks itself takes the place of what `defaults` asks. */
+static void drop_inherited(struct ph_conf_child *child)
+{
+	if (!asks_from(child, PH_CONF_FROM_FILE))
+		return;
+	for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+		size_t row = ph_conf_option_index(&ph_conf_child_table, asked[i]);
+		if (child->origin[row].from != PH_CONF_FROM_DEFAULTS)
+			continue;
+		ph_conf_value_free(&ph_conf_child_table.rows[row], child);
+		child->origin[row] = (struct ph_conf_origin){0};
+	}
 }
 
 /*
@@ -93,7 +109,8 @@ static bool asks_health(const struct ph_conf_child *child)
 static int load_health(
 	struct ph_conf_loader *ld, struct ph_conf_child *child, const struct ph_conf_node *value)
 {
-	if (asks_health(child))
+	drop_inherited(child);
+	if (asks_from(child, PH_CONF_FROM_FILE) || asks_from(child, PH_CONF_FROM_DEFAULTS))
 		return 0;
 	for (size_t i = 0; value->kind == PH_CONF_MAPPING && i < value->n; i++)
 		if (!value->items[i].again && strcmp(value->items[i].key->text, "health") == 0 &&

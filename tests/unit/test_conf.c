@@ -473,6 +473,14 @@ START_TEST(test_defaults)
 	conf = load_good("defaults: {command: [x]}\nchildren: {a: , b: {}}");
 	ck_assert_str_eq(conf->children[1]->command.v[0], "x");
 	ph_conf_free(conf);
+	conf = load_good("defaults: {command: [x], health: {exec: y, interval: 1s}}\n"
+			 "children: {a: , b: {health: {tcp: 80}}, c: {health: {timeout: 2s}}}");
+	ck_assert_str_eq(conf->children[0]->health.exec, "y");
+	ck_assert_ptr_null(conf->children[1]->health.exec);
+	ck_assert_str_eq(conf->children[1]->health.tcp, "80");
+	ck_assert_uint_eq(conf->children[1]->health.interval_ms, 1000);
+	ck_assert_str_eq(conf->children[2]->health.exec, "y");
+	ph_conf_free(conf);
 }
 END_TEST
 

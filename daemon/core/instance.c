@@ -513,6 +513,10 @@ static enum ph_instance_state too_slow(struct ph_hub *hub, struct ph_instance *i
 		instance->slot->child->name.s, instance->slot->number,
 		(unsigned long long)instance->spec->start_timeout_ms, instance->why ? ": " : "",
 		instance->why ? instance->why : "");
+	if (!instance->why)
+		ph_reason_keep(&instance->why,
+			"it was not ready within its start_timeout of %llu ms",
+			(unsigned long long)instance->spec->start_timeout_ms);
 	instance->failed_start = true;
 	return kill_now(hub, instance);
 }
@@ -533,13 +537,13 @@ static enum ph_instance_state watchdog(struct ph_hub *hub, struct ph_instance *i
 	ph_health_due(hub, instance);
 	bool silent = instance->spec->watchdog_ms &&
 		      instance->watchdog_ms + instance->spec->watchdog_ms <= hub->now_ms;
-	if (hung)
-		ph_log(hub, PH_LOG_WARNING, "%s/%u did not answer resume within its stop_timeout",
-			instance->slot->child->name.s, instance->slot->number);
-	if (!silent)
-		return hung ? kill_now(hub, instance) : instance->state;
-	ph_log(hub, PH_LOG_WARNING, "%s/%u gave no sign of life within its watchdog time",
-		instance->slot->child->name.s, instance->slot->number);
+	if (!hung && !silent)
+		return instance->state;
+	ph_reason_keep(&instance->why, "it %s",
+		silent ? "gave no sign of life within its watchdog time"
+		       : "did not answer resume within its stop_timeout");
+	ph_log(hub, PH_LOG_WARNING, "%s/%u: %s", instance->slot->child->name.s,
+		instance->slot->number, instance->why);
 	return kill_now(hub, instance);
 }
 

@@ -115,6 +115,7 @@ struct w_node {
 	unsigned mends;			/* links dialled anew */
 	bool blank;			/* its state directory is new: no earlier number is known */
 	char last_text[PH_REASON_SIZE]; /* of the last migration_aborted */
+	char again_text[PH_REASON_SIZE]; /* of the last child_restarting */
 };
 
 struct w_item {
@@ -500,6 +501,9 @@ static inline void w_act(struct world *w, unsigned node, const struct ph_action 
 		n->emitted[a->emit->kind]++;
 		if (a->emit->kind == PH_EMIT_CONFLICT_RESOLVED)
 			w_resolved(w, a->emit);
+		if (a->emit->kind == PH_EMIT_CHILD_RESTARTING)
+			(void)snprintf(n->again_text, sizeof n->again_text, "%s",
+				a->emit->text ? a->emit->text : "");
 		if (a->emit->kind == PH_EMIT_MIGRATION_ABORTED && a->emit->text)
 			(void)snprintf(n->last_text, sizeof n->last_text, "%s", a->emit->text);
 		break;

@@ -173,6 +173,8 @@ START_TEST(not_ready_is_killed_in_time)
 	w_run(w, 200);
 	ck_assert_uint_eq(w->procs[0].kills, 1);
 	ck_assert_uint_eq(w->n_procs, 2);
+	ck_assert_str_eq(
+		w->nodes[0].again_text, "it was not ready within its start_timeout of 10000 ms");
 	w_free(w);
 }
 END_TEST
@@ -295,6 +297,8 @@ START_TEST(watchdog)
 	}
 	w_run(w, 1000);
 	ck_assert_uint_eq(p->kills, 1);
+	ck_assert_str_eq(
+		w->nodes[0].again_text, "it gave no sign of life within its watchdog time");
 	w_free(w);
 }
 END_TEST

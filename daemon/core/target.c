@@ -68,6 +68,8 @@ static enum ph_target_state drop(
 
 static enum ph_target_state fresh_died(struct ph_hub *hub, struct ph_target *t)
 {
+	if (t->fresh && t->fresh->why && !t->reason[0])
+		ph_reason(t->reason, "the new worker: %s", t->fresh->why);
 	if (t->fresh)
 		ph_instance_free(hub, t->fresh);
 	return drop(hub, t, t->was_prepared ? PH_B_NACK : PH_B_REJECT, "the new worker ended");

@@ -330,6 +330,28 @@ START_TEST(by_overlap)
 }
 END_TEST
 
+/* The old one goes on, and the order tells what was wrong. */
+START_TEST(one_that_is_never_ready)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = w_def(w, "room", "1");
+	def->traits = (struct w_traits){.notify = true};
+	def->spec.ready = PH_READY_NOTIFY;
+	w_declare(w, 0, def);
+	w_start_all(w);
+	owner = 0;
+	old = w_only(w, "room", 0);
+	w_run(w, 3000);
+	def->traits.never_ready = true;
+	swap(w);
+	w_run(w, 20000);
+	ck_assert_ptr_eq(one_left(w), old);
+	ck_assert_ptr_nonnull(strstr(w->nodes[0].answer.text,
+		"the new worker: it was not ready within its start_timeout of 10000 ms"));
+	w_free(w);
+}
+END_TEST
+
 static const struct {
 	bool strategy_none, must, stopped, draining;
 	const char *text;
@@ -394,6 +416,7 @@ int main(void)
 	W_TEST(suite, a_changed_text, VARIANTS);
 	W_TEST(suite, a_broken_text, VARIANTS);
 	W_TEST(suite, by_overlap, 4);
+	W_TEST(suite, one_that_is_never_ready, 1);
 	W_TEST(suite, what_cannot_be_swapped, (int)(sizeof objections / sizeof objections[0]));
 	W_TEST(suite, ordered_again, 2);
 	return w_main(suite);

@@ -199,16 +199,22 @@ static bool half_line(struct ph_output *output, struct ph_output_fifo *fifo, str
 {
 	int there = 0;
 	size_t before = fifo->partial;
+	bool unseen = fifo->unseen;
 	fifo->partial = look->n;
+	fifo->unseen = false;
 	fifo->pause_ms = before != look->n		 ? 1
 			 : fifo->pause_ms < PAUSE_MAX_MS ? 2 * fifo->pause_ms
 							 : PAUSE_MAX_MS;
 	fifo->look_at = output->now_ms + fifo->pause_ms;
 	if (look->n < PARTIAL_BYTES)
 		return true;
+	look->full = is_full(fifo->fd);
 	(void)ioctl(fifo->fd, FIONREAD, &there);
-	/* more than can be seen, and not for the first time: so many small pieces are not copied */
-	look->full = is_full(fifo->fd) || (before == look->n && (size_t)there > look->n);
+	fifo->unseen = (size_t)there > look->n;
+	/* more may have come since the look, which has the end of the line: so it is looked at
+	 * first; or it is more than can be seen: so many small pieces are not copied */
+	if (fifo->unseen)
+		look->full = unseen && before == look->n;
 	fifo->not_before = output->now_ms + PARTIAL_MS;
 	return !look->full;
 }

@@ -57,6 +57,7 @@ struct ph_output_fifo {
 	struct ph_output_memory *memory;
 	size_t skip;	     /* bytes at its head that are remembered already */
 	size_t partial;	     /* bytes without newline at the last look */
+	bool unseen;	     /* ... which were not all that there was */
 	uint64_t not_before; /* is not looked at before, whatever happens */
 	uint64_t look_at;    /* ... before, unless something happens */
 	unsigned pause_ms;

@@ -4,6 +4,7 @@
 #include "io/output_thread.h"
 
 #include <signal.h>
+#include <sys/wait.h>
 
 /* ---- lines */
 
@@ -267,6 +268,42 @@ START_TEST(test_endless_line)
 }
 END_TEST
 
+/* Lines that fit are whole, however many come while the ones before them are taken. */
+START_TEST(test_long_lines_are_whole)
+{
+	enum {
+		LINES = 120,
+		LINE = 60000
+	};
+	char *text = malloc(LINE + 1);
+	memset(text, 'x', LINE);
+	text[LINE] = '\n';
+	int fd = fifo_open("one", NULL, 0, 0);
+	ck_assert_int_ge(fcntl(fd, F_SETPIPE_SZ, 128 << 10), 0);
+	pid_t writer = fork();
+	ck_assert_int_ge(writer, 0);
+	if (!writer) {
+		for (int i = 0; i < LINES; i++)
+			if (write(fd, text, LINE + 1) != LINE + 1)
+				_exit(1);
+		_exit(0);
+	}
+	close(fd);
+	for (int i = 0; i < 10000 && ph_output_open_count(output); i++)
+		ph_output_pump(output, 10);
+	int status;
+	ck_assert_int_eq(waitpid(writer, &status, 0), writer);
+	ck_assert_int_eq(status, 0);
+	size_t n;
+	char *out = content_of(path_of("out"), &n);
+	ck_assert_uint_eq(n, (size_t)LINES * (LINE + 1));
+	for (size_t i = 0; i < LINES; i++)
+		ck_assert_mem_eq(out + i * (LINE + 1), text, LINE + 1);
+	free(out);
+	free(text);
+}
+END_TEST
+
 /* A child that floods takes its turn: another one's line is there after a bounded number of them.
  */
 START_TEST(test_flood_starves_nobody)
@@ -428,6 +465,7 @@ int main(void)
 	tcase_add_test(t, test_many_that_have_ended);
 	tcase_add_test(t, test_reader_that_is_gone);
 	tcase_add_test(t, test_endless_line);
+	tcase_add_test(t, test_long_lines_are_whole);
 	tcase_add_test(t, test_flood_starves_nobody);
 	tcase_add_test(t, test_tail_and_follow);
 	tcase_add_test(t, test_slow_reader);

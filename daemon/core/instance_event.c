@@ -538,6 +538,8 @@ void ph_instance_event(struct ph_hub *hub, const struct ph_event *event)
 		instance->pid = event->pid;
 		instance->blocked = 0;
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_SPAWNED);
+		if (instance->slot) /* no order reached it while it was being started */
+			ph_child_catch_up(hub, instance->slot);
 	} else if (event->kind == PH_EV_SPAWN_FAILED) {
 		on_spawn_failed(hub, instance, event);
 	} else if (event->kind == PH_EV_EXITED) {

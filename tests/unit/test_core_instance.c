@@ -468,6 +468,27 @@ START_TEST(what_is_done_stays_done)
 }
 END_TEST
 
+/* Another text may come between any two events of a start: it is the one that runs in the end. */
+START_TEST(another_text_while_it_starts)
+{
+	struct world *w = w_new(1);
+	struct w_def *before = one(w), *after = w_def(w, "room", "2");
+	before->traits.protocol = after->traits.protocol = false;
+	before->spec.ready = after->spec.ready = PH_READY_NONE;
+	w_start(w, 0);
+	w_run(w, 1000);
+	w_kill(w, w_only(w, "room", 0));
+	for (int i = 0; i < _i && w->head < w->tail; i++)
+		w_step(w, 0, &w->queue[w->head++].event);
+	w->nodes[0].specs[0] = after;
+	w_configure(w, 0);
+	w_step(w, 0, &w->queue[--w->tail].event); /* before what waits there */
+	w_run(w, 100);
+	ck_assert_str_eq(w_only(w, "room", 0)->def->text, after->text);
+	w_free(w);
+}
+END_TEST
+
 START_TEST(shutdown_stops_all)
 {
 	struct world *w = w_new(1);
@@ -503,6 +524,7 @@ int main(void)
 	W_TEST(suite, adoption, 2);
 	W_TEST(suite, adoption_of_a_fresh_one, 1);
 	W_TEST(suite, what_is_done_stays_done, 2);
+	W_TEST(suite, another_text_while_it_starts, 5);
 	W_TEST(suite, shutdown_stops_all, 2);
 	return w_main(suite);
 }

@@ -62,8 +62,11 @@ static void put_text(struct writing *w, const char *s)
 static void put_whole(struct writing *w, uint64_t v)
 {
 	char digits[24];
-	int n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)v);
-	put(w, digits, (size_t)n);
+	size_t at = sizeof digits;
+	do
+		digits[--at] = (char)('0' + v % 10);
+	while (v /= 10);
+	put(w, digits + at, sizeof digits - at);
 }
 
 /* Bytes of the well-formed UTF-8 sequence at `s` (Unicode 15, table 3-7), or 0. */
@@ -88,33 +91,54 @@ static size_t utf8_length(const unsigned char *s)
 
 static void put_escaped(struct writing *w, unsigned char c)
 {
-	char escaped[8];
-	int n = c == '"' || c == '\\' ? snprintf(escaped, sizeof escaped, "\\%c", c)
-		: c == '\n'	      ? snprintf(escaped, sizeof escaped, "\\n")
-		: c == '\t'	      ? snprintf(escaped, sizeof escaped, "\\t")
-				      : snprintf(escaped, sizeof escaped, "\\u%04x", c);
-	put(w, escaped, (size_t)n);
+	static const char hex[] = "0123456789abcdef";
+	char second = c == '\n' ? 'n' : c == '\t' ? 't' : c < 0x20 ? 'u' : (char)c;
+	char escaped[] = {'\\', second, '0', '0', hex[c >> 4], hex[c & 15]};
+	put(w, escaped, second == 'u' ? sizeof escaped : 2);
+}
+
+/* So many bytes from `p` on are characters that stand for themselves: most of most texts. */
+static size_t plain_length(const unsigned char *p)
+{
+	size_t n = 0;
+	while (p[n] >= 0x20 && p[n] < 0x80 && p[n] != '"' && p[n] != '\\')
+		n++;
+	return n;
+}
+
+/* The character at `p`; returns its bytes there. */
+static size_t put_character(struct writing *w, const unsigned char *p, size_t length)
+{
+	if (!length)
+		put_text(w, "\xef\xbf\xbd");
+	else if (length == 1)
+		put_escaped(w, *p);
+	else
+		put(w, (const char *)p, length);
+	return length ? length : 1;
 }
 
 /* A string literal of at most `max` bytes of `s` (0: all), whole characters. */
 static void put_string(struct writing *w, const char *s, uint64_t max)
 {
 	const unsigned char *p = (const unsigned char *)s;
-	uint64_t taken = 0;
+	uint64_t left = max ? max : UINT64_MAX;
 	put_char(w, '"');
 	while (*p) {
-		size_t n = utf8_length(p);
-		size_t written = n ? n : 3; /* U+FFFD */
-		taken += written;
-		if (max && taken > max)
+		size_t n = plain_length(p);
+		if (n > left)
+			n = (size_t)left;
+		put(w, (const char *)p, n);
+		p += n;
+		left -= n;
+		if (!*p)
 			break;
-		if (!n)
-			put_text(w, "\xef\xbf\xbd");
-		else if (*p < 0x20 || *p == '"' || *p == '\\')
-			put_escaped(w, *p);
-		else
-			put(w, (const char *)p, n);
-		p += n ? n : 1;
+		n = utf8_length(p);
+		size_t written = n ? n : 3; /* U+FFFD */
+		if (written > left)
+			break;
+		left -= written;
+		p += put_character(w, p, n);
 	}
 	put_char(w, '"');
 }

@@ -297,6 +297,9 @@ START_TEST(test_texts_are_cut_and_mended)
 	static const struct {
 		const char *text, *json;
 	} rows[] = {
+		{"12345678901", "{\"text\":\"1234567890\",\"mode\":\"exclusive\"}"},
+		{"123456789\"x", "{\"text\":\"123456789\\\"\",\"mode\":\"exclusive\"}"},
+		{"a\\\t\x1f\n\x7f", "{\"text\":\"a\\\\\\t\\u001f\\n\x7f\",\"mode\":\"exclusive\"}"},
 		{"123456789\xc3\xa9", "{\"text\":\"123456789\",\"mode\":\"exclusive\"}"},
 		{"a\xff"
 		 "b",

@@ -30,8 +30,9 @@ uint64_t ph_added_remove(struct ph_hub *hub, struct ph_child *child, bool tell)
 		return 0;
 	}
 	child->dropped = child->disputed = child->proposes = false;
-	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
-		if (slot->child == child && ph_slot_mine(hub, slot))
+	for (struct ph_slot *slot = ph_slot_first_of(hub, child); slot;
+		slot = ph_slot_next_of(hub, slot))
+		if (ph_slot_mine(hub, slot))
 			ph_child_end(hub, slot, revision);
 	uint64_t ticket = ph_child_gone(hub, &child->name, UINT64_MAX);
 	if (tell)
@@ -212,8 +213,9 @@ static void open_remove(struct ph_hub *hub, struct ph_order *order, struct ph_ch
 {
 	uint64_t revision = child->spec->revision;
 	size_t before = order->n_lines;
-	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
-		if (slot->child != child || (!ph_slot_owned(slot) && !slot->work->instance))
+	for (struct ph_slot *slot = ph_slot_first_of(hub, child); slot;
+		slot = ph_slot_next_of(hub, slot)) {
+		if (!ph_slot_owned(slot) && !slot->work->instance)
 			continue;
 		ph_order_add_slot(order, slot);
 		order->lines[order->n_lines - 1].revision = revision;

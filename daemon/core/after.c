@@ -72,8 +72,9 @@ static void look_at_local(const struct ph_hub *hub, const struct ph_child *child
 	for (; child->own && key.instance < child->own->instances; key.instance++)
 		if (!ready(look, hub, ph_slot_find(hub, &key, &hub->set.node), key.instance))
 			return;
-	for (slot = child->own ? NULL : ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
-		if (slot->child == child && slot->local && ph_slot_owned(slot) &&
+	for (slot = child->own ? NULL : ph_slot_first_of(hub, child); slot;
+		slot = ph_slot_next_of(hub, slot))
+		if (slot->local && ph_slot_owned(slot) &&
 			ph_member_up(hub, &slot->entry.node->name) &&
 			!ready(look, hub, slot, slot->number))
 			return;

@@ -109,8 +109,9 @@ static void journal_met(struct ph_hub *hub, struct ph_child *child)
 
 bool ph_child_owned_here(const struct ph_hub *hub, const struct ph_child *child)
 {
-	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
-		if (slot->child == child && ph_slot_mine(hub, slot))
+	for (struct ph_slot *slot = ph_slot_first_of(hub, child); slot;
+		slot = ph_slot_next_of(hub, slot))
+		if (ph_slot_mine(hub, slot))
 			return true;
 	return false;
 }
@@ -153,8 +154,9 @@ void ph_child_catch_up(struct ph_hub *hub, struct ph_slot *slot)
 
 static void apply_to_instances(struct ph_hub *hub, struct ph_child *child)
 {
-	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
-		if (slot->child != child || !ph_slot_mine(hub, slot))
+	for (struct ph_slot *slot = ph_slot_first_of(hub, child); slot;
+		slot = ph_slot_next_of(hub, slot)) {
+		if (!ph_slot_mine(hub, slot))
 			continue;
 		if (slot->work->instance)
 			apply_to(hub, child, slot, true);

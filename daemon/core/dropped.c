@@ -76,8 +76,9 @@ void ph_dropped_beat(struct ph_hub *hub)
 
 static bool owned_elsewhere(struct ph_hub *hub, const struct ph_child *child)
 {
-	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
-		if (slot->child == child && ph_slot_owned(slot) && !ph_slot_mine(hub, slot) &&
+	for (struct ph_slot *slot = ph_slot_first_of(hub, child); slot;
+		slot = ph_slot_next_of(hub, slot))
+		if (ph_slot_owned(slot) && !ph_slot_mine(hub, slot) &&
 			ph_member_up(hub, &slot->entry.node->name))
 			return true;
 	return false;
@@ -167,11 +168,10 @@ static void remove_child(struct ph_hub *hub, struct ph_child *child)
 {
 	bool owned = ph_child_owned_here(hub, child);
 	child->dropped = child->disputed = false;
-	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
-		if (slot->child != child || !ph_slot_mine(hub, slot))
-			continue;
-		ph_child_end(hub, slot, child->spec ? child->spec->revision : 0);
-	}
+	for (struct ph_slot *slot = ph_slot_first_of(hub, child); slot;
+		slot = ph_slot_next_of(hub, slot))
+		if (ph_slot_mine(hub, slot))
+			ph_child_end(hub, slot, child->spec ? child->spec->revision : 0);
 	if (!child->spec) /* it never was in force, and may have been stopped all the same */
 		ph_tombstone_wishes(hub, child, UINT64_MAX);
 	ph_child_gone(hub, &child->name, UINT64_MAX);

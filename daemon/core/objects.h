@@ -30,6 +30,8 @@ struct ph_child {
 	uint64_t offered_ms;	/* its text was last offered to whom placement names */
 	struct ph_unfit *unfit; /* nodes that cannot start it; owned */
 	size_t n_unfit;
+	uint32_t slots_first, slots_last; /* of all its slots: no + 1; 0: it has none */
+	size_t n_slots;
 	uint32_t slots_at; /* where the slot of number 0 is: often the others come after it */
 	bool needed;	   /* after.c: somebody was to be started after it */
 	bool was_ready;	   /* ... and it was ready at the look of that number */

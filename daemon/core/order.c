@@ -80,8 +80,7 @@ static bool meant(const struct ph_hub *hub, const struct ph_command *c, const st
 	const struct ph_spec *spec)
 {
 	bool local = slot->local;
-	if (!ph_name_equal(&slot->child->name, &c->child) || local != spec->local ||
-		slot->number >= spec->instances)
+	if (local != spec->local || slot->number >= spec->instances)
 		return false;
 	if (!c->all_instances && slot->number != c->instance)
 		return false;
@@ -336,8 +335,9 @@ static bool open_lines(struct ph_hub *hub, struct ph_order *order)
 	ensure_slots(hub, &c->child);
 	const struct ph_child *child = ph_child_find(hub, &c->child);
 	const struct ph_spec *spec = child ? ph_child_spec(child) : NULL;
-	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
-		if (spec && meant(hub, c, slot, spec))
+	for (struct ph_slot *slot = spec ? ph_slot_first_of(hub, child) : NULL; slot;
+		slot = ph_slot_next_of(hub, slot))
+		if (meant(hub, c, slot, spec))
 			ph_order_add_slot(order, slot);
 	return order->n_lines > 0;
 }

@@ -97,6 +97,7 @@ void ph_slots_free(struct ph_hub *hub)
 	for (uint32_t i = 0; i < slots->n; i += PH_SLOT_BLOCK)
 		free(slots->blocks[i / PH_SLOT_BLOCK]);
 	free(slots->blocks);
+	free(slots->siblings);
 	free(slots->table);
 	HASH_ITER (hh, slots->nodes, node, next) {
 		HASH_DEL(slots->nodes, node);
@@ -119,6 +120,21 @@ struct ph_slot *ph_slot_first(const struct ph_hub *hub)
 struct ph_slot *ph_slot_next(const struct ph_hub *hub, const struct ph_slot *slot)
 {
 	return slot->no + 1 < hub->slots.n ? ph_slot_at(hub, slot->no + 1) : NULL;
+}
+
+static struct ph_slot *numbered(const struct ph_hub *hub, uint32_t no_and_one)
+{
+	return no_and_one ? ph_slot_at(hub, no_and_one - 1) : NULL;
+}
+
+struct ph_slot *ph_slot_first_of(const struct ph_hub *hub, const struct ph_child *child)
+{
+	return numbered(hub, child->slots_first);
+}
+
+struct ph_slot *ph_slot_next_of(const struct ph_hub *hub, const struct ph_slot *slot)
+{
+	return numbered(hub, hub->slots.siblings[slot->no]);
 }
 
 /* ---- by their keys ---- */
@@ -194,12 +210,26 @@ static struct ph_slot *new_slot(struct ph_slots *slots)
 		slots->blocks =
 			ph_must(realloc(slots->blocks, (block + 1) * sizeof(struct ph_slot *)));
 		slots->blocks[block] = ph_must(calloc(PH_SLOT_BLOCK, sizeof(struct ph_slot)));
+		slots->siblings = ph_must(realloc(
+			slots->siblings, (slots->n + PH_SLOT_BLOCK) * sizeof *slots->siblings));
 	}
 	struct ph_slot *slot = &slots->blocks[block][slots->n % PH_SLOT_BLOCK];
 	slot->no = slots->n++;
+	slots->siblings[slot->no] = 0;
 	slot->work = &slots->no_work;
 	slot->entry.node = &slots->nobody;
 	return slot;
+}
+
+static void join_siblings(struct ph_slots *slots, const struct ph_slot *slot)
+{
+	struct ph_child *child = slot->child;
+	if (child->slots_last)
+		slots->siblings[child->slots_last - 1] = slot->no + 1;
+	else
+		child->slots_first = slot->no + 1;
+	child->slots_last = slot->no + 1;
+	child->n_slots++;
 }
 
 struct ph_slot *ph_slot_get(
@@ -221,6 +251,7 @@ struct ph_slot *ph_slot_get(
 	if (local)
 		ph_slot_work(hub, slot)->local_of = ph_node_get(hub, local);
 	enter(slots, slot);
+	join_siblings(slots, slot);
 	hub->placed = 0; /* it has no place yet */
 	return slot;
 }

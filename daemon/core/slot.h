@@ -118,8 +118,9 @@ struct ph_slot {
 struct ph_slots {
 	struct ph_slot **blocks; /* of PH_SLOT_BLOCK */
 	uint32_t n;
-	uint32_t *table; /* open addressing by the hash of the key: no + 1; 0: free */
-	uint32_t room;	 /* of the table, a power of 2 */
+	uint32_t *siblings; /* of each slot the next one of its child: no + 1; 0: none */
+	uint32_t *table;    /* open addressing by the hash of the key: no + 1; 0: free */
+	uint32_t room;	    /* of the table, a power of 2 */
 	struct ph_work no_work;
 	struct ph_node *nodes, nobody, *self;
 	size_t nodes_most; /* beyond it those that nobody names are looked for */
@@ -135,6 +136,9 @@ void ph_slots_init(struct ph_hub *hub);
 void ph_slots_free(struct ph_hub *hub);
 struct ph_slot *ph_slot_first(const struct ph_hub *hub); /* in the order of their making */
 struct ph_slot *ph_slot_next(const struct ph_hub *hub, const struct ph_slot *slot);
+/* Those of one child, in the same order. */
+struct ph_slot *ph_slot_first_of(const struct ph_hub *hub, const struct ph_child *child);
+struct ph_slot *ph_slot_next_of(const struct ph_hub *hub, const struct ph_slot *slot);
 struct ph_slot *ph_slot_at(const struct ph_hub *hub, uint32_t no);
 /* `local`: the node, for placement local; NULL: placed. */
 struct ph_slot *ph_slot_find(

@@ -35,8 +35,9 @@ static bool is_stranded(struct ph_hub *hub, const struct ph_child *child)
 	const struct ph_spec *spec = child->spec, *own = child->own;
 	if (spec->local || own->local || hub->bus_down || !ph_lease_valid(hub))
 		return false;
-	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
-		if (slot->child == child && in_hand(hub, slot))
+	for (struct ph_slot *slot = ph_slot_first_of(hub, child); slot;
+		slot = ph_slot_next_of(hub, slot))
+		if (in_hand(hub, slot))
 			return false;
 	return !runs_somewhere(hub, spec) && runs_somewhere(hub, own);
 }

@@ -66,13 +66,14 @@ void ph_tombstone_wish(struct ph_hub *hub, struct ph_slot *slot)
 
 void ph_tombstone_wishes(struct ph_hub *hub, const struct ph_child *child, uint64_t revision)
 {
-	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
+	for (struct ph_slot *slot = ph_slot_first_of(hub, child); slot;
+		slot = ph_slot_next_of(hub, slot)) {
 		bool has = ph_slot_owned(slot) || ph_slot_released(slot);
 		/* The next one is there already; or a file declares it, and an order was given to
 		 * what nobody has yet: that is for the next one, too. */
 		bool next = (has && slot->entry.revision > revision) ||
 			    (!slot->entered && child->own && !child->spec);
-		if (slot->child == child && !next)
+		if (!next)
 			ph_tombstone_wish(hub, slot);
 	}
 }

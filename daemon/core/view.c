@@ -143,20 +143,31 @@ static void view_slot(const struct ph_hub *hub, const struct ph_slot *slot, uint
 	view->differs = child && child->own && child->spec && child->own->hash != child->spec->hash;
 }
 
+/* Those of one child, or all. */
+static const struct ph_slot *first_of(const struct ph_hub *hub, const struct ph_child *child)
+{
+	return child ? ph_slot_first_of(hub, child) : ph_slot_first(hub);
+}
+
+static const struct ph_slot *next_of(
+	const struct ph_hub *hub, const struct ph_child *child, const struct ph_slot *slot)
+{
+	return child ? ph_slot_next_of(hub, slot) : ph_slot_next(hub, slot);
+}
+
 void ph_hub_entries(const struct ph_hub *hub, uint64_t now_ms, const struct ph_name *child,
 	bool (*each)(void *arg, const struct ph_entry_view *entry), void *arg)
 {
 	struct ph_entry_view view;
 	size_t n = 0;
-	const struct ph_slot **list = ph_must(calloc(hub->slots.n + 1, sizeof(struct ph_slot *)));
-	for (const struct ph_slot *slot = ph_slot_first(hub); slot;
-		slot = ph_slot_next(hub, slot)) {
-		if (child && !ph_name_equal(child, &slot->child->name))
-			continue;
-		const struct ph_child *c = slot->child;
-		if (shown(hub, slot, c ? ph_child_spec(c) : NULL))
+	const struct ph_child *one = child ? ph_child_find(hub, child) : NULL;
+	if (child && !one)
+		return;
+	size_t room = one ? one->n_slots : hub->slots.n;
+	const struct ph_slot **list = ph_must(calloc(room + 1, sizeof(struct ph_slot *)));
+	for (const struct ph_slot *slot = first_of(hub, one); slot; slot = next_of(hub, one, slot))
+		if (shown(hub, slot, ph_child_spec(slot->child)))
 			list[n++] = slot;
-	}
 	qsort(list, n, sizeof *list, by_key);
 	for (size_t i = 0; i < n; i++) {
 		view_slot(hub, list[i], now_ms, &view);

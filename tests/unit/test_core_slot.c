@@ -48,6 +48,35 @@ START_TEST(found_by_key)
 }
 END_TEST
 
+/* A walk over those of one child meets no other's, in the order of their making. */
+START_TEST(of_one_child)
+{
+	static const char *const children[] = {"a", "b", "room"};
+	struct ph_hub *hub = hub_of("n1");
+	struct ph_name local = ph_name_of("n7"), none = ph_name_of("none");
+	for (uint32_t i = 0; i < 3000; i++) {
+		struct ph_key key = key_of(children[i % 3], i / 6, 0);
+		(void)ph_slot_get(hub, &key, i % 2 ? &local : NULL);
+	}
+	for (size_t c = 0; c < 3; c++) {
+		struct ph_name name = ph_name_of(children[c]);
+		const struct ph_child *child = ph_child_find(hub, &name);
+		uint32_t n = 0, before = 0;
+		for (const struct ph_slot *slot = ph_slot_first_of(hub, child); slot;
+			slot = ph_slot_next_of(hub, slot)) {
+			ck_assert_ptr_eq(slot->child, child);
+			ck_assert(!n || slot->no > before);
+			before = slot->no;
+			n++;
+		}
+		ck_assert_uint_eq(n, 1000);
+		ck_assert_uint_eq(child->n_slots, n);
+	}
+	ck_assert_ptr_null(ph_slot_first_of(hub, ph_child_get(hub, &none)));
+	ph_hub_free(hub);
+}
+END_TEST
+
 /* Those of a child that were made one after another are found without a look into the table. */
 START_TEST(found_beside_each_other)
 {
@@ -168,6 +197,7 @@ int main(void)
 {
 	Suite *suite = suite_create("core_slot");
 	W_TEST(suite, found_by_key, 1);
+	W_TEST(suite, of_one_child, 1);
 	W_TEST(suite, found_beside_each_other, 1);
 	W_TEST(suite, one_a_node, 1);
 	W_TEST(suite, work_comes_and_goes, 1);

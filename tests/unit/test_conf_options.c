@@ -40,6 +40,10 @@ static void document(const struct ph_conf_table *table, const char *path, const 
 		n += (size_t)snprintf(ret + n, size - n, ", to: file");
 	else if (strcmp(path, "log.to") == 0 && strstr(value, "file"))
 		n += (size_t)snprintf(ret + n, size - n, ", path: /x");
+	/* a check has something that it asks */
+	else if (strcmp(path, "health.interval") == 0 || strcmp(path, "health.timeout") == 0 ||
+		 strcmp(path, "health.failures") == 0)
+		n += (size_t)snprintf(ret + n, size - n, ", tcp: \"1\"");
 	closes += child ? 2 : 0;
 	for (int i = 0; i < closes; i++)
 		n += (size_t)snprintf(ret + n, size - n, "}");

@@ -245,6 +245,8 @@ void ph_registry_journal(struct ph_hub *hub); /* a batch of SEEN records */
 struct ph_record ph_slot_record(const struct ph_slot *slot);
 uint64_t ph_registry_highest(const struct ph_hub *hub); /* epoch of any child, as seen */
 uint64_t ph_next_epoch(struct ph_hub *hub, const struct ph_slot *slot);
+
+/* ---- history.c ---- */
 /* The source of these migrations is gone: none of them runs any more, as far as is known. */
 void ph_history_presume(struct ph_hub *hub, const struct ph_name *source, enum ph_result result,
 	const char *reason);

@@ -503,6 +503,8 @@ void ph_claim_member_gone(struct ph_hub *hub, const struct ph_member *member);
 
 /* An answer of that number has come: FREE counts as that node's word for it. */
 void ph_claim_answered(struct ph_hub *hub, struct ph_claim *claim, uint32_t no);
+/* claim_asked.c: somebody's claims are answered. */
+void ph_claim_asked(struct ph_hub *hub, const struct ph_bmsg *msg);
 
 /* ---- quorum.c: the view, the lease ---- */
 bool ph_quorate(const struct ph_hub *hub); /* a quorum strategy is in force */

@@ -9,6 +9,7 @@
 #define PH_COPY_IDLE_MS 5000   /* copy: no byte for so long is a failure */
 #define PH_RECONNECT_MS 10000  /* a worker that has lost its connection is waited for so long */
 #define PH_ABORT_WAIT_MS 250   /* a frozen worker waits for B's word before `void`, at most */
+#define PH_CLAIM_WAIT_MS 500   /* somebody goes before a claim: it asks again after so long */
 #define PH_TELL_MS 30000       /* the loser's node tells the winner's for so long */
 #define PH_SERVICE_MS 10000    /* between two attempts that missed the downtime budget */
 #define PH_HISTORY_MAX 1000    /* finished migrations kept */

@@ -35,6 +35,7 @@ SOURCE_END = "daemon/core/source_end.c"
 TARGET = "daemon/core/target.c"
 TARGET_SAY = "daemon/core/target_say.c"
 CLAIM = "daemon/core/claim.c"
+CLAIM_ASKED = "daemon/core/claim_asked.c"
 CONFLICT = "daemon/core/conflict.c"
 GRANT = "daemon/core/grant.c"
 QUORUM = "daemon/core/quorum.c"
@@ -226,7 +227,7 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
     # ---- claims
     Defect("prepared copy does not go before a cold claim",
            "to an empty one and has a prepared copy",
-           Edit(CLAIM, """\
+           Edit(CLAIM_ASKED, """\
 	if (slot->work->target && slot->work->target->state >= PH_TARGET_PREPARING &&
 		slot->work->target->state <= PH_TARGET_ACTIVATING)
 		return true;
@@ -390,7 +391,7 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
 	ph_ballot_synced(hub, wait, true);
 """), unit="test_core_quorum"),
     Defect("grant in an older view", ":no_grant_in_another_view_or_without_lease:",
-           Edit(CLAIM, "if (lines[i].verdict == PH_VERDICT_FREE && !same_view)\n",
+           Edit(CLAIM_ASKED, "if (lines[i].verdict == PH_VERDICT_FREE && !same_view)\n",
                 "if (lines[i].verdict == PH_VERDICT_FREE && !same_view && !msg)\n"),
            unit="test_core_quorum"),
     # ---- the hook `conflict`
@@ -532,7 +533,7 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
            Edit("daemon/core/route.c", "(hub->away && repeated(msg->kind))", "false"),
            unit="test_core_back"),
     Defect("a released copy does not go before an empty one", ":what_goes_before_an_empty_one:",
-           Edit(CLAIM, "slot->work->target->state == PH_TARGET_RELEASING)",
+           Edit(CLAIM_ASKED, "slot->work->target->state == PH_TARGET_RELEASING)",
                 "slot->work->target->state == PH_TARGET_STATE_COUNT)"), unit="test_core_claim"),
     Defect("frozen while somebody is silent", ":an_order:|:it_is_back:|:a_drain:",
            Edit(SOURCE, "if (last && hold(hub, s))", "if (last && hold(hub, s) && false)"),

@@ -7,7 +7,7 @@
  * the view. Promises and acceptances are synced before they are answered, so two different views
  * with one number cannot be chosen, whoever dies (Lamport, "Paxos Made Simple", 2001).
  */
-#include "core/state.h"
+#include "core/quorum.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * choose.c - which view there should be, as this node sees it: who is to come, to go, or to have
  * another one's place. ballot.c has it chosen.
  */
-#include "core/state.h"
+#include "core/quorum.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -7,7 +7,7 @@
  * before it is answered. A grant that nobody has taken up yet stays open; until the old owner has
  * learned of it, no echo to that owner renews its lease.
  */
-#include "core/state.h"
+#include "core/quorum.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -10,7 +10,7 @@
  * What always holds: two quorums of one view, or of two views with neighbouring numbers, have a
  * node in common; a view is in the journal before this node acts on it.
  */
-#include "core/state.h"
+#include "core/quorum.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -13,7 +13,7 @@
  * rests on a quorum of the view, and each quorum that chooses the next one has a member in common
  * with it; so once a place is taken away, nobody has a lease by it.
  */
-#include "core/state.h"
+#include "core/quorum.h"
 
 #include <stdlib.h>
 #include <string.h>

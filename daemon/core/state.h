@@ -509,18 +509,9 @@ void ph_claim_asked(struct ph_hub *hub, const struct ph_bmsg *msg);
 /* ---- quorum.c: the view, the lease ---- */
 bool ph_quorate(const struct ph_hub *hub); /* a quorum strategy is in force */
 uint32_t ph_quorum_of(const struct ph_hub *hub, uint32_t size);
-const struct ph_voter *ph_quorum_voter(const struct ph_view *view, const struct ph_name *name);
 bool ph_quorum_has(const struct ph_view *view, const struct ph_name *name);
-void ph_quorum_sort(struct ph_view *view); /* by name */
-/* It does not know what is promised in its place: it counts for nothing until all have told. */
-void ph_quorum_forgot(struct ph_hub *hub);
 void ph_lease_end(struct ph_hub *hub);
-/* So long after the last echo to it the lease of that one is over, and its fence has acted. */
-uint64_t ph_fence_bound_ms(const struct ph_hub *hub, const struct ph_member *m);
-char *ph_quorum_text(const struct ph_view *view);	    /* the caller's */
-bool ph_quorum_read(const char *text, struct ph_view *ret); /* false: no such text */
-void ph_quorum_write(struct ph_hub *hub);		    /* the view in force, to the journal */
-void ph_quorum_take(struct ph_hub *hub, uint64_t number, const char *text); /* a chosen one */
+char *ph_quorum_text(const struct ph_view *view); /* the caller's */
 /* Is this node's view number `number` too? If not, the one that is behind is helped on. */
 bool ph_quorum_same(struct ph_hub *hub, const struct ph_name *other, uint64_t number);
 bool ph_lease_valid(const struct ph_hub *hub); /* always so without a quorum strategy */
@@ -540,45 +531,22 @@ void ph_quorum_restore(struct ph_hub *hub, const struct ph_record *record);
 void ph_quorum_free(struct ph_hub *hub);
 
 /* ---- choose.c: which view there should be ---- */
-void ph_choose_beat(struct ph_hub *hub);
 /* Who joins has a view: let in or not, there was a cluster before this node came. */
 void ph_quorum_exists(struct ph_hub *hub, const struct ph_bmsg *proof);
-/* This node has none, and has voted for none: it founds no other cluster. */
-bool ph_quorum_waits(const struct ph_hub *hub);
 bool ph_quorum_leaving(struct ph_hub *hub); /* an orderly end waits: it is still in the view */
 
 /* ---- seat.c: whose is the place of a name in the view ---- */
-/* That view is about to be in force. */
-void ph_seat_taken(struct ph_hub *hub, uint64_t next_number, const struct ph_view *next);
-void ph_seat_start(struct ph_hub *hub);
-/* This node asks for that view: where it is not in it, it has no lease any more. False: it has. */
-bool ph_seat_given_up(struct ph_hub *hub, const char *text);
 /* A new life has the name of that one, which is as it was: another node, or the same. */
 void ph_seat_moves(struct ph_hub *hub, struct ph_member *m, bool elsewhere);
 /* What its echo of this node says of the places of both. */
 void ph_seat_heard(struct ph_hub *hub, struct ph_member *m, uint32_t flags, uint64_t view);
 void ph_seat_removed(struct ph_hub *hub, const struct ph_member *m);
 void ph_seat_echoed(struct ph_hub *hub, struct ph_member *m);
-/* Nobody but that life can have a lease by that name that rests on this node. */
-bool ph_seat_free(const struct ph_hub *hub, const struct ph_name *name, uint64_t successor);
-/* May this node accept that view now, as `from` asks? */
-bool ph_seat_may(const struct ph_hub *hub, const char *text, const struct ph_name *from);
-void ph_seat_hold(struct ph_hub *hub, const char *text); /* it may not: then nothing is renewed */
-void ph_seat_vote(struct ph_hub *hub); /* what it has accepted is another view, or none */
-bool ph_seat_lost(const struct ph_hub *hub, const struct ph_name *name);
 bool ph_seat_withheld(const struct ph_hub *hub, const struct ph_member *m); /* from its echo */
-/* That view replaces one member, and all others have said yes: enough where no quorum is. */
-bool ph_seat_others(
-	const struct ph_hub *hub, const char *text, const struct ph_name *yes, size_t n);
 
 /* ---- ballot.c: choosing the next view ---- */
-void ph_ballot_want(struct ph_hub *hub, const struct ph_view *next);
-void ph_ballot_beat(struct ph_hub *hub);
 void ph_ballot_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_ballot_synced(struct ph_hub *hub, const struct ph_wait *wait, bool ok);
-void ph_ballot_over(struct ph_hub *hub); /* a view was chosen */
-/* What another one has voted, as far as this node's own lost votes may have made it so. */
-void ph_ballot_learn(struct ph_hub *hub, const struct ph_bmsg *msg);
 
 /* ---- grant.c: what this node has granted ---- */
 /* May this node grant it? FREE, or why not. */
@@ -592,7 +560,6 @@ void ph_grant_answer(struct ph_hub *hub, const struct ph_name *to, uint64_t numb
 void ph_grant_synced(struct ph_hub *hub, struct ph_wait *wait, bool ok);
 void ph_grant_given_up(struct ph_hub *hub, const struct ph_claim *claim);
 void ph_grant_mark(struct ph_hub *hub); /* from whom a heartbeat withholds the lease */
-void ph_grant_beat(struct ph_hub *hub);
 void ph_grant_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 void ph_grant_restore(struct ph_hub *hub, const struct ph_record *record);
 /* It leaves: what it alone may know of the highest epochs is told to those who came lately. */

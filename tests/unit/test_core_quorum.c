@@ -1,5 +1,6 @@
 /* Views, leases and grants of the quorum strategies; that two never serve, core_rules.h watches. */
 #include "core_world.h"
+#include "core/quorum.h"
 
 static struct world *majority(unsigned n_nodes)
 {

@@ -12,14 +12,14 @@
 struct adopted {
 	struct ph_adopted adopted;
 	const struct ph_spec *spec;
-	char *meta;
+	char *text; /* of `meta` or `why` */
 };
 
 static void adopted_free(void *arg)
 {
 	struct adopted *a = arg;
 	ph_spec_free(a->spec);
-	free(a->meta);
+	free(a->text);
 	free(a);
 }
 
@@ -42,10 +42,10 @@ static void push(struct ph_shell *shell, struct ph_shell_worker *worker,
 	ph_shell_cgroup_adopt(shell, worker, child);
 	a->adopted = *what;
 	a->spec = spec;
-	a->meta = what->meta ? ph_shell_strdup(what->meta) : NULL;
+	a->text = what->meta ? ph_shell_strdup(what->meta) : NULL;
 	a->adopted.wid = worker->wid;
 	a->adopted.spec = spec;
-	a->adopted.meta = a->meta;
+	a->adopted.meta = a->text;
 	struct ph_event event = {.kind = PH_EV_ADOPTED, .wid = worker->wid, .adopted = &a->adopted};
 	ph_shell_push(shell, &event, adopted_free, a);
 }
@@ -233,14 +233,15 @@ static bool adopt_found(struct ph_shell *shell, const struct ph_shell_found *fou
 		.ready = f->ready,
 		.migration = f->migration,
 		.restarts = f->restarts,
+		.tally = f->tally,
 		.meta = f->meta,
 	};
 	push(shell, worker, &what, spec);
 	return !error;
 }
 
-/* Ended for good before this daemon began, and still so. What others may have taken over meanwhile
- * is not kept: whoever is to have it claims it. */
+/* Ended before this daemon began, for good or until it is due, and still so. What others may have
+ * taken over meanwhile is not kept: whoever is to have it claims it. */
 static void adopt_done(struct ph_shell *shell, const struct ph_shell_found *found,
 	const struct ph_shell_found_worker *f, const struct leaders *leaders)
 {
@@ -253,6 +254,7 @@ static void adopt_done(struct ph_shell *shell, const struct ph_shell_found *foun
 	}
 	struct adopted *a = ph_shell_alloc(sizeof *a);
 	a->spec = spec;
+	a->text = f->why ? ph_shell_strdup(f->why) : NULL;
 	a->adopted = (struct ph_adopted){
 		.key = f->key,
 		.epoch = f->epoch,
@@ -262,9 +264,12 @@ static void adopt_done(struct ph_shell *shell, const struct ph_shell_found *foun
 		.role = PH_ROLE_ACTIVE,
 		.ready = true,
 		.restarts = f->restarts,
+		.tally = f->tally,
 		.spec = spec,
 		.done = true,
 		.failed = f->failed,
+		.due_ms = f->due_ms,
+		.why = a->text,
 		.exit = {(enum ph_exit_kind)f->exit, f->exit_value},
 	};
 	struct ph_event event = {.kind = PH_EV_ADOPTED, .adopted = &a->adopted};
@@ -399,6 +404,8 @@ size_t ph_shell_adopt(struct ph_shell *shell, const struct ph_shell_found *found
 		ended += !adopt_found(shell, found, &found->workers[i], &leaders);
 	for (size_t i = 0; found && i < found->n_done; i++)
 		adopt_done(shell, found, &found->done[i], &leaders);
+	for (size_t i = 0; found && i < found->n_due; i++)
+		adopt_done(shell, found, &found->due[i], &leaders);
 	for (size_t i = 0; i < leaders.n; i++)
 		adopt_leader(shell, &leaders.v[i]);
 	free(leaders.v);

@@ -460,9 +460,12 @@ struct ph_shell_found_worker {
 	uint64_t retained_until_ms;
 	struct ph_id migration;
 	uint32_t restarts;
+	struct ph_tally tally;
 	const char *meta;
-	/* of one that is done (its policy starts it no more): */
+	/* of one that is done (its policy starts it no more, or not yet): */
 	bool failed;
+	uint64_t due_ms;
+	const char *why;
 	uint32_t exit, exit_value; /* struct ph_exit */
 };
 struct ph_shell_found_spec {
@@ -478,6 +481,9 @@ struct ph_shell_found {
 	const struct ph_shell_found_worker *workers;
 	size_t n_done;
 	const struct ph_shell_found_worker *done; /* no process: pid 0 */
+	size_t n_due;
+	const struct ph_shell_found_worker
+		*due; /* the same, but for good; older daemons start them */
 	size_t n_specs;
 	const struct ph_shell_found_spec *specs;
 };

@@ -32,6 +32,9 @@ struct ph_shell_state {
 static const char *const role_words[] = {"", "active", "standby", NULL};
 
 #define W(word, kind, member) PH_FIELD(word, kind, ph_shell_found_worker, member)
+#define TALLY \
+	{W("streak", U32, tally.streak)}, {W("counted", U32, tally.counted)}, \
+	{W("counted_from", U64, tally.first_ms)}, {W("counted_to", U64, tally.last_ms)}
 static const struct ph_field worker_fields[] = {
 	{W("pid", U32, pid), .required = true},
 	{W("start_time", U64, start_time), .required = true},
@@ -52,6 +55,7 @@ static const struct ph_field worker_fields[] = {
 	{W("ready", BOOL, ready)},
 	{W("migration", ID, migration)},
 	{W("restarts", U32, restarts)},
+	TALLY,
 	{W("meta", JSON_OBJ, meta), .max = PH_META_MAX},
 	{0},
 };
@@ -65,9 +69,12 @@ static const struct ph_field done_fields[] = {
 	{W("copied", U64, copied_ms)},
 	{W("revision", U64, revision)},
 	{W("restarts", U32, restarts)},
+	TALLY,
 	{W("failed", BOOL, failed)},
+	{W("due_at", U64, due_ms)},
 	{W("exit", U32, exit)},
 	{W("exit_value", U32, exit_value)},
+	{W("why", TEXT, why), .max = PH_REASON_SIZE},
 	{0},
 };
 
@@ -87,6 +94,8 @@ static const struct ph_field state_fields[] = {
 		.sub = worker_fields, .element_size = sizeof(struct ph_shell_found_worker)},
 	{F("done", LIST, done), PH_COUNT(ph_shell_found, n_done), .sub = done_fields,
 		.element_size = sizeof(struct ph_shell_found_worker)},
+	{F("due", LIST, due), PH_COUNT(ph_shell_found, n_due), .sub = done_fields,
+		.element_size = sizeof(struct ph_shell_found_worker)},
 	{F("specs", LIST, specs), PH_COUNT(ph_shell_found, n_specs), .always = true,
 		.sub = spec_fields, .element_size = sizeof(struct ph_shell_found_spec)},
 	{0},
@@ -98,9 +107,9 @@ static const struct ph_field state_fields[] = {
 struct gathering {
 	struct ph_shell *shell;
 	struct ph_shell_found_worker *workers;
-	struct ph_shell_found_worker *done;
+	struct ph_shell_found_worker *done; /* from its end: those that are not for good */
 	struct ph_shell_found_spec *specs;
-	size_t n, room, n_done, room_done, n_specs;
+	size_t n, room, n_done, n_due, room_done, n_specs;
 };
 
 static int compare_specs(const void *a, const void *b)
@@ -154,6 +163,7 @@ static bool gather(void *arg, const struct ph_worker_view *view)
 		.ready = view->ready,
 		.migration = view->migration,
 		.restarts = view->restarts,
+		.tally = view->tally,
 		.meta = view->meta,
 	};
 	memcpy(to->token, worker->token, sizeof to->token);
@@ -172,18 +182,23 @@ static bool count_done(void *arg, const struct ph_worker_view *view)
 static bool gather_done(void *arg, const struct ph_worker_view *view)
 {
 	struct gathering *g = arg;
-	if (g->n_done == g->room_done)
+	if (g->n_done + g->n_due == g->room_done)
 		return false;
-	g->done[g->n_done++] = (struct ph_shell_found_worker){
+	struct ph_shell_found_worker *to =
+		view->due_ms ? &g->done[g->room_done - ++g->n_due] : &g->done[g->n_done++];
+	*to = (struct ph_shell_found_worker){
 		.key = view->key,
 		.epoch = view->epoch,
 		.born_ms = view->born_ms,
 		.copied_ms = view->copied_ms,
 		.revision = view->spec ? view->spec->revision : view->revision,
 		.restarts = view->restarts,
+		.tally = view->tally,
 		.failed = view->failed,
+		.due_ms = view->due_ms,
 		.exit = (uint32_t)view->exit.kind,
 		.exit_value = view->exit.value,
+		.why = view->why,
 	};
 	put_spec(g, view);
 	return true;
@@ -205,6 +220,8 @@ static char *encode(struct ph_shell *shell, size_t *ret_n)
 		.workers = g.workers,
 		.n_done = g.n_done,
 		.done = g.done,
+		.n_due = g.n_due,
+		.due = g.done + g.room_done - g.n_due,
 		.n_specs = unique_specs(g.specs, g.n_specs),
 		.specs = g.specs,
 	};

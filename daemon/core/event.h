@@ -56,6 +56,13 @@ enum ph_event_kind {
 	PH_EVENT_COUNT
 };
 
+/* What restarts have been counted, for the next daemon: so many within `within`, the oldest and the
+ * newest of them then. */
+struct ph_tally {
+	uint32_t streak, counted;
+	uint64_t first_ms, last_ms;
+};
+
 /* A worker process found alive at the start, from the state file or from its environment. */
 struct ph_adopted {
 	uint64_t wid;
@@ -73,7 +80,10 @@ struct ph_adopted {
 	const struct ph_spec *spec; /* what it was started from, or NULL */
 	bool done;		    /* no process, wid 0: its policy does not start it again ... */
 	bool failed;		    /* ... as it has failed too often */
+	uint64_t due_ms;	    /* `done`: not for good, it is started then; 0: for good */
 	struct ph_exit exit;	    /* `done`: its end */
+	const char *why;	    /* `done`: why it could not be started, or NULL */
+	struct ph_tally tally;
 };
 
 struct ph_config {

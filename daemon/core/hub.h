@@ -156,12 +156,16 @@ struct ph_worker_view {
 	uint32_t restarts;
 	const char *meta;
 	const struct ph_spec *spec;
+	struct ph_tally tally;
 	bool failed;	     /* ph_hub_done(): too often */
+	uint64_t due_ms;     /* ... it is started then; 0: it has ended for good */
 	struct ph_exit exit; /* ... its end */
+	const char *why;     /* ... why it could not be started, or NULL */
 };
 void ph_hub_workers(const struct ph_hub *hub,
 	bool (*each)(void *arg, const struct ph_worker_view *worker), void *arg);
-/* Those of this node that have ended for good by their policy, an operator's wish apart: wid 0. */
+/* Those of this node that have ended and wait for their next start, or that have ended for good by
+ * their policy, an operator's wish apart: wid 0. */
 void ph_hub_done(const struct ph_hub *hub,
 	bool (*each)(void *arg, const struct ph_worker_view *worker), void *arg);
 

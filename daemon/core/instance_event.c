@@ -102,12 +102,25 @@ static struct ph_instance *adopted_instance(struct ph_hub *hub, struct ph_slot *
 		ph_instance_new(hub, slot, spec, adopted->role, adopted->epoch);
 	ph_instance_revise(instance, adopted->revision);
 	instance->restarts = adopted->restarts;
+	ph_policy_resume(hub, instance, &adopted->tally);
 	ph_heal_adopt(hub, instance, adopted);
 	ph_slot_seen(hub, slot, adopted->epoch);
 	return instance;
 }
 
-/* What is done stays done: an earlier daemon has seen its end, and its policy wants no other. */
+/* It waits as long as it would have, but no longer than it may: the clock may be another one. */
+static void wait_on(struct ph_hub *hub, struct ph_instance *instance, uint64_t due_ms)
+{
+	const struct ph_restart *policy = &instance->spec->restart;
+	uint64_t most = policy->backoff_max_ms > policy->delay_ms ? policy->backoff_max_ms
+								  : policy->delay_ms;
+	if (instance->state == PH_INSTANCE_FAILED)
+		most = policy->retry_after_ms;
+	ph_timer_set(hub, &instance->timer, min_ms(due_ms, hub->now_ms + most));
+}
+
+/* What is done stays done: an earlier daemon has seen its end, and its policy wants no other, or
+ * not yet. */
 static void adopt_done(struct ph_hub *hub, const struct ph_adopted *adopted)
 {
 	struct ph_child *child = ph_child_get(hub, &adopted->key.child);
@@ -119,7 +132,13 @@ static void adopt_done(struct ph_hub *hub, const struct ph_adopted *adopted)
 		return;
 	struct ph_instance *instance = adopted_instance(hub, slot, spec, adopted);
 	instance->exit = adopted->exit;
-	instance->state = adopted->failed ? PH_INSTANCE_FAILED : PH_INSTANCE_STOPPED;
+	instance->state = adopted->failed   ? PH_INSTANCE_FAILED
+			  : adopted->due_ms ? PH_INSTANCE_BACKOFF
+					    : PH_INSTANCE_STOPPED;
+	if (adopted->due_ms)
+		wait_on(hub, instance, adopted->due_ms);
+	if (adopted->why)
+		ph_reason_keep(&instance->why, "%s", adopted->why);
 	ph_slot_work(hub, slot)->instance = instance;
 	ph_slot_own(hub, slot, adopted->epoch, PH_LINEAGE_CONTINUED);
 	ph_slot_publish(hub, slot);
@@ -154,6 +173,7 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 	bool ready =
 		adopted->ready || (spec->ready == PH_READY_NONE && adopted->role == PH_ROLE_ACTIVE);
 	instance->said_ready = ready;
+	instance->ready_ms = ready ? hub->now_ms : 0; /* its healthy time begins anew */
 	instance->meta = adopted->meta ? ph_must(strdup(adopted->meta)) : NULL;
 	instance->started_ms = instance->watchdog_ms = instance->closed_ms = hub->now_ms;
 	HASH_ADD(hh, hub->by_wid, wid, sizeof instance->wid, instance);

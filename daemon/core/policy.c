@@ -14,6 +14,32 @@
 #define BLOCKED_MS 1000
 #define HEALTHY_MS 10000 /* ready for at least so long ends a streak of failures */
 
+struct ph_tally ph_policy_tally(const struct ph_instance *instance)
+{
+	struct ph_tally tally = {.streak = instance->streak, .counted = instance->n_window};
+	if (tally.counted) {
+		tally.first_ms = instance->window_ms[0];
+		tally.last_ms = instance->window_ms[tally.counted - 1];
+	}
+	return tally;
+}
+
+/* Those between the first and the last one are spread evenly. */
+void ph_policy_resume(
+	struct ph_hub *hub, struct ph_instance *instance, const struct ph_tally *tally)
+{
+	uint64_t last = min_ms(tally->last_ms, hub->now_ms), first = min_ms(tally->first_ms, last);
+	uint32_t intensity = instance->spec->restart.intensity;
+	uint32_t n = tally->counted < intensity ? tally->counted : intensity;
+	instance->streak = tally->streak;
+	if (!n)
+		return;
+	instance->window_ms = ph_must(realloc(instance->window_ms, n * sizeof(uint64_t)));
+	instance->n_window = instance->window_cap = n;
+	for (uint32_t i = 0; i < n; i++)
+		instance->window_ms[i] = n > 1 ? first + (last - first) * i / (n - 1) : last;
+}
+
 static bool wants_restart(const struct ph_instance *instance)
 {
 	const struct ph_exit *exit = &instance->exit;

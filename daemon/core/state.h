@@ -443,6 +443,10 @@ void ph_health_probed(
 	struct ph_hub *hub, struct ph_instance *instance, const struct ph_event *event);
 
 /* ---- policy.c ---- */
+struct ph_tally ph_policy_tally(const struct ph_instance *instance);
+/* Goes on with what an earlier daemon has counted. */
+void ph_policy_resume(
+	struct ph_hub *hub, struct ph_instance *instance, const struct ph_tally *tally);
 /* Wait before the next start, in ms; PH_NEVER_MS: not again (`*failed` tells why). */
 uint64_t ph_policy_next(struct ph_hub *hub, struct ph_instance *instance, bool *failed);
 

@@ -269,6 +269,7 @@ static void view_worker(const struct ph_instance *i, struct ph_worker_view *view
 	view->ready = i->said_ready || i->state == PH_INSTANCE_RUNNING;
 	view->active = i->slot->work->instance == i;
 	view->restarts = i->restarts;
+	view->tally = ph_policy_tally(i);
 	view->meta = i->meta;
 	view->spec = i->spec;
 	if (i->source)
@@ -292,8 +293,9 @@ void ph_hub_workers(const struct ph_hub *hub,
 
 static bool is_done(const struct ph_instance *i)
 {
-	return (i->state == PH_INSTANCE_STOPPED || i->state == PH_INSTANCE_FAILED) && !i->wid &&
-	       !i->timer.pos && !i->source && !i->target && i->slot->work->instance == i &&
+	return (i->state == PH_INSTANCE_STOPPED || i->state == PH_INSTANCE_FAILED ||
+		       i->state == PH_INSTANCE_BACKOFF) &&
+	       !i->wid && !i->source && !i->target && i->slot->work->instance == i &&
 	       !i->slot->wish_stopped;
 }
 
@@ -306,7 +308,9 @@ void ph_hub_done(const struct ph_hub *hub,
 			continue;
 		view_worker(i, &view);
 		view.failed = i->state == PH_INSTANCE_FAILED;
+		view.due_ms = i->timer.pos ? i->timer.at_ms : 0;
 		view.exit = i->exit;
+		view.why = i->why;
 		if (!each(arg, &view))
 			return;
 	}

@@ -131,10 +131,25 @@ def test_a_healthy_time_ends_the_streak(solo, cluster):
     assert node.events("child_restarting")[-1]["delay_ms"] == 0
 
 
-def kept(node):
+def kept(node, word="done"):
     with open(node.config["node"]["run_dir"] + "/state", encoding="utf-8") as file:
         state = json.load(file)
-    return [] if state["workers"] else state.get("done", [])
+    return [] if state["workers"] else state.get(word, [])
+
+
+def renew(node, again, ends_are_kept):
+    """Another daemon, after a kill or by an upgrade."""
+    if again == "killed":
+        # an end is in the state file within 100 ms; one that is not was seen by nobody
+        harness.wait(ends_are_kept, "all ends are kept")
+        node.kill()
+        node.start()
+    else:
+        begun = node.whole_log().count("signal USR2: executing")
+        node.process.send_signal(signal.SIGUSR2)
+        harness.wait(lambda: node.whole_log().count("signal USR2: executing") > begun, "executed")
+        node.wait_up()
+    harness.wait(lambda: node.status()["nodes"][0]["state"] == "alive", "ready again")
 
 
 @pytest.mark.parametrize("again", ["killed", "upgraded"])
@@ -153,17 +168,7 @@ def test_what_is_done_stays_done(solo, cluster, again):
     node.call("start", child="job")
     harness.wait(lambda: os.path.getsize(f"{cluster.dir}/runs-job") == 4, "run by an order")
     node.wait_child("job", state="stopped")
-    if again == "killed":
-        # an end is in the state file within 100 ms; one that is not was seen by nobody
-        harness.wait(lambda: len(kept(node)) == 3, "all ends are kept")
-        node.kill()
-        node.start()
-    else:
-        begun = node.whole_log().count("signal USR2: executing")
-        node.process.send_signal(signal.SIGUSR2)
-        harness.wait(lambda: node.whole_log().count("signal USR2: executing") > begun, "executed")
-        node.wait_up()
-    harness.wait(lambda: node.status()["nodes"][0]["state"] == "alive", "ready again")
+    renew(node, again, lambda: len(kept(node)) == 3)
     for name, (state, how, count) in want.items():
         entry = node.wait_child(name, state=state)
         assert entry["exit"] == how and entry["pid"] is None, entry
@@ -171,3 +176,26 @@ def test_what_is_done_stays_done(solo, cluster, again):
         assert os.path.getsize(f"{cluster.dir}/runs-{name}") == 2 * count, name
     node.call("start", child="once")
     harness.wait(lambda: os.path.getsize(f"{cluster.dir}/runs-once") == 4, "run by an order")
+
+
+@pytest.mark.parametrize("again", ["killed", "upgraded"])
+def test_a_wait_goes_on(solo, again):
+    """Back-off and the pause after the limit last as long, and are told as before, whatever becomes
+    of the daemon; the end of the wait is theirs, too."""
+    node = solo({"slow": sh("exit 3", restart={"backoff": "1h", "backoff_max": "1h"}),
+                 "none": {"command": ["/nosuch/program"],
+                          "restart": {"backoff": "1h", "backoff_max": "1h"}},
+                 "much": sh("exit 4", restart={"intensity": 1, "retry_after": "1h"}),
+                 "soon": sh("exit 5", restart={"intensity": 1, "retry_after": "3s"})})
+    want = {"slow": ("backoff", {"code": 3}, 2), "none": ("backoff", None, 2),
+            "much": ("failed", {"code": 4}, 1), "soon": ("failed", {"code": 5}, 1)}
+    for name, (state, _, _) in want.items():
+        node.wait_child(name, state=state)
+    renew(node, again, lambda: len(kept(node, "due")) == 4)
+    for name, (state, how, restarts) in want.items():
+        entry = node.wait_child(name, state=state)
+        assert entry["exit"] == how and entry["restarts"] == restarts, entry
+    assert "No such file" in node.child("none")["reason"]
+    assert not node.events("child_starting")  # of this daemon
+    harness.wait(lambda: len(node.events("child_starting")) == 2, "the end of a wait", 20)
+    assert {e["child"] for e in node.events("child_starting")} == {"soon"}

@@ -111,6 +111,7 @@ static inline bool w_note(void *arg, const struct ph_worker_view *view)
 		.ready = view->ready,
 		.migration = view->migration,
 		.restarts = view->restarts,
+		.tally = view->tally,
 		.meta = w_text(w, view->meta),
 		.spec = &def->spec};
 	return true;
@@ -128,6 +129,9 @@ static inline bool w_note_done(void *arg, const struct ph_worker_view *view)
 		.role = PH_ROLE_ACTIVE,
 		.ready = true,
 		.restarts = view->restarts,
+		.tally = view->tally,
+		.due_ms = view->due_ms,
+		.why = w_text(w, view->why),
 		.spec = &w_def_of(w, view->spec->text)->spec,
 		.done = true,
 		.failed = view->failed,

@@ -255,6 +255,90 @@ START_TEST(a_wish_outlives_the_daemon)
 }
 END_TEST
 
+static void again(struct world *w)
+{
+	w_crash(w, 0);
+	w_run(w, 100);
+	w_start(w, 0);
+	w_run(w, 100);
+}
+
+/* The next daemon waits for the rest of the time, in back-off (0) and after the limit (1), and goes
+ * on from there. */
+START_TEST(a_wait_outlives_the_daemon)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = plain(w);
+	struct ph_restart *policy = policy_of(w);
+	policy->backoff_ms = 20000;
+	policy->backoff_max_ms = policy->retry_after_ms = 60000;
+	policy->intensity = _i ? 1 : 0;
+	policy->on_limit = PH_LIMIT_RETRY;
+	def->spec.restart = *policy;
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), 0);
+	size_t started = w->n_procs;
+	uint64_t ended_ms = w->now_ms, wait_ms = _i ? 60000 : 20000;
+	w_exit(w, last(w), PH_EXIT_CODE, 7);
+	w_run(w, 1000);
+	again(w);
+	const struct ph_slot *slot = w_slot(w, 0, "room", 0);
+	ck_assert_int_eq(slot->entry.state, _i ? PH_CHILD_FAILED : PH_CHILD_BACKOFF);
+	ck_assert_uint_eq(slot->work->instance->exit.value, 7);
+	again(w);
+	w_run(w, ended_ms + wait_ms - w->now_ms - 1);
+	ck_assert_uint_eq(w->n_procs, started);
+	w_run(w, 1);
+	ck_assert_uint_eq(w->n_procs, started + 1);
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), _i ? 0 : 40000);
+	w_free(w);
+}
+END_TEST
+
+/* ... but no longer than it may at all: the clock may have begun anew since. */
+START_TEST(a_wait_of_another_clock)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = plain(w);
+	struct ph_restart *policy = policy_of(w);
+	policy->backoff_ms = policy->backoff_max_ms = 20000;
+	def->spec.restart = *policy;
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), 0);
+	size_t started = w->n_procs;
+	w_exit(w, last(w), PH_EXIT_CODE, 1);
+	w_run(w, 1000);
+	w_crash(w, 0);
+	ck_assert_uint_eq(w->nodes[0].n_adopted, 1);
+	w->nodes[0].adopted[0].due_ms += 1000000000;
+	w->nodes[0].adopted[0].tally.first_ms += 1000000000;
+	w->nodes[0].adopted[0].tally.last_ms += 1000000000;
+	w_start(w, 0);
+	w_run(w, 19999);
+	ck_assert_uint_eq(w->n_procs, started);
+	w_run(w, 1);
+	ck_assert_uint_eq(w->n_procs, started + 1);
+	w_free(w);
+}
+END_TEST
+
+/* What was counted counts on, also of a worker that lives on; a healthy time ends it as ever. */
+START_TEST(a_count_outlives_the_daemon)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = plain(w);
+	struct ph_restart *policy = policy_of(w);
+	policy->intensity = 3;
+	policy->on_limit = PH_LIMIT_FAIL;
+	def->spec.restart = *policy;
+	for (int i = 0; i < 3; i++)
+		ck_assert_uint_ne(wait_after(w, PH_EXIT_CODE, 1), PH_NEVER_MS);
+	again(w);
+	w_run(w, _i ? 30000 : 9000);
+	uint64_t wait = wait_after(w, PH_EXIT_CODE, 1);
+	ck_assert_uint_eq(wait, _i ? 0 : PH_NEVER_MS);
+	w_free(w);
+}
+END_TEST
+
 /* Its address is taken by somebody: whatever the policy, it is tried again, and told of once. */
 START_TEST(a_taken_address)
 {
@@ -303,5 +387,8 @@ int main(void)
 	W_TEST(suite, an_end_before_readiness, 1);
 	W_TEST(suite, a_taken_address, 2);
 	W_TEST(suite, a_wish_outlives_the_daemon, 1);
+	W_TEST(suite, a_wait_outlives_the_daemon, 2);
+	W_TEST(suite, a_wait_of_another_clock, 1);
+	W_TEST(suite, a_count_outlives_the_daemon, 2);
 	return w_main(suite);
 }

@@ -57,19 +57,22 @@ static bool ready(
 {
 	look->lacks = lacks(hub, slot);
 	look->instance = instance;
-	look->vain = look->lacks && (slot->wish_stopped || slot->entry.state == PH_CHILD_STOPPED ||
-					    slot->entry.state == PH_CHILD_FAILED);
+	look->vain = look->lacks && slot &&
+		     (slot->wish_stopped || slot->entry.state == PH_CHILD_STOPPED ||
+			     slot->entry.state == PH_CHILD_FAILED);
 	return !look->lacks;
 }
 
-/* Placement local: that of this node, or those of all others where it has none. */
-static void look_at_local(const struct ph_hub *hub, const struct ph_child *child, struct look *look)
+/* Placement local: that of this node, or those of all others where it has none. What this node's
+ * file says is not in force, perhaps. */
+static void look_at_local(const struct ph_hub *hub, const struct ph_child *child,
+	const struct ph_spec *spec, struct look *look)
 {
 	const struct ph_slot *slot;
 	struct ph_key key = {.child = child->name};
 	if (!child->own)
 		look->lacks = "not on any node yet";
-	for (; child->own && key.instance < child->own->instances; key.instance++)
+	for (; child->own && key.instance < spec->instances; key.instance++)
 		if (!ready(look, hub, ph_slot_find(hub, &key, &hub->set.node), key.instance))
 			return;
 	for (slot = child->own ? NULL : ph_slot_first_of(hub, child); slot;
@@ -90,7 +93,7 @@ static struct look look_at(const struct ph_hub *hub, const struct ph_child *chil
 	if (!spec) /* it was removed */
 		return look;
 	if (spec->local) {
-		look_at_local(hub, child, &look);
+		look_at_local(hub, child, spec, &look);
 		return look;
 	}
 	/* From the one on that was not ready last: most of them become so one after the other. */

@@ -203,6 +203,41 @@ START_TEST(over_nodes)
 }
 END_TEST
 
+/* This node's file has more instances of it, one in the cluster each, than the text in force has on
+ * each node: those of the text in force are waited for. */
+START_TEST(another_text_of_the_one_before)
+{
+	struct world *w = w_new(2);
+	struct w_def *ours = w_def(w, "db", "1"), *theirs = w_def(w, "db", "2");
+	struct w_def *web = w_def(w, "web", "1");
+	w->double_allowed = true; /* local ones are so many */
+	ours->spec.instances = 5;
+	theirs->spec.instances = 2;
+	theirs->spec.local = true;
+	web->spec.after = "db";
+	web->spec.local = true;
+	w_declare(w, 0, ours);
+	w_declare(w, 0, web);
+	w_declare(w, 1, ours);
+	w_start_all(w);
+	w_run(w, 5000);
+	const struct ph_spec *spec = &theirs->spec;
+	w_push(w, 1, PH_EV_CONFIGURED)->config = &(struct ph_config){.n_specs = 1,
+		.specs = &spec,
+		.migrations_max = 8,
+		.settle_ms = 1000,
+		.accept_any = true,
+		.spread = true};
+	w_run(w, 10000);
+	ck_assert(ph_hub_spec(w->nodes[0].hub, &theirs->spec.child)->local);
+	ck_assert_str_eq(reason(w, 0, "web"), "");
+	end(w, "web");
+	w_run(w, 5000);
+	(void)w_only(w, "web", 0);
+	w_free(w);
+}
+END_TEST
+
 /* A move of what runs is no start: it waits for nobody. */
 START_TEST(a_move_does_not_wait)
 {
@@ -308,6 +343,7 @@ int main(void)
 	W_TEST(suite, a_job, 2);
 	W_TEST(suite, unknown_and_removed, 1);
 	W_TEST(suite, over_nodes, 1);
+	W_TEST(suite, another_text_of_the_one_before, 1);
 	W_TEST(suite, a_move_does_not_wait, 1);
 	W_TEST(suite, stopped_the_other_way_round, 1);
 	W_TEST(suite, an_end_before_its_turn, 2);

@@ -486,6 +486,8 @@ static void on_notify(struct ph_hub *hub, struct ph_instance *instance, const st
 	if (n->trigger) {
 		ph_log(hub, PH_LOG_WARNING, "%s/%u says WATCHDOG=trigger",
 			instance->slot->child->name.s, instance->slot->number);
+		if (instance->after == PH_AFTER_POLICY)
+			ph_reason_keep(&instance->why, "it says WATCHDOG=trigger");
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_KILL);
 		return;
 	}

@@ -256,6 +256,7 @@ START_TEST(triggered_watchdog)
 	w_run(w, 5000);
 	ck_assert_uint_eq(w->n_procs, 2);
 	ck_assert_int_eq(w_slot(w, 0, "room", 0)->entry.state, PH_CHILD_RUNNING);
+	ck_assert_str_eq(w->nodes[0].again_text, "it says WATCHDOG=trigger");
 	w_free(w);
 }
 END_TEST

@@ -5,6 +5,7 @@
 #include "core/heal.h"
 #include "core/instance.h"
 #include "core/member.h"
+#include "core/settled.h"
 #include "core/swap.h"
 
 #include <stdlib.h>
@@ -168,6 +169,7 @@ void ph_hub_free(struct ph_hub *hub)
 	free((void *)(uintptr_t)hub->set.labels);
 	free(hub->done_orders);
 	ph_swap_free(hub);
+	ph_settled_free(hub);
 	free(hub);
 }
 
@@ -338,6 +340,7 @@ static void on_restored(struct ph_hub *hub, const struct ph_event *event)
 	case PH_RECORD_ACTIVE:
 	case PH_RECORD_NEVER:
 	case PH_RECORD_FORGET:
+		ph_settled_restore(hub, record);
 		ph_source_restore(hub, record);
 		ph_target_restore(hub, record);
 		break;
@@ -381,6 +384,7 @@ static void on_start(struct ph_hub *hub)
 	ph_source_restart(hub);
 	ph_target_restart(hub);
 	end_strays(hub);
+	ph_settled_free(hub);
 	ph_child_redeclare(hub);
 	ph_member_start(hub);
 }

@@ -1,4 +1,4 @@
-/* instance.h - what the two files of an instance share: instance.c and instance_event.c. */
+/* instance.h - what the files of an instance share: instance.c, _event.c and _adopt.c. */
 #ifndef PH_CORE_INSTANCE_H
 #define PH_CORE_INSTANCE_H
 

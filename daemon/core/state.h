@@ -129,6 +129,7 @@ struct ph_hub {
 	struct ph_instance *by_wid;
 	struct ph_source *sources;
 	struct ph_target *targets;
+	struct ph_settled *settled; /* until it has started; settled.h */
 	struct ph_claim *claims;
 	size_t n_unasked; /* of them, those that have asked nobody yet, or are to ask again */
 	struct ph_conflict *conflicts;	      /* in the order of their turns */

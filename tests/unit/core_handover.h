@@ -108,6 +108,13 @@ static inline struct h_run h_begin(int loop, void (*deed)(struct world *w))
 	return run;
 }
 
+/* What the daemon of that node leaves, if it dies, is older than the handover. */
+static inline void h_old_state_file(struct h_run *run, unsigned node)
+{
+	w_save(run->w, node);
+	run->w->nodes[node].stale = true;
+}
+
 static inline void h_go(struct h_run *run, uint64_t ms)
 {
 	struct world *w = run->w;

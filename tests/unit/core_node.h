@@ -139,14 +139,22 @@ static inline bool w_note_done(void *arg, const struct ph_worker_view *view)
 	return true;
 }
 
-/* The daemon is killed; its workers live on. */
-static inline void w_crash(struct world *w, unsigned node)
+/* The state file is written. */
+static inline void w_save(struct world *w, unsigned node)
 {
 	struct w_node *n = &w->nodes[node];
 	void *arg[2] = {w, n};
 	n->n_adopted = 0;
 	ph_hub_workers(n->hub, w_note, arg);
 	ph_hub_done(n->hub, w_note_done, arg);
+}
+
+/* The daemon is killed; its workers live on. */
+static inline void w_crash(struct world *w, unsigned node)
+{
+	struct w_node *n = &w->nodes[node];
+	if (!n->stale)
+		w_save(w, node);
 	ph_hub_free(n->hub);
 	n->hub = NULL;
 	n->up = false;
@@ -227,12 +235,32 @@ static inline struct ph_hub *w_hub(struct world *w, unsigned node)
 	return ph_hub_new(&set);
 }
 
+/* What the state file misses, by the environments. */
+static inline void w_adopt_found(struct world *w, unsigned node)
+{
+	struct w_node *n = &w->nodes[node];
+	for (size_t i = 0; i < w->n_procs; i++) {
+		struct w_proc *p = &w->procs[i];
+		if (!p->alive || p->node != node || p->gen == n->gen)
+			continue;
+		p->gen = n->gen;
+		p->adopted = true;
+		const struct ph_adopted adopted = {.wid = p->wid,
+			.pid = p->pid,
+			.key = p->key,
+			.epoch = p->env_epoch,
+			.role = p->env_role,
+			.spec = &p->def->spec};
+		w_push(w, node, PH_EV_ADOPTED)->adopted = w_copy(w, &adopted, sizeof adopted);
+	}
+}
+
 static inline void w_adopt(struct world *w, unsigned node)
 {
 	struct w_node *n = &w->nodes[node];
 	for (size_t i = 0; i < n->n_adopted; i++) {
 		struct w_proc *p = w_proc(w, node, n->adopted[i].wid);
-		if (!n->adopted[i].done && (!p || !p->alive))
+		if (!n->stale && !n->adopted[i].done && (!p || !p->alive))
 			continue;
 		if (p) {
 			p->gen = n->gen;
@@ -240,6 +268,24 @@ static inline void w_adopt(struct world *w, unsigned node)
 		}
 		w_push(w, node, PH_EV_ADOPTED)->adopted =
 			w_copy(w, &n->adopted[i], sizeof n->adopted[i]);
+	}
+	if (n->stale)
+		w_adopt_found(w, node);
+}
+
+/* Those of an old state file that have ended since. */
+static inline void w_report_ended(struct world *w, unsigned node)
+{
+	const struct w_node *n = &w->nodes[node];
+	for (size_t i = 0; n->stale && i < n->n_adopted; i++) {
+		struct w_proc *p = w_proc(w, node, n->adopted[i].wid);
+		if (n->adopted[i].done || !p || p->alive)
+			continue;
+		p->exited = true;
+		p->reaped = false;
+		struct ph_event *event = w_push(w, node, PH_EV_EXITED);
+		event->wid = p->wid;
+		event->exit = (struct ph_exit){PH_EXIT_UNKNOWN, 0};
 	}
 }
 
@@ -269,8 +315,10 @@ static inline void w_start(struct world *w, unsigned node)
 			w_push(w, node, PH_EV_RESTORED)->record =
 				w_copy(w, &n->records[i].r, sizeof n->records[i].r);
 	w_adopt(w, node);
-	n->n_adopted = 0;
 	(void)w_push(w, node, PH_EV_START);
+	w_report_ended(w, node);
+	n->n_adopted = 0;
+	n->stale = false;
 	w_drain(w);
 	for (size_t i = 0; i < w->n_procs; i++) {
 		struct w_proc *p = &w->procs[i];

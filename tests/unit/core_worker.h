@@ -385,6 +385,8 @@ static inline void w_spawn(struct world *w, unsigned node, const struct ph_actio
 		.def = w_def_of(w, s->spec->text),
 		.key = s->key,
 		.epoch = s->epoch,
+		.env_epoch = s->epoch,
+		.env_role = s->role,
 		.role = s->role,
 		.id = s->migration,
 		.alive = true};

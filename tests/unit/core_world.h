@@ -58,6 +58,8 @@ struct w_proc {
 	struct ph_key key;
 	uint64_t epoch;
 	enum ph_role role;
+	uint64_t env_epoch; /* as it was started */
+	enum ph_role env_role;
 	struct ph_id id; /* of the handover it stands in */
 	bool alive, exited, reaped, adopted, connected, active, frozen, retired;
 	enum ph_standing standing;
@@ -105,6 +107,7 @@ struct w_node {
 	struct ph_id journal;
 	struct ph_adopted adopted[64];
 	size_t n_adopted;
+	bool stale; /* `adopted` is what a state file said some time before the crash */
 	unsigned sent[PH_BKIND_COUNT], got[PH_BKIND_COUNT], emitted[PH_EMIT_COUNT];
 	unsigned warnings;
 	struct ph_answer answer; /* the last one; its outcomes below */

@@ -453,7 +453,10 @@ static void crash_source(struct world *w)
 
 START_TEST(source_daemon_is_back_soon)
 {
-	struct h_run run = h_begin(_i, crash_source);
+	bool stale = _i >= H_MOMENTS * H_VARIANTS;
+	struct h_run run = h_begin(_i % (H_MOMENTS * H_VARIANTS), crash_source);
+	if (stale)
+		h_old_state_file(&run, run.from);
 	run.w->arg = &run;
 	w_order(run.w, run.from, PH_VERB_MOVE, "room", run.w->nodes[run.to].name.s, NULL);
 	for (int i = 0; i < 200 && !run.crash_from; i++)
@@ -622,7 +625,7 @@ int main(void)
 	W_TEST(suite, a_prepare_from_the_target_counts_as_active, 1);
 	int n = H_MOMENTS * H_VARIANTS;
 	W_TEST(suite, old_worker_dies, n);
-	W_TEST(suite, source_daemon_is_back_soon, n);
+	W_TEST(suite, source_daemon_is_back_soon, 2 * n);
 	W_TEST(suite, both_disks_fill_up, n);
 	W_TEST(suite, cut_off_from_the_target, H_MOMENTS);
 	W_TEST(suite, source_daemon_is_back_without_the_old_one,

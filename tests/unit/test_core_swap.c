@@ -56,6 +56,22 @@ static struct world *begin(int variant, int no)
 	return w;
 }
 
+/* A program without the protocol. */
+static struct world *begin_plain(enum ph_ready_kind ready)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = w_def(w, "room", "1");
+	def->traits = (struct w_traits){.notify = ready == PH_READY_NOTIFY};
+	def->spec.ready = ready;
+	w->double_allowed = true;
+	w_declare(w, 0, def);
+	w_start_all(w);
+	owner = 0;
+	old = w_only(w, "room", 0);
+	w_run(w, 3000);
+	return w;
+}
+
 static void swap(struct world *w)
 {
 	w_order(w, owner, PH_VERB_SWAP, "room", NULL, NULL);
@@ -130,6 +146,14 @@ START_TEST(told_when_the_new_one_is_ready)
 }
 END_TEST
 
+static struct w_proc *fresh_of(struct world *w)
+{
+	for (size_t i = w->n_procs; i-- > 0;)
+		if (w->procs[i].alive && &w->procs[i] != old)
+			return &w->procs[i];
+	return NULL;
+}
+
 static void crash(struct world *w)
 {
 	w_crash(w, owner);
@@ -159,13 +183,65 @@ START_TEST(a_crash_at_each_moment)
 }
 END_TEST
 
-static struct w_proc *fresh_of(struct world *w)
+/*
+ * The same with a state file that was written before the swap, as it is up to 100 ms old: what it
+ * misses is found by its environment, where every new one of a handover has the role standby.
+ */
+START_TEST(a_crash_with_an_old_state_file)
 {
-	for (size_t i = w->n_procs; i-- > 0;)
-		if (w->procs[i].alive && &w->procs[i] != old)
-			return &w->procs[i];
-	return NULL;
+	int no = _i / VARIANTS;
+	struct world *w = begin(_i % VARIANTS, no);
+	w->when = moments[no].when;
+	w->when_kind = moments[no].kind;
+	w->when_node = owner;
+	w->deed = crash;
+	w_save(w, owner);
+	w->nodes[owner].stale = true;
+	swap(w);
+	for (int i = 0; i < 200 && !w->done; i++)
+		w_run(w, 100);
+	ck_assert_msg(w->done, "the moment '%s' never came", moments[no].name);
+	w_run(w, 300);
+	w_start(w, owner);
+	w_run(w, 90000);
+	struct w_proc *p = one_left(w);
+	ck_assert_uint_eq(p->value, VALUE);
+	ck_assert_msg((p != old) == moments[no].committed, "at '%s' the %s one is left",
+		moments[no].name, p == old ? "old" : "new");
+	w_free(w);
 }
+END_TEST
+
+/* ... and the swap is over: no record of it is left but those that the id was dropped after. */
+START_TEST(a_crash_after_all_with_an_old_state_file)
+{
+	enum {
+		PLAIN = 2,
+		LATER = 1
+	};
+	struct world *w = _i & PLAIN ? begin_plain(PH_READY_NOTIFY) : begin(_i & CLUSTER, 0);
+	struct w_proc *fresh = NULL;
+	old->def->traits.handles = true;
+	w->nodes[owner].stale = !(_i & LATER);
+	w_save(w, owner);
+	swap(w);
+	for (int i = 0; i < 30000 && (!fresh || old->alive); i++) {
+		w_run(w, 1);
+		if (!fresh && (fresh = fresh_of(w)) && (_i & LATER)) {
+			w_save(w, owner); /* both are there, and in a migration */
+			w->nodes[owner].stale = true;
+		}
+	}
+	ck_assert_ptr_nonnull(fresh);
+	w_run(w, 100);
+	w_crash(w, owner);
+	w_run(w, 300);
+	w_start(w, owner);
+	w_run(w, 20000);
+	ck_assert_ptr_eq(one_left(w), fresh);
+	w_free(w);
+}
+END_TEST
 
 static void kill_fresh(struct world *w)
 {
@@ -301,16 +377,7 @@ END_TEST
 START_TEST(by_overlap)
 {
 	bool none = _i & 1, dies = _i & 2;
-	struct world *w = w_new(1);
-	struct w_def *def = w_def(w, "room", "1");
-	def->traits = (struct w_traits){.notify = !none};
-	def->spec.ready = none ? PH_READY_NONE : PH_READY_NOTIFY;
-	w->double_allowed = true;
-	w_declare(w, 0, def);
-	w_start_all(w);
-	owner = 0;
-	old = w_only(w, "room", 0);
-	w_run(w, 3000);
+	struct world *w = begin_plain(none ? PH_READY_NONE : PH_READY_NOTIFY);
 	swap(w);
 	w_run(w, none ? 3000 : 100);
 	struct w_proc *fresh = fresh_of(w);
@@ -318,7 +385,7 @@ START_TEST(by_overlap)
 	ck_assert(old->alive);
 	if (dies) {
 		w_kill(w, fresh);
-		def->traits.dies_at_start = none;
+		w->defs[0].traits.dies_at_start = none;
 	}
 	w_run(w, 20000);
 	struct w_proc *p = one_left(w);
@@ -410,6 +477,8 @@ int main(void)
 	W_TEST(suite, state_goes_along, VARIANTS);
 	W_TEST(suite, told_when_the_new_one_is_ready, VARIANTS);
 	W_TEST(suite, a_crash_at_each_moment, MOMENTS * VARIANTS);
+	W_TEST(suite, a_crash_with_an_old_state_file, MOMENTS * VARIANTS);
+	W_TEST(suite, a_crash_after_all_with_an_old_state_file, VARIANTS);
 	W_TEST(suite, the_new_one_dies_at_each_moment, MOMENTS * VARIANTS);
 	W_TEST(suite, the_old_one_dies_at_each_moment, MOMENTS * VARIANTS);
 	W_TEST(suite, cancelled_at_each_moment, MOMENTS * VARIANTS);

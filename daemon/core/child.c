@@ -116,6 +116,14 @@ bool ph_child_owned_here(const struct ph_hub *hub, const struct ph_child *child)
 	return false;
 }
 
+/* One of an earlier daemon that has not said hello yet may be one that hands over its state. */
+static bool awaited(const struct ph_hub *hub, const struct ph_instance *instance)
+{
+	return instance->adopted && instance->state == PH_INSTANCE_RUNNING &&
+	       instance->spec->swap && !ph_move_known_kind(hub, instance) &&
+	       hub->now_ms < instance->closed_ms + PH_RECONNECT_MS;
+}
+
 /* A worker goes on under the new text where nothing of its process changed, else it starts anew. */
 static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot *slot, bool renew)
 {
@@ -135,7 +143,9 @@ static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot 
 		}
 		ph_slot_publish(hub, slot);
 	} else if (!slot->wish_stopped) {
-		if (!ph_swap_instead(hub, slot, renew))
+		if (awaited(hub, instance))
+			ph_plan_soon(hub, PH_PLAN_AGAIN_MS); /* its hello makes it sooner */
+		else if (!ph_swap_instead(hub, slot, renew))
 			ph_instance_step(hub, instance, PH_INSTANCE_IN_RESTART);
 	} else {
 		ph_slot_publish(hub, slot); /* the others hear of the text by its entry */

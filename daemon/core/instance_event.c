@@ -249,6 +249,8 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 {
 	const struct ph_target *target = instance->target;
 	take_hello(instance, msg);
+	if (instance->adopted) /* a newer text may wait for it */
+		ph_plan_soon(hub, 0);
 	claim_back(hub, instance, msg);
 	if (msg->standing == PH_STANDING_COMMITTED && instance->state == PH_INSTANCE_FROZEN)
 		ph_instance_step(

@@ -15,11 +15,7 @@
 #define DRAIN_FAILURES 3   /* a drain leaves what has failed so often where it is */
 #define HELLO_WAIT_MS 2000 /* a worker without protocol is told by its silence */
 
-/*
- * Is it known whether the worker hands over its state? One that has lost its connection (or whose
- * daemon was restarted) says hello again; one that is new may still be on its way to it.
- */
-static bool known_kind(const struct ph_hub *hub, const struct ph_instance *instance)
+bool ph_move_known_kind(const struct ph_hub *hub, const struct ph_instance *instance)
 {
 	if (instance->connected || instance->spec->handover == PH_HANDOVER_NO)
 		return true;
@@ -32,7 +28,8 @@ static bool known_kind(const struct ph_hub *hub, const struct ph_instance *insta
 static bool out_of_reach(const struct ph_hub *hub, const struct ph_move *move)
 {
 	const struct ph_instance *instance = move->slot->work->instance;
-	return instance && instance->state == PH_INSTANCE_RUNNING && !known_kind(hub, instance) &&
+	return instance && instance->state == PH_INSTANCE_RUNNING &&
+	       !ph_move_known_kind(hub, instance) &&
 	       hub->now_ms >= instance->closed_ms + PH_RECONNECT_MS &&
 	       hub->now_ms >= move->added_ms + PH_RECONNECT_MS;
 }
@@ -180,7 +177,7 @@ static bool can_go(const struct ph_hub *hub, const struct ph_slot *slot)
 	const struct ph_instance *instance = slot->work->instance;
 	bool asks = slot->work->claim || slot->starting; /* for a higher epoch: heal.c */
 	return instance && !slot->work->source && !slot->work->target && !asks &&
-	       instance->state == PH_INSTANCE_RUNNING && known_kind(hub, instance);
+	       instance->state == PH_INSTANCE_RUNNING && ph_move_known_kind(hub, instance);
 }
 
 bool ph_plan_movable(struct ph_hub *hub, const struct ph_slot *slot)

@@ -9,6 +9,11 @@
 /* Others hear it, and this node has not for as long as a death takes: it is not waited for. */
 bool ph_move_cut_off(const struct ph_hub *hub, const struct ph_name *node);
 /*
+ * Is it known whether the worker hands over its state? One that has lost its connection (or whose
+ * daemon was restarted) says hello again; one that is new may still be on its way to it.
+ */
+bool ph_move_known_kind(const struct ph_hub *hub, const struct ph_instance *instance);
+/*
  * It does not run, so there is no state to carry: whoever is next in line starts it afresh. False:
  * it stays here, as it runs, or as this node is not leaving it to others.
  */

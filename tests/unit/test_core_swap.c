@@ -346,6 +346,29 @@ START_TEST(a_changed_text)
 }
 END_TEST
 
+/* The file changed while no daemon was there: its hello shows that it can hand over its state. */
+START_TEST(a_text_that_changed_meanwhile)
+{
+	bool plain = _i == VARIANTS;
+	struct world *w = plain ? begin_plain(PH_READY_NOTIFY) : begin(_i, 0);
+	struct w_def *text = w_def(w, "room", "2");
+	text->spec.local = w->defs[0].spec.local;
+	text->traits = w->defs[0].traits;
+	text->spec.ready = w->defs[0].spec.ready;
+	w_crash(w, owner);
+	for (unsigned i = 0; i < w->n_nodes; i++)
+		w->nodes[i].specs[0] = text;
+	w->double_allowed = false;
+	w_run(w, 300);
+	w_start(w, owner);
+	w_run(w, 20000);
+	struct w_proc *p = one_left(w);
+	ck_assert_ptr_eq(p->def, text);
+	ck_assert_uint_eq(p->value, plain ? 0 : VALUE);
+	w_free(w);
+}
+END_TEST
+
 /* One that cannot be started: the old one goes on, and the order tells why. */
 START_TEST(a_broken_text)
 {
@@ -483,6 +506,7 @@ int main(void)
 	W_TEST(suite, the_old_one_dies_at_each_moment, MOMENTS * VARIANTS);
 	W_TEST(suite, cancelled_at_each_moment, MOMENTS * VARIANTS);
 	W_TEST(suite, a_changed_text, VARIANTS);
+	W_TEST(suite, a_text_that_changed_meanwhile, VARIANTS + 1);
 	W_TEST(suite, a_broken_text, VARIANTS);
 	W_TEST(suite, by_overlap, 4);
 	W_TEST(suite, one_that_is_never_ready, 1);

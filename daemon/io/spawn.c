@@ -1,5 +1,6 @@
 #include "io/spawn.h"
 
+#include "io/kin.h"
 #include "io/proc.h"
 #include "io/spawn_child.h"
 #include "io/spawn_clone.h"
@@ -346,11 +347,13 @@ static int begin(
 		lend_fds(start);
 		uint64_t before = ticks_now();
 		r = make_child(start, err);
-		if (r)
+		if (r) {
 			take_fds_back(start);
-		else
+		} else {
+			ph_kin_own(start->spawned.pid); /* it is no orphan that may be reaped */
 			start->unnamed = get_start_time(
 				start->spawned.pid, before, &start->spawned.start_time);
+		}
 	}
 	if (r)
 		release(start);
@@ -386,6 +389,7 @@ int ph_spawn_finish(struct ph_spawning *start, struct ph_spawned *ret, struct ph
 		spawned.cgroup_error = start->task.cgroup_error;
 		*ret = spawned;
 	}
+	ph_kin_disown(spawned.pid);
 	release(start);
 	restore_dumpable();
 	return r;

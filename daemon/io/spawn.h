@@ -85,7 +85,8 @@ PH_MUST_CHECK int ph_spawn_begin(
 	const struct ph_spawn_spec *spec, struct ph_spawning **ret, struct ph_err *err);
 
 /*
- * Waits until the program runs (or has already ended), or a step has failed. 0, or an error with a
+ * Waits until the program runs (or has already ended), or a step has failed. Until then the process
+ * is the daemon's own (kin.h), from then on that is the caller's to say. 0, or an error with a
  * sentence such as "cannot change to directory '/x': No such file or directory": the errno of the
  * failed step (setsid, cgroup, chdir, descriptors, limits, user, execute); -ETIMEDOUT it was not
  * executed within 5 s. After an error there is no process, no zombie and no descriptor, and *ret is

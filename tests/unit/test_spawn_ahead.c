@@ -1,6 +1,7 @@
 /* Starts of which one is begun before another is finished: they share the daemon's memory. */
 #include "io/spawn.h"
 
+#include "io/kin.h"
 #include "tests/unit/io_help.h"
 
 #include <errno.h>
@@ -177,6 +178,25 @@ START_TEST(one_that_fails_leaves_the_other_alone)
 }
 END_TEST
 
+/* What ends before it is finished waits for who has started it: its status is his. */
+START_TEST(no_orphan_is_reaped_before_its_finish)
+{
+	siginfo_t info;
+	struct ph_spawning *spawning;
+	struct ph_spawned spawned;
+	struct ph_err err = {""};
+	ck_assert_int_eq(ph_spawn_begin(&true_spec, &spawning, &err), 0);
+	ck_assert_int_eq(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT), 0); /* it has ended */
+	ck_assert(!ph_kin_has_orphans());
+	ck_assert_uint_eq(ph_kin_reap_orphans(), 0);
+	ck_assert_int_eq(ph_spawn_finish(spawning, &spawned, &err), 0);
+	ck_assert(ph_kin_has_orphans()); /* nobody has said that he waits for it */
+	wait_for(&spawned, 0);
+	ck_assert_int_eq(ph_spawn_check(&true_spec, &err), 0);
+	ck_assert(!ph_kin_has_orphans());
+}
+END_TEST
+
 /* Most of a child's steps fail here, and each time the kernel's word must stay the child's: the
  * thread that goes on has the same errno. */
 START_TEST(errno_stays)
@@ -287,6 +307,7 @@ static void add_all(Suite *suite, const char *name, void (*setup)(void), bool ah
 	tcase_add_test(tc, each_has_its_own);
 	tcase_add_test(tc, a_third_at_once_but_not_begun);
 	tcase_add_test(tc, one_that_fails_leaves_the_other_alone);
+	tcase_add_test(tc, no_orphan_is_reaped_before_its_finish);
 	tcase_add_test(tc, errno_stays);
 	tcase_add_test(tc, undumpable_while_another_user_has_the_memory);
 	if (ahead) {

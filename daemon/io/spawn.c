@@ -25,6 +25,7 @@ struct ph_spawning {
 	struct ph_spawn_task task;
 	char pid_entries[2][16 + PH_SPAWN_PID_DIGITS]; /* of the prepared environment */
 	int null_fd;
+	int n_lent; /* descriptors: of the numbers that are its own so many are in use */
 	struct ph_spawn_lent lent;
 	struct ph_spawned spawned;
 	int unnamed; /* why its start time is not known, or 0 */
@@ -70,6 +71,14 @@ static int first_lent(const struct ph_spawning *start)
 	return reserved + (int)(start - starts) * LENT_EACH;
 }
 
+/* The end of a FIFO that stayed here would keep it open. */
+static void take_fds_back(const struct ph_spawning *start)
+{
+	int first = first_lent(start);
+	for (int i = 0; i < start->n_lent; i++)
+		(void)dup3(reserved + RESERVED - 1, first + i, O_CLOEXEC);
+}
+
 /* In a dry run none is wanted. What is no descriptor is left for the child to tell of. */
 static void lend_fds(struct ph_spawning *start)
 {
@@ -77,21 +86,13 @@ static void lend_fds(struct ph_spawning *start)
 	int first = first_lent(start);
 	if (reserved < 0 || task->dry || task->n_fds > LENT_EACH)
 		return;
-	for (int i = 0; i < task->n_fds; i++)
-		if (dup3(task->fds[i], first + i, O_CLOEXEC) < 0)
+	for (; start->n_lent < task->n_fds; start->n_lent++)
+		if (dup3(task->fds[start->n_lent], first + start->n_lent, O_CLOEXEC) < 0)
 			return;
 	for (int i = 0; i < task->n_fds; i++)
 		task->fds[i] = first + i;
 	task->first_lent = reserved;
 	task->first_unwanted = (unsigned)reserved + RESERVED;
-}
-
-/* The end of a FIFO that stayed here would keep it open. */
-static void take_fds_back(const struct ph_spawning *start)
-{
-	int first = first_lent(start);
-	for (int i = 0; start->task.first_unwanted && i < start->task.n_fds; i++)
-		(void)dup3(reserved + RESERVED - 1, first + i, O_CLOEXEC);
 }
 
 static int check_spec(const struct ph_spawn_spec *spec, struct ph_err *err)

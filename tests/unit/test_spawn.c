@@ -372,14 +372,21 @@ END_TEST
 START_TEST(descriptors_and_cgroup_that_are_none)
 {
 	static const char *const argv[] = {"true", NULL};
-	int fds[] = {-1, -1, 999};
+	int fds[] = {-1, -1, 999}, ends[2];
 	struct ph_spawn_spec spec = shell_spec(argv);
 	struct ph_spawned spawned;
 	struct ph_err err;
+	char byte;
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	fds[1] = ends[1];
 	spec.fds = fds;
 	spec.n_fds = 3;
 	ck_assert_int_eq(ph_spawn_start(&spec, &spawned, &err), -EBADF);
 	ck_assert_str_eq(err.text, "cannot pass the descriptors: Bad file descriptor");
+	close(ends[1]); /* the last one: what could be passed was not kept */
+	ck_assert_int_eq(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+	ck_assert_int_eq(read(ends[0], &byte, 1), 0);
+	close(ends[0]);
 	spec.fds = NULL;
 	spec.n_fds = 0;
 	spec.cgroup = "/no";

@@ -16,6 +16,7 @@
 #include "shell_parts.h"
 
 #define SLICE 16 /* processes started in one turn */
+#define AHEAD 2	 /* that are begun before the oldest of them is finished */
 
 struct wanted {
 	struct wanted *next;
@@ -29,8 +30,8 @@ struct wanted {
 
 struct ph_shell_spawner {
 	struct wanted *head, **tail;
-	unsigned started;			 /* in this turn */
-	struct start *begun[PH_SPAWN_BEGUN_MAX]; /* the oldest first; none between two turns */
+	unsigned started;	    /* in this turn */
+	struct start *begun[AHEAD]; /* the oldest first; none between two turns */
 	unsigned n_begun;
 	struct rlimit nofile; /* the daemon's before it was raised */
 	bool has_nofile;
@@ -343,6 +344,8 @@ static void finish_oldest(struct ph_shell *shell)
 		spawner->begun[i - 1] = spawner->begun[i];
 	spawner->n_begun--;
 	int error = finish(shell, start, &spawned, &err);
+	if (error == -ETIMEDOUT)
+		spawner->started = SLICE; /* the loop has waited long enough */
 	if (!error)
 		error = watch(shell, start, &spawned, &err);
 	if (error) {
@@ -368,7 +371,7 @@ static int begin_prepared(struct ph_shell *shell, struct start *start, struct ph
 	if (!error)
 		error = prepare_cgroup(shell, key, start, err);
 	/* as late as this: all of the above was done while that child ran */
-	if (!error && shell->spawner->n_begun == PH_SPAWN_BEGUN_MAX)
+	if (!error && shell->spawner->n_begun == AHEAD)
 		finish_oldest(shell);
 	if (!error)
 		error = ph_spawn_begin(&start->spec, &start->spawning, err);

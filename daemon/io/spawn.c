@@ -1,5 +1,6 @@
 #include "io/spawn.h"
 
+#include "io/clock.h"
 #include "io/kin.h"
 #include "io/proc.h"
 #include "io/spawn_child.h"
@@ -21,28 +22,39 @@
 
 /* a start that is under way */
 struct ph_spawning {
-	bool used;
 	struct ph_spawn_task task;
 	char pid_entries[2][16 + PH_SPAWN_PID_DIGITS]; /* of the prepared environment */
 	int null_fd;
-	int n_lent; /* descriptors: of the numbers that are its own so many are in use */
-	struct ph_spawn_lent lent;
+	int run;    /* of the kept numbers, which it has been lent; -1: none */
+	int n_lent; /* descriptors: so many numbers of the run are in use */
+	struct ph_spawn_lent *lent;
 	struct ph_spawned spawned;
 	int unnamed; /* why its start time is not known, or 0 */
 };
 
-/* The last one is for ph_spawn_start() while others are under way. */
-#define STARTS (PH_SPAWN_BEGUN_MAX + 1)
-static struct ph_spawning starts[STARTS];
-
 static const char *const pid_names[2] = {"LISTEN_PID=", "WATCHDOG_PID="};
 
-/* Consecutive numbers that nothing but a start uses: they are /dev/null meanwhile. Each start has
- * its own; the last one is never lent. */
+/* Consecutive numbers that nothing but a start uses: they are /dev/null meanwhile. Each run of them
+ * is lent to one start at a time; the last number is never lent. */
+#define RUNS 3
 #define LENT_EACH 3
-#define RESERVED (STARTS * LENT_EACH + 1)
+#define RESERVED (RUNS * LENT_EACH + 1)
 static int reserved = -1;
+static struct ph_spawning *runs[RUNS]; /* who has it */
+
+#define END_MS 50      /* for the end of what was killed: most of them need none */
+#define AGAIN_MS 10000 /* after one that was given up others are, sooner */
+
+static unsigned under_way;
 static bool undumpable; /* since a child's change of user */
+static uint64_t gave_up_at_ms;
+
+#define SPARE_MAX 4
+static struct ph_spawn_lent *spare; /* with stacks for the next ones */
+static unsigned n_spare;
+#define LOST_MAX 256
+static struct ph_spawn_lent *lost; /* of children that were killed, and have not ended yet */
+static unsigned n_lost;
 
 static void close_from_to(int first, int last)
 {
@@ -66,26 +78,44 @@ void ph_spawn_reserve(void)
 	reserved = first >= 0 ? first : reserved;
 }
 
-static int first_lent(const struct ph_spawning *start)
-{
-	return reserved + (int)(start - starts) * LENT_EACH;
-}
-
 /* The end of a FIFO that stayed here would keep it open. */
-static void take_fds_back(const struct ph_spawning *start)
+static void take_fds_back(struct ph_spawning *start)
 {
-	int first = first_lent(start);
+	int first = reserved + start->run * LENT_EACH;
 	for (int i = 0; i < start->n_lent; i++)
 		(void)dup3(reserved + RESERVED - 1, first + i, O_CLOEXEC);
+	if (start->run >= 0)
+		runs[start->run] = NULL;
+	start->run = -1;
+	start->n_lent = 0;
+}
+
+/* A run that nobody has; or one that is not needed any more, as the start only takes long. */
+static int get_run(void)
+{
+	for (int i = 0; i < RUNS; i++)
+		if (!runs[i])
+			return i;
+	for (int i = 0; i < RUNS; i++) {
+		if (!__atomic_load_n(&runs[i]->task.has_own, __ATOMIC_ACQUIRE))
+			continue;
+		take_fds_back(runs[i]);
+		return i;
+	}
+	return -1;
 }
 
 /* In a dry run none is wanted. What is no descriptor is left for the child to tell of. */
 static void lend_fds(struct ph_spawning *start)
 {
 	struct ph_spawn_task *task = &start->task;
-	int first = first_lent(start);
 	if (reserved < 0 || task->dry || task->n_fds > LENT_EACH)
 		return;
+	start->run = get_run();
+	if (start->run < 0)
+		return;
+	int first = reserved + start->run * LENT_EACH;
+	runs[start->run] = start;
 	for (; start->n_lent < task->n_fds; start->n_lent++)
 		if (dup3(task->fds[start->n_lent], first + start->n_lent, O_CLOEXEC) < 0)
 			return;
@@ -162,32 +192,103 @@ static int prepare_fds(struct ph_spawning *start)
 	return 0;
 }
 
+/* ---- what is lent */
+
+static struct ph_spawn_lent *get_lent(void)
+{
+	struct ph_spawn_lent *lent = spare;
+	if (!lent)
+		return ph_spawn_lent_new();
+	spare = lent->next;
+	n_spare--;
+	return lent;
+}
+
+static void put_lent(struct ph_spawn_lent *lent)
+{
+	if (!lent || n_spare == SPARE_MAX) {
+		ph_spawn_lent_free(lent);
+		return;
+	}
+	lent->next = spare;
+	spare = lent;
+	n_spare++;
+}
+
+/* Who reaps orphans may have had it already. */
+static void reap(int pidfd)
+{
+	siginfo_t info;
+	while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG) < 0 && errno == EINTR)
+		;
+	close(pidfd);
+}
+
+/* Those that have ended since. */
+static void find_lost(void)
+{
+	struct ph_spawn_lent **at = &lost;
+	while (*at) {
+		struct ph_spawn_lent *lent = *at;
+		if (!ph_spawn_clone_has_ended(lent->pidfd, 0)) {
+			at = &lent->next;
+			continue;
+		}
+		*at = lent->next;
+		n_lost--;
+		reap(lent->pidfd);
+		put_lent(lent);
+	}
+}
+
+/* The child has ended or is about to: where the kernel cannot end it (it waits for a file system)
+ * its stack stays with it. It never again executes an instruction. */
+static void end_child(struct ph_spawning *start)
+{
+	pid_t pid = start->spawned.pid;
+	int pidfd = start->spawned.pidfd;
+	(void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+	(void)kill(-pid, SIGKILL);
+	if (ph_spawn_clone_has_ended(pidfd, END_MS)) {
+		reap(pidfd);
+		return;
+	}
+	start->lent->pidfd = pidfd;
+	start->lent->next = lost;
+	lost = start->lent;
+	n_lost++;
+	start->lent = NULL;
+}
+
 static void release(struct ph_spawning *start)
 {
+	take_fds_back(start);
 	if (start->null_fd >= 0)
 		close(start->null_fd);
 	if (start->task.cgroup_fd >= 0)
 		close(start->task.cgroup_fd);
+	put_lent(start->lent);
 	free(start->task.env);
-	start->used = false;
+	free(start);
+	under_way--;
 }
 
 static int prepare(
 	struct ph_spawning *start, const struct ph_spawn_spec *spec, bool dry, struct ph_err *err)
 {
-	struct ph_spawn_lent lent = start->lent;
-	memset(start, 0, sizeof *start);
-	start->used = true;
-	start->lent = lent;
 	start->null_fd = -1;
+	start->run = -1;
 	start->task.cgroup_fd = -1;
 	start->task.spec = spec;
 	start->task.dry = dry;
-	int r = prepare_env(start);
+	start->lent = get_lent();
+	int r = start->lent ? prepare_env(start) : -ENOMEM;
 	if (!r)
 		r = prepare_fds(start);
 	return r ? ph_err_set(err, -r, "cannot prepare a process: %s", strerror(-r)) : 0;
 }
+
+/* ---- making it */
 
 /* All signals are blocked, those that the C library keeps to itself too, so that no handler runs on
  * the child's stack. */
@@ -198,7 +299,7 @@ static int clone_child(struct ph_spawning *start, const char *cgroup)
 	if (syscall(SYS_rt_sigprocmask, SIG_SETMASK, all, before, sizeof all) < 0)
 		return -errno;
 	int error = ph_spawn_clone(
-		&start->task, cgroup, &start->lent, &start->spawned.pid, &start->spawned.pidfd);
+		&start->task, cgroup, start->lent, &start->spawned.pid, &start->spawned.pidfd);
 	(void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, before, NULL, sizeof before);
 	return error;
 }
@@ -233,15 +334,6 @@ static int make_child(struct ph_spawning *start, struct ph_err *err)
 	return r ? ph_err_set(err, -r, "cannot create a process: %s", strerror(-r)) : 0;
 }
 
-/* The child has ended or is about to. */
-static void reap(int pidfd)
-{
-	siginfo_t info;
-	while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0 && errno == EINTR)
-		;
-	close(pidfd);
-}
-
 /* " '/x'", where the step has something to name. */
 static void subject(const struct ph_spawn_task *task, char *text, size_t n)
 {
@@ -265,7 +357,7 @@ static void subject(const struct ph_spawn_task *task, char *text, size_t n)
 		(void)snprintf(text, n, " (number %d)", task->resource);
 }
 
-static int explain(const struct ph_spawn_task *task, struct ph_err *err)
+static int explain(const struct ph_spawn_task *task, int code, struct ph_err *err)
 {
 	static const char *const steps[] = {
 #define X(name, text) [PH_SPAWN_##name] = text,
@@ -273,15 +365,17 @@ static int explain(const struct ph_spawn_task *task, struct ph_err *err)
 #undef X
 	};
 	char what[PH_ERR_MAX];
-	const char *why = strerror(task->code);
+	const char *why = strerror(code);
 	struct stat st;
 	subject(task, what, sizeof what);
-	if (task->step == PH_SPAWN_EXECUTE && task->code == ENOENT && *task->spec->path == '/' &&
-		stat(task->spec->path, &st) == 0)
+	if (code == ETIMEDOUT && !task->code)
+		why = "not done in time, as where a file system does not answer";
+	else if (task->step == PH_SPAWN_EXECUTE && code == ENOENT && *task->spec->path == '/' &&
+		 stat(task->spec->path, &st) == 0)
 		why = "its interpreter (after #!) or program loader does not exist";
-	else if (task->step == PH_SPAWN_EXECUTE && task->code == ENOEXEC)
+	else if (task->step == PH_SPAWN_EXECUTE && code == ENOEXEC)
 		why = "it is neither a program nor a script that begins with #!";
-	return ph_err_set(err, task->code, "cannot %s%s: %s", steps[task->step], what, why);
+	return ph_err_set(err, code, "cannot %s%s: %s", steps[task->step], what, why);
 }
 
 /* CLOCK_BOOTTIME in the unit of /proc/PID/stat. */
@@ -327,49 +421,69 @@ static void note_dumpable(const struct ph_spawn_spec *spec)
 
 static void restore_dumpable(void)
 {
-	for (size_t i = 0; i < STARTS; i++)
-		if (starts[i].used)
-			return;
+	find_lost();
+	if (under_way || lost)
+		return;
 	if (undumpable)
 		(void)prctl(PR_SET_DUMPABLE, 1);
 	undumpable = false;
 }
 
+static int make(struct ph_spawning *start, const struct ph_spawn_spec *spec, struct ph_err *err)
+{
+	note_dumpable(spec);
+	lend_fds(start);
+	uint64_t before = ticks_now();
+	int r = make_child(start, err);
+	if (r)
+		return r;
+	ph_kin_own(start->spawned.pid); /* it is no orphan that may be reaped */
+	start->unnamed = get_start_time(start->spawned.pid, before, &start->spawned.start_time);
+	return 0;
+}
+
 /* After an error there is nothing to finish. */
 static int begin(
-	struct ph_spawning *start, const struct ph_spawn_spec *spec, bool dry, struct ph_err *err)
+	const struct ph_spawn_spec *spec, bool dry, struct ph_spawning **ret, struct ph_err *err)
 {
 	int r = check_spec(spec, err);
 	if (r)
 		return r;
+	find_lost();
+	if (n_lost >= LOST_MAX)
+		return ph_err_set(err, EAGAIN,
+			"%u processes that were killed before they executed anything have not "
+			"ended yet",
+			n_lost);
+	struct ph_spawning *start = calloc(1, sizeof *start);
+	if (!start)
+		return ph_err_set(err, ENOMEM, "cannot prepare a process: out of memory");
+	under_way++;
 	r = prepare(start, spec, dry, err);
-	if (!r) {
-		note_dumpable(spec);
-		lend_fds(start);
-		uint64_t before = ticks_now();
-		r = make_child(start, err);
-		if (r) {
-			take_fds_back(start);
-		} else {
-			ph_kin_own(start->spawned.pid); /* it is no orphan that may be reaped */
-			start->unnamed = get_start_time(
-				start->spawned.pid, before, &start->spawned.start_time);
-		}
-	}
-	if (r)
+	if (!r)
+		r = make(start, spec, err);
+	if (r) {
 		release(start);
-	return r;
+		restore_dumpable();
+		return r;
+	}
+	*ret = start;
+	return 0;
+}
+
+bool ph_spawn_wait(struct ph_spawning *start, unsigned ms)
+{
+	return ph_spawn_clone_wait(start->lent, start->spawned.pidfd, ms);
 }
 
 /* Why it is none that runs, or 0. */
-static int judge(const struct ph_spawning *start, int waited, struct ph_err *err)
+static int judge(const struct ph_spawning *start, bool over, struct ph_err *err)
 {
 	const struct ph_spawn_task *task = &start->task;
-	if (waited)
-		return ph_err_set(err, -waited, "cannot execute '%s': not done within %d ms",
-			task->spec->path, PH_SPAWN_PATIENCE_MS);
+	if (!over)
+		return explain(task, ETIMEDOUT, err);
 	if (task->code)
-		return explain(task, err);
+		return explain(task, task->code, err);
 	/* without its start time it could never be told from another of its pid */
 	if (start->unnamed)
 		return ph_err_set(err, -start->unnamed, "cannot read /proc/%d/stat: %s",
@@ -377,42 +491,54 @@ static int judge(const struct ph_spawning *start, int waited, struct ph_err *err
 	return 0;
 }
 
-int ph_spawn_finish(struct ph_spawning *start, struct ph_spawned *ret, struct ph_err *err)
+/* What does not answer once is not waited for again and again: the caller has a loop to turn. */
+static unsigned patience_ms(void)
 {
-	struct ph_spawned spawned = start->spawned;
-	int waited = ph_spawn_clone_wait(&start->lent, spawned.pidfd);
-	int r = judge(start, waited, err);
-	take_fds_back(start);
+	bool again = gave_up_at_ms && ph_clock_now_ms() < gave_up_at_ms + AGAIN_MS;
+	return again ? PH_SPAWN_AGAIN_MS : PH_SPAWN_PATIENCE_MS;
+}
+
+static int conclude(
+	struct ph_spawning *start, bool over, struct ph_spawned *ret, struct ph_err *err)
+{
+	int r = judge(start, over, err);
+	if (!over)
+		gave_up_at_ms = ph_clock_now_ms();
 	if (r || start->task.dry) {
-		(void)kill(-spawned.pid, SIGKILL);
-		reap(spawned.pidfd);
+		end_child(start);
 	} else {
-		spawned.cgroup_error = start->task.cgroup_error;
-		*ret = spawned;
+		start->spawned.cgroup_error = start->task.cgroup_error;
+		*ret = start->spawned;
 	}
-	ph_kin_disown(spawned.pid);
+	ph_kin_disown(start->spawned.pid);
 	release(start);
 	restore_dumpable();
 	return r;
 }
 
+int ph_spawn_finish(struct ph_spawning *start, struct ph_spawned *ret, struct ph_err *err)
+{
+	return conclude(start, ph_spawn_wait(start, patience_ms()), ret, err);
+}
+
+int ph_spawn_give_up(struct ph_spawning *start, struct ph_spawned *ret, struct ph_err *err)
+{
+	return conclude(start, ph_spawn_wait(start, 0), ret, err);
+}
+
 int ph_spawn_begin(const struct ph_spawn_spec *spec, struct ph_spawning **ret, struct ph_err *err)
 {
-	for (size_t i = 0; i < PH_SPAWN_BEGUN_MAX; i++) {
-		if (starts[i].used)
-			continue;
-		*ret = &starts[i];
-		return begin(&starts[i], spec, false, err);
-	}
-	return ph_err_set(
-		err, EBUSY, "%d starts are under way, no more are possible", PH_SPAWN_BEGUN_MAX);
+	if (under_way >= PH_SPAWN_BEGUN_MAX)
+		return ph_err_set(err, EBUSY, "%d starts are under way, no more are possible",
+			PH_SPAWN_BEGUN_MAX);
+	return begin(spec, false, ret, err);
 }
 
 static int at_once(
 	const struct ph_spawn_spec *spec, bool dry, struct ph_spawned *ret, struct ph_err *err)
 {
-	struct ph_spawning *start = &starts[STARTS - 1];
-	int r = begin(start, spec, dry, err);
+	struct ph_spawning *start;
+	int r = begin(spec, dry, &start, err);
 	return r ? r : ph_spawn_finish(start, ret, err);
 }
 

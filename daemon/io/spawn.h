@@ -72,27 +72,42 @@ struct ph_spawned {
  */
 void ph_spawn_reserve(void);
 
-#define PH_SPAWN_BEGUN_MAX 2
+#define PH_SPAWN_BEGUN_MAX 16
 struct ph_spawning; /* a start that is under way */
 
 /*
- * Makes the process. On 0 *ret is to be given to ph_spawn_finish(), whatever else fails; *spec and
- * what it points to must last until then, but the descriptors are the caller's to close again.
- * Errors, with a sentence: -EINVAL a spec out of bounds; -EAGAIN, -ENOMEM, -EMFILE no process,
- * memory or descriptor left; -EBUSY PH_SPAWN_BEGUN_MAX are under way. Nothing is left of it then.
+ * Makes the process. On 0 *ret is to be given to ph_spawn_finish() or ph_spawn_give_up(), whatever
+ * else fails; *spec and what it points to must last until then, but the descriptors are the
+ * caller's to close again. Errors, with a sentence: -EINVAL a spec out of bounds; -EAGAIN, -ENOMEM,
+ * -EMFILE no process, memory or descriptor left, or too many that cannot be ended; -EBUSY
+ * PH_SPAWN_BEGUN_MAX are under way. Nothing is left of it then.
  */
 PH_MUST_CHECK int ph_spawn_begin(
 	const struct ph_spawn_spec *spec, struct ph_spawning **ret, struct ph_err *err);
 
+/* Waits, but no longer than that, until the program runs (or has already ended), or a step has
+ * failed. False: it is not so far. 0 ms: only looks. */
+bool ph_spawn_wait(struct ph_spawning *spawning, unsigned ms);
+
 /*
- * Waits until the program runs (or has already ended), or a step has failed. Until then the process
- * is the daemon's own (kin.h), from then on that is the caller's to say. 0, or an error with a
- * sentence such as "cannot change to directory '/x': No such file or directory": the errno of the
- * failed step (setsid, cgroup, chdir, descriptors, limits, user, execute); -ETIMEDOUT it was not
- * executed within 5 s. After an error there is no process, no zombie and no descriptor, and *ret is
- * untouched. `spawning` is gone.
+ * Waits like ph_spawn_wait(), and takes the result. Until then the process is the daemon's own
+ * (kin.h), from then on that is the caller's to say. 0, or an error with a sentence such as "cannot
+ * change to directory '/x': No such file or directory": the errno of the failed step (setsid,
+ * cgroup, chdir, descriptors, limits, user, execute); -ETIMEDOUT it is not so far within
+ * PH_SPAWN_PATIENCE_MS, or, where that was so in the last 10 s already, PH_SPAWN_AGAIN_MS: its
+ * files are on a file system that does not answer, say. It is killed then. After an error there is
+ * no descriptor of it and no zombie, and *ret is untouched; nor is there a process, unless it is
+ * one that the kernel cannot end yet: that never executes anything. `spawning` is gone.
+ *
+ * On other machines than x86_64, and where clone3(2) is forbidden, ph_spawn_begin() does all of the
+ * waiting, and without end.
  */
+#define PH_SPAWN_PATIENCE_MS 1000
+#define PH_SPAWN_AGAIN_MS 50
 PH_MUST_CHECK int ph_spawn_finish(
+	struct ph_spawning *spawning, struct ph_spawned *ret, struct ph_err *err);
+/* The same without waiting. */
+PH_MUST_CHECK int ph_spawn_give_up(
 	struct ph_spawning *spawning, struct ph_spawned *ret, struct ph_err *err);
 
 /*

@@ -109,6 +109,7 @@ RAW static int place_fds(struct ph_spawn_task *task)
 	int error = own_fds(task);
 	if (error)
 		return error;
+	__atomic_store_n(&task->has_own, true, __ATOMIC_RELEASE);
 	for (int i = 0; i < task->n_fds; i++) {
 		long fd = task->fds[i];
 		if (fd >= task->n_fds)
@@ -226,10 +227,10 @@ RAW int ph_spawn_child(void *arg)
 {
 	struct ph_spawn_task *task = arg;
 	for (int step = PH_SPAWN_SESSION; step <= PH_SPAWN_EXECUTE; step++) {
+		__atomic_store_n(&task->step, (enum ph_spawn_step)step, __ATOMIC_RELAXED);
 		int r = take_step(task, (enum ph_spawn_step)step);
 		if (r) {
 			task->code = -r;
-			task->step = (enum ph_spawn_step)step;
 			break;
 		}
 	}

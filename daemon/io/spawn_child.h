@@ -61,11 +61,12 @@ struct ph_spawn_task {
 	int n_fds;
 	int fds[PH_SPAWN_FDS_MAX]; /* no -1 any more; the child moves them about */
 
-	/* written by the child where it fails */
-	int code; /* errno, or 0: it went well */
-	enum ph_spawn_step step;
-	int resource;	  /* of LIMITS */
-	int cgroup_error; /* of an optional cgroup */
+	/* written by the child */
+	int code;		 /* errno, or 0: it went well, or is under way */
+	enum ph_spawn_step step; /* that it takes, or that has failed */
+	bool has_own;		 /* a table of descriptors: what was lent is not used any more */
+	int resource;		 /* of LIMITS */
+	int cgroup_error;	 /* of an optional cgroup */
 };
 
 /* The function for clone(); `task` is a struct ph_spawn_task. Does not return where it executes. */

@@ -1,6 +1,5 @@
 #include "io/spawn_clone.h"
 
-#include "io/clock.h"
 #include "io/spawn_child.h"
 
 #include <errno.h>
@@ -18,21 +17,38 @@
 
 #define STACK_BYTES ((size_t)128 << 10) /* of which the lowest page is a guard */
 #define GUARD_BYTES ((size_t)4096)
-#define LOOK_MS 10 /* between two looks whether it has ended without a word */
+#define LOOK_NS 10000000 /* between two looks whether it has ended without a word */
 
-static char *get_stack(struct ph_spawn_lent *lent)
+static char *make_stack(void)
 {
-	if (lent->stack)
-		return lent->stack;
 	char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
 	if (stack == MAP_FAILED)
 		return NULL;
-	if (mprotect(stack, GUARD_BYTES, PROT_NONE) < 0)
-		(void)munmap(stack, STACK_BYTES);
-	else
-		lent->stack = stack;
-	return lent->stack;
+	if (mprotect(stack, GUARD_BYTES, PROT_NONE) == 0)
+		return stack;
+	(void)munmap(stack, STACK_BYTES);
+	return NULL;
+}
+
+struct ph_spawn_lent *ph_spawn_lent_new(void)
+{
+	struct ph_spawn_lent *lent = calloc(1, sizeof *lent);
+	if (!lent)
+		return NULL;
+	lent->stack = make_stack();
+	if (lent->stack)
+		return lent;
+	free(lent);
+	return NULL;
+}
+
+void ph_spawn_lent_free(struct ph_spawn_lent *lent)
+{
+	if (!lent)
+		return;
+	(void)munmap(lent->stack, STACK_BYTES);
+	free(lent);
 }
 
 static unsigned flags_of(const struct ph_spawn_task *task)
@@ -108,8 +124,6 @@ int ph_spawn_clone(struct ph_spawn_task *task, const char *cgroup, struct ph_spa
 	pid_t *ret_pid, int *ret_pidfd)
 {
 	int pidfd = -1, cgroup_fd = -1;
-	if (!get_stack(lent))
-		return -ENOMEM;
 	if (cgroup)
 		cgroup_fd = open(cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (cgroup && cgroup_fd < 0)
@@ -129,32 +143,36 @@ int ph_spawn_clone(struct ph_spawn_task *task, const char *cgroup, struct ph_spa
 	return 0;
 }
 
-/* A process that a signal ends with a core file does not clear the word, on older kernels. */
-static bool has_ended(int pidfd)
+bool ph_spawn_clone_has_ended(int pidfd, int ms)
 {
 	struct pollfd one = {.fd = pidfd, .events = POLLIN};
-	return poll(&one, 1, 0) == 1;
+	return poll(&one, 1, ms) == 1;
 }
 
-int ph_spawn_clone_wait(struct ph_spawn_lent *lent, int pidfd)
+static uint64_t now_ns(void)
 {
-	static const struct timespec look = {0, LOOK_MS * 1000000L};
-	uint64_t until = 0;
-	int result = 0;
+	struct timespec now;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+bool ph_spawn_clone_wait(struct ph_spawn_lent *lent, int pidfd, uint64_t ms)
+{
+	static const struct timespec look = {0, LOOK_NS};
+	uint64_t passed = 0, before = now_ns();
 	uint32_t held;
 	while ((held = __atomic_load_n(&lent->held, __ATOMIC_ACQUIRE)) != 0) {
-		if (syscall(SYS_futex, &lent->held, FUTEX_WAIT, held, &look, NULL, 0) == 0 ||
-			errno != ETIMEDOUT)
-			continue;
-		uint64_t now = ph_clock_now_ms();
-		until = until ? until : now + PH_SPAWN_PATIENCE_MS;
-		if (has_ended(pidfd))
+		/* one that a signal ends with a core file does not clear the word */
+		if (ph_spawn_clone_has_ended(pidfd, 0))
 			break;
-		if (now < until)
-			continue;
-		(void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-		result = -ETIMEDOUT;
+		if (passed >= ms * 1000000u)
+			return false;
+		(void)syscall(SYS_futex, &lent->held, FUTEX_WAIT, held, &look, NULL, 0);
+		uint64_t now = now_ns();
+		uint64_t step = now - before;
+		passed += step < LOOK_NS * 2 ? step : LOOK_NS * 2;
+		before = now;
 	}
 	lent->held = 0;
-	return result;
+	return true;
 }

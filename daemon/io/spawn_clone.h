@@ -9,32 +9,38 @@
 #ifndef PH_IO_SPAWN_CLONE_H
 #define PH_IO_SPAWN_CLONE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 struct ph_spawn_task;
 
-/* What a child has of the daemon until it has executed or ended. Zero it first; the stack is kept
- * for the next child, of which there is one at a time. */
+/* What a child has of the daemon until it has executed or ended. */
 struct ph_spawn_lent {
 	char *stack;
 	uint32_t held; /* not 0: the child still has it; the kernel clears it */
+	int pidfd;     /* of a child that was given up, for who waits for its end */
+	struct ph_spawn_lent *next;
 };
+
+/* NULL without memory. What is held may not be freed. */
+struct ph_spawn_lent *ph_spawn_lent_new(void);
+void ph_spawn_lent_free(struct ph_spawn_lent *lent); /* NULL is fine */
 
 /*
  * Makes a child in which ph_spawn_child(task) runs; *task, what it points to and *lent are the
- * child's until ph_spawn_clone_wait(). With `cgroup` (a folder of the cgroup v2 tree) the child is
- * in it from its first moment, or there is none. Signals are blocked by the caller. 0, or -errno;
- * -EOPNOTSUPP (only with `cgroup`): not here.
+ * child's until ph_spawn_clone_wait() says that it is over. With `cgroup` (a folder of the cgroup
+ * v2 tree) the child is in it from its first moment, or there is none. Signals are blocked by the
+ * caller. 0, or -errno; -EOPNOTSUPP (only with `cgroup`): not here.
  */
 int ph_spawn_clone(struct ph_spawn_task *task, const char *cgroup, struct ph_spawn_lent *lent,
 	pid_t *ret_pid, int *ret_pidfd);
 
-/*
- * Returns when the child has executed or ended. One that has done neither within
- * PH_SPAWN_PATIENCE_MS (its file lies on a file system that does not answer) is killed: -ETIMEDOUT.
- */
-#define PH_SPAWN_PATIENCE_MS 5000
-int ph_spawn_clone_wait(struct ph_spawn_lent *lent, int pidfd);
+/* Waits until the child has executed or ended, but no longer than that. Is it so? Time in which
+ * this process itself stood still does not count. */
+bool ph_spawn_clone_wait(struct ph_spawn_lent *lent, int pidfd, uint64_t ms);
+
+/* Waits for the end of the process, but no longer than that. Has it ended? */
+bool ph_spawn_clone_has_ended(int pidfd, int ms);
 
 #endif

@@ -124,8 +124,9 @@ RAW static int place_fds(struct ph_spawn_task *task)
 		if (r)
 			return r;
 	}
-	/* close-on-exec in place of closing: a descriptor of the task may still be wanted */
-	return TRY(SYS_close_range, task->n_fds, ~0u, CLOSE_RANGE_CLOEXEC);
+	/* not only on executing, which may take long: a lock, say, is to be free when the daemon is
+	 * gone */
+	return TRY(SYS_close_range, task->n_fds, ~0u, 0);
 }
 
 RAW static int set_limits(struct ph_spawn_task *task)

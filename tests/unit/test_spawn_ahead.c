@@ -283,11 +283,18 @@ START_TEST(what_is_never_executed_is_given_up)
 	struct ph_spawned spawned;
 	struct ph_err err = {""};
 	struct talk talk;
+	char byte;
+	int held[2];
 	spec.argv = argv;
+	ck_assert_int_eq(pipe2(held, O_CLOEXEC | O_NONBLOCK), 0);
 	ck_assert_int_eq(ph_spawn_begin(&spec, &stuck, &err), 0);
+	close(held[1]);
 	talk_begin(&talk, 1);
 	talk_finish(&talk, 1);
 	ck_assert(!ph_spawn_wait(stuck, 20));
+	ck_assert_int_eq(
+		read(held[0], &byte, 1), 0); /* it has nothing of ours but what it was passed */
+	close(held[0]);
 	uint64_t from_ms = ph_clock_now_ms();
 	ck_assert_int_eq(ph_spawn_finish(stuck, &spawned, &err), -ETIMEDOUT);
 	ck_assert_str_eq(err.text, "cannot execute '/bin/true': " LATE);

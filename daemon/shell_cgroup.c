@@ -222,11 +222,9 @@ struct paths {
 	size_t n, room;
 };
 
-static void note_path(void *arg, struct ph_shell_worker *worker)
+static void note_path(void *arg, const char *path)
 {
 	struct paths *paths = arg;
-	if (!worker->cgroup)
-		return;
 	if (paths->n == paths->room) {
 		size_t room = paths->room ? 2 * paths->room : 64;
 		const char **v = ph_shell_alloc(room * sizeof *v);
@@ -236,7 +234,13 @@ static void note_path(void *arg, struct ph_shell_worker *worker)
 		paths->v = v;
 		paths->room = room;
 	}
-	paths->v[paths->n++] = worker->cgroup;
+	paths->v[paths->n++] = path;
+}
+
+static void note_worker(void *arg, struct ph_shell_worker *worker)
+{
+	if (worker->cgroup)
+		note_path(arg, worker->cgroup);
 }
 
 static int compare_paths(const void *a, const void *b)
@@ -258,8 +262,9 @@ void ph_shell_cgroups_settled(struct ph_shell *shell)
 	struct paths paths = {0};
 	if (!all->groups)
 		return;
-	ph_shell_workers_each(shell, note_path, &paths);
-	ph_shell_leaving_each(shell, note_path, &paths);
+	ph_shell_workers_each(shell, note_worker, &paths);
+	ph_shell_leaving_each(shell, note_worker, &paths);
+	ph_shell_spawn_cgroups(shell, note_path, &paths);
 	if (paths.n)
 		qsort(paths.v, paths.n, sizeof *paths.v, compare_paths);
 	size_t left = ph_cgroups_sweep(all->groups, is_kept, &paths);

@@ -244,7 +244,16 @@ PH_MUST_CHECK int ph_shell_env_build(
 int ph_shell_spawner_new(struct ph_shell *shell);
 void ph_shell_spawner_free(struct ph_shell *shell);
 void ph_shell_spawn_act(struct ph_shell *shell, const struct ph_action *action);
-void ph_shell_spawn_settle(struct ph_shell *shell); /* nothing is begun any more */
+/* Nothing is begun any more, but what takes long: that is set aside, and concluded later. */
+void ph_shell_spawn_settle(struct ph_shell *shell);
+/* Concludes those of them that are over, or given up. Were there any? Whoever looks for a worker
+ * that he does not find asks first. */
+bool ph_shell_spawn_look(struct ph_shell *shell);
+/* All of them: this daemon's time is over. */
+void ph_shell_spawn_end(struct ph_shell *shell);
+/* The cgroups of them. */
+void ph_shell_spawn_cgroups(
+	struct ph_shell *shell, void (*each)(void *arg, const char *path), void *arg);
 void ph_shell_spawn_turn_end(struct ph_shell *shell);
 struct ph_hook;
 struct ph_hook_ops;

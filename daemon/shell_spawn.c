@@ -1,5 +1,11 @@
-/* SPAWN: from a spec to a running process, in slices, as each one stops the loop for a moment. */
+/*
+ * SPAWN: from a spec to a running process, in slices, as each one stops the loop for a moment.
+ *
+ * One that takes longer than a moment (its program is on a file system that does not answer, say)
+ * is set aside: the loop goes on, and looks at it now and then until it runs or is given up.
+ */
 #include <errno.h>
+#include <event2/event.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -7,8 +13,10 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "io/child.h"
+#include "io/clock.h"
 #include "io/hook.h"
 #include "io/spawn.h"
 #include "io/user.h"
@@ -17,6 +25,10 @@
 
 #define SLICE 16 /* processes started in one turn */
 #define AHEAD 2	 /* that are begun before the oldest of them is finished */
+#define LATE_MAX (PH_SPAWN_BEGUN_MAX - AHEAD)
+#define MOMENT_MS 100 /* that the loop waits for a start */
+#define LOOK_MS 10    /* between two looks at those set aside; for others it waits no longer then */
+#define PATIENCE_MS 5000 /* until one is given up */
 
 struct wanted {
 	struct wanted *next;
@@ -33,15 +45,21 @@ struct ph_shell_spawner {
 	unsigned started;	    /* in this turn */
 	struct start *begun[AHEAD]; /* the oldest first; none between two turns */
 	unsigned n_begun;
+	struct start *late; /* set aside */
+	unsigned n_late;
+	struct event *look;   /* at those */
 	struct rlimit nofile; /* the daemon's before it was raised */
 	bool has_nofile;
 };
+
+static void on_look(evutil_socket_t fd, short what, void *arg);
 
 int ph_shell_spawner_new(struct ph_shell *shell)
 {
 	shell->spawner = ph_shell_alloc(sizeof *shell->spawner);
 	shell->spawner->tail = &shell->spawner->head;
-	return 0;
+	shell->spawner->look = evtimer_new(shell->base, on_look, shell);
+	return shell->spawner->look ? 0 : -ENOMEM;
 }
 
 static void wanted_free(struct wanted *wanted)
@@ -58,6 +76,8 @@ void ph_shell_spawner_free(struct ph_shell *shell)
 		next = w->next;
 		wanted_free(w);
 	}
+	if (shell->spawner->look)
+		event_free(shell->spawner->look);
 	free(shell->spawner);
 	shell->spawner = NULL;
 }
@@ -87,9 +107,12 @@ size_t ph_shell_nofile(const struct ph_shell *shell, struct ph_spawn_limit *ret)
 /* What a start needs and what must be freed after it. */
 struct start {
 	struct wanted *wanted; /* NULL: it is not of the queue */
+	/* both belong to what may be loaded anew: not for one that was set aside */
 	const struct ph_conf_child *child;
-	const struct ph_conf_list *command; /* NULL: the child's own */
 	const struct ph_user *user;
+	uid_t uid;
+	gid_t *groups;
+	const struct ph_conf_list *command; /* NULL: the child's own */
 	struct ph_conf_vars vars;
 	struct ph_shell_env env;
 	char token[PH_TOKEN_SIZE];
@@ -102,6 +125,8 @@ struct start {
 	char *cgroup; /* NULL: none */
 	struct ph_spawn_spec spec;
 	struct ph_spawning *spawning;
+	uint64_t begun_at_ms;
+	struct start *prev, *next; /* among those set aside */
 };
 
 static void make_token(char token[PH_TOKEN_SIZE])
@@ -117,6 +142,7 @@ static void start_free(struct start *start)
 		free(start->argv[i]);
 	free(start->argv);
 	free(start->dir);
+	free(start->groups);
 	ph_shell_cgroup_drop(&start->cgroup);
 	ph_shell_listens_drop(&start->listens);
 	ph_shell_env_fini(&start->env);
@@ -231,7 +257,8 @@ static size_t fill_limits(struct ph_shell *shell, struct start *start)
 	return n;
 }
 
-/* All but the descriptors and the cgroup; what it points to lives as long as `start`. */
+/* All but the descriptors and the cgroup; what it points to lives as long as `start`, but for the
+ * groups. */
 static int fill_spec(
 	struct ph_shell *shell, struct start *start, struct ph_spawn_spec *ret, struct ph_err *err)
 {
@@ -249,6 +276,15 @@ static int fill_spec(
 	return want_user(start, ret, err);
 }
 
+static void keep_user(struct start *start)
+{
+	struct ph_spawn_spec *spec = &start->spec;
+	size_t n = spec->n_groups * sizeof *spec->groups;
+	start->uid = start->child->user || start->child->group ? start->user->uid : geteuid();
+	if (n)
+		spec->groups = start->groups = memcpy(ph_shell_alloc(n), spec->groups, n);
+}
+
 static int prepare_output(
 	struct ph_shell *shell, const struct ph_key *key, struct start *start, struct ph_err *err)
 {
@@ -257,7 +293,7 @@ static int prepare_output(
 		.key = *key,
 		.child = start->child,
 		.token = start->token,
-		.uid = other ? start->user->uid : geteuid(),
+		.uid = start->uid,
 		.gid = other ? start->user->gid : getegid(),
 	};
 	start->fds[0] = -1;
@@ -276,10 +312,11 @@ static int prepare_cgroup(
 	return 0;
 }
 
+/* It is over, or has to be. */
 static int finish(
 	struct ph_shell *shell, struct start *start, struct ph_spawned *ret, struct ph_err *err)
 {
-	int error = ph_spawn_finish(start->spawning, ret, err);
+	int error = ph_spawn_give_up(start->spawning, ret, err);
 	if (error) {
 		ph_shell_output_abandon(&start->output);
 		return error;
@@ -309,7 +346,7 @@ static int watch(struct ph_shell *shell, struct start *start, const struct ph_sp
 	memcpy(worker->token, start->token, sizeof worker->token);
 	worker->pid = spawned->pid;
 	worker->start_time = spawned->start_time;
-	worker->uid = start->child->user || start->child->group ? start->user->uid : geteuid();
+	worker->uid = start->uid;
 	int error = ph_child_new(shell->base, spawned->pid, spawned->pidfd, spawned->start_time,
 		ph_shell_exited, shell, &worker->child);
 	if (error) {
@@ -334,18 +371,11 @@ static void tell_failed(struct ph_shell *shell, uint64_t wid, int error, const s
 	ph_shell_push_text(shell, &event);
 }
 
-static void finish_oldest(struct ph_shell *shell)
+static void conclude(struct ph_shell *shell, struct start *start)
 {
-	struct ph_shell_spawner *spawner = shell->spawner;
-	struct start *start = spawner->begun[0];
 	struct ph_spawned spawned;
 	struct ph_err err = {{0}};
-	for (unsigned i = 1; i < spawner->n_begun; i++)
-		spawner->begun[i - 1] = spawner->begun[i];
-	spawner->n_begun--;
 	int error = finish(shell, start, &spawned, &err);
-	if (error == -ETIMEDOUT)
-		spawner->started = SLICE; /* the loop has waited long enough */
 	if (!error)
 		error = watch(shell, start, &spawned, &err);
 	if (error) {
@@ -359,10 +389,86 @@ static void finish_oldest(struct ph_shell *shell)
 	start_free(start);
 }
 
+/* ---- those that take long */
+
+static void set_aside(struct ph_shell *shell, struct start *start)
+{
+	static const struct timeval pause = {0, LOOK_MS * 1000};
+	DL_APPEND(shell->spawner->late, start);
+	shell->spawner->n_late++;
+	if (!evtimer_pending(shell->spawner->look, NULL))
+		evtimer_add(shell->spawner->look, &pause);
+}
+
+static void conclude_late(struct ph_shell *shell, struct start *start)
+{
+	DL_DELETE(shell->spawner->late, start);
+	shell->spawner->n_late--;
+	conclude(shell, start);
+	ph_shell_outputs_started(shell);
+}
+
+bool ph_shell_spawn_look(struct ph_shell *shell)
+{
+	struct start *start, *next;
+	unsigned before = shell->spawner->n_late;
+	uint64_t now_ms = before ? ph_clock_now_ms() : 0;
+	DL_FOREACH_SAFE(shell->spawner->late, start, next)
+	{
+		bool up = shell->stopping || now_ms >= start->begun_at_ms + PATIENCE_MS;
+		if (ph_spawn_wait(start->spawning, 0) || up)
+			conclude_late(shell, start);
+	}
+	return shell->spawner->n_late != before;
+}
+
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval pause = {0, LOOK_MS * 1000};
+	struct ph_shell *shell = arg;
+	(void)fd;
+	(void)what;
+	if (ph_shell_spawn_look(shell) && shell->spawner->head)
+		ph_shell_wake(shell);
+	if (shell->spawner->n_late)
+		evtimer_add(shell->spawner->look, &pause);
+}
+
+void ph_shell_spawn_end(struct ph_shell *shell)
+{
+	while (shell->spawner && shell->spawner->late)
+		conclude_late(shell, shell->spawner->late);
+}
+
+void ph_shell_spawn_cgroups(
+	struct ph_shell *shell, void (*each)(void *arg, const char *path), void *arg)
+{
+	struct start *start;
+	DL_FOREACH (shell->spawner->late, start)
+		if (start->cgroup)
+			each(arg, start->cgroup);
+}
+
+/* ---- the beginning */
+
+static void finish_oldest(struct ph_shell *shell)
+{
+	struct ph_shell_spawner *spawner = shell->spawner;
+	struct start *start = spawner->begun[0];
+	for (unsigned i = 1; i < spawner->n_begun; i++)
+		spawner->begun[i - 1] = spawner->begun[i];
+	spawner->n_begun--;
+	if (ph_spawn_wait(start->spawning, spawner->n_late ? LOOK_MS : MOMENT_MS))
+		conclude(shell, start);
+	else
+		set_aside(shell, start);
+}
+
 static int begin_prepared(struct ph_shell *shell, struct start *start, struct ph_err *err)
 {
 	const struct ph_key *key = &start->wanted->key;
 	int error = fill_spec(shell, start, &start->spec, err);
+	keep_user(start);
 	ph_shell_listens_fds(&start->listens, start->fds + 3);
 	if (!error)
 		error = prepare_output(shell, key, start, err);
@@ -373,6 +479,7 @@ static int begin_prepared(struct ph_shell *shell, struct start *start, struct ph
 	/* as late as this: all of the above was done while that child ran */
 	if (!error && shell->spawner->n_begun == AHEAD)
 		finish_oldest(shell);
+	start->begun_at_ms = ph_clock_now_ms();
 	if (!error)
 		error = ph_spawn_begin(&start->spec, &start->spawning, err);
 	if (error)
@@ -425,7 +532,7 @@ int ph_shell_spawn_beside(struct ph_shell *shell, const struct ph_key *key,
 static void start_slice(struct ph_shell *shell)
 {
 	struct ph_shell_spawner *spawner = shell->spawner;
-	while (spawner->head && spawner->started < SLICE) {
+	while (spawner->head && spawner->started < SLICE && spawner->n_late < LATE_MAX) {
 		struct wanted *wanted = spawner->head;
 		spawner->head = wanted->next;
 		if (!spawner->head)
@@ -468,5 +575,6 @@ void ph_shell_spawn_turn_end(struct ph_shell *shell)
 	if (!shell->spawner->head)
 		return;
 	ph_shell_state_touch(shell);
-	ph_shell_wake(shell);
+	if (shell->spawner->n_late < LATE_MAX)
+		ph_shell_wake(shell);
 }

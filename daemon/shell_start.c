@@ -337,6 +337,7 @@ static int start_core(struct ph_shell *shell, struct ph_err *err)
 
 static void stop(struct ph_shell *shell, bool orderly)
 {
+	ph_shell_spawn_end(shell);
 	if (shell->workers)
 		orderly = orderly && !ph_shell_workers_count(shell);
 	if (!orderly) /* its table stays as it is: the next daemon is awaited */

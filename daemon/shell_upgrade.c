@@ -273,6 +273,7 @@ void ph_shell_upgrade_run(struct ph_shell *shell)
 	ph_shell_log(shell, PH_LOG_INFO, "signal USR2: executing %s with %zu workers",
 		shell->upgrade->program, ph_shell_workers_count(shell));
 	finish_turns(shell);
+	ph_shell_spawn_end(shell);
 	ph_shell_signals_free(shell); /* they wait for the next one */
 	ph_shell_probes_free(shell);
 	ph_shell_exit_free(shell);

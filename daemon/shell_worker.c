@@ -67,11 +67,17 @@ struct ph_shell_worker *ph_shell_worker_by_wid(struct ph_shell *shell, uint64_t 
 	return worker;
 }
 
-struct ph_shell_worker *ph_shell_worker_by_token(struct ph_shell *shell, const char *token)
+static struct ph_shell_worker *find_token(struct ph_shell *shell, const char *token)
 {
 	struct ph_shell_worker *worker;
 	HASH_FIND(by_token, shell->workers->tokens, token, strlen(token), worker);
 	return worker;
+}
+
+struct ph_shell_worker *ph_shell_worker_by_token(struct ph_shell *shell, const char *token)
+{
+	struct ph_shell_worker *worker = find_token(shell, token);
+	return worker || !ph_shell_spawn_look(shell) ? worker : find_token(shell, token);
 }
 
 struct ph_shell_worker *ph_shell_worker_by_pid(struct ph_shell *shell, pid_t pid)
@@ -81,15 +87,21 @@ struct ph_shell_worker *ph_shell_worker_by_pid(struct ph_shell *shell, pid_t pid
 	return worker;
 }
 
-struct ph_shell_worker *ph_shell_worker_of_process(struct ph_shell *shell, pid_t pid)
+static struct ph_shell_worker *find_process(struct ph_shell *shell, pid_t pid)
 {
-	if (pid <= 0)
-		return NULL;
 	struct ph_shell_worker *worker = ph_shell_worker_by_pid(shell, pid);
 	if (worker)
 		return worker;
 	pid_t session = ph_proc_session(pid);
 	return session > 0 ? ph_shell_worker_by_pid(shell, session) : NULL;
+}
+
+struct ph_shell_worker *ph_shell_worker_of_process(struct ph_shell *shell, pid_t pid)
+{
+	struct ph_shell_worker *worker = pid > 0 ? find_process(shell, pid) : NULL;
+	if (worker || pid <= 0 || !ph_shell_spawn_look(shell))
+		return worker;
+	return find_process(shell, pid);
 }
 
 void ph_shell_workers_each(

@@ -42,7 +42,7 @@ static const char *const pid_names[2] = {"LISTEN_PID=", "WATCHDOG_PID="};
 static int reserved = -1;
 static struct ph_spawning *runs[RUNS]; /* who has it */
 
-#define END_MS 50      /* for the end of what was killed: most of them need none */
+#define END_MS 20      /* for the end of what was killed: most of them need none */
 #define AGAIN_MS 10000 /* after one that was given up others are, sooner */
 
 static unsigned under_way;

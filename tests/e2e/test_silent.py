@@ -1,0 +1,106 @@
+"""Programs and folders on a file system that does not answer.
+
+The daemon lives on as if nothing was: its other workers, its place in the cluster, its answers.
+"""
+
+import os
+import signal
+import time
+
+import pytest
+
+from harness import alive, processes_of, wait
+from raw import sh, sleeper
+from silentfs import Silent
+
+LATE = "not done in time, as where a file system does not answer"
+
+
+@pytest.fixture
+def silent(cluster):
+    try:
+        there = Silent(cluster.dir + "/silent")
+    except OSError as e:
+        pytest.skip(f"a file system of one's own needs root and FUSE: {e}")
+    yield there
+    there.end()
+
+
+def add(node, **children):
+    node.config["children"].update(children)
+    node.write()
+    node.process.send_signal(signal.SIGHUP)
+
+
+def hanging(silent, instances=1):
+    return {"command": [silent.folder + "/program"], "instances": instances,
+            "placement": {"strategy": "local"}}
+
+
+def in_folder(silent, instances=1):
+    return {**sleeper(instances=instances), "dir": silent.folder + "/folder",
+            "placement": {"strategy": "local"}}
+
+
+def pids(node):
+    return {(e["child"], e["instance"]): e["pid"] for e in node.status()["children"]
+            if e["child"] == "good"}
+
+
+def slowest_answer(node, seconds):
+    slowest, until = 0, time.time() + seconds
+    while time.time() < until:
+        asked = time.time()
+        node.call("ping")
+        slowest = max(slowest, time.time() - asked)
+        time.sleep(0.03)
+    return slowest
+
+
+def test_nobody_else_notices(cluster, silent):
+    a, b = cluster.start("a", "b", children={"good": sleeper(instances=6)})  # fenced after 1.2 s
+    cluster.wait_everywhere("good", 5)
+    before = pids(a)
+    add(a, bad=hanging(silent, 4), far=in_folder(silent, 4))
+    a.wait_event("child_added", child="far")
+    add(a, late={**sleeper(instances=20), "placement": {"strategy": "local"}})
+    for instance in range(20):
+        a.wait_running("late", instance)
+    assert slowest_answer(a, 6) < 1
+    assert pids(a) == before and all(alive(p) for p in before.values())
+    for words in (f"cannot execute '{silent.folder}/program': ",
+                  f"cannot change to directory '{silent.folder}/folder': "):
+        wait(lambda: f"cannot be started: {words}{LATE}" in a.log(), lambda: a.log())
+    assert not b.events("node_suspect", "node_dead") and "fence_after" not in a.whole_log()
+
+
+def test_it_answers_again(solo, silent, cluster):
+    node = solo({"good": sleeper(), "bad": hanging(silent)})
+    node.wait_running("good")
+    time.sleep(0.3)
+    silent.end()
+    with open(silent.folder + "/program", "w") as f:
+        f.write("#!/bin/sh\nexec sleep 100\n")
+    os.chmod(silent.folder + "/program", 0o755)
+    node.wait_running("bad")
+
+
+def test_the_daemon_is_replaced_meanwhile(solo, silent, cluster):
+    node = solo({"good": sleeper(instances=3), "bad": hanging(silent, 3)})
+    before = [node.wait_running("good", i)["pid"] for i in range(3)]
+    node.process.send_signal(signal.SIGUSR2)
+    wait(lambda: "executing" in node.log(), lambda: node.log())
+    assert [node.wait_running("good", i)["pid"] for i in range(3)] == before
+    began = time.time()
+    node.stop()
+    assert time.time() - began < 3
+    silent.end()
+    wait(lambda: not processes_of(cluster.dir), "those that could not be killed end")
+
+
+def test_checks_that_hang(solo, silent):
+    """A command beside a worker is given up at once: no loop waits for it again and again."""
+    node = solo({"good": sleeper(), "web": sh(
+        "exec sleep 100", instances=5, health={"exec": f"{silent.folder}/check", "interval": "100ms"})})
+    node.wait_running("good")
+    assert slowest_answer(node, 4) < 2

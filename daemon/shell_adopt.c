@@ -7,6 +7,7 @@
 
 #include "io/child.h"
 #include "io/proc.h"
+#include "io/spawn.h"
 #include "shell_parts.h"
 
 struct adopted {
@@ -397,6 +398,11 @@ size_t ph_shell_adopt(struct ph_shell *shell, const struct ph_shell_found *found
 {
 	size_t ended = 0;
 	struct leaders leaders = {0, 0, NULL};
+	/* before the search: what executes meanwhile is found by it */
+	int left = ph_spawn_kill_marked();
+	if (left > 0)
+		ph_shell_log(shell, PH_LOG_WARNING,
+			"%d starts of an earlier daemon had not come to an end: killed", left);
 	int error = ph_proc_find_workers(shell->worker_path, false, take_leader, &leaders);
 	if (leaders.n)
 		qsort(leaders.v, leaders.n, sizeof *leaders.v, compare_leaders);

@@ -110,6 +110,9 @@ static int prepare_dirs(struct ph_shell *shell, struct ph_err *err)
 		error = take_lock(shell->run_dir, &shell->lock_fd, err);
 	if (!error && shell->state_lock_fd < 0)
 		error = take_lock(shell->state_dir, &shell->state_lock_fd, err);
+	int marked = error ? 0 : ph_spawn_set_mark(shell->run_dir);
+	if (marked)
+		error = ph_err_set(err, -marked, "'%s': %s", shell->run_dir, strerror(-marked));
 	shell->worker_path = ph_shell_path(shell->run_dir, "worker.sock");
 	shell->notify_path = ph_shell_path(shell->run_dir, "notify.sock");
 	shell->control_path = ph_shell_path(shell->run_dir, "control.sock");

@@ -47,6 +47,16 @@ int ph_proc_stat(pid_t pid, struct ph_proc_stat *ret)
 	return 0;
 }
 
+int ph_proc_name(pid_t pid, char ret[PH_PROC_NAME_SIZE])
+{
+	char line[PH_PROC_NAME_SIZE + 1]; /* with its newline */
+	ssize_t n = read_proc(pid, "comm", line, sizeof line);
+	if (n < 0)
+		return (int)n;
+	(void)snprintf(ret, PH_PROC_NAME_SIZE, "%.*s", (int)strcspn(line, "\n"), line);
+	return 0;
+}
+
 pid_t ph_proc_session(pid_t pid)
 {
 	pid_t session = getsid(pid);

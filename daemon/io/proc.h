@@ -17,6 +17,10 @@
 /* Errors: -ESRCH no such process, -EBADMSG a line that is none, -EMFILE and others of open. */
 PH_MUST_CHECK int ph_proc_stat(pid_t pid, struct ph_proc_stat *ret);
 
+#define PH_PROC_NAME_SIZE 16
+/* Its name as the kernel has it: of its program, or what it calls itself. Errors as above. */
+PH_MUST_CHECK int ph_proc_name(pid_t pid, char ret[PH_PROC_NAME_SIZE]);
+
 /* The session that `pid` belongs to, or -ESRCH. */
 pid_t ph_proc_session(pid_t pid);
 

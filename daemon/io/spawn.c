@@ -1,5 +1,6 @@
 #include "io/spawn.h"
 
+#include "base/types.h"
 #include "io/clock.h"
 #include "io/kin.h"
 #include "io/proc.h"
@@ -44,6 +45,9 @@ static struct ph_spawning *runs[RUNS]; /* who has it */
 
 #define END_MS 20      /* for the end of what was killed: most of them need none */
 #define AGAIN_MS 10000 /* after one that was given up others are, sooner */
+
+#define MARK "prochub+"
+static char mark[PH_PROC_NAME_SIZE] = MARK;
 
 static unsigned under_way;
 static bool undumpable; /* since a child's change of user */
@@ -124,6 +128,45 @@ static void lend_fds(struct ph_spawning *start)
 	task->first_lent = reserved;
 	task->first_unwanted = (unsigned)reserved + RESERVED;
 }
+
+/* ---- those that an earlier one has begun */
+
+int ph_spawn_set_mark(const char *dir)
+{
+	struct stat st;
+	if (stat(dir, &st) < 0)
+		return -errno;
+	uint64_t hash = ph_mix64(ph_mix64(st.st_dev) ^ st.st_ino);
+	(void)snprintf(mark, sizeof mark, MARK "%07x", (unsigned)(hash & 0xfffffff));
+	return 0;
+}
+
+static bool is_marked(pid_t pid)
+{
+	char name[PH_PROC_NAME_SIZE];
+	return !ph_proc_name(pid, name) && strcmp(name, mark) == 0;
+}
+
+static int kill_marked(void *arg, pid_t pid)
+{
+	int pidfd = is_marked(pid) ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	/* asked once more, now that the pidfd holds on to it */
+	if (pidfd >= 0 && is_marked(pid) &&
+		syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0)
+		++*(int *)arg;
+	if (pidfd >= 0)
+		close(pidfd);
+	return 0;
+}
+
+int ph_spawn_kill_marked(void)
+{
+	int n = 0;
+	int r = strcmp(mark, MARK) != 0 ? ph_proc_each(kill_marked, &n) : 0;
+	return r ? r : n;
+}
+
+/* ---- */
 
 static int check_spec(const struct ph_spawn_spec *spec, struct ph_err *err)
 {
@@ -280,6 +323,7 @@ static int prepare(
 	start->run = -1;
 	start->task.cgroup_fd = -1;
 	start->task.spec = spec;
+	start->task.name = mark;
 	start->task.dry = dry;
 	start->lent = get_lent();
 	int r = start->lent ? prepare_env(start) : -ENOMEM;

@@ -72,6 +72,15 @@ struct ph_spawned {
  */
 void ph_spawn_reserve(void);
 
+/*
+ * What a child is called (comm of proc(5)) until it executes: "prochub+" and what marks this folder
+ * on this machine, once it was set. A process that is killed leaves behind what it has begun, and
+ * that would go on when its file system answers again: whoever comes after it, for the same folder,
+ * kills all of that name. Returns how many there were. -errno of stat(), or of reading /proc.
+ */
+PH_MUST_CHECK int ph_spawn_set_mark(const char *dir);
+int ph_spawn_kill_marked(void);
+
 #define PH_SPAWN_BEGUN_MAX 16
 struct ph_spawning; /* a start that is under way */
 

@@ -227,6 +227,7 @@ RAW static int take_step(struct ph_spawn_task *task, enum ph_spawn_step step)
 RAW int ph_spawn_child(void *arg)
 {
 	struct ph_spawn_task *task = arg;
+	(void)CALL(SYS_prctl, PR_SET_NAME, ADDRESS(task->name));
 	for (int step = PH_SPAWN_SESSION; step <= PH_SPAWN_EXECUTE; step++) {
 		__atomic_store_n(&task->step, (enum ph_spawn_step)step, __ATOMIC_RELAXED);
 		int r = take_step(task, (enum ph_spawn_step)step);

@@ -51,6 +51,7 @@ enum ph_spawn_step {
 struct ph_spawn_task {
 	/* prepared by the parent */
 	const struct ph_spawn_spec *spec;
+	const char *name; /* until it executes */
 	char **env;
 	char *pid_digits[2];	 /* where the pid goes in LISTEN_PID= and WATCHDOG_PID=, or NULL */
 	int cgroup_fd;		 /* or -1 */

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import alive, processes_of, wait
+from harness import alive, kill, processes_of, wait
 from raw import sh, sleeper
 from silentfs import Silent
 
@@ -91,6 +91,12 @@ def test_the_daemon_is_replaced_meanwhile(solo, silent, cluster):
     node.process.send_signal(signal.SIGUSR2)
     wait(lambda: "executing" in node.log(), lambda: node.log())
     assert [node.wait_running("good", i)["pid"] for i in range(3)] == before
+    time.sleep(0.3)
+    kill(node.process.pid)
+    node.process.wait()
+    node.start()
+    assert [node.wait_running("good", i)["pid"] for i in range(3)] == before
+    assert "starts of an earlier daemon had not come to an end: killed" in node.log()
     began = time.time()
     node.stop()
     assert time.time() - began < 3

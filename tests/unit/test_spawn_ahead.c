@@ -397,6 +397,50 @@ START_TEST(what_cannot_even_be_killed_is_left_behind)
 }
 END_TEST
 
+/* Nothing is begun twice: by who has ended meanwhile, and by who comes after it. */
+START_TEST(what_another_has_begun_is_killed)
+{
+	char own[] = "/tmp/ph-mark-XXXXXX", *dir = help_dir(), path[128], byte = 0;
+	struct ph_spawn_spec spec = true_spec;
+	struct ph_spawning *stuck;
+	struct ph_err err;
+	pid_t server;
+	int ends[2], fd = mount_silent(dir, &server);
+	if (fd < 0)
+		return;
+	(void)snprintf(path, sizeof path, "%s/program", dir);
+	spec.path = path;
+	ck_assert_int_eq(ph_spawn_kill_marked(), 0);
+	ck_assert_int_eq(ph_spawn_set_mark("/no/such/folder"), -ENOENT);
+	ck_assert_ptr_nonnull(mkdtemp(own));
+	ck_assert_int_eq(ph_spawn_set_mark(own), 0);
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	pid_t earlier = fork();
+	if (!earlier) {
+		if (ph_spawn_begin(&spec, &stuck, &err) || ph_spawn_wait(stuck, 50) ||
+			write(ends[1], &byte, 1) != 1)
+			_exit(1);
+		(void)pause();
+	}
+	close(ends[1]);
+	ck_assert_int_eq(read(ends[0], &byte, 1), 1);
+	close(ends[0]);
+	ck_assert_int_eq(kill(earlier, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(earlier, NULL, 0), earlier);
+	ck_assert_int_eq(ph_spawn_kill_marked(), 1);
+	ck_assert_int_eq(kill(server, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(server, NULL, 0), server);
+	close(fd);
+	(void)umount2(dir, MNT_FORCE);
+	for (int i = 0; i < 300 && ph_spawn_kill_marked() > 0; i++)
+		usleep(10000);
+	ck_assert_int_eq(ph_spawn_kill_marked(), 0);
+	(void)umount2(dir, MNT_DETACH);
+	help_remove(dir);
+	ck_assert_int_eq(rmdir(own), 0);
+}
+END_TEST
+
 /* There a start is over when it has begun. */
 static void reserve_without_clone3(void)
 {
@@ -421,6 +465,7 @@ static void add_all(Suite *suite, const char *name, void (*setup)(void), bool ah
 		tcase_add_test(tc, a_slow_one_gets_its_own);
 		tcase_add_test(tc, what_is_never_executed_is_given_up);
 		tcase_add_test(tc, what_cannot_even_be_killed_is_left_behind);
+		tcase_add_test(tc, what_another_has_begun_is_killed);
 	}
 	suite_add_tcase(suite, tc);
 }

@@ -3,8 +3,9 @@
  *
  * The first restart is at once (or after `delay`), the next ones after a back-off that doubles up
  * to its cap, with jitter; a process that stayed ready for backoff_max (at least 10 s) ends the
- * streak. More than `intensity` restarts within `within` is the limit. A start that failed because
- * an address to listen at is taken is tried again, at least every second, whatever the policy.
+ * streak. More than `intensity` restarts within `within` is the limit, healthy or not between. A
+ * start that failed because an address to listen at is taken is tried again, at least every second,
+ * whatever the policy.
  */
 #include "core/state.h"
 
@@ -114,10 +115,8 @@ uint64_t ph_policy_next(struct ph_hub *hub, struct ph_instance *instance, bool *
 		return blocked(hub, instance);
 	if (!wants_restart(instance))
 		return PH_NEVER_MS;
-	if (instance->ready_ms && instance->ready_ms + healthy <= hub->now_ms) {
+	if (instance->ready_ms && instance->ready_ms + healthy <= hub->now_ms)
 		instance->streak = 0;
-		instance->n_window = 0;
-	}
 	if (over_limit(hub, instance)) {
 		*failed = true;
 		instance->streak = 0;

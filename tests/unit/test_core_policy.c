@@ -179,6 +179,24 @@ START_TEST(restarts_that_are_long_past_do_not_count)
 }
 END_TEST
 
+/* A longer time counts what comes now and then: a healthy time ends the streak, not the count. */
+START_TEST(restarts_far_apart_count)
+{
+	struct world *w = w_new(1);
+	(void)plain(w);
+	policy_of(w)->intensity = 3;
+	policy_of(w)->within_ms = 3600000;
+	policy_of(w)->on_limit = PH_LIMIT_FAIL;
+	for (int i = 0; i < 3; i++) {
+		ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), 0);
+		w_run(w, 600000);
+	}
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), PH_NEVER_MS);
+	ck_assert_int_eq(w_slot(w, 0, "room", 0)->entry.state, PH_CHILD_FAILED);
+	w_free(w);
+}
+END_TEST
+
 /* Health is to have been ready, for longer than the longest back-off. */
 START_TEST(what_ends_no_streak)
 {
@@ -320,7 +338,7 @@ START_TEST(a_wait_of_another_clock)
 }
 END_TEST
 
-/* What was counted counts on, also of a worker that lives on; a healthy time ends it as ever. */
+/* What was counted counts on, also of a worker that lives on, until its time is over. */
 START_TEST(a_count_outlives_the_daemon)
 {
 	struct world *w = w_new(1);
@@ -332,7 +350,7 @@ START_TEST(a_count_outlives_the_daemon)
 	for (int i = 0; i < 3; i++)
 		ck_assert_uint_ne(wait_after(w, PH_EXIT_CODE, 1), PH_NEVER_MS);
 	again(w);
-	w_run(w, _i ? 30000 : 9000);
+	w_run(w, _i ? 60000 : 31000);
 	uint64_t wait = wait_after(w, PH_EXIT_CODE, 1);
 	ck_assert_uint_eq(wait, _i ? 0 : PH_NEVER_MS);
 	w_free(w);
@@ -382,6 +400,7 @@ int main(void)
 	W_TEST(suite, jitter_stays_in_bounds, 2);
 	W_TEST(suite, intensity, 4);
 	W_TEST(suite, restarts_that_are_long_past_do_not_count, 1);
+	W_TEST(suite, restarts_far_apart_count, 1);
 	W_TEST(suite, what_ends_no_streak, 2);
 	W_TEST(suite, after_the_limit_it_is_tried_again, 1);
 	W_TEST(suite, an_end_before_readiness, 1);

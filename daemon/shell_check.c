@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "conf/options.h"
+#include "conf/listen.h"
 #include "conf/probe.h"
 #include "io/cgroup.h"
 #include "io/spawn.h"
@@ -130,7 +131,21 @@ static const char *option_of(const char *text)
 	return "command";
 }
 
-/* The program of a check, where that is one: it runs as the child does, and in its folder. */
+/* What listens at the address is the daemon, for this child. */
+static bool is_own_listener(const struct try *try, const struct ph_conf_probe *probe)
+{
+	const struct ph_conf_pairs *listen = &try->child->listen;
+	struct ph_conf_listener at;
+	struct ph_err err;
+	for (size_t i = 0; i < listen->n; i++)
+		if (!ph_conf_listen_of(listen->v[i].value, &try->vars, &at, &err) && !at.path[0] &&
+			at.port == probe->port &&
+			(at.wildcard || strcmp(at.host, probe->host) == 0))
+			return true;
+	return false;
+}
+
+/* What a check asks: its program runs as the child does, and in its folder. */
 static void note_check(struct try *try, const char *option, const char *kind, const char *text)
 {
 	char *whole = NULL, *expanded = NULL;
@@ -141,9 +156,14 @@ static void note_check(struct try *try, const char *option, const char *kind, co
 	if (asprintf(&whole, "%s%s", kind, text) < 0 ||
 		ph_conf_expand(whole, &try->vars, &expanded))
 		abort(); /* it was checked when it was read */
-	if (strncmp(expanded, "exec:", 5) == 0 && !ph_conf_probe_parse(expanded, &probe, &err)) {
-		if (try_program(try, probe.argv.v[0], &err))
+	if (ph_conf_ready_of(expanded) == PH_CONF_READY_PROBE &&
+		!ph_conf_probe_parse(expanded, &probe, &err)) {
+		if (probe.kind == PH_CONF_PROBE_EXEC && try_program(try, probe.argv.v[0], &err))
 			note(try->child, option, err.text);
+		if (probe.kind == PH_CONF_PROBE_TCP && is_own_listener(try, &probe))
+			note(try->child, option,
+				"always succeeds, as the daemon itself listens there; http and "
+				"exec ask the child");
 		ph_conf_probe_fini(&probe);
 	}
 	free(whole);
@@ -169,6 +189,7 @@ static void note_start(const struct ph_conf *conf, const struct ph_conf_child *c
 	} else {
 		note_check(try, "ready", "", child->ready);
 		note_check(try, "health.exec", "exec:", child->health.exec);
+		note_check(try, "health.tcp", "tcp:", child->health.tcp);
 	}
 	try_fini(try);
 	free(try);

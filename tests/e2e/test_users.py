@@ -183,11 +183,16 @@ CHECKS = {
     "ready in PATH": ({"ready": "exec:no-such-%i"}, "'no-such-0' is not in PATH"),
     "health.exec": ({"health": {"exec": "/no/such/check"}}, "cannot execute '/no/such/check'"),
     "health.exec of the user": ({"health": {"exec": "/etc/shadow"}}, "Permission denied"),
+    # what the daemon opened for the child itself accepts, whatever the child does
+    "ready of a listener": ({"ready": "tcp:[18080+%i]", "listen": {"x": "tcp://0.0.0.0:[18080+%i]"}},
+                            "always succeeds"),
+    "health.tcp of a listener": ({"health": {"tcp": "[::1]:18080"}, "listen": {"x": "tcp://[::1]:18080"}},
+                                 "always succeeds"),
 }
 
 
 @pytest.mark.parametrize("what", CHECKS)
-def test_missing_program_of_a_check_is_noted(cluster, what):
+def test_a_check_that_tells_nothing_is_noted(cluster, what):
     more, text = CHECKS[what]
     node = cluster.node("a", {"web": sleeper(user="nobody", **more)}, alone=True)
     said = check(node)
@@ -197,6 +202,9 @@ def test_missing_program_of_a_check_is_noted(cluster, what):
 
 def test_what_is_there_is_not_noted(cluster):
     node = cluster.node("a", {"web": sleeper(user="nobody", dir="/", env={"A": "%i"}),
+                              "port": {"command": ["sleep", "1"], "ready": "tcp:127.0.0.1:18081",
+                                       "listen": {"x": "tcp://127.0.0.2:18081"},
+                                       "health": {"http": "http://127.0.0.2:18081/"}},
                               "name": {"command": ["sleep", "1"], "ready": "exec:true",
                                        "health": {"exec": "sh -c 'exit 1'"}}}, alone=True)
     said = check(node)

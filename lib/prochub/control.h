@@ -26,7 +26,8 @@
  * timeout      ETIMEDOUT     the daemon says that it was not so in time; what was added is removed
  *                            again, unless PROCHUB_CONTROL_KEEP_GOING
  * partly       EINPROGRESS   some of it was done: prochub_control_answer() has each child
- * failed       EIO           it was tried, and failed; and any code that is not in this list
+ * failed       EIO           it was tried, and failed (likewise); and any code that is not in this
+ *                            list
  * unreachable  ECONNREFUSED  there is no daemon (ENOENT, EACCES and the like are told as such):
  *                            nothing was asked
  * closed       ECONNRESET    the daemon was lost before it had answered: it may be done or not
@@ -76,7 +77,9 @@ int prochub_control_add(
 /*
  * Removes a child that was added, with all its instances, and returns when nothing of it is left
  * on any node. After `timeout_ms` (0: as long as it takes) it is no_answer, and goes on. `flags`:
- * PROCHUB_CONTROL_NO_WAIT. A child that a file declares is refused.
+ * PROCHUB_CONTROL_NO_WAIT. A child that a file declares is refused. Several at once, of which none
+ * is removed where one of them cannot be:
+ * prochub_control_call(c, "remove", "{\"children\":[\"a\",\"b\"]}", timeout_ms).
  */
 int prochub_control_remove(
 	struct prochub_control *c, const char *child, unsigned flags, uint64_t timeout_ms);

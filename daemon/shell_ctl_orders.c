@@ -85,13 +85,58 @@ static bool refused_whole(const struct ph_ctl_request *request)
 	       strcmp(ph_ctl_code(request->error), "failed") != 0;
 }
 
+static const json_t *first_failure(const struct ph_ctl_request *request, size_t *ret_n)
+{
+	const json_t *row, *first = NULL;
+	size_t i;
+	*ret_n = 0;
+	json_array_foreach(request->rows, i, row)
+	{
+		if (!strcmp(json_string_value(json_object_get(row, "result")), "done"))
+			continue;
+		first = first ? first : row;
+		(*ret_n)++;
+	}
+	return first;
+}
+
+/* "room/1: exit code 1", or "start: 2 done, 1 failed: room/1: exit code 1" */
+static void failure_text(const struct ph_ctl_request *request, const json_t *first, size_t failed,
+	char *ret, size_t size)
+{
+	size_t all = json_array_size(request->rows);
+	const json_t *instance = json_object_get(first, "instance");
+	const char *why = json_string_value(json_object_get(first, "text"));
+	char number[24] = "", counts[PH_NAME_SIZE + 64] = "";
+	if (json_is_integer(instance))
+		(void)snprintf(
+			number, sizeof number, "/%lld", (long long)json_integer_value(instance));
+	if (all > 1)
+		(void)snprintf(counts, sizeof counts,
+			"%s: %zu done, %zu failed: ", request->verb->name, all - failed, failed);
+	(void)snprintf(ret, size, "%s%s%s: %s", counts,
+		json_string_value(json_object_get(first, "child")), number,
+		why ? why : json_string_value(json_object_get(first, "result")));
+}
+
+/* Whatever is asked for and does not come about is no success: who looks at `ok` alone knows. */
 void ph_ctl_done_children(struct ph_ctl_request *request)
 {
-	if (refused_whole(request))
+	char text[PH_ERR_MAX];
+	size_t failed;
+	if (refused_whole(request)) {
 		ph_ctl_fail(request, request->error, request->text, NULL);
-	else
-		ph_ctl_answer(
-			request, json_pack("{s:o}", "children", list_or_empty(request->rows)));
+		return;
+	}
+	json_t *fields = json_pack("{s:o}", "children", list_or_empty(request->rows));
+	const json_t *first = first_failure(request, &failed);
+	if (!first) {
+		ph_ctl_answer(request, fields);
+		return;
+	}
+	failure_text(request, first, failed, text, sizeof text);
+	ph_ctl_refuse(request, failed < json_array_size(request->rows) ? "partly" : "failed", text,
+		fields);
 }
 
 /* ---- move, drain, undrain */

@@ -120,8 +120,30 @@ enum ph_exit ph_verb_children_end(const struct ph_ctl *ctl, json_t *answer)
 	return status;
 }
 
+/* Each child with what became of it, where not all was done. */
+static bool on_refused(void *user, const json_t *answer, enum ph_exit status)
+{
+	const json_t *list = json_object_get(answer, "children");
+
+	(void)status;
+	if (json_array_size(list) == 0)
+		return false;
+	(void)ph_verb_children_told(user, list);
+	return true;
+}
+
 enum ph_exit ph_verb_children_ask(const struct ph_ctl *ctl, json_t *fields, size_t first)
 {
+	union {
+		const struct ph_ctl *in;
+		void *out;
+	} borrowed = {ctl};
+	struct ph_ask ask = {
+		.patience_ms = ph_client_patience_ms(ctl),
+		.detachable = ctl->command->patience_ms == 0,
+		.on_refused = on_refused,
+		.user = borrowed.out,
+	};
 	json_t *names = ph_ctl_made(json_array()), *answer = NULL;
 	enum ph_exit status;
 
@@ -130,7 +152,7 @@ enum ph_exit ph_verb_children_ask(const struct ph_ctl *ctl, json_t *fields, size
 	(void)json_object_set_new(ph_ctl_made(fields), "children", names);
 	if (ctl->no_wait)
 		(void)json_object_set_new(fields, "no_wait", json_true());
-	status = ph_client_ask_once(ctl, fields, &answer);
+	status = ph_client_ask(ctl, fields, &ask, &answer);
 	return status == PH_EXIT_DONE ? ph_verb_children_end(ctl, answer) : status;
 }
 

@@ -642,6 +642,18 @@ def test_start_stop(daemon):
     done = ask(daemon, "stop", "web", "--json", answer={"children": [ok, bad]})
     assert done.returncode == 5 and json.loads(done.stdout) == {"children": [ok, bad]}
     assert done.stderr == "prochubctl: web: failed: no such file\n"
+    # as a daemon says it
+    no = {"code": "partly", "text": "start: 1 done, 1 failed: web/0: no such file",
+          "children": [ok, bad]}
+    done = ask(daemon, "start", "room", "web", answer=no)
+    assert (done.returncode, done.stdout) == (5, "room/1: started\n")
+    assert done.stderr == "prochubctl: web: failed: no such file\n"
+    done = ask(daemon, "swap", "web", answer={"code": "failed", "text": "-", "children": [bad]})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "prochubctl: web: failed: no such file\n"
+    done = ask(daemon, "start", "room", "web", "--json", answer=no)
+    assert done.returncode == 5 and json.loads(done.stdout) == {"ok": False, **no}
+    assert done.stderr == "prochubctl: web: failed: no such file\n"
 
 
 @pytest.mark.parametrize("verb,done_word,taken", [

@@ -466,7 +466,8 @@ START_TEST(test_children)
 	answer(1, 0, "", 0, NULL);
 	answer(0, EREMOTEIO, "some failed", 2, outcomes);
 	answer(2, ENOENT, "no such child: nope", 0, NULL);
-	ck_assert_str_eq(hear(), "{\"re\":4,\"ok\":true,\"children\":["
+	ck_assert_str_eq(hear(), "{\"re\":4,\"ok\":false,\"code\":\"partly\",\"text\":"
+				 "\"start: 2 done, 2 failed: room/1: exit code 1\",\"children\":["
 				 "{\"child\":\"web\",\"instance\":0,\"result\":\"done\"},"
 				 "{\"child\":\"room\",\"instance\":0,\"result\":\"done\"},"
 				 "{\"child\":\"room\",\"instance\":1,\"result\":\"failed\","
@@ -474,8 +475,14 @@ START_TEST(test_children)
 				 "{\"child\":\"nope\",\"instance\":null,\"result\":\"not_found\","
 				 "\"text\":\"no such child: nope\"}]}");
 	answer(2, 0, "", 0, NULL); /* a second word on it is for nobody */
+	say("{\"op\":\"swap\",\"req\":6,\"child\":\"room\",\"instance\":1}");
+	answer(3, EREMOTEIO, "some failed", 1, &outcomes[1]);
+	ck_assert_str_eq(hear(),
+		"{\"re\":6,\"ok\":false,\"code\":\"failed\",\"text\":\"room/1: exit code 1\","
+		"\"children\":[{\"child\":\"room\",\"instance\":1,\"result\":\"failed\","
+		"\"text\":\"exit code 1\"}]}");
 	say("{\"op\":\"stop\",\"req\":5,\"child\":\"nope\"}");
-	answer(3, ENOENT, "no such child: nope", 0, NULL);
+	answer(4, ENOENT, "no such child: nope", 0, NULL);
 	ck_assert_str_eq(hear(), "{\"re\":5,\"ok\":false,\"code\":\"not_found\","
 				 "\"text\":\"no such child: nope\"}");
 }

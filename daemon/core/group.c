@@ -92,13 +92,25 @@ static bool over_limit(struct ph_hub *hub, const struct ph_group_spec *spec)
 
 /* ---- those of this node ---- */
 
+static bool any_of(const struct ph_hub *hub, const struct ph_child *child)
+{
+	for (const struct ph_slot *slot = ph_slot_first_of(hub, child); slot;
+		slot = ph_slot_next_of(hub, slot))
+		if (slot->work->instance && slot->work->instance->regroup)
+			return true;
+	return false;
+}
+
 void ph_group_let(struct ph_hub *hub, struct ph_instance *instance)
 {
-	if (!instance->regroup)
+	struct ph_group *group = instance->regroup;
+	if (!group)
 		return;
-	instance->regroup = false;
-	hub->n_regroup--;
-	hub->look_again = true; /* others may have waited for the end of the stop */
+	instance->regroup = NULL;
+	if (--group->n_regroup == 0)
+		hub->look_again = true; /* others may have waited for the end of the stop */
+	if (!any_of(hub, instance->slot->child))
+		hub->group_look = true;
 }
 
 uint64_t ph_group_give_up(struct ph_hub *hub, const struct ph_instance *instance)
@@ -145,8 +157,11 @@ static bool touch(struct ph_hub *hub, struct ph_instance *instance, bool give_up
 	}
 	if (!ph_instance_has_process(instance))
 		return true;
-	hub->n_regroup += !instance->regroup;
-	instance->regroup = true;
+	if (!instance->regroup) {
+		instance->regroup = find(hub, &instance->spec->group.name);
+		instance->regroup->n_regroup++;
+	}
+	hub->group_look = true;
 	instance->after = give_up ? PH_AFTER_FAILED : temporary ? PH_AFTER_STOPPED : PH_AFTER_GROUP;
 	return true;
 }
@@ -175,40 +190,46 @@ static void touch_all(
 
 bool ph_group_stops(const struct ph_hub *hub, const struct ph_instance *instance)
 {
-	const struct ph_instance *other;
+	const struct ph_name *name = &instance->spec->group.name;
+	const struct ph_group *group = NULL;
 	const struct ph_order *order;
+	if (!name->s[0])
+		return false;
 	DL_FOREACH (hub->orders, order) /* other nodes have not heard of it */
 		if (order->command.verb == PH_VERB_REGROUP &&
-			ph_name_equal(&order->command.child, &instance->spec->group.name))
+			ph_name_equal(&order->command.child, name))
 			return true;
-	if (!hub->n_regroup)
-		return false;
-	DL_FOREACH (hub->instances, other)
-		if (other->regroup && other != instance && together(other->spec, instance->spec))
-			return true;
-	return false;
+	HASH_FIND(hh, hub->groups, name->s, strlen(name->s), group);
+	return group && group->n_regroup > (instance->regroup == group);
 }
 
-/* Is one after it in the list still there? */
-static bool followed(const struct ph_hub *hub, const struct ph_instance *instance)
+/* Where in the list of its group it stands now; a reload may have taken it out. */
+static uint32_t place_now(const struct ph_instance *instance)
 {
-	const struct ph_instance *other;
-	const char *members = instance->spec->group.members;
-	uint32_t place = place_of(members, &instance->slot->child->name);
-	DL_FOREACH (hub->instances, other) {
-		uint32_t at = place_of(members, &other->slot->child->name);
-		if (other->regroup && at != NOWHERE && at > place &&
-			together(other->spec, instance->spec))
-			return true;
-	}
-	return false;
+	return place_of(instance->spec->group.members, &instance->slot->child->name);
 }
 
+static void find_the_last(struct ph_hub *hub)
+{
+	struct ph_group *group;
+	struct ph_instance *instance;
+	for (group = hub->groups; group; group = group->hh.next)
+		group->last = 0;
+	DL_FOREACH (hub->instances, instance) {
+		uint32_t place = instance->regroup ? place_now(instance) : NOWHERE;
+		if (place != NOWHERE && place > instance->regroup->last)
+			instance->regroup->last = place;
+	}
+}
+
+/* Looks at all of them: so no more often than when the last one of a child has gone. */
 void ph_group_run(struct ph_hub *hub)
 {
 	struct ph_instance *instance, *next;
-	if (!hub->n_regroup)
+	if (!hub->group_look)
 		return;
+	hub->group_look = false;
+	find_the_last(hub);
 	DL_FOREACH_SAFE(hub->instances, instance, next)
 	{
 		enum ph_after after = instance->after;
@@ -217,7 +238,7 @@ void ph_group_run(struct ph_hub *hub)
 		if (instance->slot->work->source || instance->slot->work->target) {
 			ph_group_let(hub, instance); /* since a moment ago */
 			instance->after = PH_AFTER_POLICY;
-		} else if (!followed(hub, instance)) {
+		} else if (place_now(instance) >= instance->regroup->last) {
 			ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
 			if (instance->slot && instance->regroup)
 				instance->after = after;

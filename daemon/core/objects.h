@@ -56,6 +56,8 @@ struct ph_group {
 	struct ph_name name;
 	uint64_t *window_ms; /* times of its newest restarts, at most intensity; owned */
 	uint32_t n_window, window_cap;
+	uint32_t n_regroup; /* instances of this node that are stopped for it */
+	uint32_t last;	    /* place in its list of the last one of them, at the last look */
 	UT_hash_handle hh;
 };
 

@@ -107,7 +107,8 @@ struct ph_instance {
 	char *why;	  /* the last start failed; NULL: it did not; owned */
 	bool never_moves; /* this process has said so */
 	enum ph_after after;
-	bool regroup;	   /* it is being stopped for its group, or is to be: group.c */
+	struct ph_group
+		*regroup;  /* it is being stopped for that one, or is to be: group.c; or NULL */
 	bool failed_start; /* the end that follows counts as a failure */
 	uint32_t blocked;  /* starts in a row that failed as an address to listen at is taken */
 	struct ph_exit exit;

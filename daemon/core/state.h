@@ -123,7 +123,7 @@ struct ph_hub {
 	uint64_t looks;	 /* after.c: moves on with each change that may count ... */
 	bool look_again; /* ... and there was one in this step */
 	struct ph_group *groups;
-	uint32_t n_regroup;	       /* instances that are stopped for their group */
+	bool group_look;	       /* the turn of others of them may have come */
 	struct ph_instance *instances; /* all */
 	struct ph_instance *waiting;   /* those that wait for what they are started after */
 	struct ph_instance *by_wid;

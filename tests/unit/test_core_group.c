@@ -85,7 +85,7 @@ START_TEST(strategies)
 		ck_assert_uint_eq(started(w, names[i]), rows[_i].starts[i]);
 		(void)w_only(w, names[i], 0);
 	}
-	ck_assert_uint_eq(w->nodes[0].hub->n_regroup, 0);
+	ck_assert_uint_eq(w->nodes[0].hub->groups->n_regroup, 0);
 	w_free(w);
 }
 END_TEST

@@ -143,17 +143,21 @@ bool ph_after_why(const struct ph_hub *hub, const struct ph_spec *of, char why[P
 	return true;
 }
 
-bool ph_after_waits(struct ph_hub *hub, const struct ph_spec *spec, char why[PH_REASON_SIZE])
+static bool waits(struct ph_hub *hub, const struct ph_spec *spec)
 {
 	const char *list = spec->after;
 	struct ph_name name;
 	while (next_name(&list, &name)) {
 		struct ph_child *child = ph_child_find(hub, &name);
-		if (child && is_ready(hub, child))
-			continue;
-		return ph_after_why(hub, spec, why, NULL);
+		if (!child || !is_ready(hub, child))
+			return true;
 	}
 	return false;
+}
+
+bool ph_after_waits(struct ph_hub *hub, const struct ph_spec *spec, char why[PH_REASON_SIZE])
+{
+	return waits(hub, spec) && ph_after_why(hub, spec, why, NULL);
 }
 
 void ph_after_changed(struct ph_hub *hub, const struct ph_slot *slot)
@@ -180,7 +184,8 @@ void ph_after_run(struct ph_hub *hub)
 		return;
 	hub->look_again = false;
 	DL_FOREACH_SAFE2(hub->waiting, instance, next, held_next)
-	ph_instance_step(hub, instance, PH_INSTANCE_IN_DEADLINE);
+	if (!waits(hub, instance->spec)) /* most do: their step would but say so once more */
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_DEADLINE);
 }
 
 /* ---- an orderly stop: the other way round ---- */

@@ -31,6 +31,7 @@ static bool overslept(const struct ph_hub *hub, const struct ph_timer *timer)
 		[PH_TIMER_TARGET] = true,
 		[PH_TIMER_CLAIM] = true,
 		[PH_TIMER_ORDER] = true,
+		[PH_TIMER_STIR] = true,
 		[PH_TIMER_CONFLICT] = true,
 	};
 	return judges[timer->kind] && timer->at_ms &&
@@ -76,6 +77,9 @@ void ph_due_run(struct ph_hub *hub, struct ph_timer *timer)
 		break;
 	case PH_TIMER_ORDER:
 		ph_order_deadline(hub, timer->owner);
+		break;
+	case PH_TIMER_STIR:
+		ph_order_stirred(hub);
 		break;
 	case PH_TIMER_CONFLICT:
 		ph_conflict_step(hub, timer->owner, PH_CONFLICT_IN_DEADLINE);

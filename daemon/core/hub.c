@@ -62,6 +62,7 @@ struct ph_hub *ph_hub_new(const struct ph_settings *settings)
 	hub->flush.kind = PH_TIMER_FLUSH;
 	hub->moves_timer.kind = PH_TIMER_MOVES;
 	hub->exchange.kind = PH_TIMER_EXCHANGE;
+	hub->stir.kind = PH_TIMER_STIR;
 	hub->self_state = PH_MEMBER_UNKNOWN;
 	/* Numbers of two lives of this node differ, so that a late answer finds nobody. */
 	hub->numbers = (settings->incarnation & 0xffffff) << 24;

@@ -296,9 +296,16 @@ static void check_one(struct ph_hub *hub, struct ph_order *order)
 
 void ph_order_stir(struct ph_hub *hub)
 {
-	for (struct ph_order *order = hub->orders; order; order = order->next)
-		if (!order->timer.pos || order->timer.at_ms > hub->now_ms + STIR_MS)
-			ph_timer_set(hub, &order->timer, hub->now_ms + STIR_MS);
+	if (hub->orders && !hub->stir.pos)
+		ph_timer_set(hub, &hub->stir, hub->now_ms + STIR_MS);
+}
+
+/* An order is ended by its own look, and by no other one's. */
+void ph_order_stirred(struct ph_hub *hub)
+{
+	struct ph_order *order, *next;
+	DL_FOREACH_SAFE(hub->orders, order, next)
+	check_one(hub, order);
 }
 
 void ph_order_deadline(struct ph_hub *hub, struct ph_order *order)

@@ -62,7 +62,7 @@ struct ph_hub {
 	uint64_t sequence;
 	uint64_t sent_ms[PH_SENT_RING], sent_version[PH_SENT_RING]; /* what it said of our part */
 	uint64_t last_beat_ms, beat_ms; /* beat: from there to the next one */
-	struct ph_timer beat, hello, plan, flush, moves_timer, exchange;
+	struct ph_timer beat, hello, plan, flush, moves_timer, exchange, stir;
 	uint64_t hello_wait_ms, hello_at_ms; /* at: the last one */
 	bool strangers;			     /* others hear somebody whom this node does not know */
 	uint64_t names_ms;		     /* when it last asked, or was told, whom others know */
@@ -629,6 +629,7 @@ void ph_order_detach(struct ph_hub *hub, uint64_t ticket);
 void ph_order_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 /* Something that orders may wait for has changed: they are looked at in a moment. */
 void ph_order_stir(struct ph_hub *hub);
+void ph_order_stirred(struct ph_hub *hub); /* ... now */
 void ph_order_deadline(struct ph_hub *hub, struct ph_order *order);
 /* Its worker, of this node, runs though an operator has ordered that it is stopped: it is, then. */
 void ph_order_catch_up(struct ph_hub *hub, struct ph_slot *slot);

@@ -27,6 +27,7 @@
 	X(MOVES) \
 	X(EXCHANGE) \
 	X(ORDER) \
+	X(STIR) \
 	X(CONFLICT)
 
 enum ph_timer_kind {

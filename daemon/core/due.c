@@ -84,6 +84,7 @@ void ph_due_run(struct ph_hub *hub, struct ph_timer *timer)
 	case PH_TIMER_CONFLICT:
 		ph_conflict_step(hub, timer->owner, PH_CONFLICT_IN_DEADLINE);
 		break;
+	case PH_TIMER_STOP: /* what it is for is looked at after every step */
 	case PH_TIMER_COUNT:
 		break;
 	}

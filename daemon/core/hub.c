@@ -63,6 +63,7 @@ struct ph_hub *ph_hub_new(const struct ph_settings *settings)
 	hub->moves_timer.kind = PH_TIMER_MOVES;
 	hub->exchange.kind = PH_TIMER_EXCHANGE;
 	hub->stir.kind = PH_TIMER_STIR;
+	hub->stop.kind = PH_TIMER_STOP;
 	hub->self_state = PH_MEMBER_UNKNOWN;
 	/* Numbers of two lives of this node differ, so that a late answer finds nobody. */
 	hub->numbers = (settings->incarnation & 0xffffff) << 24;

@@ -8,7 +8,8 @@
 #include "core/instance.h"
 #include "core/member.h"
 
-#define RELEASE_WAIT_MS 5000	/* so long for the other side's word on a child given back */
+#define RELEASE_WAIT_MS 5000 /* so long for the other side's word on a child given back */
+#define LOOK_MS 1
 #define DRAIN_ON_STOP_MS 600000 /* so long for the drain */
 
 /* It has to go, and may now: what was started after it has gone. */
@@ -56,6 +57,7 @@ static void stop_instances(struct ph_hub *hub, bool in_order)
 
 static void stop_all(struct ph_hub *hub)
 {
+	hub->stop_look_ms = hub->now_ms;
 	struct ph_claim *claim, *claim_next;
 	DL_FOREACH_SAFE(hub->claims, claim, claim_next)
 	if (claim->basis == PH_CLAIM_COLD)
@@ -110,6 +112,16 @@ static void tell_of_the_left(struct ph_hub *hub)
 			n);
 }
 
+/* A look goes over all that is left: one a moment, as many of them end in the same one. */
+static bool just_looked(struct ph_hub *hub)
+{
+	if (!hub->instances || hub->now_ms >= hub->stop_look_ms + LOOK_MS)
+		return false;
+	if (!hub->stop.pos)
+		ph_timer_set(hub, &hub->stop, hub->stop_look_ms + LOOK_MS);
+	return true;
+}
+
 void ph_shutdown_check(struct ph_hub *hub)
 {
 	if (!hub->shutting || hub->exiting)
@@ -121,6 +133,8 @@ void ph_shutdown_check(struct ph_hub *hub)
 		hub->stopping_ms = hub->now_ms;
 		tell_of_the_left(hub);
 	}
+	if (just_looked(hub))
+		return;
 	stop_all(hub);
 	if (hub->instances || ph_conflict_merging(hub))
 		return;

@@ -37,6 +37,7 @@ struct ph_hub {
 	bool started, shutting, stopping, exiting, ready_told;
 	bool hurry; /* told a second time to stop: all children at once */
 	uint64_t drain_deadline_ms, stopping_ms;
+	uint64_t stop_look_ms; /* shutdown.c: when all was looked at last */
 	enum ph_member_state self_state;
 	bool draining, drained, drain_planned;
 	uint32_t sweeps; /* of members' parts, so far */
@@ -62,7 +63,7 @@ struct ph_hub {
 	uint64_t sequence;
 	uint64_t sent_ms[PH_SENT_RING], sent_version[PH_SENT_RING]; /* what it said of our part */
 	uint64_t last_beat_ms, beat_ms; /* beat: from there to the next one */
-	struct ph_timer beat, hello, plan, flush, moves_timer, exchange, stir;
+	struct ph_timer beat, hello, plan, flush, moves_timer, exchange, stir, stop;
 	uint64_t hello_wait_ms, hello_at_ms; /* at: the last one */
 	bool strangers;			     /* others hear somebody whom this node does not know */
 	uint64_t names_ms;		     /* when it last asked, or was told, whom others know */

@@ -28,6 +28,7 @@
 	X(EXCHANGE) \
 	X(ORDER) \
 	X(STIR) \
+	X(STOP) \
 	X(CONFLICT)
 
 enum ph_timer_kind {

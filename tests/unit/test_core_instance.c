@@ -505,6 +505,30 @@ START_TEST(shutdown_stops_all)
 }
 END_TEST
 
+/* All that is left is looked at once a moment, not after each of the many ends of that moment. */
+START_TEST(shutdown_of_many)
+{
+	struct world *w = w_new(1);
+	one(w)->spec.instances = 100;
+	w_start(w, 0);
+	w_run(w, 1000);
+	ck_assert_uint_eq(w_alive(w, 0), 100);
+	struct ph_child *child = w->nodes[0].hub->children;
+	unsigned looks = 0, steps = 0;
+	(void)w_push(w, 0, PH_EV_SHUTDOWN);
+	for (; w->head < w->tail; steps++) {
+		child->leaned_on = true; /* a look finds that it is not */
+		w_step(w, 0, &w->queue[w->head++].event);
+		looks += !child->leaned_on;
+	}
+	ck_assert_uint_gt(steps, 200);
+	ck_assert_uint_le(looks, 2);
+	w_run(w, 10);
+	ck_assert(w->nodes[0].exited);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_instance");
@@ -527,5 +551,6 @@ int main(void)
 	W_TEST(suite, what_is_done_stays_done, 2);
 	W_TEST(suite, another_text_while_it_starts, 5);
 	W_TEST(suite, shutdown_stops_all, 2);
+	W_TEST(suite, shutdown_of_many, 1);
 	return w_main(suite);
 }

@@ -136,7 +136,7 @@ static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot 
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
 	} else if (instance->spec->process == child->spec->process) {
 		ph_out_bury_spec(hub, instance->spec);
-		instance->spec = ph_must_spec(ph_spec_clone(child->spec));
+		instance->spec = ph_spec_clone(child->spec);
 		if (instance->state == PH_INSTANCE_RUNNING) { /* health may be another one */
 			ph_health_enter(hub, instance);
 			ph_instance_arm(hub, instance);
@@ -182,7 +182,7 @@ uint64_t ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const str
 	bool removed = ph_tombstone(child) && child->removed_revision >= revision;
 	if (removed || (child->spec && child->spec->revision >= revision))
 		return 0;
-	const struct ph_spec *copy = ph_must_spec(ph_spec_revise(spec, revision));
+	const struct ph_spec *copy = ph_spec_revise(spec, revision);
 	ph_out_bury_spec(hub, child->spec);
 	child->spec = copy;
 	uint64_t ticket = journal ? journal_spec(hub, child) : 0;
@@ -261,7 +261,7 @@ static void declare(struct ph_hub *hub, struct ph_child *child, const struct ph_
 	/* What this file said before, even if it has dropped the child meanwhile. */
 	uint64_t before = child->own ? child->own->hash : child->declared_hash;
 	bool changed = child->changed || (before && before != spec->hash);
-	const struct ph_spec *copy = ph_must_spec(ph_spec_clone(spec));
+	const struct ph_spec *copy = ph_spec_clone(spec);
 	ph_out_bury_spec(hub, child->own);
 	child->own = copy;
 	child->dropped = false;
@@ -449,7 +449,7 @@ static void answer_fetch(struct ph_hub *hub, const struct ph_bmsg *msg)
 
 void ph_child_live_on(struct ph_hub *hub, struct ph_child *child)
 {
-	const struct ph_spec *same = ph_must_spec(ph_spec_clone(child->spec));
+	const struct ph_spec *same = ph_spec_clone(child->spec);
 	ph_child_in_force(hub, child, same, ph_child_next_revision(hub, child), true);
 	ph_spec_free(same);
 }

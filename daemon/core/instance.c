@@ -286,7 +286,7 @@ static void take_text(struct ph_hub *hub, struct ph_instance *instance)
 	struct ph_child *child = instance->slot->child;
 	if (child && child->spec && child->spec->revision != instance->spec->revision) {
 		ph_out_bury_spec(hub, instance->spec);
-		instance->spec = ph_must_spec(ph_spec_clone(child->spec));
+		instance->spec = ph_spec_clone(child->spec);
 	}
 }
 

@@ -15,7 +15,7 @@ struct ph_instance *ph_instance_new(struct ph_hub *hub, struct ph_slot *slot,
 {
 	struct ph_instance *instance = ph_must(calloc(1, sizeof *instance));
 	instance->slot = slot;
-	instance->spec = ph_must_spec(ph_spec_clone(spec));
+	instance->spec = ph_spec_clone(spec);
 	instance->role = role;
 	instance->epoch = epoch;
 	instance->since_ms = hub->now_ms;
@@ -28,7 +28,7 @@ struct ph_instance *ph_instance_new(struct ph_hub *hub, struct ph_slot *slot,
 void ph_instance_revise(struct ph_instance *instance, uint64_t revision)
 {
 	const struct ph_spec *before = instance->spec;
-	instance->spec = ph_must_spec(ph_spec_revise(before, revision));
+	instance->spec = ph_spec_revise(before, revision);
 	ph_spec_free(before);
 }
 

@@ -22,13 +22,6 @@ void *ph_must(void *p)
 	return p;
 }
 
-const struct ph_spec *ph_must_spec(const struct ph_spec *spec)
-{
-	if (!spec)
-		__builtin_trap();
-	return spec;
-}
-
 void *ph_out_alloc(struct ph_hub *hub, size_t n)
 {
 	n = (n + 15) & ~(size_t)15;

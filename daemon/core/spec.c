@@ -1,5 +1,4 @@
-/* spec.c - specs that are kept: copies that share their texts, and one copy for many who keep it.
- */
+/* spec.c - specs that are kept: one copy for many who keep it, and texts that many copies share. */
 #include "core/state.h"
 
 #include <stdlib.h>
@@ -17,9 +16,7 @@ static struct ph_spec *writable(const struct ph_spec *clone)
 
 static struct ph_spec *copy_of(const struct ph_spec *spec)
 {
-	struct ph_spec *copy = malloc(sizeof *copy);
-	if (!copy)
-		return NULL;
+	struct ph_spec *copy = ph_must(malloc(sizeof *copy));
 	*copy = *spec;
 	copy->keepers = 1;
 	if (copy->copies) {
@@ -49,8 +46,7 @@ const struct ph_spec *ph_spec_revise(const struct ph_spec *spec, uint64_t revisi
 	if (spec->keepers && spec->revision == revision)
 		return ph_spec_clone(spec);
 	struct ph_spec *copy = copy_of(spec);
-	if (copy)
-		copy->revision = revision;
+	copy->revision = revision;
 	return copy;
 }
 

@@ -2,7 +2,9 @@
  * spec.h - what core knows of a child: the policy, not how to start it.
  *
  * The whole specification is `text` (canonical JSON made by conf/); core carries it from node to
- * node and compares its hash. The shell fills the other fields from the same text.
+ * node and compares its hash. The shell fills the other fields from the same text. What always
+ * holds: a spec that somebody keeps is never changed; another revision of it is another struct,
+ * with the same texts. Tested by tests/unit/test_core_spec.c.
  */
 #ifndef PH_CORE_SPEC_H
 #define PH_CORE_SPEC_H
@@ -98,10 +100,11 @@ struct ph_spec {
 
 /*
  * The same for one more who keeps it, and frees it: a copy, or, of a clone, that clone itself,
- * which nobody ever changes: a child may have a hundred thousand instances. NULL without memory.
+ * which nobody ever changes: a child may have a hundred thousand instances. Ends the process
+ * without memory, as all of core does.
  */
 const struct ph_spec *ph_spec_clone(const struct ph_spec *spec);
-/* The same with another revision, the caller's. NULL without memory. */
+/* The same with another revision. */
 const struct ph_spec *ph_spec_revise(const struct ph_spec *spec, uint64_t revision);
 void ph_spec_free(const struct ph_spec *spec); /* NULL is allowed */
 

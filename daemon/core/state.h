@@ -163,7 +163,6 @@ void ph_out_begin(struct ph_hub *hub);
 void ph_out_end(struct ph_hub *hub, struct ph_actions *ret);
 void ph_out_free(struct ph_hub *hub);
 void *ph_must(void *p); /* ends the process where p is NULL */
-const struct ph_spec *ph_must_spec(const struct ph_spec *spec); /* the same */
 uint64_t ph_random(struct ph_hub *hub);
 struct ph_id ph_random_id(struct ph_hub *hub);
 uint64_t ph_jitter(struct ph_hub *hub, uint64_t ms, uint32_t percent);	       /* ms +- percent */

@@ -509,7 +509,7 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
            Edit("daemon/core/added.c", "\tif (!order->unsynced)\n\t\tin_force(hub, order);",
                 "\tin_force(hub, order);"), unit="test_core_added"),
     Defect("a retention begins anew with each daemon", ":the_daemon_dies_in_the_retention:",
-           Edit("daemon/core/instance_event.c", "adopted->retained_until_ms < most_ms", "false && most_ms"),
+           Edit("daemon/core/instance_adopt.c", "adopted->retained_until_ms < most_ms", "false && most_ms"),
            unit="test_core_retention"),
     Defect("records that belong together are written as they come", ":held_records_are_one_write:",
            Edit("daemon/io/journal_thread.c", "\tif (!t->holding)\n", "\tif (true)\n"),

@@ -17,7 +17,6 @@
 #define FETCH_AGAIN_MS 500
 #define FETCH_AGAIN_MAX_MS 30000 /* an answer does not come: doubled up to this */
 #define FETCH_PATIENCE_MS 5000	 /* then a text of this node's own is put in force */
-#define FETCH_LINES 64		 /* of one message */
 
 static bool is_missing(const struct ph_child *child)
 {
@@ -422,12 +421,12 @@ void ph_child_beat(struct ph_hub *hub)
 			continue;
 		if (!msg && (to = text_source(hub, child))) {
 			msg = ph_send(hub, to, PH_B_SPEC_FETCH);
-			msg->specs = lines = ph_out_alloc(hub, FETCH_LINES * sizeof *lines);
+			msg->specs = lines = ph_out_alloc(hub, PH_LIST_MAX * sizeof *lines);
 		}
 		if (!msg)
 			break;
-		if (msg->n_specs == FETCH_LINES) {
-			hub->texts_first = first + FETCH_LINES;
+		if (msg->n_specs == PH_LIST_MAX) {
+			hub->texts_first = first + PH_LIST_MAX;
 			break;
 		}
 		lines[msg->n_specs].child = child->name;

@@ -10,14 +10,14 @@
  * declares it. That one is in doubt when it has dropped the child since, or was started again, with
  * another file perhaps. Then the owner asks again; while there is none each that has the text does:
  * the last one to drop the child need not have had any text of it, and knows of nothing to remove.
- * Where nobody has said so yet, whoever drops it is reason enough.
+ * Where nobody has said so yet, whoever drops it is reason enough. Tested by
+ * tests/unit/test_core_dropped.c.
  */
 #include "core/state.h"
 
 #define WAIT_MS 1000  /* for the others to say that they declare it */
 #define AGAIN_MS 5000 /* ... and while neither they nor its owner have: asked again */
 #define ASKS 2	      /* ... and so often again after all have heard of this node since */
-#define LINES 64      /* of one message */
 
 /* ---- asking ---- */
 
@@ -64,9 +64,9 @@ void ph_dropped_beat(struct ph_hub *hub)
 	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
 		if (!child->dropped || child->own || child->asks >= ASKS)
 			continue;
-		if (!msg || msg->n_specs == LINES) {
+		if (!msg || msg->n_specs == PH_LIST_MAX) {
 			msg = question(hub);
-			msg->specs = lines = ph_out_alloc(hub, LINES * sizeof *lines);
+			msg->specs = lines = ph_out_alloc(hub, PH_LIST_MAX * sizeof *lines);
 		}
 		lines[msg->n_specs++].child = child->name;
 		child->asks += all_have_heard(hub, child);

@@ -22,6 +22,6 @@
 #define PH_NO_SLOT PH_BUSY "the target takes migrations_max children already"
 #define PH_EPOCH_RAISE 4096 /* of an epoch's counter, above what others may have made meanwhile */
 #define PH_MERGES_MAX 4	    /* hooks `conflict` at once */
-#define PH_LIST_MAX 64	    /* lines of a claim, entries of a piece, specs of a fetch */
+#define PH_LIST_MAX 64	    /* of one message: claims, entries, texts, children dropped */
 
 #endif

@@ -2,7 +2,8 @@
  * due.c - a deadline has come: whose it is, and whether it may count yet.
  *
  * A node whose loop stood still finds its deadlines passed, and in its queues what would have come
- * in time; one that was away does not know what the others have decided meanwhile.
+ * in time; one that was away does not know what the others have decided meanwhile. Such a deadline
+ * is looked at again a heartbeat later. Tested by tests/unit/test_core_away.c.
  */
 #include "core/conflict.h"
 #include "core/instance.h"
@@ -13,10 +14,14 @@
 /* Until its registry is in step again, a node that was away acts on no deadline of these. */
 static bool held_back(const struct ph_hub *hub, const struct ph_timer *timer)
 {
-	return (hub->away || hub->bus_down) &&
-	       (timer->kind == PH_TIMER_SOURCE || timer->kind == PH_TIMER_TARGET ||
-		       timer->kind == PH_TIMER_CLAIM || timer->kind == PH_TIMER_MOVES ||
-		       timer->kind == PH_TIMER_PLAN);
+	static const bool decides[PH_TIMER_COUNT] = {
+		[PH_TIMER_SOURCE] = true,
+		[PH_TIMER_TARGET] = true,
+		[PH_TIMER_CLAIM] = true,
+		[PH_TIMER_MOVES] = true,
+		[PH_TIMER_PLAN] = true,
+	};
+	return decides[timer->kind] && (hub->away || hub->bus_down);
 }
 
 /*

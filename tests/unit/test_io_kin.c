@@ -10,13 +10,14 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#define SOCKET "/run/ph-test-kin/worker.sock"
+/* Of this run alone: the walk sees those of others. */
+static char token[64] = "PROCHUB_TOKEN=", path[64] = "PROCHUB_SOCKET=";
+#define SOCKET (path + sizeof "PROCHUB_SOCKET=" - 1)
 
-static char token[64] = "PROCHUB_TOKEN="; /* of this run alone: the walk sees those of others */
-static const char *const env[] = {"PROCHUB_SOCKET=" SOCKET, token, "PROCHUB_CHILD=web",
-	"PROCHUB_INSTANCE=3", "PROCHUB_REPLICA=0", "PATH=/bin:/usr/bin", NULL};
-static const char *const without_token[] = {"PROCHUB_SOCKET=" SOCKET, "PROCHUB_CHILD=web",
-	"PROCHUB_INSTANCE=3", "PROCHUB_REPLICA=0", "PATH=/bin:/usr/bin", NULL};
+static const char *const env[] = {path, token, "PROCHUB_CHILD=web", "PROCHUB_INSTANCE=3",
+	"PROCHUB_REPLICA=0", "PATH=/bin:/usr/bin", NULL};
+static const char *const without_token[] = {path, "PROCHUB_CHILD=web", "PROCHUB_INSTANCE=3",
+	"PROCHUB_REPLICA=0", "PATH=/bin:/usr/bin", NULL};
 
 static struct ph_spawned start(const char *const *environment, const char *script)
 {
@@ -140,7 +141,7 @@ START_TEST(marks)
 		{mark, false, false}};
 	rows[1].mark.child = NULL;
 	rows[2].mark.token = "0124";
-	rows[3].mark.socket_path = SOCKET "x";
+	rows[3].mark.socket_path = "/run/ph-test-kin/worker.sock";
 	rows[4].mark.instance = 4;
 	rows[5].mark.child = "we";
 	rows[6].mark.start_time = with.start_time + 1000;
@@ -227,6 +228,7 @@ END_TEST
 int main(void)
 {
 	(void)snprintf(token, sizeof token, "PROCHUB_TOKEN=%032d", (int)getpid());
+	(void)snprintf(path, sizeof path, "PROCHUB_SOCKET=/run/ph-test-kin-%d/x", (int)getpid());
 	Suite *suite = suite_create("io_kin");
 	TCase *tcase = tcase_create("io_kin");
 	tcase_set_timeout(tcase, 30);

@@ -8,7 +8,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#define SOCKET "/run/ph-test/worker.sock"
+/* Of this run alone: the search sees those of others. */
+static char socket_path[64], of_ours[96], of_others[98], of_near[96];
 
 static int found;
 static struct ph_proc_worker last;
@@ -107,13 +108,13 @@ START_TEST(finds_its_workers_and_no_others)
 {
 	static char huge[100000] = "HUGE=";
 	memset(huge + 5, 'x', sizeof huge - 6);
-	const char *const ours[] = {huge, "PROCHUB_SOCKET=" SOCKET, "PROCHUB_TOKEN=cafe",
-		"PROCHUB_CHILD=web", "PROCHUB_INSTANCE=3", "PROCHUB_REPLICA=0", "PROCHUB_NODE=a",
+	const char *const ours[] = {huge, of_ours, "PROCHUB_TOKEN=cafe", "PROCHUB_CHILD=web",
+		"PROCHUB_INSTANCE=3", "PROCHUB_REPLICA=0", "PROCHUB_NODE=a",
 		"PROCHUB_EPOCH=16777217", "PROCHUB_ROLE=active", "XPROCHUB_TOKEN=no", NULL};
-	const char *const others[] = {"PROCHUB_SOCKET=" SOCKET "2", "PROCHUB_TOKEN=cafe", NULL};
-	const char *const near[] = {"PROCHUB_SOCKETS=" SOCKET, "PROCHUB_TOKEN=cafe", NULL};
+	const char *const others[] = {of_others, "PROCHUB_TOKEN=cafe", NULL};
+	const char *const near[] = {of_near, "PROCHUB_TOKEN=cafe", NULL};
 	found = 0;
-	ck_assert_int_eq(ph_proc_find_workers(SOCKET, false, on_worker, NULL), 0);
+	ck_assert_int_eq(ph_proc_find_workers(socket_path, false, on_worker, NULL), 0);
 	ck_assert_int_eq(found, 0);
 	/* its own children have its environment, but lead no session */
 	struct ph_spawned a = start(ours, "sleep 100 & exec sleep 100");
@@ -123,7 +124,7 @@ START_TEST(finds_its_workers_and_no_others)
 	siginfo_t info;
 	ck_assert_int_eq(waitid(P_PID, (id_t)dead.pid, &info, WEXITED | WNOWAIT), 0);
 	usleep(50000);
-	ck_assert_int_eq(ph_proc_find_workers(SOCKET, false, on_worker, NULL), 0);
+	ck_assert_int_eq(ph_proc_find_workers(socket_path, false, on_worker, NULL), 0);
 	ck_assert_int_eq(found, 1);
 	ck_assert_int_eq(last.pid, a.pid);
 	ck_assert_uint_eq(last.start_time, a.start_time);
@@ -141,8 +142,8 @@ END_TEST
 /* What a leader that has ended left in its session, and only that. */
 START_TEST(finds_orphans)
 {
-	const char *const ours[] = {"PROCHUB_SOCKET=" SOCKET, "PROCHUB_TOKEN=cafe", NULL};
-	const char *const others[] = {"PROCHUB_SOCKET=" SOCKET "2", "PROCHUB_TOKEN=cafe", NULL};
+	const char *const ours[] = {of_ours, "PROCHUB_TOKEN=cafe", NULL};
+	const char *const others[] = {of_others, "PROCHUB_TOKEN=cafe", NULL};
 	siginfo_t info;
 	found = 0;
 	struct ph_spawned whole = start(ours, "sleep 100 & exec sleep 100");
@@ -150,7 +151,7 @@ START_TEST(finds_orphans)
 	struct ph_spawned b = start(others, "sleep 100 & exit 0");
 	ck_assert_int_eq(waitid(P_PID, (id_t)a.pid, &info, WEXITED | WNOWAIT), 0);
 	ck_assert_int_eq(waitid(P_PID, (id_t)b.pid, &info, WEXITED | WNOWAIT), 0);
-	ck_assert_int_eq(ph_proc_find_workers(SOCKET, true, on_worker, NULL), 0);
+	ck_assert_int_eq(ph_proc_find_workers(socket_path, true, on_worker, NULL), 0);
 	ck_assert_int_eq(found, 1);
 	ck_assert_int_eq(last.session, a.pid);
 	ck_assert_int_ne(last.pid, a.pid);
@@ -164,6 +165,10 @@ END_TEST
 
 int main(void)
 {
+	(void)snprintf(socket_path, sizeof socket_path, "/run/ph-test-%d/x", (int)getpid());
+	(void)snprintf(of_ours, sizeof of_ours, "PROCHUB_SOCKET=%s", socket_path);
+	(void)snprintf(of_others, sizeof of_others, "PROCHUB_SOCKET=%s2", socket_path);
+	(void)snprintf(of_near, sizeof of_near, "PROCHUB_SOCKETS=%s", socket_path);
 	Suite *suite = suite_create("io_proc");
 	TCase *tc = tcase_create("all");
 	tcase_set_timeout(tc, 30);

@@ -220,7 +220,7 @@ run-sim-unit:
 valgrind: ## unit tests under valgrind, minutes
 	$(SUB) tested
 	@CK_FORK=no tests/check/unit.sh --valgrind $(filter-out $(patsubst %,$(B)/unit/test_%,buslink \
-		shell_bus fence spawn io_child io_hook io_unixsock conf_hostile stream stream_faults),$(UNIT))
+		shell_bus fence spawn spawn_ahead io_child io_hook io_unixsock conf_hostile stream stream_faults),$(UNIT))
 # children that cost as little as can be, so that it is the supervisor that is measured
 BENCH := $(B)/bench/bare $(B)/bench/tiny
 $(B)/bench/tiny: LDFLAGS += -static

@@ -232,6 +232,7 @@ static bool adopt_found(struct ph_shell *shell, const struct ph_shell_found *fou
 		.retired = f->retired,
 		.retained_until_ms = f->retained_until_ms,
 		.ready = f->ready,
+		.unheard = f->unheard || !shell->kept,
 		.migration = f->migration,
 		.restarts = f->restarts,
 		.tally = f->tally,
@@ -321,6 +322,7 @@ static void adopt_process(struct ph_shell *shell, const struct ph_proc_worker *p
 	worker->start_time = p->start_time;
 	worker->uid = p->uid;
 	what->revision = spec->revision;
+	what->unheard = true;
 	what->ready = what->role == PH_ROLE_ACTIVE && was_ready(shell, spec, p->start_time);
 	ph_shell_log(shell, PH_LOG_INFO, "%s/%u: adopted pid %d, which the state file misses",
 		what->key.child.s, what->key.instance, (int)p->pid);

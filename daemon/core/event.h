@@ -73,7 +73,7 @@ struct ph_adopted {
 	enum ph_role role;	     /* STANDBY: a new worker that was not activated */
 	bool retired;		     /* it had been told `committed`, ... */
 	uint64_t retained_until_ms;  /* ... and its retention is over then; 0: not known */
-	bool ready;
+	bool ready, unheard;	/* unheard: it may have said READY=1 while no daemon listened */
 	struct ph_id migration; /* the one it took part in, or none */
 	uint32_t restarts;
 	const char *meta;

@@ -149,7 +149,7 @@ struct ph_worker_view {
 	struct ph_key key;
 	uint64_t epoch, revision, born_ms, copied_ms;
 	enum ph_role role;
-	bool retired, ready, active;
+	bool retired, ready, unheard, active;
 	uint64_t
 		retained_until_ms; /* retired: its retention is over then; 0: it is being stopped */
 	struct ph_id migration;

@@ -130,7 +130,7 @@ static enum ph_instance_state start_process(struct ph_hub *hub, struct ph_instan
 	instance->wid = ++hub->numbers;
 	HASH_ADD(hh, hub->by_wid, wid, sizeof instance->wid, instance);
 	instance->connected = instance->said_ready = instance->has_state = false;
-	instance->failed_start = instance->adopted = false;
+	instance->failed_start = instance->adopted = instance->unheard = false;
 	instance->resumed_by_ms = 0;
 	ph_reason_drop(&instance->why);
 	instance->never_moves = false;
@@ -506,8 +506,8 @@ static enum ph_instance_state too_slow(struct ph_hub *hub, struct ph_instance *i
 		ph_health_due(hub, instance);
 		return instance->state;
 	}
-	/* Its READY=1 may have come while no daemon listened; nothing else would ever tell. */
-	if (instance->adopted && instance->spec->ready == PH_READY_NOTIFY)
+	/* Nothing else would ever tell. */
+	if (instance->unheard && instance->spec->ready == PH_READY_NOTIFY)
 		return became_ready(hub, instance);
 	ph_log(hub, PH_LOG_WARNING, "%s/%u was not ready within its start_timeout of %llu ms%s%s",
 		instance->slot->child->name.s, instance->slot->number,

@@ -132,6 +132,7 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 	instance->wid = adopted->wid;
 	instance->pid = adopted->pid;
 	instance->adopted = true;
+	instance->unheard = adopted->unheard;
 	instance->past = adopted->migration;
 	/* One that needs but run to be ready may have been started in the daemon's last moment. */
 	bool ready =

@@ -84,6 +84,7 @@ struct ph_instance {
 	uint32_t pid;
 	bool connected, said_ready;
 	bool adopted;	/* by this daemon: it may speak of what an earlier one told it */
+	bool unheard;	/* ... and may have said READY=1 while none listened */
 	bool activated; /* told `activate`, no ready since */
 	uint32_t caps;
 	bool has_state;

@@ -267,6 +267,7 @@ static void view_worker(const struct ph_instance *i, struct ph_worker_view *view
 	if (view->retired && i->source)
 		view->retained_until_ms = i->source->retention_until_ms;
 	view->ready = i->said_ready || i->state == PH_INSTANCE_RUNNING;
+	view->unheard = i->unheard;
 	view->active = i->slot->work->instance == i;
 	view->restarts = i->restarts;
 	view->tally = ph_policy_tally(i);

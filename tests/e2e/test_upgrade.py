@@ -147,6 +147,18 @@ def test_exits_in_between_are_known(solo, cluster):
     harness.wait(lambda: not zombies_of(node.process.pid), "all are reaped")
 
 
+def test_what_is_not_ready_stays_so(solo):
+    """No READY=1 can be lost on the way, so one that never came is as in any other start."""
+    node = solo({"never": sleeper(ready="notify", start_timeout="1500ms",
+                                  restart={"policy": "temporary"})})
+    node.wait_child("never", state="starting")
+    upgrade(node, 2)
+    assert node.child("never")["state"] == "starting"
+    node.wait_child("never", state="stopped")
+    assert "start_timeout" in node.child("never")["reason"]
+    assert not node.events("child_ready")
+
+
 def test_a_new_program_takes_over(cluster):
     path = install(cluster)
     node = cluster.node("a", {"web": sleeper(), "read": counter()}, alone=True)

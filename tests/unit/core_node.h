@@ -109,6 +109,7 @@ static inline bool w_note(void *arg, const struct ph_worker_view *view)
 		.retired = view->retired,
 		.retained_until_ms = view->retained_until_ms,
 		.ready = view->ready,
+		.unheard = true,
 		.migration = view->migration,
 		.restarts = view->restarts,
 		.tally = view->tally,

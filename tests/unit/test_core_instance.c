@@ -416,6 +416,27 @@ START_TEST(adoption)
 }
 END_TEST
 
+/* What it may have said to nobody (1) is believed; after an upgrade (0) nothing can have been. */
+START_TEST(adoption_of_one_that_starts)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = one(w);
+	def->traits = (struct w_traits){.notify = true, .never_ready = true};
+	def->spec.ready = PH_READY_NOTIFY;
+	w_start_all(w);
+	w_crash(w, 0);
+	w->nodes[0].adopted[0].unheard = _i;
+	w_start(w, 0);
+	w_run(w, 9000);
+	ck_assert_int_eq(w_slot(w, 0, "room", 0)->work->instance->state, PH_INSTANCE_STARTING);
+	w_run(w, 1000);
+	ck_assert_uint_eq(w->procs[0].kills, !_i);
+	ck_assert_int_eq(w_slot(w, 0, "room", 0)->work->instance->state,
+		_i ? PH_INSTANCE_RUNNING : PH_INSTANCE_STARTING);
+	w_free(w);
+}
+END_TEST
+
 /* The daemon died before it saw that the start had succeeded: where that makes it ready, it is. */
 START_TEST(adoption_of_a_fresh_one)
 {
@@ -547,6 +568,7 @@ int main(void)
 	W_TEST(suite, meta_is_published, 1);
 	W_TEST(suite, a_worker_reconnects, 1);
 	W_TEST(suite, adoption, 2);
+	W_TEST(suite, adoption_of_one_that_starts, 2);
 	W_TEST(suite, adoption_of_a_fresh_one, 1);
 	W_TEST(suite, what_is_done_stays_done, 2);
 	W_TEST(suite, another_text_while_it_starts, 5);

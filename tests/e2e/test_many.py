@@ -103,8 +103,11 @@ def test_daemon_is_killed_again_and_again(solo, cluster):
     assert not cluster.workers("once") and entry["exit"] in (None, {"unknown": True})
     harness.kill(rest["talk"]["pid"])
     node.wait_running("talk", pid=lambda p: p != rest["talk"]["pid"])
-    with open(log) as f:
-        lines = f.read().split()
+
+    def words():
+        with open(log) as f:
+            return f.read().split()
+    lines = harness.wait(lambda: "1" in words()[1:] and words(), "the new one's first line is there")
     again = lines.index("1", 1)
     assert lines[:again] == [str(i + 1) for i in range(again)]
 

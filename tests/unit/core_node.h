@@ -251,6 +251,7 @@ static inline void w_adopt_found(struct world *w, unsigned node)
 			.key = p->key,
 			.epoch = p->env_epoch,
 			.role = p->env_role,
+			.unheard = true,
 			.spec = &p->def->spec};
 		w_push(w, node, PH_EV_ADOPTED)->adopted = w_copy(w, &adopted, sizeof adopted);
 	}

@@ -140,6 +140,10 @@ static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot 
 			ph_health_enter(hub, instance);
 			ph_instance_arm(hub, instance);
 		}
+		bool waits = instance->state == PH_INSTANCE_BACKOFF ||
+			     instance->state == PH_INSTANCE_FAILED;
+		if (waits && instance->timer.pos)
+			ph_instance_wait_on(hub, instance, instance->timer.at_ms);
 		ph_slot_publish(hub, slot);
 	} else if (!slot->wish_stopped) {
 		if (awaited(hub, instance))

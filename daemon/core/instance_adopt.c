@@ -72,8 +72,7 @@ static struct ph_instance *adopted_instance(struct ph_hub *hub, struct ph_slot *
 	return instance;
 }
 
-/* It waits as long as it would have, but no longer than it may: the clock may be another one. */
-static void wait_on(struct ph_hub *hub, struct ph_instance *instance, uint64_t due_ms)
+void ph_instance_wait_on(struct ph_hub *hub, struct ph_instance *instance, uint64_t due_ms)
 {
 	const struct ph_restart *policy = &instance->spec->restart;
 	uint64_t most = policy->backoff_max_ms > policy->delay_ms ? policy->backoff_max_ms
@@ -100,7 +99,7 @@ static void adopt_done(struct ph_hub *hub, const struct ph_adopted *adopted)
 			  : adopted->due_ms ? PH_INSTANCE_BACKOFF
 					    : PH_INSTANCE_STOPPED;
 	if (adopted->due_ms)
-		wait_on(hub, instance, adopted->due_ms);
+		ph_instance_wait_on(hub, instance, adopted->due_ms);
 	if (adopted->why)
 		ph_reason_keep(&instance->why, "%s", adopted->why);
 	ph_slot_work(hub, slot)->instance = instance;

@@ -434,6 +434,9 @@ bool ph_instance_has_process(const struct ph_instance *instance);
 /* The registry names this node for a worker that an earlier daemon prepared: it is activated. */
 void ph_instance_named(struct ph_hub *hub, struct ph_slot *slot);
 void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted);
+/* In back-off, or after its limit: it is started at `due_ms`, but waits no longer than its text
+ * lets it, which may be another one by now, as the clock may be. */
+void ph_instance_wait_on(struct ph_hub *hub, struct ph_instance *instance, uint64_t due_ms);
 enum ph_child_state ph_instance_shown(const struct ph_instance *instance);
 
 /* ---- health.c: probes, for readiness and while it runs ---- */

@@ -154,6 +154,7 @@ static bool see(void *arg, const struct ph_worker_view *view)
 		.retired = view->retired,
 		.retained_until_ms = view->retained_until_ms,
 		.ready = view->ready,
+		.unheard = true,
 		.migration = view->migration,
 		.restarts = view->restarts};
 	(void)snprintf(seen->meta, sizeof seen->meta, "%s", view->meta ? view->meta : "");

@@ -312,6 +312,38 @@ START_TEST(a_wait_outlives_the_daemon)
 }
 END_TEST
 
+/* A reload that lets it wait less: in back-off (0) and after the limit (1); one that lets it wait
+ * more (2) begins with the next wait. */
+START_TEST(a_shorter_wait)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = plain(w), *next = w_def(w, "room", "2");
+	struct ph_restart *policy = policy_of(w);
+	policy->backoff_ms = policy->backoff_max_ms = policy->retry_after_ms = 60000;
+	policy->intensity = _i == 1 ? 1 : 0;
+	policy->on_limit = PH_LIMIT_RETRY;
+	def->spec.restart = *policy;
+	next->spec.restart = *policy;
+	next->spec.ready = PH_READY_NONE;
+	next->spec.process = def->spec.process;
+	next->traits = def->traits;
+	next->spec.restart.backoff_max_ms = next->spec.restart.retry_after_ms =
+		_i == 2 ? 90000 : 5000;
+	next->spec.restart.backoff_ms = next->spec.restart.backoff_max_ms;
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), 0);
+	size_t started = w->n_procs;
+	w_exit(w, last(w), PH_EXIT_CODE, 7);
+	w_run(w, 1000);
+	w->nodes[0].specs[0] = next;
+	w_configure(w, 0);
+	w_run(w, _i == 2 ? 58999 : 4999);
+	ck_assert_uint_eq(w->n_procs, started);
+	w_run(w, 1);
+	ck_assert_uint_eq(w->n_procs, started + 1);
+	w_free(w);
+}
+END_TEST
+
 /* ... but no longer than it may at all: the clock may have begun anew since. */
 START_TEST(a_wait_of_another_clock)
 {
@@ -407,6 +439,7 @@ int main(void)
 	W_TEST(suite, a_taken_address, 2);
 	W_TEST(suite, a_wish_outlives_the_daemon, 1);
 	W_TEST(suite, a_wait_outlives_the_daemon, 2);
+	W_TEST(suite, a_shorter_wait, 3);
 	W_TEST(suite, a_wait_of_another_clock, 1);
 	W_TEST(suite, a_count_outlives_the_daemon, 2);
 	return w_main(suite);

@@ -546,8 +546,6 @@ static int conclude(
 	struct ph_spawning *start, bool over, struct ph_spawned *ret, struct ph_err *err)
 {
 	int r = judge(start, over, err);
-	if (!over)
-		gave_up_at_ms = ph_clock_now_ms();
 	if (r || start->task.dry) {
 		end_child(start);
 	} else {
@@ -562,7 +560,10 @@ static int conclude(
 
 int ph_spawn_finish(struct ph_spawning *start, struct ph_spawned *ret, struct ph_err *err)
 {
-	return conclude(start, ph_spawn_wait(start, patience_ms()), ret, err);
+	bool over = ph_spawn_wait(start, patience_ms());
+	if (!over)
+		gave_up_at_ms = ph_clock_now_ms();
+	return conclude(start, over, ret, err);
 }
 
 int ph_spawn_give_up(struct ph_spawning *start, struct ph_spawned *ret, struct ph_err *err)

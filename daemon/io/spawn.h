@@ -9,7 +9,7 @@
  * whose number is its pid. A start takes a few hundred microseconds, most of them in the child:
  * who begins the next one before he finishes the last has the child's on another processor. Call it
  * from the loop's thread only.
- * Tested in tests/unit/test_spawn.c.
+ * Tested in tests/unit/test_spawn.c and test_spawn_ahead.c.
  */
 #ifndef PH_IO_SPAWN_H
 #define PH_IO_SPAWN_H
@@ -112,7 +112,7 @@ bool ph_spawn_wait(struct ph_spawning *spawning, unsigned ms);
  * waiting, and without end.
  */
 #define PH_SPAWN_PATIENCE_MS 1000
-#define PH_SPAWN_AGAIN_MS 50
+#define PH_SPAWN_AGAIN_MS 100
 PH_MUST_CHECK int ph_spawn_finish(
 	struct ph_spawning *spawning, struct ph_spawned *ret, struct ph_err *err);
 /* The same without waiting. */

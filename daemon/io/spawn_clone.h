@@ -4,7 +4,7 @@
  * Only for spawn.c. Where the kernel and the machine allow it, the child is born in its cgroup (a
  * process that moves there itself waits for locks of all other processes), and the caller goes on
  * at once: a start is mostly the child's own work, which another processor can do. Tested in
- * tests/unit/test_spawn.c.
+ * tests/unit/test_spawn_ahead.c.
  */
 #ifndef PH_IO_SPAWN_CLONE_H
 #define PH_IO_SPAWN_CLONE_H

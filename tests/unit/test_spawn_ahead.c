@@ -282,7 +282,7 @@ START_TEST(what_is_never_executed_is_given_up)
 	char *never = page_that_never_comes(&fd);
 	const char *const argv[] = {"true", never, NULL};
 	struct ph_spawn_spec spec = true_spec;
-	struct ph_spawning *stuck;
+	struct ph_spawning *stuck, *other;
 	struct ph_spawned spawned;
 	struct ph_err err = {""};
 	struct talk talk;
@@ -295,9 +295,12 @@ START_TEST(what_is_never_executed_is_given_up)
 	talk_begin(&talk, 1);
 	talk_finish(&talk, 1);
 	ck_assert(!ph_spawn_wait(stuck, 20));
-	ck_assert_int_eq(
-		read(held[0], &byte, 1), 0); /* it has nothing of ours but what it was passed */
+	/* it has nothing of ours but what it was passed */
+	ck_assert_int_eq(read(held[0], &byte, 1), 0);
 	close(held[0]);
+	/* nobody has waited for this one: it says nothing about the next */
+	ck_assert_int_eq(ph_spawn_begin(&spec, &other, &err), 0);
+	ck_assert_int_eq(ph_spawn_give_up(other, &spawned, &err), -ETIMEDOUT);
 	uint64_t from_ms = ph_clock_now_ms();
 	ck_assert_int_eq(ph_spawn_finish(stuck, &spawned, &err), -ETIMEDOUT);
 	ck_assert_str_eq(err.text, "cannot execute '/bin/true': " LATE);

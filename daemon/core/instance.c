@@ -152,10 +152,24 @@ static enum ph_instance_state start_process(struct ph_hub *hub, struct ph_instan
 	return PH_INSTANCE_SPAWNING;
 }
 
-/* The new worker of a migration waits for nobody: its child runs already. */
+/* It is started with the text that is in force now. */
+static void take_text(struct ph_hub *hub, struct ph_instance *instance)
+{
+	struct ph_child *child = instance->slot->child;
+	if (child && child->spec && child->spec->revision != instance->spec->revision &&
+		child->spec->local == instance->slot->local) {
+		ph_out_bury_spec(hub, instance->spec);
+		instance->spec = ph_spec_clone(child->spec);
+	}
+}
+
+/* The new worker of a migration waits for nobody: its child runs already. It has the text that the
+ * migration began with. */
 static enum ph_instance_state spawn(struct ph_hub *hub, struct ph_instance *instance)
 {
 	char why[PH_REASON_SIZE];
+	if (!instance->target)
+		take_text(hub, instance);
 	ph_reason(why, "waits until its group has been stopped");
 	if (instance->target ||
 		(!ph_after_waits(hub, instance->spec, why) && !ph_group_stops(hub, instance)))
@@ -280,19 +294,8 @@ static enum ph_instance_state by_policy(struct ph_hub *hub, struct ph_instance *
 	return PH_INSTANCE_BACKOFF;
 }
 
-/* It is started with the text that is in force now. */
-static void take_text(struct ph_hub *hub, struct ph_instance *instance)
-{
-	struct ph_child *child = instance->slot->child;
-	if (child && child->spec && child->spec->revision != instance->spec->revision) {
-		ph_out_bury_spec(hub, instance->spec);
-		instance->spec = ph_spec_clone(child->spec);
-	}
-}
-
 static enum ph_instance_state again(struct ph_hub *hub, struct ph_instance *instance)
 {
-	take_text(hub, instance);
 	instance->streak = 0;
 	instance->n_window = 0;
 	return spawn(hub, instance);
@@ -316,7 +319,6 @@ static enum ph_instance_state due_again(struct ph_hub *hub, struct ph_instance *
 /* With its group, which another member's failure has brought down. */
 static enum ph_instance_state with_group(struct ph_hub *hub, struct ph_instance *instance)
 {
-	take_text(hub, instance);
 	instance->restarts++;
 	instance->after = PH_AFTER_POLICY;
 	ph_emit(hub, PH_EMIT_CHILD_RESTARTING, PH_SLOT_KEY(instance->slot))->text =

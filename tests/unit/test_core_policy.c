@@ -370,6 +370,41 @@ START_TEST(a_wait_of_another_clock)
 }
 END_TEST
 
+/* Its node was away, or joins, when its time came, and its text is another one by the time it is
+ * asked for: that is what it is started with. */
+START_TEST(the_text_of_the_day)
+{
+	struct world *w = w_new(2);
+	struct w_def *bad = w_def(w, "room", "1"), *good = w_def(w, "room", "2");
+	bad->spec.nodes = good->spec.nodes = "a";
+	bad->spec.restart.backoff_ms = bad->spec.restart.backoff_max_ms = 300;
+	bad->spec.restart.intensity = 2;
+	bad->spec.restart.on_limit = PH_LIMIT_FAIL;
+	w_declare(w, 0, bad);
+	w_start_all(w);
+	w_run(w, 5000);
+	ck_assert_uint_eq(wait_after(w, PH_EXIT_CODE, 1), 0);
+	bad->traits.dies_at_start = true;
+	w_exit(w, last(w), PH_EXIT_CODE, 1);
+	w_run(w, 10);
+	ck_assert_int_eq(w_slot(w, 0, "room", 0)->entry.state, PH_CHILD_BACKOFF);
+	w_crash(w, 0);
+	w_run(w, 100);
+	for (int i = 0; _i && i < 2; i++)
+		w->cut[i][1 - i] = true;
+	w_start(w, 0);
+	w_run(w, 1000);
+	w->nodes[0].specs[0] = good;
+	w_configure(w, 0);
+	w_run(w, 10);
+	for (int i = 0; _i && i < 2; i++)
+		w->cut[i][1 - i] = false;
+	w_run(w, 20000);
+	ck_assert_ptr_eq(w_only(w, "room", 0)->def, good);
+	w_free(w);
+}
+END_TEST
+
 /* What was counted counts on, also of a worker that lives on, until its time is over. */
 START_TEST(a_count_outlives_the_daemon)
 {
@@ -442,5 +477,6 @@ int main(void)
 	W_TEST(suite, a_shorter_wait, 3);
 	W_TEST(suite, a_wait_of_another_clock, 1);
 	W_TEST(suite, a_count_outlives_the_daemon, 2);
+	W_TEST(suite, the_text_of_the_day, 2);
 	return w_main(suite);
 }

@@ -466,11 +466,7 @@ static inline void w_trace_if(struct world *w, int number)
 /* Runs a suite; the exit status of the program. */
 static inline int w_main(Suite *suite)
 {
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_tests(suite);
 }
 
 #endif

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "core/state.h"
+#include "run_tests.h"
 
 #ifndef W_NODES
 #define W_NODES 3

@@ -7,6 +7,7 @@
 
 #include "base/places.h"
 #include "proto/bus.h"
+#include "run_tests.h"
 
 static const struct ph_key key = {.child = {"room"}, .instance = 17, .replica = 2};
 static const struct ph_id id = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255}};
@@ -607,9 +608,5 @@ int main(void)
 	tcase_add_loop_test(t, test_mutations, 0, PH_BKIND_COUNT - 1);
 	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_tests(s);
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "io/buslink.h"
+#include "run_tests.h"
 
 #define NUMBERS 4096
 #ifdef __SANITIZE_ADDRESS__
@@ -927,9 +928,5 @@ int main(void)
 	tcase_add_test(process, no_descriptor_is_inherited);
 	tcase_add_test(process, bus_dies_with_its_daemon);
 	suite_add_tcase(suite, process);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_tests(suite);
 }

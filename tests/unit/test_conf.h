@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "conf/conf.h"
+#include "run_tests.h"
 
 #define LENGTH(array) (sizeof(array) / sizeof *(array))
 
@@ -92,11 +93,7 @@ static inline int run_suite(const char *name, const TTest *const *tests, size_t 
 	for (size_t i = 0; i < n; i++)
 		tcase_add_test(tc, tests[i]);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }
 
 #endif

@@ -2,6 +2,7 @@
 #include "tests/unit/test_conf.h"
 
 #include "conf/load.h"
+#include "run_tests.h"
 
 #include <errno.h>
 
@@ -207,9 +208,5 @@ int main(void)
 	tcase_add_test(tc, test_difference);
 	tcase_add_test(tc, test_added_at_run_time);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_tests(suite);
 }

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "io_help.h"
+#include "run_tests.h"
 
 /* What a test that fails leaves ends by itself. */
 #define JOB "{command: [sleep, '50']}"
@@ -384,9 +385,5 @@ int main(void)
 	tcase_add_test(played, test_where_it_is);
 	suite_add_tcase(suite, real);
 	suite_add_tcase(suite, played);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

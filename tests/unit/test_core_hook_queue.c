@@ -1,5 +1,6 @@
 /* Which hook runs when, by a clock that the test sets. */
 #include "core/hook_queue.h"
+#include "run_tests.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -241,9 +242,5 @@ int main(void)
 	tcase_add_test(t, a_stop);
 	tcase_add_test(t, all_over_at_once);
 	suite_add_tcase(suite, t);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_tests(suite);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/spec.h"
+#include "run_tests.h"
 
 static char text[16], nodes[16];
 
@@ -73,9 +74,5 @@ int main(void)
 	tcase_add_test(tc, a_clone_is_the_clone_of_itself);
 	tcase_add_loop_test(tc, revisions_share_their_texts, 0, 2);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "io/clock.h"
+#include "run_tests.h"
 #include "shell_ctl_conn.h"
 #include "shell_ctl_full.h"
 
@@ -428,9 +429,5 @@ int main(void)
 	tcase_add_loop_test(t, gives_way, 0, sizeof rows / sizeof *rows);
 	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_tests(s);
 }

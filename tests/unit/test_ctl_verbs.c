@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "io/clock.h"
+#include "run_tests.h"
 #include "shell.h"
 #include "shell_ctl.h"
 #include "shell_emit.h"
@@ -780,9 +781,5 @@ int main(void)
 	tcase_add_test(t, test_events);
 	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_tests(s);
 }

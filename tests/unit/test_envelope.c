@@ -10,6 +10,7 @@
 
 #include "proto/envelope.h"
 #include "proto/seal.h"
+#include "run_tests.h"
 
 #define KEY_A "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 #define KEY_B "f0e1d2c3b4a5968778695a4b3c2d1e0ff0e1d2c3b4a5968778695a4b3c2d1e0f"
@@ -646,9 +647,5 @@ int main(void)
 	tcase_add_test(windows, windows_of_senders);
 	tcase_add_test(windows, windows_of_lives);
 	suite_add_tcase(suite, windows);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_tests(suite);
 }

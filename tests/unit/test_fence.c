@@ -6,6 +6,7 @@
 #include "io/proc.h"
 #include "io/spawn.h"
 #include "base/types.h"
+#include "run_tests.h"
 #include "tests/unit/io_help.h"
 
 #include <errno.h>
@@ -649,9 +650,5 @@ int main(void)
 	tcase_add_test(life, another_run_dir_is_another_fence);
 	tcase_add_test(life, a_table_that_is_full);
 	tcase_add_test(life, a_program_that_is_not_there);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

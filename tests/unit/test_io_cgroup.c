@@ -1,6 +1,7 @@
 /* Cgroups, with a folder of plain files in place of the kernel's. */
 #include "io/cgroup.h"
 
+#include "run_tests.h"
 #include "tests/unit/io_help.h"
 
 #include <errno.h>
@@ -193,9 +194,5 @@ int main(void)
 	tcase_add_test(tcase, the_daemon_goes_to_its_leaf);
 	tcase_add_test(tcase, nowhere);
 	suite_add_tcase(suite, tcase);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

@@ -3,6 +3,7 @@
 
 #include "io/proc.h"
 #include "io/spawn.h"
+#include "run_tests.h"
 #include "tests/unit/io_help.h"
 
 #include <errno.h>
@@ -333,9 +334,5 @@ int main(void)
 	tcase_add_test(tc, adopts_its_own_child_after_an_exec);
 	tcase_add_test(tc, refuses_what_has_ended);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

@@ -1,6 +1,7 @@
 /* The clock and its one timer. */
 #include "io/clock.h"
 
+#include "run_tests.h"
 #include "tests/unit/io_help.h"
 
 static struct event_base *base;
@@ -93,9 +94,5 @@ int main(void)
 	tcase_add_test(tc, moved_and_disarmed);
 	tcase_add_test(tc, freed_in_its_callback);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

@@ -2,6 +2,7 @@
 #include "io/durable.h"
 #include "io/lock.h"
 #include "io/statefile.h"
+#include "run_tests.h"
 #include "tests/unit/io_help.h"
 
 #include <errno.h>
@@ -209,9 +210,5 @@ int main(void)
 	tcase_add_test(tc, directories_are_made);
 	tcase_add_test(tc, one_daemon_a_directory);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

@@ -1,6 +1,7 @@
 /* One run of a hook, with real processes: what it finds, what it says, what is left of it. */
 #include "io/hook.h"
 
+#include "run_tests.h"
 #include "tests/unit/io_help.h"
 
 #include <errno.h>
@@ -279,9 +280,5 @@ int main(void)
 	tcase_add_test(t, freed_while_it_runs);
 	tcase_add_test(t, cannot_be_started);
 	suite_add_tcase(suite, t);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_tests(suite);
 }

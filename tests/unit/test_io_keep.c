@@ -1,5 +1,6 @@
 /* What a worker hands over is in a file, whole, or nowhere; old files go, others never. */
 #include "io/keep.h"
+#include "run_tests.h"
 #include "tests/unit/io_help.h"
 
 #include <errno.h>
@@ -260,9 +261,5 @@ int main(void)
 	tcase_add_loop_test(tcase, given_up, 0, 2);
 	tcase_add_test(tcase, what_cannot_be);
 	suite_add_tcase(suite, tcase);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_tests(suite);
 }

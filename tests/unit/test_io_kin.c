@@ -3,6 +3,7 @@
 
 #include "io/proc.h"
 #include "io/spawn.h"
+#include "run_tests.h"
 #include "tests/unit/io_help.h"
 
 #include <errno.h>
@@ -239,9 +240,5 @@ int main(void)
 	tcase_add_test(tcase, the_walk_finds_it);
 	tcase_add_test(tcase, owned_as_often_as_it_is_named);
 	suite_add_tcase(suite, tcase);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

@@ -1,6 +1,7 @@
 /* Listening sockets for others: opened, in the way of each other, taken back from a process. */
 #include "io/listen.h"
 
+#include "run_tests.h"
 #include "tests/unit/io_help.h"
 
 #include <arpa/inet.h>
@@ -178,9 +179,5 @@ int main(void)
 	tcase_add_test(tcase, test_what_is_no_socket_stays);
 	tcase_add_loop_test(tcase, test_taken_back, 0, 2);
 	suite_add_tcase(suite, tcase);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_tests(suite);
 }

@@ -4,6 +4,7 @@
 
 #include "io/proc.h"
 #include "io/sdnotify.h"
+#include "run_tests.h"
 #include "tests/unit/io_help.h"
 
 #include <errno.h>
@@ -308,9 +309,5 @@ int main(void)
 	tcase_add_test(tc, an_abstract_socket);
 	tcase_add_test(tc, watchdog_period);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

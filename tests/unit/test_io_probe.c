@@ -1,6 +1,7 @@
 /* One probe of a port or an address: against servers that behave, and others. */
 #include "io/probe.h"
 
+#include "run_tests.h"
 #include "tests/unit/io_help.h"
 
 #include <arpa/inet.h>
@@ -212,9 +213,5 @@ int main(void)
 	tcase_add_loop_test(tc, ended_early, 0, 2);
 	tcase_add_test(tc, no_address);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return run_tests(suite);
 }

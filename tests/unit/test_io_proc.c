@@ -2,6 +2,7 @@
 #include "io/proc.h"
 
 #include "io/spawn.h"
+#include "run_tests.h"
 #include "tests/unit/io_help.h"
 
 #include <errno.h>
@@ -178,9 +179,5 @@ int main(void)
 	tcase_add_test(tc, finds_its_workers_and_no_others);
 	tcase_add_test(tc, finds_orphans);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

@@ -5,6 +5,7 @@
 #include "io/resolve.h"
 #include "io_help.h"
 #include "resolve_help.h"
+#include "run_tests.h"
 
 static struct ph_resolve *ask(const char *const *names, size_t n)
 {
@@ -112,9 +113,5 @@ int main(void)
 	tcase_add_test(tc, an_answer_is_heard);
 	tcase_add_test(tc, freed_while_it_is_asked);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

@@ -1,6 +1,7 @@
 /* The listening socket: who is there, what it refuses, and that it never spins. */
 #include "io/unixsock.h"
 
+#include "run_tests.h"
 #include "tests/unit/io_help.h"
 
 #include <errno.h>
@@ -237,9 +238,5 @@ int main(void)
 	tcase_add_test(tc, closing_in_the_callback);
 	tcase_add_test(tc, without_descriptors_it_waits);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

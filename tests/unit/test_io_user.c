@@ -1,6 +1,7 @@
 /* Names of users and groups, from what every Debian has: root, nobody, daemon, adm. */
 #include "io/user.h"
 
+#include "run_tests.h"
 #include "tests/unit/io_help.h"
 
 #include <errno.h>
@@ -108,9 +109,5 @@ int main(void)
 	tcase_add_loop_test(tc, myself_without_an_entry, 0, 2);
 	tcase_add_loop_test(tc, who_does_not_exist, 0, sizeof unknown / sizeof *unknown);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

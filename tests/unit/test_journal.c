@@ -1,5 +1,6 @@
 /* The journal: what survives which damage and a kill, and that every ticket is answered in order.
  */
+#include "run_tests.h"
 #include "tests/unit/journal_help.h"
 
 #include <signal.h>
@@ -362,9 +363,5 @@ int main(void)
 	tcase_add_test(tc, rubbish_never_trips);
 	tcase_add_test(tc, kill_nine_loses_nothing_that_was_answered);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

@@ -1,6 +1,7 @@
 /* The journal on disks that fail, and its compaction: nothing is written after a failure, nothing
  * is lost. */
 #include "io/durable.h"
+#include "run_tests.h"
 #include "tests/unit/journal_help.h"
 
 #include <signal.h>
@@ -487,9 +488,5 @@ int main(void)
 	tcase_add_test(tc, a_file_beside_it_on_a_failing_disk);
 	tcase_add_test(tc, a_file_beside_it_is_bounded);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

@@ -2,6 +2,7 @@
 #include "tests/unit/output_help.h"
 
 #include "io/journald.h"
+#include "run_tests.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -214,9 +215,5 @@ int main(void)
 	tcase_add_test(t, test_busy);
 	tcase_add_test(t, test_nobody_there);
 	suite_add_tcase(s, t);
-	SRunner *runner = srunner_create(s);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_tests(s);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/line.h"
+#include "run_tests.h"
 
 #define MAX 16
 
@@ -126,9 +127,5 @@ int main(void)
 	tcase_add_test(t, test_linear);
 	tcase_set_timeout(t, 20);
 	suite_add_tcase(s, t);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_tests(s);
 }

@@ -2,6 +2,7 @@
 #include "tests/unit/output_help.h"
 
 #include "io/output_thread.h"
+#include "run_tests.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -471,9 +472,5 @@ int main(void)
 	tcase_add_test(t, test_slow_reader);
 	tcase_add_test(t, test_thread);
 	suite_add_tcase(s, t);
-	SRunner *runner = srunner_create(s);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_tests(s);
 }

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include "io/logfile.h"
+#include "run_tests.h"
 
 static void teardown_files(void)
 {
@@ -385,9 +386,5 @@ int main(void)
 	tcase_add_test(t, test_tail_of_files);
 	tcase_add_test(t, test_disk_full);
 	suite_add_tcase(s, t);
-	SRunner *runner = srunner_create(s);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_tests(s);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/record.h"
+#include "run_tests.h"
 
 static struct ph_record full(enum ph_record_kind kind)
 {
@@ -190,9 +191,5 @@ int main(void)
 	tcase_add_test(t, test_too_long);
 	tcase_add_loop_test(t, test_mutations, 0, PH_RECORD_COUNT - 1);
 	suite_add_tcase(s, t);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_tests(s);
 }

@@ -13,6 +13,7 @@
 #include "io/clock.h"
 #include "proto/bus.h"
 #include "resolve_help.h"
+#include "run_tests.h"
 #include "shell_bus_int.h"
 #include "shell_logs.h"
 
@@ -661,9 +662,5 @@ int main(void)
 	tcase_add_test(t, rate);
 	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_tests(s);
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "io/user.h"
+#include "run_tests.h"
 #include "shell_parts.h"
 
 static struct ph_shell_env env;
@@ -315,9 +316,5 @@ int main(void)
 	tcase_add_test(t, spec_goes_to_text_and_back);
 	tcase_add_loop_test(t, bad_texts_are_refused_with_a_sentence, 0, 5);
 	suite_add_tcase(s, t);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return run_tests(s);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "io/journal.h"
+#include "run_tests.h"
 #include "shell_parts.h"
 
 static struct ph_shell shell;
@@ -173,9 +174,5 @@ int main(void)
 	tcase_add_test(tc, more_than_the_queue_holds);
 	tcase_add_test(tc, at_the_end);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

@@ -10,6 +10,7 @@
 
 #include "io/clock.h"
 #include "resolve_help.h"
+#include "run_tests.h"
 #include "shell_bus_int.h"
 
 static struct event_base *base;
@@ -266,9 +267,5 @@ int main(void)
 	tcase_add_test(t, freed_while_it_asks);
 	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_tests(s);
 }

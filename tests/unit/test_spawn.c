@@ -4,6 +4,7 @@
 
 #include "io/child.h"
 #include "io/proc.h"
+#include "run_tests.h"
 #include "tests/unit/io_help.h"
 
 #include <errno.h>
@@ -589,9 +590,5 @@ int main(void)
 	add_all(suite, "all", NULL);
 	add_all(suite, "reserved", ph_spawn_reserve);
 	add_all(suite, "without clone3", reserve_without_clone3);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

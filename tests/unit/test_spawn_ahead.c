@@ -3,6 +3,7 @@
 
 #include "io/clock.h"
 #include "io/kin.h"
+#include "run_tests.h"
 #include "tests/unit/io_help.h"
 
 #include <errno.h>
@@ -483,9 +484,5 @@ int main(void)
 	add_all(suite, "reserved", ph_spawn_reserve, true);
 	add_all(suite, "reserved around", reserve_around, true);
 	add_all(suite, "without clone3", reserve_without_clone3, false);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

@@ -1,4 +1,5 @@
 /* test_stream.c - state streams when all goes well, and when the callers err. */
+#include "run_tests.h"
 #include "stream_world.h"
 
 static bool worker_done(struct worker *n)
@@ -423,9 +424,5 @@ int main(void)
 	tcase_add_loop_test(tc, test_within_one_daemon, 0, 9);
 	tcase_add_test(tc, test_another_ticket_within_one_daemon);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

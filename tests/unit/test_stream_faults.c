@@ -1,5 +1,6 @@
 /* test_stream_faults.c - state streams over a bad line, and with peers and workers that misbehave.
  */
+#include "run_tests.h"
 #include "stream_world.h"
 
 static bool source_failed(struct world *w, int k)
@@ -447,9 +448,5 @@ int main(void)
 	tcase_add_test(tc, test_garbage);
 	tcase_add_test(tc, test_time);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return run_tests(suite);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run_tests.h"
 #include "shell.h"
 #include "shell_emit.h"
 #include "shell_view.h"
@@ -389,9 +390,5 @@ int main(void)
 	tcase_add_test(t, test_events_that_are_kept);
 	tcase_add_test(t, test_violations_are_bounded);
 	suite_add_tcase(s, t);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_tests(s);
 }

@@ -10,6 +10,7 @@
 
 #include "proto/control.h"
 #include "proto/worker.h"
+#include "run_tests.h"
 
 static const char token[] = "00112233445566778899aabbccddeeff";
 
@@ -386,9 +387,5 @@ int main(void)
 	tcase_add_test(t, test_answers);
 	tcase_set_timeout(t, 30);
 	suite_add_tcase(s, t);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_tests(s);
 }

@@ -379,54 +379,66 @@ static int read_standard(struct ph_conf_loader *ld, struct ph_conf *conf, struct
 	return rc < 0 ? rc : read_directory(ld, conf, docs, path);
 }
 
-/* What a load ends with, good or bad. */
-static int finish(struct ph_conf_loader *ld, struct ph_conf *conf, int rc, struct ph_conf **ret)
+/* ---- a load, whatever it reads ---- */
+
+struct load {
+	struct ph_conf_env system; /* where the caller gives none */
+	struct ph_conf_loader ld;
+	struct ph_conf *conf;
+	struct documents *docs;
+};
+
+static int begin(struct load *load, const struct ph_conf_child *defaults,
+	const struct ph_conf_env *env, struct ph_conf_errors *errors)
 {
+	*load = (struct load){.system = {.etc = PH_CONF_ETC}};
+	if (!env)
+		ph_conf_env_system(&load->system);
+	*errors = (struct ph_conf_errors){0};
+	load->ld.env = env ? env : &load->system;
+	load->ld.errors = errors;
+	load->conf = conf_new(defaults);
+	load->docs = calloc(1, sizeof *load->docs);
+	return load->conf && load->docs ? 0 : -ENOMEM;
+}
+
+/* Makes what was read a configuration, where reading went well. */
+static int finish(struct load *load, int rc, struct ph_conf **ret)
+{
+	struct ph_conf_errors *errors = load->ld.errors;
+	if (rc == 0)
+		rc = load_all(&load->ld, load->conf, load->docs);
 	if (rc == -ENOMEM)
-		ph_conf_errors_add(ld->errors, (struct ph_conf_place){0}, "out of memory");
-	if (rc == 0 && ld->errors->n > 0)
+		ph_conf_errors_add(errors, (struct ph_conf_place){0}, "out of memory");
+	if (rc == 0 && errors->n > 0)
 		rc = -EINVAL;
-	ph_conf_errors_finish(ld->errors);
+	ph_conf_errors_finish(errors);
 	if (rc < 0)
-		ph_conf_free(conf);
+		ph_conf_free(load->conf);
 	else
-		*ret = conf;
+		*ret = load->conf;
+	if (load->docs)
+		documents_free(load->docs);
 	return rc;
 }
 
 int ph_conf_load(const char *file, const struct ph_conf_env *env, struct ph_conf **ret,
 	struct ph_conf_errors *errors)
 {
-	struct ph_conf_env system = {.etc = PH_CONF_ETC};
-	if (!env)
-		ph_conf_env_system(&system);
-	*errors = (struct ph_conf_errors){0};
-	struct ph_conf_loader ld = {.env = env ? env : &system, .errors = errors};
-	struct ph_conf *conf = conf_new(NULL);
-	struct documents *docs = calloc(1, sizeof *docs);
-	int rc = conf && docs ? 0 : -ENOMEM;
+	struct load load;
+	int rc = begin(&load, NULL, env, errors);
 	if (rc == 0)
-		rc = file ? read_file(&ld, conf, docs, file) : read_standard(&ld, conf, docs);
-	if (rc == 0)
-		rc = load_all(&ld, conf, docs);
-	rc = finish(&ld, conf, rc, ret);
-	if (docs)
-		documents_free(docs);
-	return rc;
+		rc = file ? read_file(&load.ld, load.conf, load.docs, file)
+			  : read_standard(&load.ld, load.conf, load.docs);
+	return finish(&load, rc, ret);
 }
 
 int ph_conf_load_children(const char *source, const char *text, size_t n,
 	const struct ph_conf *base, const struct ph_conf_env *env, struct ph_conf **ret,
 	struct ph_conf_errors *errors)
 {
-	struct ph_conf_env system = {.etc = PH_CONF_ETC};
-	if (!env)
-		ph_conf_env_system(&system);
-	*errors = (struct ph_conf_errors){0};
-	struct ph_conf_loader ld = {.env = env ? env : &system, .errors = errors};
-	struct ph_conf *conf = conf_new(base ? base->defaults : NULL);
-	struct documents *docs = calloc(1, sizeof *docs);
-	int rc = conf && docs ? 0 : -ENOMEM;
+	struct load load;
+	int rc = begin(&load, base ? base->defaults : NULL, env, errors);
 	if (rc == 0 && n > PH_CONF_FILE_MAX) {
 		ph_conf_errors_add(
 			errors, (struct ph_conf_place){.file = source}, "larger than 1 MiB");
@@ -435,15 +447,10 @@ int ph_conf_load_children(const char *source, const char *text, size_t n,
 	if (rc == 0) {
 		/* the names of files belong to `base`, which may go before its result */
 		for (size_t i = 0; i < ph_conf_child_table.n; i++)
-			conf->defaults->origin[i].file = NULL;
-		docs->children_only = true;
-		docs->base = base;
-		rc = add_document(&ld, conf, docs, source, text, n);
+			load.conf->defaults->origin[i].file = NULL;
+		load.docs->children_only = true;
+		load.docs->base = base;
+		rc = add_document(&load.ld, load.conf, load.docs, source, text, n);
 	}
-	if (rc == 0)
-		rc = load_all(&ld, conf, docs);
-	rc = finish(&ld, conf, rc, ret);
-	if (docs)
-		documents_free(docs);
-	return rc;
+	return finish(&load, rc, ret);
 }

@@ -76,7 +76,7 @@ int ph_json_object(const char *text, size_t n, json_t **ret, struct ph_err *err)
 
 int ph_doc_parse(const char *text, size_t n, struct ph_doc **ret_doc, struct ph_err *err)
 {
-	json_t *root;
+	json_t *root = NULL;
 	int error = ph_json_object(text, n, &root, err);
 	if (error)
 		return error;

@@ -4,11 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "io/clock.h"
+#include "io/journald.h"
 #include "shell.h"
 #include "shell_emit_kept.h"
+#include "shell_parts.h"
 #include "shell_view.h"
 
 #define LINE_MAX_BYTES 1024
@@ -23,7 +26,8 @@ struct violations {
 
 struct ph_shell_emit {
 	struct ph_shell *shell;
-	bool journal; /* stderr is the journal's: prefixes instead of words */
+	bool journal; /* stderr is the journal's: prefixes instead of words, fields of events */
+	struct ph_journald journald;
 	uint64_t seq; /* of the newest event; number n is at ring[n % PH_EMIT_RING] */
 	struct ph_emit_kept *ring[PH_EMIT_RING];
 	struct violations violations[2]; /* of nobody; of children, which nobody can hide */
@@ -33,13 +37,29 @@ struct ph_shell_emit {
 	void *hooks_arg;
 };
 
+/* As systemd.exec(5) has it: whoever was started from a service may have another output since. */
+static bool is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	char own[48];
+	struct stat st;
+	if (!stream || fstat(STDERR_FILENO, &st) < 0)
+		return false;
+	(void)snprintf(own, sizeof own, "%llu:%llu", (unsigned long long)st.st_dev,
+		(unsigned long long)st.st_ino);
+	return strcmp(stream, own) == 0;
+}
+
 int ph_shell_emit_new(struct ph_shell *shell, struct ph_shell_emit **ret)
 {
 	struct ph_shell_emit *emit = calloc(1, sizeof *emit);
 	if (!emit)
 		return -ENOMEM;
 	emit->shell = shell;
-	emit->journal = getenv("JOURNAL_STREAM") != NULL;
+	emit->journal = is_journal();
+	emit->journald.fd = -1;
+	if (emit->journal && ph_journald_open(&emit->journald, ph_shell_journal_path()))
+		emit->journald.fd = -1; /* then events are lines, as the rest of the log */
 	*ret = emit;
 	return 0;
 }
@@ -50,6 +70,7 @@ void ph_shell_emit_free(struct ph_shell_emit *emit)
 		return;
 	for (size_t i = 0; i < PH_EMIT_RING; i++)
 		free(emit->ring[i]);
+	ph_journald_close(&emit->journald);
 	free(emit);
 }
 
@@ -80,16 +101,18 @@ static size_t put_escaped(char *to, size_t size, const char *from)
 	return n;
 }
 
+static const struct {
+	const char *word, *prefix; /* prefix: syslog's numbers, as sd-daemon(3) has them */
+	int priority;
+} levels[] = {
+	[PH_LOG_ERROR] = {"prochubd: error: ", "<3>", 3},
+	[PH_LOG_WARNING] = {"prochubd: warning: ", "<4>", 4},
+	[PH_LOG_INFO] = {"prochubd: info: ", "<6>", 6},
+	[PH_LOG_DEBUG] = {"prochubd: debug: ", "<7>", 7},
+};
+
 static void write_line(struct ph_shell_emit *emit, enum ph_log_level level, const char *text)
 {
-	static const struct {
-		const char *word, *prefix; /* prefix: syslog's numbers, as sd-daemon(3) has them */
-	} levels[] = {
-		[PH_LOG_ERROR] = {"prochubd: error: ", "<3>"},
-		[PH_LOG_WARNING] = {"prochubd: warning: ", "<4>"},
-		[PH_LOG_INFO] = {"prochubd: info: ", "<6>"},
-		[PH_LOG_DEBUG] = {"prochubd: debug: ", "<7>"},
-	};
 	char line[LINE_MAX_BYTES];
 	if ((unsigned)level > PH_LOG_DEBUG || level > wanted_level(emit))
 		return;
@@ -165,11 +188,31 @@ static void keep(struct ph_shell_emit *emit, const struct ph_emit *event)
 		emit->hooks(emit->hooks_arg, &told);
 }
 
+/* Where the log is the journal an event has fields there, by which it is found. */
+static bool journal_event(struct ph_shell_emit *emit, const struct ph_emit *event, const char *line)
+{
+	char text[LINE_MAX_BYTES], id[PH_ID_TEXT_SIZE];
+	enum ph_log_level level = event_level(event->kind);
+	if (emit->journald.fd < 0 || level > wanted_level(emit) || event->kind >= PH_EMIT_COUNT)
+		return false;
+	text[put_escaped(text, sizeof text, line)] = '\0';
+	const struct ph_journald_event entry = {.text = text,
+		.event = ph_emit_word(event->kind),
+		.node = emit->shell->node,
+		.child = event->has_key ? event->key.child.s : NULL,
+		.has_instance = !ph_emit_is_of_child(event->kind),
+		.instance = event->key.instance,
+		.migration = ph_id_none(&event->id) ? NULL : ph_id_text(&event->id, id),
+		.priority = levels[level].priority};
+	return !ph_journald_send_event(&emit->journald, &entry);
+}
+
 static void tell(struct ph_shell_emit *emit, const struct ph_emit *event)
 {
 	char line[LINE_MAX_BYTES];
 	ph_emit_line(event, line, sizeof line);
-	write_line(emit, event_level(event->kind), line);
+	if (!journal_event(emit, event, line))
+		write_line(emit, event_level(event->kind), line);
 	keep(emit, event);
 }
 

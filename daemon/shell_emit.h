@@ -54,6 +54,10 @@ void ph_shell_emit_hook(struct ph_shell_emit *emit, ph_emit_listener_fn *fn, voi
 json_t *ph_emitted_json(const struct ph_emitted *told);
 /* The object of one event; NULL without memory. `wall_ms` since 1970. */
 json_t *ph_emit_json(const struct ph_emit *event, const char *node, uint64_t seq, uint64_t wall_ms);
+/* Is it about a child as a whole, none of its instances? */
+bool ph_emit_is_of_child(enum ph_emit_kind kind);
+/* Its name. */
+const char *ph_emit_word(enum ph_emit_kind kind);
 /* Its line for people, cut at `size`. */
 void ph_emit_line(const struct ph_emit *event, char *ret, size_t size);
 /* RFC 3339 with milliseconds and Z; `ret` has PH_TIME_TEXT_SIZE bytes. */

@@ -163,6 +163,11 @@ json_t *ph_emit_json(const struct ph_emit *event, const char *node, uint64_t seq
 
 /* ---- the line for people */
 
+const char *ph_emit_word(enum ph_emit_kind kind)
+{
+	return (unsigned)kind < PH_EMIT_COUNT ? event_words[kind] : "event";
+}
+
 struct line {
 	char *at;
 	size_t n, size;
@@ -202,7 +207,7 @@ static void add_exit(struct line *l, const struct ph_exit *ended)
 }
 
 /* Its key is a child, with all instances that it has. */
-static bool is_of_child(enum ph_emit_kind kind)
+bool ph_emit_is_of_child(enum ph_emit_kind kind)
 {
 	return kind == PH_EMIT_CHILD_ADDED || kind == PH_EMIT_CHILD_REMOVED ||
 	       kind == PH_EMIT_CHILD_CHANGED;
@@ -212,11 +217,10 @@ static bool is_of_child(enum ph_emit_kind kind)
 void ph_emit_line(const struct ph_emit *event, char *ret, size_t size)
 {
 	struct line l = {ret, 0, size};
-	bool known = (unsigned)event->kind < PH_EMIT_COUNT;
-	add(&l, "%s", known ? event_words[event->kind] : "event");
+	add(&l, "%s", ph_emit_word(event->kind));
 	if (event->has_key)
 		add(&l, " %s", event->key.child.s);
-	if (event->has_key && !is_of_child(event->kind))
+	if (event->has_key && !ph_emit_is_of_child(event->kind))
 		add(&l, "/%u", event->key.instance);
 	if (event->peer.s[0])
 		add(&l, " %s", event->peer.s);

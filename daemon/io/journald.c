@@ -127,13 +127,10 @@ static int send_large(struct ph_journald *journal, const char *bytes, size_t n)
 	return error;
 }
 
-int ph_journald_send(struct ph_journald *journal, const struct ph_journald_line *line)
+/* Takes `bytes`, NULL where there was no memory for them. */
+static int send_bytes(struct ph_journald *journal, char *bytes, size_t n)
 {
 	struct sockaddr_un address = address_of(journal->path);
-	size_t n;
-	if (journal->fd < 0)
-		return -ENOENT;
-	char *bytes = ph_journald_encode(line, &n);
 	if (!bytes)
 		return -EAGAIN;
 	int error = 0;
@@ -144,4 +141,43 @@ int ph_journald_send(struct ph_journald *journal, const struct ph_journald_line 
 		error = send_large(journal, bytes, n);
 	free(bytes);
 	return error;
+}
+
+int ph_journald_send(struct ph_journald *journal, const struct ph_journald_line *line)
+{
+	size_t n = 0;
+	if (journal->fd < 0)
+		return -ENOENT;
+	char *bytes = ph_journald_encode(line, &n);
+	return send_bytes(journal, bytes, n);
+}
+
+static size_t put_head(char *to, const struct ph_journald_event *event)
+{
+	char child[96] = "", instance[40] = "", migration[64] = "";
+	if (event->child)
+		(void)snprintf(child, sizeof child, "PROCHUB_CHILD=%.63s\n", event->child);
+	if (event->child && event->has_instance)
+		(void)snprintf(instance, sizeof instance, "PROCHUB_INSTANCE=%u\n", event->instance);
+	if (event->migration)
+		(void)snprintf(
+			migration, sizeof migration, "PROCHUB_MIGRATION=%.32s\n", event->migration);
+	int n = snprintf(to, HEAD_BYTES,
+		"PRIORITY=%d\nSYSLOG_IDENTIFIER=prochubd\nPROCHUB_EVENT=%.63s\n"
+		"PROCHUB_NODE=%.63s\n%s%s%s",
+		event->priority, event->event, event->node, child, instance, migration);
+	return n > 0 && n < HEAD_BYTES ? (size_t)n : 0;
+}
+
+int ph_journald_send_event(struct ph_journald *journal, const struct ph_journald_event *event)
+{
+	size_t length = strlen(event->text), n = 0;
+	if (journal->fd < 0)
+		return -ENOENT;
+	char *bytes = malloc(HEAD_BYTES + length + 32);
+	if (bytes)
+		n = put_head(bytes, event);
+	if (bytes)
+		n += put_message(bytes + n, event->text, length);
+	return send_bytes(journal, bytes, n);
 }

@@ -166,6 +166,29 @@ def test_journal(cluster):
     assert journal.entry()["PRIORITY"] == "4"
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["journal", "another-output"])
+def test_events_in_the_journal(cluster, own):
+    """Where the daemon's output is the journal, as JOURNAL_STREAM says, events have fields there."""
+    journal = Journal(cluster.dir + "/journal")
+    node = cluster.node("a", {"web": shell("exec sleep 600")}, alone=True)
+    open(node.output, "w").close()
+    st = os.stat(node.output)
+    node.env = {"PROCHUB_JOURNAL_SOCKET": cluster.dir + "/journal",
+                "JOURNAL_STREAM": f"{st.st_dev}:{st.st_ino + (not own)}"}
+    node.start()
+    node.wait_running("web")
+    if not own:
+        assert "prochubd: info: child_ready web/0" in node.log()
+        return
+    while (entry := journal.entry())["PROCHUB_EVENT"] != "child_ready":
+        assert entry["PROCHUB_NODE"] == "a"
+    pid = node.status()["children"][0]["pid"]
+    assert entry == {"MESSAGE": f"child_ready web/0, pid {pid}, epoch 1", "PRIORITY": "6",
+                     "SYSLOG_IDENTIFIER": "prochubd", "PROCHUB_EVENT": "child_ready",
+                     "PROCHUB_NODE": "a", "PROCHUB_CHILD": "web", "PROCHUB_INSTANCE": "0"}
+    assert "child_ready" not in node.log() and "<6>node a is ready" in node.log()
+
+
 def test_no_journal(cluster):
     node = cluster.node("a", {"web": {**shell("echo hello; sleep 600"),
                                       "log": {"to": "journal"}}}, alone=True)

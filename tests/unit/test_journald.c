@@ -125,6 +125,45 @@ START_TEST(test_fields)
 }
 END_TEST
 
+START_TEST(test_events)
+{
+	struct ph_journald_event event = {.text = "child_ready web/17",
+		.event = "child_ready",
+		.node = "a",
+		.child = "web",
+		.has_instance = true,
+		.instance = 17,
+		.migration = "ab",
+		.priority = 4};
+	static const struct {
+		const char *field, *value;
+	} rows[] = {
+		{"MESSAGE", "child_ready web/17"},
+		{"PRIORITY", "4"},
+		{"SYSLOG_IDENTIFIER", "prochubd"},
+		{"PROCHUB_EVENT", "child_ready"},
+		{"PROCHUB_NODE", "a"},
+		{"PROCHUB_CHILD", "web"},
+		{"PROCHUB_INSTANCE", "17"},
+		{"PROCHUB_MIGRATION", "ab"},
+	};
+	char bytes[4096];
+	struct ph_journald journal;
+	ck_assert_int_eq(ph_journald_open(&journal, path_of("journal")), 0);
+	ck_assert_int_eq(ph_journald_send_event(&journal, &event), 0);
+	ssize_t n = receive(bytes, sizeof bytes);
+	ck_assert_int_gt(n, 0);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		ck_assert_str_eq(field(bytes, (size_t)n, rows[i].field), rows[i].value);
+	event.child = event.migration = NULL;
+	ck_assert_int_eq(ph_journald_send_event(&journal, &event), 0);
+	n = receive(bytes, sizeof bytes);
+	for (size_t i = 5; i < sizeof rows / sizeof *rows; i++)
+		ck_assert_str_eq(field(bytes, (size_t)n, rows[i].field), "");
+	ph_journald_close(&journal);
+}
+END_TEST
+
 /* Larger than a datagram may be here. */
 START_TEST(test_large)
 {
@@ -211,6 +250,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 20);
 	tcase_add_test(t, test_fields);
+	tcase_add_test(t, test_events);
 	tcase_add_test(t, test_large);
 	tcase_add_test(t, test_busy);
 	tcase_add_test(t, test_nobody_there);

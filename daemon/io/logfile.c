@@ -181,22 +181,32 @@ static void shift(struct ph_logfile *file)
 		file->compressing = file->keep + 1; /* it is gone, and so will be its other form */
 }
 
-/* The newest one that is not needed by who asks for the last lines; those after it were before. */
-static void want_compression(struct ph_logfile *file)
+/* 1: it is there, plain; 0: compressed; -1: it is not there, or something else is. */
+static int old_file(const struct ph_logfile *file, unsigned number, struct stat *ret)
 {
 	char name[PATH_MAX];
+	ph_logfile_name(file, number, "", name);
+	if (lstat(name, ret) == 0)
+		return S_ISREG(ret->st_mode) ? 1 : -1;
+	return is_free(file, number) ? -1 : 0;
+}
+
+/* The newest one that is not needed by who asks for the last lines. Those after it were before, as
+ * a rule: not those that were begun while another one was being compressed. */
+static void want_compression(struct ph_logfile *file)
+{
 	struct stat st;
 	uint64_t newer = 0;
 	for (unsigned i = 1; !file->compressing && i <= file->keep; i++) {
-		ph_logfile_name(file, i, "", name);
-		if (lstat(name, &st) < 0 || !S_ISREG(st.st_mode))
+		int plain = old_file(file, i, &st);
+		if (plain < 0)
 			return;
-		if (newer >= PH_LOGFILE_PLAIN_BYTES) {
-			if (st.st_size >= PH_LOGFILE_COMPRESS_BYTES)
-				file->wants = i;
+		if (plain && newer >= PH_LOGFILE_PLAIN_BYTES &&
+			st.st_size >= PH_LOGFILE_COMPRESS_BYTES) {
+			file->wants = i;
 			return;
 		}
-		newer += (uint64_t)st.st_size;
+		newer += plain ? (uint64_t)st.st_size : PH_LOGFILE_PLAIN_BYTES;
 	}
 }
 
@@ -227,6 +237,8 @@ void ph_logfile_compressed(struct ph_logfile *file, const char *made, bool ok)
 		(void)unlink(plain);
 	else
 		(void)unlink(made);
+	if (ok) /* one that fails is tried again with the next rotation */
+		want_compression(file);
 }
 
 /* ---- writing */

@@ -64,7 +64,7 @@ void ph_logfile_look(struct ph_logfile *file);
 /* The name of old file `number`, plain or compressed; `ret` has PATH_MAX bytes. */
 void ph_logfile_name(const struct ph_logfile *file, unsigned number, const char *end, char *ret);
 /* The compressed form of old file file->compressing is in `made`: it takes its place. `ok` false:
- * it stays as it is. */
+ * it stays as it is. Another one may be wanted then. */
 void ph_logfile_compressed(struct ph_logfile *file, const char *made, bool ok);
 
 /*

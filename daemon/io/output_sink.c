@@ -422,6 +422,8 @@ void ph_output_compressed(struct ph_output *output, const struct ph_output_order
 		return;
 	}
 	ph_logfile_compressed(&sink->file, order->made, order->ok);
-	if (!sink->users)
+	if (sink->file.wants)
+		want_compression(output, sink);
+	if (!sink->users && !sink->file.compressing)
 		file_free(output, sink);
 }

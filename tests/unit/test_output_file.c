@@ -287,6 +287,13 @@ START_TEST(test_compression)
 	ck_assert_int_eq(access(path_of("log.6.gz"), F_OK), 0);
 	ck_assert_int_eq(access(path_of("log.6"), F_OK), -1);
 	ck_assert_int_eq(access(path_of("made"), F_OK), -1);
+	/* the one that became old meanwhile is next */
+	news = ph_output_news(output);
+	ck_assert_ptr_nonnull(news);
+	ck_assert_int_eq(fstat(news->fd, &st), 0);
+	ck_assert_int_eq(stat(path_of("log.5"), &is), 0);
+	ck_assert_uint_eq(st.st_ino, is.st_ino);
+	ph_output_news_free(news);
 	say(fifo, line);
 	ck_assert_int_eq(access(path_of("log.6.gz"), F_OK), -1); /* it was the oldest */
 	ck_assert_int_eq(access(path_of("log.6"), F_OK), 0);

@@ -245,6 +245,16 @@ static void settle_epoch(
 	role->epoch = instance->epoch;
 }
 
+/*
+ * It has been told that another one owns the child, and will never serve again; the journal that
+ * knew is lost. Whoever is to have it claims it, as after a death.
+ */
+static bool gave_away(const struct ph_instance *instance, const struct ph_wmsg *msg)
+{
+	return msg->standing == PH_STANDING_COMMITTED && instance->adopted && !instance->source &&
+	       instance->slot->work->instance == instance && instance->state == PH_INSTANCE_RUNNING;
+}
+
 static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const struct ph_wmsg *msg)
 {
 	const struct ph_target *target = instance->target;
@@ -267,9 +277,13 @@ static void on_hello(struct ph_hub *hub, struct ph_instance *instance, const str
 		repeat_resume(hub, instance, msg);
 	else if (is_stray(instance, msg))
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_DEADLINE);
-	else if (instance->slot->work->instance == instance && msg->has_standing &&
-		 !ph_id_none(&msg->standing_id) && msg->standing != PH_STANDING_COMMITTED &&
-		 settle_unknown(hub, instance, msg))
+	else if (gave_away(instance, msg)) {
+		instance->after = PH_AFTER_CLAIM;
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
+		return;
+	} else if (instance->slot->work->instance == instance && msg->has_standing &&
+		   !ph_id_none(&msg->standing_id) && msg->standing != PH_STANDING_COMMITTED &&
+		   settle_unknown(hub, instance, msg))
 		return;
 	ph_instance_step(hub, instance, PH_INSTANCE_IN_HELLO);
 	/* It serves already: its `ready` was heard by an earlier daemon, or by none. */

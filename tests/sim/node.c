@@ -171,6 +171,41 @@ void sim_node_see(struct sim_node *node)
 	ph_hub_workers(node->hub, see, node);
 }
 
+/* A daemon with many workers writes it ten times a second, at most; here every fourth one does. */
+#define LATE_US (100 * MS)
+
+struct late {
+	struct sim_node *node;
+	uint32_t gen;
+};
+
+static void see_late(struct sim *sim, void *arg)
+{
+	struct late *late = arg;
+	struct sim_node *node = late->node;
+	if (node->gen == late->gen && node->hub && !node->starting) {
+		node->seen_late = false;
+		node->seen_us = sim->now_us;
+		sim_node_see(node);
+	}
+	free(late);
+}
+
+static void touch(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	uint64_t at_us = node->seen_us + LATE_US;
+	if ((sim->seed + node->no) % 4 || sim->now_us >= at_us) {
+		node->seen_us = sim->now_us;
+		sim_node_see(node);
+	} else if (!node->seen_late) {
+		struct late *late = sim_alloc(sizeof *late);
+		*late = (struct late){node, node->gen};
+		node->seen_late = true;
+		sim_after(sim, at_us - sim->now_us, see_late, late, free);
+	}
+}
+
 static bool touches(const struct ph_action *action)
 {
 	return action->kind == PH_ACT_TELL || action->kind == PH_ACT_SPAWN ||
@@ -219,7 +254,7 @@ void sim_node_step(struct sim_node *node, const struct ph_event *event)
 	sim_check_lease(node);
 	if (touched && !node->starting) /* at the end of the turn: a crash within it finds the file
 					   of the last one */
-		sim_node_see(node);
+		touch(node);
 	want_tick(node);
 }
 
@@ -394,6 +429,18 @@ static void adopt_found(struct sim_node *node, uint64_t *wid)
 	}
 }
 
+/* What an old state file says has ended may have been started again since, as the owner. */
+static bool started_again(const struct sim_node *node, const struct sim_seen *seen)
+{
+	if (seen->adopted.retired || !ph_id_none(&seen->adopted.migration))
+		return false;
+	for (const struct sim_proc *p = node->sim->procs; p; p = p->next)
+		if (p->node == node && p->alive && ph_key_equal(&p->key->key, &seen->adopted.key) &&
+			p->env_role == PH_ROLE_ACTIVE && p->env_epoch >= seen->adopted.epoch)
+			return true;
+	return false;
+}
+
 static void adopt_all(struct sim_node *node)
 {
 	struct sim *sim = node->sim;
@@ -403,7 +450,8 @@ static void adopt_all(struct sim_node *node)
 		struct sim_seen *seen = &node->seen[i];
 		struct sim_proc *proc = sim_proc_of_pid(sim, seen->adopted.pid);
 		/* as after the death of this node: whoever is to have it claims it */
-		if (!proc || (node->spent && !proc->alive && proc->claimable))
+		if (!proc || (node->spent && !proc->alive && proc->claimable) ||
+			(!proc->alive && started_again(node, seen)))
 			continue;
 		seen->adopted.wid = ++wid;
 		seen->adopted.meta = seen->meta[0] ? seen->meta : NULL;
@@ -576,6 +624,7 @@ void sim_node_start(struct sim_node *node)
 	node->tick_us = UINT64_MAX;
 	node->calm_us = sim->now_us;
 	node->starting = true;
+	node->seen_late = false;
 	count_start(node);
 	make_hub(node);
 	sim_trace(sim, "%s: a daemon starts", node->name.s);

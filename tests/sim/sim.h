@@ -365,6 +365,8 @@ struct sim_node {
 	struct sim_disk disk;
 	struct sim_seen seen[256];
 	size_t n_seen;
+	uint64_t seen_us; /* when it was written last, ... */
+	bool seen_late;	  /* ... and that it will be once more, a while after that */
 
 	bool bus_up, seeds_on;
 	uint32_t bus_gen;

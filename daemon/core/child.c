@@ -317,11 +317,12 @@ void ph_child_configure(struct ph_hub *hub, const struct ph_config *config)
 	hub->set.drain_on_stop = config->drain_on_stop;
 	hub->set.accept_any = config->accept_any;
 	hub->set.merges = config->merges;
+	for (child = hub->children; child; child = child->hh.next)
+		child->named = false;
+	for (size_t i = 0; i < config->n_specs; i++)
+		ph_child_get(hub, &config->specs[i]->child)->named = true;
 	HASH_ITER (hh, hub->children, child, next) {
-		bool kept = false;
-		for (size_t i = 0; i < config->n_specs && !kept; i++)
-			kept = ph_name_equal(&config->specs[i]->child, &child->name);
-		if (kept || !child->own)
+		if (child->named || !child->own)
 			continue;
 		ph_out_bury_spec(hub, child->own);
 		child->own = NULL;

@@ -36,6 +36,7 @@ struct ph_child {
 	bool needed;	   /* after.c: somebody was to be started after it */
 	bool was_ready;	   /* ... and it was ready at the look of that number */
 	bool leaned_on;	   /* by what still runs, in an orderly stop */
+	bool named;	   /* by the configuration that is being read */
 	uint64_t looked_at;
 	uint32_t look_from; /* the instance that was not ready then */
 	bool proposes;	    /* its text changed in this node's file: told to its owner */

@@ -9,7 +9,7 @@
 #include "shell_hook.h"
 #include "shell_parts.h"
 
-#define CACHE_MAX 4096 /* parsed children; past them the oldest is forgotten */
+#define CACHE_LEAST 4096 /* parsed children; past them the oldest is forgotten */
 
 struct cached {
 	uint64_t hash; /* of the text, with the child's name */
@@ -21,11 +21,13 @@ struct cached {
 
 struct ph_shell_specs {
 	struct cached *all;
+	size_t most; /* the children of the file twice, as a reload has them, or CACHE_LEAST */
 };
 
 int ph_shell_specs_new(struct ph_shell_specs **ret)
 {
 	*ret = ph_shell_alloc(sizeof **ret);
+	(*ret)->most = CACHE_LEAST;
 	return 0;
 }
 
@@ -251,7 +253,7 @@ const struct ph_spec *ph_shell_spec_of_child(const struct ph_conf_child *child)
 static struct cached *remember(struct ph_shell *shell, uint64_t hash, struct ph_conf_child *child)
 {
 	struct cached *cached = ph_shell_alloc(sizeof *cached);
-	if (HASH_COUNT(shell->specs->all) >= CACHE_MAX)
+	if (HASH_COUNT(shell->specs->all) >= shell->specs->most)
 		forget(shell->specs, shell->specs->all);
 	cached->hash = hash;
 	cached->child = child;
@@ -354,6 +356,8 @@ void ph_shell_configure(struct ph_shell *shell, const struct ph_conf *conf, bool
 	c->config.accept_any = conf->cluster.accept == PH_CONF_ACCEPT_ANY;
 	c->config.merges = ph_shell_hooks_merge(shell);
 	c->config.spread = spread;
+	if (shell->specs->most < 2 * conf->n_children)
+		shell->specs->most = 2 * conf->n_children;
 	for (size_t i = 0; i < conf->n_children; i++) {
 		const struct ph_spec *spec = ph_shell_spec_of_child(conf->children[i]);
 		if (!spec)

@@ -230,9 +230,16 @@ bool ph_move_let_go(struct ph_hub *hub, struct ph_slot *slot)
 	return true;
 }
 
+void ph_moves_room(struct ph_hub *hub)
+{
+	if (hub->moves)
+		ph_timer_set(hub, &hub->moves_timer, hub->now_ms);
+}
+
 void ph_moves_run(struct ph_hub *hub)
 {
 	struct ph_move *move, *next;
+	size_t under_way = ph_migrations_out(hub);
 	uint64_t again = PH_NEVER_MS;
 	DL_FOREACH_SAFE(hub->moves, move, next)
 	{
@@ -256,12 +263,12 @@ void ph_moves_run(struct ph_hub *hub)
 		uint64_t at = move->not_before_ms;
 		if (at <= hub->now_ms) {
 			at = hub->now_ms + MOVE_BUSY_MS;
-			if (can_go(hub, move->slot) && target_ready(hub, move) &&
-				hub->set.journal_writable && ph_lease_valid(hub) &&
-				ph_migrations_out(hub) < hub->set.migrations_max &&
-				!ph_heal_first(hub, move->slot)) {
+			if (under_way < hub->set.migrations_max && can_go(hub, move->slot) &&
+				target_ready(hub, move) && hub->set.journal_writable &&
+				ph_lease_valid(hub) && !ph_heal_first(hub, move->slot)) {
 				move->started = true;
 				(void)ph_source_start(hub, move);
+				under_way++;
 				ph_move_drop(hub, move);
 				continue;
 			}

@@ -489,5 +489,7 @@ void ph_source_step(struct ph_hub *hub, struct ph_source *s, enum ph_source_inpu
 	if (!s->slot)
 		return; /* freed */
 	s->state = next;
+	if (before < PH_SOURCE_COMMITTED && next >= PH_SOURCE_COMMITTED)
+		ph_moves_room(hub);
 	ph_source_entered(hub, s, before);
 }

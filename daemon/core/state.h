@@ -479,6 +479,7 @@ void ph_plan_drained(struct ph_hub *hub);
 
 /* ---- move.c ---- */
 void ph_moves_run(struct ph_hub *hub);
+void ph_moves_room(struct ph_hub *hub); /* one of migrations_max is free: the next one's turn */
 struct ph_move *ph_move_add(struct ph_hub *hub, struct ph_slot *slot, const struct ph_name *to,
 	uint64_t order, bool force);
 void ph_move_drop(struct ph_hub *hub, struct ph_move *move);

@@ -494,6 +494,28 @@ START_TEST(ordered_again)
 }
 END_TEST
 
+/* Where migrations_max lets few of them go at once, the next one goes as soon as there is room. */
+START_TEST(many_in_turn)
+{
+	struct world *w = w_new(1);
+	w->nodes[0].migrations_max = 2;
+	struct w_def *def = w_def(w, "room", "1");
+	def->spec.instances = 40;
+	w_declare(w, 0, def);
+	w_start_all(w);
+	uint64_t before = w_only(w, "room", 0)->epoch;
+	w_order(w, 0, PH_VERB_SWAP, "room", NULL, NULL);
+	w_run(w, 100);
+	size_t n = 0;
+	for (size_t i = 0; i < w->n_procs; i++)
+		n += w_serves(&w->procs[i]) && w->procs[i].epoch > before;
+	ck_assert_uint_eq(n, 40);
+	w_run(w, 20000);
+	w_no_leftovers(w);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_swap");
@@ -512,5 +534,6 @@ int main(void)
 	W_TEST(suite, one_that_is_never_ready, 1);
 	W_TEST(suite, what_cannot_be_swapped, (int)(sizeof objections / sizeof objections[0]));
 	W_TEST(suite, ordered_again, 2);
+	W_TEST(suite, many_in_turn, 1);
 	return w_main(suite);
 }

@@ -192,9 +192,9 @@ void ph_shell_conn_unparked(struct ph_shell_conn *conn)
 
 static void unpark_one(void *arg, struct ph_shell_conn *conn)
 {
-	struct ph_shell_worker *worker = ph_shell_worker_by_wid(conn->shell, conn->wid);
 	if (conn->state != PH_CONN_PARKED || !ph_id_equal(&conn->id, arg))
 		return;
+	struct ph_shell_worker *worker = ph_shell_worker_by_wid(conn->shell, conn->wid);
 	if (worker)
 		try_data(conn, worker);
 	else

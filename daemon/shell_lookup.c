@@ -154,9 +154,8 @@ void ph_shell_lookup_changed(struct ph_shell *shell, const struct ph_name *child
 	shell->changed = all;
 }
 
-static void tell_watcher(void *arg, struct ph_shell_conn *conn)
+static void tell_watcher(struct ph_shell_conn *conn, const struct ph_name *child)
 {
-	const struct ph_name *child = arg;
 	struct ph_view_filter filter = {.child = *child};
 	for (struct ph_shell_watch *watch = conn->watches; watch; watch = watch->next) {
 		if (watch->child.s[0]
@@ -170,12 +169,21 @@ static void tell_watcher(void *arg, struct ph_shell_conn *conn)
 	}
 }
 
+/* Few of many connections watch anything. */
+static void tell_of_all(void *arg, struct ph_shell_conn *conn)
+{
+	const struct ph_shell_changed *changed = arg;
+	for (; changed && conn->watches; changed = changed->hh.next)
+		tell_watcher(conn, &changed->child);
+}
+
 void ph_shell_lookup_turn_end(struct ph_shell *shell)
 {
 	struct ph_shell_changed *changed, *next, *all = shell->changed;
+	if (all)
+		ph_shell_conns_each(shell, tell_of_all, all);
 	HASH_ITER (hh, all, changed, next) {
 		HASH_DEL(all, changed);
-		ph_shell_conns_each(shell, tell_watcher, &changed->child);
 		free(changed);
 	}
 	shell->changed = NULL;

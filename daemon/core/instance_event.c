@@ -47,6 +47,7 @@ void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance)
 	ph_instance_drop_process(hub, instance);
 	ph_timer_set(hub, &instance->timer, PH_NEVER_MS);
 	DL_DELETE(hub->instances, instance);
+	ph_order_stir(hub); /* its child may have been removed, and its end be waited for */
 	if (instance->state == PH_INSTANCE_HELD)
 		DL_DELETE2(hub->waiting, instance, held_prev, held_next);
 	if (instance->slot->work->instance == instance) {

@@ -375,6 +375,30 @@ START_TEST(removed_anywhere)
 }
 END_TEST
 
+/* The answer comes when nothing of the last process is left, not with the next look later on. */
+START_TEST(removed_when_it_has_gone)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = added(w, "room", "1");
+	def->traits.deaf = true;
+	w_start(w, 0);
+	add(w, 0, def, NULL, (struct ph_command){0});
+	w_run(w, 3000);
+	w_order(w, 0, PH_VERB_REMOVE, "room", NULL, NULL);
+	w_run(w, 10);
+	w_kill(w, w_only(w, "room", 0));
+	w_step(w, 0, &w->queue[w->head++].event); /* it has ended ... */
+	struct ph_event event = w->queue[w->head++].event;
+	w_run(w, 10); /* ... and its children not yet */
+	ck_assert_uint_eq(w->nodes[0].answers, 0);
+	*w_push(w, 0, PH_EV_GONE) = event;
+	w_run(w, 10);
+	answered(w, 0, 0);
+	gone(w, "room");
+	w_free(w);
+}
+END_TEST
+
 /* It never ran anywhere, so no entry tells the others; and a late word does not end a newer one. */
 START_TEST(what_nobody_may_run)
 {
@@ -624,6 +648,7 @@ int main(void)
 	W_TEST(suite, offered_where_the_word_was_lost, 1);
 	W_TEST(suite, a_name_that_a_file_had, 1);
 	W_TEST(suite, removed_anywhere, 6);
+	W_TEST(suite, removed_when_it_has_gone, 1);
 	W_TEST(suite, what_nobody_may_run, 1);
 	W_TEST(suite, what_cannot_be_removed, 1);
 	W_TEST(suite, who_was_away_drops_it, 3);

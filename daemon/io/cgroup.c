@@ -21,6 +21,7 @@
 
 struct ph_cgroups {
 	char dir[PATH_MAX];
+	char path[PATH_MAX]; /* of that, as the kernel names it; "/" at the top; empty: unknown */
 	char mark[MARK_SIZE];
 	bool enabled[PH_CGROUP_LIMIT_COUNT];
 };
@@ -241,7 +242,12 @@ int ph_cgroups_open(const char *run_dir, struct ph_cgroups **ret, struct ph_err 
 	error = join(type, dir, "cgroup.type");
 	if (error)
 		return ph_err_set(err, -error, "the path of the daemon's cgroup is too long");
-	return ph_cgroups_open_at(dir, access(type, F_OK) != 0, run_dir, ret, err);
+	error = ph_cgroups_open_at(dir, access(type, F_OK) != 0, run_dir, ret, err);
+	if (error)
+		return error;
+	size_t cut = last && !*last ? strlen(path) - strlen("/" PH_CGROUP_LEAF) : strlen(path);
+	(void)snprintf((*ret)->path, PATH_MAX, "%.*s", cut ? (int)cut : 1, path);
+	return 0;
 }
 
 int ph_cgroups_release(struct ph_err *err)
@@ -394,6 +400,9 @@ char *ph_cgroup_of(const struct ph_cgroups *groups, pid_t pid, const char *name)
 	if (!at || (at[n] != '/' && at[n]))
 		return NULL;
 	at[n] = '\0'; /* it may have gone on to one that it has made itself */
+	size_t length = strcmp(groups->path, "/") ? strlen(groups->path) : 0;
+	if (groups->path[0] && path + length == at && !strncmp(path, groups->path, length))
+		return ph_cgroup_path(groups, name); /* no need to look where it is mounted */
 	return folder_of(path, dir) ? NULL : strdup(dir);
 }
 

@@ -309,6 +309,8 @@ static int prepare_cgroup(
 		return error;
 	start->spec.cgroup = start->cgroup;
 	start->spec.cgroup_optional = !ph_shell_cgroup_limited(start->child);
+	if (start->child->limits.memory_bytes != PH_CONF_UNSET_U64)
+		start->spec.memory = start->child->limits.memory_bytes;
 	return 0;
 }
 

@@ -54,6 +54,7 @@ struct ph_spawn_spec {
 	size_t n_limits;
 	const char *cgroup;   /* folder of the cgroup v2 tree that it is to be in, or NULL */
 	bool cgroup_optional; /* where that fails it is started all the same */
+	uint64_t memory;      /* bytes that its cgroup may have, or 0: as much as there is */
 };
 
 struct ph_spawned {
@@ -108,9 +109,13 @@ bool ph_spawn_wait(struct ph_spawning *spawning, unsigned ms);
  * no descriptor of it and no zombie, and *ret is untouched; nor is there a process, unless it is
  * one that the kernel cannot end yet: that never executes anything. `spawning` is gone.
  *
- * On other machines than x86_64, and where clone3(2) is forbidden, ph_spawn_begin() does all of the
- * waiting, and without end.
+ * On other machines than x86_64, where clone3(2) is forbidden, and with `memory` of less than
+ * PH_SPAWN_SCARCE_BYTES, ph_spawn_begin() does all of the waiting, and without end. The last is for
+ * the kernel, which ends all who share the memory of what has run out of it in its cgroup, but for
+ * a child of vfork(): arguments and environment have at most 6 MiB (execve(2)), and after them the
+ * child has a memory of its own.
  */
+#define PH_SPAWN_SCARCE_BYTES ((uint64_t)32 << 20)
 #define PH_SPAWN_PATIENCE_MS 1000
 #define PH_SPAWN_AGAIN_MS 100
 PH_MUST_CHECK int ph_spawn_finish(

@@ -54,6 +54,9 @@ void ph_spawn_lent_free(struct ph_spawn_lent *lent)
 static unsigned flags_of(const struct ph_spawn_task *task)
 {
 	unsigned flags = CLONE_VM | CLONE_PIDFD;
+	uint64_t memory = task->spec->memory;
+	if (memory && memory < PH_SPAWN_SCARCE_BYTES)
+		flags |= CLONE_VFORK;
 	return task->first_unwanted ? flags | CLONE_FILES : flags;
 }
 

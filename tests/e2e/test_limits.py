@@ -200,6 +200,24 @@ def test_memory_that_runs_out(cluster, solo):
     assert "out of memory" in node.ctl("status").stdout
 
 
+def test_memory_that_is_too_little_to_begin_with(cluster):
+    """Its arguments alone are more than it may have. It has the daemon's memory until it executes:
+    nobody but it may pay for that."""
+    if "memory" not in controllers():
+        return  # its refusal is tested above
+    with open(cluster.dir + "/large", "w") as f:
+        f.writelines(f"LARGE_{i}={'x' * 120000}\n" for i in range(2))
+    node = cluster.node("a", {"web": sleeper(), "large": {
+        "command": ["/bin/sleep", "600", *["0" * 120000] * 2], "limits": {"memory": "1M"},
+        "env_file": cluster.dir + "/large",
+        "restart": {"policy": "permanent", "intensity": 3, "on_limit": "fail"}}}, alone=True)
+    node.env = {f"LC_{i}": "x" * 120000 for i in range(8)}
+    node.start()
+    pid = node.wait_running("web")["pid"]
+    node.wait_child("large", state="failed", timeout=30)
+    assert node.process.poll() is None and node.child("web")["pid"] == pid
+
+
 def test_memory_of_a_grandchild(cluster, solo):
     """It counts as the child's, which ends as a whole: half of a child is no use."""
     if "memory" not in controllers():

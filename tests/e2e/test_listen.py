@@ -218,7 +218,7 @@ def test_service_manager_keeps_it(solo, cluster):
     port, gone = free_port(), free_port()
     manager = Manager(cluster.dir + "/manager.sock")
     node = cluster.node("a", {"web": server({"tcp": f"tcp://127.0.0.1:{port}"},
-                                            restart={"delay": "20s", "intensity": 0}),
+                                            restart={"delay": "3s", "intensity": 0}),
                               "gone": server({"tcp": f"tcp://127.0.0.1:{gone}"})}, alone=True)
     node.env["NOTIFY_SOCKET"] = manager.path
     node.start()

@@ -7,11 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* a quarter of the default stack: the kernel's own bound */
 #define KTHREADD 2 /* the parent of all threads of the kernel, which have no environment */
 #define ENVIRON_BYTES_MAX ((size_t)2 << 20)
+/* A process that executes a program has no environment until the program is mapped: microseconds,
+ * more on a disk that is busy. A search looks at up to so many of them again, so often, each time
+ * after so long: 0.2 s in all, and none where nothing executes. */
+#define AGAIN_MAX 1024
+#define AGAIN_ROUNDS 200
+#define AGAIN_NS 1000000
 
 /* Reads at most n - 1 bytes of /proc/PID/`what` and ends them with a NUL. */
 static ssize_t read_proc(pid_t pid, const char *what, char *bytes, size_t n)
@@ -98,6 +105,8 @@ struct search {
 	ph_proc_worker_fn *fn;
 	void *arg;
 	char *environment;
+	size_t n_again;
+	pid_t again[AGAIN_MAX]; /* those that were executing when they were looked at */
 };
 
 static const char *value_of(const char *entry, const char *name)
@@ -137,6 +146,20 @@ static bool is_wanted(const struct search *search, pid_t pid, pid_t session)
 	return session > 0 && session != pid && !runs(session, &leader);
 }
 
+/* Bytes; 0 it was started with none; -EAGAIN it executes; -errno. While a process executes, or ends
+ * (newer kernels say ESRCH), it has neither an environment nor arguments. */
+static ssize_t read_environment(const struct search *search, pid_t pid)
+{
+	struct ph_proc_stat now;
+	char argument[2];
+	ssize_t n = read_proc(pid, "environ", search->environment, ENVIRON_BYTES_MAX);
+	if (!n && read_proc(pid, "cmdline", argument, sizeof argument) > 0)
+		return read_proc(pid, "environ", search->environment, ENVIRON_BYTES_MAX);
+	if (n && n != -ESRCH)
+		return n;
+	return runs(pid, &now) ? -EAGAIN : -ESRCH;
+}
+
 static int look(const struct search *search, pid_t pid, pid_t session)
 {
 	struct ph_proc_stat before, after;
@@ -144,10 +167,9 @@ static int look(const struct search *search, pid_t pid, pid_t session)
 	char path[32];
 	if (!runs(pid, &before))
 		return 0;
-	ssize_t n = read_proc(pid, "environ", search->environment, ENVIRON_BYTES_MAX);
-	/* while it executes, or ends (newer kernels say ESRCH), it has none */
-	if ((!n || n == -ESRCH) && pid != KTHREADD && before.parent != KTHREADD)
-		return runs(pid, &after) ? -EAGAIN : 0;
+	ssize_t n = read_environment(search, pid);
+	if (n == -EAGAIN)
+		return pid != KTHREADD && before.parent != KTHREADD ? -EAGAIN : 0;
 	struct ph_proc_worker worker = {
 		.pid = pid, .session = session, .start_time = before.start_time};
 	if (n <= 0 || !read_variables(search, (size_t)n, &worker))
@@ -164,16 +186,32 @@ static int look(const struct search *search, pid_t pid, pid_t session)
 
 static int visit(void *arg, pid_t pid)
 {
-	const struct search *search = arg;
+	struct search *search = arg;
 	pid_t session = getsid(pid);
-	if (pid != getpid() && is_wanted(search, pid, session))
-		(void)look(search, pid, session);
+	if (pid != getpid() && is_wanted(search, pid, session) &&
+		look(search, pid, session) == -EAGAIN && search->n_again < AGAIN_MAX)
+		search->again[search->n_again++] = pid;
 	return 0;
+}
+
+static void visit_again(struct search *search)
+{
+	const struct timespec pause = {.tv_nsec = AGAIN_NS};
+	for (int round = 0; round < AGAIN_ROUNDS && search->n_again; round++) {
+		size_t n = search->n_again;
+		(void)nanosleep(&pause, NULL);
+		search->n_again = 0;
+		for (size_t i = 0; i < n; i++) /* writes behind what it reads */
+			(void)visit(search, search->again[i]);
+	}
 }
 
 int ph_proc_look(pid_t pid, const char *socket_path, ph_proc_worker_fn *fn, void *arg)
 {
-	struct search search = {socket_path, false, fn, arg, malloc(ENVIRON_BYTES_MAX)};
+	struct search search = {.socket_path = socket_path,
+		.fn = fn,
+		.arg = arg,
+		.environment = malloc(ENVIRON_BYTES_MAX)};
 	if (!search.environment)
 		return -ENOMEM;
 	int r = look(&search, pid, getsid(pid));
@@ -183,10 +221,15 @@ int ph_proc_look(pid_t pid, const char *socket_path, ph_proc_worker_fn *fn, void
 
 int ph_proc_find_workers(const char *socket_path, bool orphans, ph_proc_worker_fn *fn, void *arg)
 {
-	struct search search = {socket_path, orphans, fn, arg, malloc(ENVIRON_BYTES_MAX)};
+	struct search search = {.socket_path = socket_path,
+		.orphans = orphans,
+		.fn = fn,
+		.arg = arg,
+		.environment = malloc(ENVIRON_BYTES_MAX)};
 	if (!search.environment)
 		return -ENOMEM;
 	int r = ph_proc_each(visit, &search);
+	visit_again(&search);
 	free(search.environment);
 	return r;
 }

@@ -48,7 +48,7 @@ struct ph_proc_worker {
 typedef void ph_proc_worker_fn(void *arg, const struct ph_proc_worker *worker);
 
 /* The same of one process, where it lives and its environment has that socket. 0; -ENOMEM; -EAGAIN
- * its environment is empty, as it is for a moment while it executes a program. */
+ * it executes a program, and has no environment for that moment. */
 PH_MUST_CHECK int ph_proc_look(
 	pid_t pid, const char *socket_path, ph_proc_worker_fn *fn, void *arg);
 
@@ -56,7 +56,8 @@ PH_MUST_CHECK int ph_proc_look(
  * Finds the living session leaders (`orphans`: instead, the living members of sessions whose leader
  * has ended) whose environment carries PROCHUB_SOCKET=`socket_path`; the
  * start time is read before and after, so that it belongs to that environment. Processes that end
- * meanwhile or may not be read are passed over. The environment is that of the start; of what the
+ * meanwhile or may not be read are passed over. One that executes a program is waited for, for 0.2 s
+ * in all. The environment is that of the start; of what the
  * program has written over it nothing is believed but names that fit. 0, or -ENOMEM, or -errno of
  * reading /proc.
  */

@@ -164,6 +164,45 @@ START_TEST(finds_orphans)
 }
 END_TEST
 
+/* For a part of each execution a process has no environment: it is looked at again. */
+START_TEST(finds_what_executes)
+{
+	const char *const env[] = {of_ours, "PROCHUB_TOKEN=cafe", "S=exec sh -c \"$S\"", NULL};
+	struct ph_spawned busy = start(env, "exec sh -c \"$S\"");
+	for (int i = 0; i < 300; i++) {
+		found = 0;
+		ck_assert_int_eq(ph_proc_find_workers(socket_path, false, on_worker, NULL), 0);
+		ck_assert_int_eq(found, 1);
+		ck_assert_int_eq(last.pid, busy.pid);
+	}
+	finish(&busy);
+}
+END_TEST
+
+/* As a daemon may that was started with env -i. */
+START_TEST(passes_over_what_has_no_environment)
+{
+	static char name[] = "sleep", duration[] = "100";
+	static char *const argv[] = {name, duration, NULL}, *const env[] = {NULL};
+	pid_t pid = fork();
+	if (!pid) {
+		(void)setsid();
+		(void)execve("/bin/sleep", argv, env);
+		_exit(1);
+	}
+	int r = -EAGAIN;
+	found = 0;
+	for (int i = 0; i < 5000 && r == -EAGAIN; i++) {
+		usleep(1000);
+		r = ph_proc_look(pid, socket_path, on_worker, NULL);
+	}
+	ck_assert_int_eq(r, 0);
+	ck_assert_int_eq(found, 0);
+	(void)kill(pid, SIGKILL);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+END_TEST
+
 int main(void)
 {
 	(void)snprintf(socket_path, sizeof socket_path, "/run/ph-test-%d/x", (int)getpid());
@@ -178,6 +217,8 @@ int main(void)
 	tcase_add_test(tc, a_name_that_looks_like_the_rest);
 	tcase_add_test(tc, finds_its_workers_and_no_others);
 	tcase_add_test(tc, finds_orphans);
+	tcase_add_test(tc, finds_what_executes);
+	tcase_add_test(tc, passes_over_what_has_no_environment);
 	suite_add_tcase(suite, tc);
 	return run_tests(suite);
 }

@@ -56,10 +56,9 @@ PH_MUST_CHECK int ph_proc_look(
  * Finds the living session leaders (`orphans`: instead, the living members of sessions whose leader
  * has ended) whose environment carries PROCHUB_SOCKET=`socket_path`; the
  * start time is read before and after, so that it belongs to that environment. Processes that end
- * meanwhile or may not be read are passed over. One that executes a program is waited for, for 0.2 s
- * in all. The environment is that of the start; of what the
- * program has written over it nothing is believed but names that fit. 0, or -ENOMEM, or -errno of
- * reading /proc.
+ * meanwhile or may not be read are passed over. One that executes a program is waited for, for 0.2
+ * s in all. The environment is that of the start; of what the program has written over it nothing
+ * is believed but names that fit. 0, or -ENOMEM, or -errno of reading /proc.
  */
 PH_MUST_CHECK int ph_proc_find_workers(
 	const char *socket_path, bool orphans, ph_proc_worker_fn *fn, void *arg);

@@ -39,6 +39,7 @@ static struct ph_conf *conf_new(const struct ph_conf_child *defaults)
 	conf->origin = calloc(ph_conf_daemon_table.n, sizeof *conf->origin);
 	conf->defaults = ph_conf_child_new(defaults);
 	conf->files = calloc(FILES_MAX, sizeof *conf->files);
+	conf->blank = true;
 	if (conf->origin && conf->defaults && conf->files)
 		return conf;
 	ph_conf_free(conf);
@@ -86,6 +87,11 @@ static void documents_free(struct documents *docs)
 	free(docs);
 }
 
+static bool is_blank(const struct ph_conf_node *root)
+{
+	return !root || ph_conf_node_empty(root);
+}
+
 static int add_document(struct ph_conf_loader *ld, struct ph_conf *conf, struct documents *docs,
 	const char *file, const char *text, size_t n)
 {
@@ -96,7 +102,7 @@ static int add_document(struct ph_conf_loader *ld, struct ph_conf *conf, struct 
 	docs->v[docs->n].file = copy;
 	int rc = ph_conf_tree_read(copy, text, n, &docs->v[docs->n].tree, ld->errors);
 	if (rc == 0)
-		docs->n++;
+		conf->blank &= is_blank(docs->v[docs->n++].tree.root);
 	return rc;
 }
 

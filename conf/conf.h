@@ -290,6 +290,8 @@ struct ph_conf {
 	struct ph_conf_origin *origin; /* one an option of the daemon, in the order of the table */
 	size_t n_files;
 	char **files; /* that were read, in order */
+	bool blank;   /* nothing stands in any of them, as after a write that was cut short; an
+			 empty mapping is something */
 };
 
 /* What the outside contributes to a load; ph_conf_env_system fills it for this process. */

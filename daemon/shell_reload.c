@@ -1,7 +1,9 @@
 /* SIGHUP and `reload`: a new configuration in place of the old one, or not at all. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/errors.h"
 #include "io/clock.h"
 #include "proto/seal.h"
 #include "shell_hook.h"
@@ -185,6 +187,26 @@ static void add_keys(struct ph_conf_diff *diff)
 	diff->options[diff->n_options++].path = key_file;
 }
 
+/* A file that a full disk or an editor cut to nothing would end every child without a word: a start
+ * may do with it, a reload asks for the word. */
+static int refuse_blank(const struct ph_shell *shell, struct ph_conf **conf,
+	struct ph_keyring **ring, struct ph_conf_errors *errors)
+{
+	if (!(*conf)->blank || !shell->conf->n_children)
+		return 0;
+	const char *file = (*conf)->n_files ? (*conf)->files[0] : PH_CONF_ETC;
+	ph_conf_errors_add(errors, (struct ph_conf_place){.file = file},
+		"nothing stands in it, and its children would all go (%zu): expected "
+		"'children: {}' where that is meant",
+		shell->conf->n_children);
+	ph_conf_errors_finish(errors);
+	ph_keyring_free(*ring);
+	ph_conf_free(*conf);
+	*ring = NULL;
+	*conf = NULL;
+	return -EINVAL;
+}
+
 /*
  * The new configuration, or all that is wrong with it. `ret_keys`: its key file holds other keys
  * than those in force.
@@ -195,6 +217,8 @@ static int load_again(struct ph_shell *shell, bool dry_run, struct ph_conf **ret
 	struct ph_conf_errors *errors = ph_shell_alloc(sizeof *errors);
 	struct ph_keyring *ring = NULL;
 	int error = ph_shell_load(shell->conf_file, ret, &ring, errors);
+	if (!error)
+		error = refuse_blank(shell, ret, &ring, errors);
 	*ret_keys = !error && !same_keys(shell->ring, ring);
 	ph_keyring_free(ring); /* the one of the start stays; this one was to be good */
 	if (error) {

@@ -140,6 +140,20 @@ def test_a_bad_file_changes_nothing(solo):
     assert node.ctl("reload", "cluster").returncode == 2
 
 
+def test_a_file_that_was_cut_to_nothing(solo):
+    node = solo({"web": sleeper()})
+    pid = node.wait_running("web")["pid"]
+    for text in ("", "\n", "# children:\n", "---\n"):
+        node.write(text)
+        for words in (("reload", "--dry-run"), ("reload",)):
+            done = node.ctl(*words)
+            assert done.returncode == 1 and "expected 'children: {}'" in done.stderr, (text, done)
+        assert node.wait_running("web")["pid"] == pid, text
+    node.write("children: {}\n")
+    assert node.ctl("reload").returncode == 0
+    harness.wait(lambda: node.child("web") is None, "the child to be gone")
+
+
 def test_one_file_for_all(cluster):
     """The owner's text counts, unless an operator lets another node's count everywhere."""
     here = {"placement": {"nodes": ["a"]}}

@@ -233,6 +233,7 @@ static bool adopt_found(struct ph_shell *shell, const struct ph_shell_found *fou
 		.retained_until_ms = f->retained_until_ms,
 		.ready = f->ready,
 		.unheard = f->unheard || !shell->kept,
+		.again = f->again,
 		.migration = f->migration,
 		.restarts = f->restarts,
 		.tally = f->tally,

@@ -465,7 +465,7 @@ struct ph_shell_found_worker {
 	struct ph_key key;
 	uint64_t epoch, revision, born_ms, copied_ms;
 	enum ph_role role;
-	bool retired, ready, unheard;
+	bool retired, ready, unheard, again;
 	uint64_t retained_until_ms;
 	struct ph_id migration;
 	uint32_t restarts;

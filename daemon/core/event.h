@@ -74,6 +74,7 @@ struct ph_adopted {
 	bool retired;		     /* it had been told `committed`, ... */
 	uint64_t retained_until_ms;  /* ... and its retention is over then; 0: not known */
 	bool ready, unheard;	/* unheard: it may have said READY=1 while no daemon listened */
+	bool again;		/* it was being stopped to be started again */
 	struct ph_id migration; /* the one it took part in, or none */
 	uint32_t restarts;
 	const char *meta;

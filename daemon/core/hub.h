@@ -150,6 +150,7 @@ struct ph_worker_view {
 	uint64_t epoch, revision, born_ms, copied_ms;
 	enum ph_role role;
 	bool retired, ready, unheard, active;
+	bool again; /* it is being stopped to be started again */
 	uint64_t
 		retained_until_ms; /* retired: its retention is over then; 0: it is being stopped */
 	struct ph_id migration;

@@ -46,7 +46,8 @@ enum ph_child_state ph_instance_shown(const struct ph_instance *instance)
 		[PH_INSTANCE_STOPPED] = PH_CHILD_STOPPED,
 		[PH_INSTANCE_FAILED] = PH_CHILD_FAILED,
 	};
-	return shown[instance->state];
+	bool asked = instance->state == PH_INSTANCE_REAPING && instance->after != PH_AFTER_POLICY;
+	return asked ? PH_CHILD_STOPPING : shown[instance->state];
 }
 
 /* ---- what each state waits for ---- */

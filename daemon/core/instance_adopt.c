@@ -107,6 +107,16 @@ static void adopt_done(struct ph_hub *hub, const struct ph_adopted *adopted)
 	ph_slot_publish(hub, slot);
 }
 
+/* It may have its signal, and end before it gets another one: that is no end of the child. */
+static void restart_on(
+	struct ph_hub *hub, struct ph_instance *instance, const struct ph_adopted *adopted)
+{
+	if (!adopted->again || instance->slot->work->instance != instance)
+		return;
+	ph_instance_step(hub, instance, PH_INSTANCE_IN_RESTART);
+	instance->restarts = adopted->restarts; /* it was counted when it began */
+}
+
 void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 {
 	if (adopted->done) {
@@ -160,5 +170,6 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 			ph_slot_publish(hub, slot);
 		}
 		ph_instance_arm(hub, instance);
+		restart_on(hub, instance, adopted);
 	}
 }

@@ -269,6 +269,9 @@ static void view_worker(const struct ph_instance *i, struct ph_worker_view *view
 	view->ready = i->said_ready || i->state == PH_INSTANCE_RUNNING;
 	view->unheard = i->unheard;
 	view->active = i->slot->work->instance == i;
+	view->again = view->active && i->state >= PH_INSTANCE_STOPPING &&
+		      i->state <= PH_INSTANCE_REAPING &&
+		      (i->after == PH_AFTER_AGAIN || i->after == PH_AFTER_GROUP);
 	view->restarts = i->restarts;
 	view->tally = ph_policy_tally(i);
 	view->meta = i->meta;

@@ -155,6 +155,7 @@ static bool see(void *arg, const struct ph_worker_view *view)
 		.retained_until_ms = view->retained_until_ms,
 		.ready = view->ready,
 		.unheard = true,
+		.again = view->again,
 		.migration = view->migration,
 		.restarts = view->restarts};
 	(void)snprintf(seen->meta, sizeof seen->meta, "%s", view->meta ? view->meta : "");

@@ -110,6 +110,7 @@ static inline bool w_note(void *arg, const struct ph_worker_view *view)
 		.retained_until_ms = view->retained_until_ms,
 		.ready = view->ready,
 		.unheard = true,
+		.again = view->again,
 		.migration = view->migration,
 		.restarts = view->restarts,
 		.tally = view->tally,

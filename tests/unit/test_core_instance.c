@@ -550,6 +550,17 @@ START_TEST(shutdown_of_many)
 }
 END_TEST
 
+/* Its process has ended, the rest of its group not yet: it is not on its way back where an operator
+ * has stopped it. */
+START_TEST(what_is_left_of_it_is_ended)
+{
+	struct ph_instance instance = {.state = PH_INSTANCE_REAPING};
+	ck_assert_int_eq(ph_instance_shown(&instance), PH_CHILD_BACKOFF);
+	instance.after = PH_AFTER_STOPPED;
+	ck_assert_int_eq(ph_instance_shown(&instance), PH_CHILD_STOPPING);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_instance");
@@ -565,6 +576,7 @@ int main(void)
 	W_TEST(suite, watchdog, 2);
 	W_TEST(suite, a_worker_that_cannot_be_spawned, 1);
 	W_TEST(suite, stop_by_grace, 4);
+	W_TEST(suite, what_is_left_of_it_is_ended, 1);
 	W_TEST(suite, meta_is_published, 1);
 	W_TEST(suite, a_worker_reconnects, 1);
 	W_TEST(suite, adoption, 2);

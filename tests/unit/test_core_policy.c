@@ -370,6 +370,31 @@ START_TEST(a_wait_of_another_clock)
 }
 END_TEST
 
+/* The daemon goes while a worker is asked to end so that it is started again. That it then ends
+ * well, as it was asked to, is no end of the child, whatever its policy says of such ends. */
+START_TEST(a_restart_goes_on)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = plain(w);
+	def->spec.restart.policy = _i ? PH_RESTART_TRANSIENT : PH_RESTART_TEMPORARY;
+	def->traits.deaf = true;
+	w_configure(w, 0);
+	w_order(w, 0, PH_VERB_RESTART, "room", NULL, NULL);
+	w_run(w, 10);
+	ck_assert_uint_eq(last(w)->terms, 1);
+	w_crash(w, 0);
+	w_start(w, 0);
+	w_run(w, 10);
+	ck_assert_uint_eq(last(w)->terms, 2);
+	w_exit(w, last(w), PH_EXIT_CODE, 0);
+	w_run(w, 10);
+	ck_assert_uint_eq(w->n_procs, 2);
+	ck_assert_int_eq(w_slot(w, 0, "room", 0)->entry.state, PH_CHILD_RUNNING);
+	ck_assert_uint_eq(w_slot(w, 0, "room", 0)->work->instance->restarts, 1);
+	w_free(w);
+}
+END_TEST
+
 /* Its node was away, or joins, when its time came, and its text is another one by the time it is
  * asked for: that is what it is started with. */
 START_TEST(the_text_of_the_day)
@@ -476,6 +501,7 @@ int main(void)
 	W_TEST(suite, a_wait_outlives_the_daemon, 2);
 	W_TEST(suite, a_shorter_wait, 3);
 	W_TEST(suite, a_wait_of_another_clock, 1);
+	W_TEST(suite, a_restart_goes_on, 2);
 	W_TEST(suite, a_count_outlives_the_daemon, 2);
 	W_TEST(suite, the_text_of_the_day, 2);
 	return w_main(suite);

@@ -211,7 +211,22 @@ static void on_ended(void *arg, const struct ph_child_exit *status, bool left, u
 	again(shell);
 }
 
-static const struct ph_hook_ops ops = {.line = on_line, .ended = on_ended};
+static void tell_not_started(struct run *run, int error, const char *text)
+{
+	char why[PH_ERR_MAX + 32];
+	(void)snprintf(why, sizeof why, "cannot be started: %s", text);
+	conclude(run, -error, why);
+}
+
+static void on_failed(void *arg, int error, const char *text)
+{
+	struct run *run = arg;
+	struct ph_shell *shell = run->shell;
+	tell_not_started(run, error, text);
+	again(shell);
+}
+
+static const struct ph_hook_ops ops = {.line = on_line, .failed = on_failed, .ended = on_ended};
 
 static void free_argv(char **argv)
 {
@@ -264,12 +279,9 @@ static int start(struct run *run, struct ph_err *err)
 static void begin(struct run *run)
 {
 	struct ph_err err = {{0}};
-	char why[PH_ERR_MAX + 32];
 	int error = start(run, &err);
-	if (!error)
-		return;
-	(void)snprintf(why, sizeof why, "cannot be started: %s", err.text);
-	conclude(run, -error, why);
+	if (error)
+		tell_not_started(run, error, err.text);
 }
 
 /* ---- when */

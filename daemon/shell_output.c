@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 
 #include "io/child.h"
 #include "io/journald.h"
+#include "io/launch.h"
 #include "io/logfile.h"
 #include "io/output_thread.h"
 #include "io/spawn.h"
@@ -29,11 +31,13 @@
 
 #define FOLDER "fifo"
 #define FIFO_BYTES (128 * 1024) /* then a line of 64 KiB fits, however it is written */
+#define KILLED_MS 500		/* for the end of one that was killed */
 #define PATIENCE_MS 2000	/* at the end, for a disk that is full, say */
 
 /* An old file that is being compressed. */
 struct job {
 	struct ph_shell *shell;
+	struct ph_launch *launch; /* it is being started, and has no child yet */
 	struct ph_child *child;
 	char *file, *made;
 	struct job *prev, *next;
@@ -50,7 +54,7 @@ struct ph_shell_outputs {
 
 /* ---- the thread's news */
 
-static void compress(struct ph_shell *shell, const char *file, int fd);
+static void compress(struct ph_shell *shell, const struct ph_output_news *news);
 
 static void on_news(void *arg, const struct ph_output_news *news)
 {
@@ -65,7 +69,7 @@ static void on_news(void *arg, const struct ph_output_news *news)
 		break;
 	case PH_OUTPUT_COMPRESS:
 		if (news->text)
-			compress(shell, news->text, news->fd);
+			compress(shell, news);
 		break;
 	}
 }
@@ -117,7 +121,40 @@ static void on_compressed(void *arg, struct ph_child *child, const struct ph_chi
 	job_free(job);
 }
 
-static int run_gzip(struct ph_shell *shell, struct job *job, int fd, struct ph_err *err)
+static void not_compressed(struct job *job, const char *why)
+{
+	struct ph_shell_outputs *outputs = job->shell->outputs;
+	if (!outputs->gzip_told)
+		ph_shell_log(job->shell, PH_LOG_WARNING,
+			"old files of output stay uncompressed: %s", why);
+	outputs->gzip_told = true;
+	tell_compressed(job->shell, job->file, job->made, false);
+	job->made = NULL;
+	job_free(job);
+}
+
+static int watch_gzip(struct job *job, const struct ph_spawned *spawned, struct ph_err *err)
+{
+	int error = ph_child_new(job->shell->base, spawned->pid, spawned->pidfd,
+		spawned->start_time, on_compressed, job, &job->child);
+	return error ? ph_err_set(err, -error, "cannot watch the process: %s", strerror(-error))
+		     : 0;
+}
+
+static void on_launched(
+	void *arg, int error, const struct ph_spawned *spawned, const struct ph_err *err)
+{
+	struct job *job = arg;
+	struct ph_err why = *err;
+	job->launch = NULL;
+	if (!error)
+		error = watch_gzip(job, spawned, &why);
+	if (error)
+		not_compressed(job, why.text);
+}
+
+static int run_gzip(struct ph_shell *shell, struct job *job, const struct ph_output_news *news,
+	struct ph_err *err)
 {
 	char path[PATH_MAX];
 	const char *const argv[] = {"gzip", "-c", NULL};
@@ -126,43 +163,27 @@ static int run_gzip(struct ph_shell *shell, struct job *job, int fd, struct ph_e
 	int error = ph_spawn_resolve("gzip", getenv("PATH"), path, err);
 	if (error)
 		return error;
-	(void)unlink(job->made);
-	int fds[3] = {fd,
-		open(job->made, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640), -1};
+	const int fds[3] = {news->fd, news->made_fd, -1};
 	struct ph_spawn_spec spec = {
 		.path = path, .argv = argv, .env = env, .fds = fds, .n_fds = 3};
-	if (fds[1] < 0)
-		error = ph_err_set(err, errno, "'%s': %s", job->made, strerror(errno));
-	else
-		error = ph_spawn_start(&spec, &spawned, err);
-	if (fds[1] >= 0)
-		close(fds[1]);
-	if (error)
+	error = ph_launch_new(shell->base, &spec, on_launched, job, &job->launch, &spawned, err);
+	if (error || job->launch)
 		return error;
-	return ph_child_new(shell->base, spawned.pid, spawned.pidfd, spawned.start_time,
-		on_compressed, job, &job->child);
+	return watch_gzip(job, &spawned, err);
 }
 
-static void compress(struct ph_shell *shell, const char *file, int fd)
+static void compress(struct ph_shell *shell, const struct ph_output_news *news)
 {
-	struct ph_shell_outputs *outputs = shell->outputs;
 	struct ph_err err = {{0}};
 	struct job *job = ph_shell_alloc(sizeof *job);
-	size_t n = strlen(file) + sizeof PH_LOGFILE_MADE;
+	size_t n = strlen(news->text) + sizeof PH_LOGFILE_MADE;
 	job->shell = shell;
-	job->file = ph_shell_strdup(file);
+	job->file = ph_shell_strdup(news->text);
 	job->made = ph_shell_alloc(n);
-	(void)snprintf(job->made, n, "%s" PH_LOGFILE_MADE, file);
-	DL_APPEND(outputs->jobs, job);
-	if (!run_gzip(shell, job, fd, &err))
-		return;
-	if (!outputs->gzip_told)
-		ph_shell_log(shell, PH_LOG_WARNING, "old files of output stay uncompressed: %s",
-			err.text);
-	outputs->gzip_told = true;
-	tell_compressed(shell, file, job->made, false);
-	job->made = NULL;
-	job_free(job);
+	(void)snprintf(job->made, n, "%s" PH_LOGFILE_MADE, news->text);
+	DL_APPEND(shell->outputs->jobs, job);
+	if (run_gzip(shell, job, news, &err))
+		not_compressed(job, err.text);
 }
 
 /* ---- names */
@@ -477,21 +498,31 @@ void ph_shell_outputs_save(const struct ph_shell *shell, FILE *to)
 		closedir(folder);
 }
 
+/* Who cannot be killed, as where its file system does not answer, is left to init. */
+static void job_end(struct job *job)
+{
+	struct ph_spawned spawned;
+	struct ph_err err;
+	if (job->launch && !ph_launch_give_up(job->launch, &spawned, &err))
+		(void)watch_gzip(job, &spawned, &err);
+	if (job->child) {
+		struct pollfd end = {.fd = ph_child_pidfd(job->child), .events = POLLIN};
+		(void)ph_child_signal(job->child, SIGKILL);
+		if (poll(&end, 1, KILLED_MS) == 1)
+			(void)waitpid(ph_child_pid(job->child), NULL, WNOHANG);
+	}
+	tell_compressed(job->shell, job->file, job->made, false);
+	job->made = NULL;
+	job_free(job);
+}
+
 void ph_shell_outputs_free(struct ph_shell *shell, bool orderly)
 {
 	struct ph_shell_outputs *outputs = shell->outputs;
 	if (!outputs)
 		return;
-	while (outputs->jobs) {
-		struct job *job = outputs->jobs;
-		if (job->child) {
-			(void)ph_child_signal(job->child, SIGKILL);
-			while (waitpid(ph_child_pid(job->child), NULL, 0) < 0 && errno == EINTR)
-				;
-		}
-		(void)unlink(job->made);
-		job_free(job);
-	}
+	while (outputs->jobs)
+		job_end(outputs->jobs);
 	size_t left = outputs->thread
 			      ? ph_output_thread_free(outputs->thread, orderly ? PATIENCE_MS : 0)
 			      : 0;

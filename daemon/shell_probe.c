@@ -1,6 +1,7 @@
 /* Probes: what core wants to know of a worker from outside, asked by io/probe or by a command. */
 #include <errno.h>
 #include <event2/event.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,11 +89,25 @@ static void on_ended(void *arg, const struct ph_child_exit *status, bool left, u
 	probe_free(probe);
 }
 
+static void on_failed(void *arg, int error, const char *text)
+{
+	struct ph_shell_probe *probe = arg;
+	(void)error;
+	answer(probe->shell, probe->wid, probe->number, text);
+	probe_free(probe);
+}
+
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
 	struct ph_shell_probe *probe = arg;
 	char why[PH_REASON_SIZE];
 	(void)fd, (void)what;
+	if (!ph_hook_runs(probe->command)) {
+		static const struct timeval soon = {0, PH_SPAWN_LOOK_MS * 1000};
+		ph_hook_signal(probe->command, SIGKILL); /* it says why; or it runs at last */
+		(void)evtimer_add(probe->deadline, &soon);
+		return;
+	}
 	(void)snprintf(why, sizeof why, "the command did not end within %llu ms%s",
 		(unsigned long long)probe->timeout_ms, probe->said);
 	answer(probe->shell, probe->wid, probe->number, why);
@@ -102,7 +117,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 static int start_command(struct ph_shell_probe *probe, const struct ph_probe_order *order,
 	const struct ph_conf_list *argv, struct ph_err *err)
 {
-	static const struct ph_hook_ops ops = {on_line, on_ended};
+	static const struct ph_hook_ops ops = {
+		.line = on_line, .failed = on_failed, .ended = on_ended};
 	const struct timeval by = {
 		(time_t)(probe->timeout_ms / 1000), (suseconds_t)(probe->timeout_ms % 1000 * 1000)};
 	int error = ph_shell_spawn_beside(

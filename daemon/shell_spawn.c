@@ -23,12 +23,9 @@
 #include "proto/seal.h"
 #include "shell_parts.h"
 
-#define SLICE 16 /* processes started in one turn */
-#define AHEAD 2	 /* that are begun before the oldest of them is finished */
-#define LATE_MAX (PH_SPAWN_BEGUN_MAX - AHEAD)
-#define MOMENT_MS 100 /* that the loop waits for a start */
-#define LOOK_MS 10    /* between two looks at those set aside; for others it waits no longer then */
-#define PATIENCE_MS 5000 /* until one is given up */
+#define SLICE 16    /* processes started in one turn */
+#define AHEAD 2	    /* that are begun before the oldest of them is finished */
+#define LATE_MAX 14 /* that are set aside; with as many no other is begun */
 
 struct wanted {
 	struct wanted *next;
@@ -395,7 +392,7 @@ static void conclude(struct ph_shell *shell, struct start *start)
 
 static void set_aside(struct ph_shell *shell, struct start *start)
 {
-	static const struct timeval pause = {0, LOOK_MS * 1000};
+	static const struct timeval pause = {0, PH_SPAWN_LOOK_MS * 1000};
 	DL_APPEND(shell->spawner->late, start);
 	shell->spawner->n_late++;
 	if (!evtimer_pending(shell->spawner->look, NULL))
@@ -417,7 +414,7 @@ bool ph_shell_spawn_look(struct ph_shell *shell)
 	uint64_t now_ms = before ? ph_clock_now_ms() : 0;
 	DL_FOREACH_SAFE(shell->spawner->late, start, next)
 	{
-		bool up = shell->stopping || now_ms >= start->begun_at_ms + PATIENCE_MS;
+		bool up = shell->stopping || now_ms >= start->begun_at_ms + PH_SPAWN_ASIDE_MS;
 		if (ph_spawn_wait(start->spawning, 0) || up)
 			conclude_late(shell, start);
 	}
@@ -426,7 +423,7 @@ bool ph_shell_spawn_look(struct ph_shell *shell)
 
 static void on_look(evutil_socket_t fd, short what, void *arg)
 {
-	static const struct timeval pause = {0, LOOK_MS * 1000};
+	static const struct timeval pause = {0, PH_SPAWN_LOOK_MS * 1000};
 	struct ph_shell *shell = arg;
 	(void)fd;
 	(void)what;
@@ -460,7 +457,7 @@ static void finish_oldest(struct ph_shell *shell)
 	for (unsigned i = 1; i < spawner->n_begun; i++)
 		spawner->begun[i - 1] = spawner->begun[i];
 	spawner->n_begun--;
-	if (ph_spawn_wait(start->spawning, spawner->n_late ? LOOK_MS : MOMENT_MS))
+	if (ph_spawn_moment(start->spawning))
 		conclude(shell, start);
 	else
 		set_aside(shell, start);

@@ -152,6 +152,15 @@ static void on_checked(
 	event_base_loopbreak(shell->base);
 }
 
+static void on_failed(void *arg, int error, const char *text)
+{
+	struct ph_shell *shell = arg;
+	(void)error;
+	check_over(shell->upgrade);
+	if (!shell->stopping && !shell->leaving)
+		refuse(shell, text);
+}
+
 static void on_late(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
@@ -181,7 +190,8 @@ static void make_env(struct ph_shell *shell, struct ph_shell_env *env)
 
 static int start_check(struct ph_shell *shell, struct ph_err *err)
 {
-	static const struct ph_hook_ops ops = {on_line, on_checked};
+	static const struct ph_hook_ops ops = {
+		.line = on_line, .failed = on_failed, .ended = on_checked};
 	struct ph_shell_upgrade *upgrade = shell->upgrade;
 	const char *argv[] = {
 		upgrade->program, "-t", shell->conf_file ? "-c" : NULL, shell->conf_file, NULL};

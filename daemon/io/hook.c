@@ -13,6 +13,7 @@
 
 #include "io/clock.h"
 #include "io/kin.h"
+#include "io/launch.h"
 
 #define CHUNK_BYTES (64u * 1024)
 #define REST_CHUNKS 16 /* of what is in the pipe when it has ended: a pipe has at most 1 MiB */
@@ -26,6 +27,7 @@ struct ph_hook {
 	struct event_base *base;
 	const struct ph_hook_ops *ops;
 	void *arg;
+	struct ph_launch *launch; /* it is being started, and has no child yet */
 	struct ph_child *child;
 	struct ph_child_exit status;
 	int output; /* the end that is read; -1: closed */
@@ -211,6 +213,32 @@ static int open_output(int ends[2])
 	return error;
 }
 
+/* Takes what runs. */
+static int watch(struct ph_hook *hook, const struct ph_spawned *spawned, struct ph_err *err)
+{
+	int error = ph_child_new(hook->base, spawned->pid, spawned->pidfd, spawned->start_time,
+		on_exit_of, hook, &hook->child);
+	if (!error)
+		return 0;
+	(void)kill(-spawned->pid, SIGKILL);
+	while (waitpid(spawned->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return ph_err_set(err, -error, "cannot watch the process: %s", strerror(-error));
+}
+
+/* One that was set aside runs at last, or never will. */
+static void on_launched(
+	void *arg, int error, const struct ph_spawned *spawned, const struct ph_err *err)
+{
+	struct ph_hook *hook = arg;
+	struct ph_err why = *err;
+	hook->launch = NULL;
+	if (!error)
+		error = watch(hook, spawned, &why);
+	if (error)
+		hook->ops->failed(hook->arg, error, why.text);
+}
+
 static int spawn(
 	struct ph_hook *hook, const struct ph_spawn_spec *spec, int input, struct ph_err *err)
 {
@@ -223,20 +251,12 @@ static int spawn(
 	const int fds[3] = {input, ends[1], ends[1]};
 	full.fds = fds;
 	full.n_fds = 3;
-	error = ph_spawn_start(&full, &spawned, err);
+	error = ph_launch_new(hook->base, &full, on_launched, hook, &hook->launch, &spawned, err);
 	close(ends[1]);
 	hook->output = ends[0];
-	if (error)
+	if (error || hook->launch)
 		return error;
-	error = ph_child_new(hook->base, spawned.pid, spawned.pidfd, spawned.start_time, on_exit_of,
-		hook, &hook->child);
-	if (error) {
-		(void)kill(-spawned.pid, SIGKILL);
-		while (waitpid(spawned.pid, NULL, 0) < 0 && errno == EINTR)
-			;
-		return ph_err_set(err, -error, "cannot watch the process: %s", strerror(-error));
-	}
-	return 0;
+	return watch(hook, &spawned, err);
 }
 
 static int watch_output(struct ph_hook *hook)
@@ -268,15 +288,34 @@ int ph_hook_start(struct event_base *base, const struct ph_spawn_spec *spec, con
 	return error;
 }
 
+bool ph_hook_runs(const struct ph_hook *hook)
+{
+	return hook->child;
+}
+
 void ph_hook_signal(struct ph_hook *hook, int signo)
 {
-	(void)ph_child_kill_group(hook->child, signo);
+	if (hook->launch)
+		ph_launch_hurry(hook->launch);
+	else
+		(void)ph_child_kill_group(hook->child, signo);
+}
+
+/* Unless it runs at last. */
+static void give_up(struct ph_hook *hook)
+{
+	struct ph_spawned spawned;
+	struct ph_err err;
+	if (hook->launch && !ph_launch_give_up(hook->launch, &spawned, &err))
+		(void)watch(hook, &spawned, &err);
+	hook->launch = NULL;
 }
 
 void ph_hook_free(struct ph_hook *hook)
 {
 	if (!hook)
 		return;
+	give_up(hook);
 	hook->n_line = 0;
 	close_output(hook);
 	if (!hook->child || hook->ended) {

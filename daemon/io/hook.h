@@ -24,6 +24,9 @@ struct ph_hook;
 struct ph_hook_ops {
 	/* one line, without its end; no NUL is in it */
 	void (*line)(void *arg, const char *text);
+	/* Once, in place of all others, where that turns out only after a while: it could not be
+	 * started. It may free the hook. */
+	void (*failed)(void *arg, int error, const char *text);
 	/* Once: it has ended, and nothing is left of its group, or `left`: what could not be
 	 * killed in PH_HOOK_PATIENCE_MS. `untold`: lines that were not. It may free the hook. */
 	void (*ended)(
@@ -33,12 +36,14 @@ struct ph_hook_ops {
 
 /*
  * Starts it. `spec` without fds, which are set here; `input` of n bytes is copied. Errors, with a
- * sentence: those of ph_spawn_start(); -EMFILE, -ENOMEM, ... for what is between the two.
+ * sentence: those of ph_launch_new(); -EMFILE, -ENOMEM, ... for what is between the two. Nobody
+ * waits for a start that takes long: it goes on beside the loop.
  */
 PH_MUST_CHECK int ph_hook_start(struct event_base *base, const struct ph_spawn_spec *spec,
 	const char *input, size_t n, const struct ph_hook_ops *ops, void *arg, struct ph_hook **ret,
 	struct ph_err *err);
-/* To all of its process group. */
+bool ph_hook_runs(const struct ph_hook *hook); /* false: it is being started */
+/* To all of its process group. One that is being started is given up, whatever the signal. */
 void ph_hook_signal(struct ph_hook *hook, int signo);
 /* Kills what is left of it, with all that descends from it while it runs itself, also in groups and
  * sessions of their own, and forgets it without a word: what still runs is reaped by the loop once

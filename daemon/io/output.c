@@ -30,7 +30,7 @@ struct ph_output_news *ph_output_tell(struct ph_output *output, enum ph_output_n
 	if (!news)
 		return NULL;
 	news->kind = kind;
-	news->fd = -1;
+	news->fd = news->made_fd = -1;
 	*output->news_tail = news;
 	output->news_tail = &news->next;
 	return news;
@@ -61,6 +61,8 @@ void ph_output_news_free(struct ph_output_news *news)
 		free(news->text);
 		if (news->fd >= 0)
 			close(news->fd);
+		if (news->made_fd >= 0)
+			close(news->made_fd);
 		free(news);
 		news = next;
 	}

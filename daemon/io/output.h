@@ -89,7 +89,8 @@ struct ph_output_line {
 enum ph_output_news_kind {
 	PH_OUTPUT_NOTE,	   /* a line for the log: `bad`, `text` */
 	PH_OUTPUT_LINES,   /* of a watch */
-	PH_OUTPUT_COMPRESS /* an old file of `text`: `fd` reads it, since its name may change */
+	PH_OUTPUT_COMPRESS /* an old file of `text`: `fd` reads it, since its name may change, and
+			      `made_fd` writes what is to be in its place */
 };
 
 struct ph_output_news {
@@ -97,7 +98,7 @@ struct ph_output_news {
 	enum ph_output_news_kind kind;
 	bool bad;
 	char *text;
-	int fd; /* or -1 */
+	int fd, made_fd; /* or -1 */
 	/* LINES */
 	uint64_t watch;
 	struct ph_output_line *lines;

@@ -83,6 +83,7 @@ struct ph_output {
 	struct ph_output_sink out, err, journal, *files;
 	struct ph_journald journald;
 	bool journal_told; /* that nobody is there */
+	bool made_told;	   /* that nothing can be compressed */
 	struct ph_output_fifo *fifos, *head, **tail;
 	size_t n_fifos;
 	uint64_t now_ms;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -258,6 +259,22 @@ static ssize_t take(struct ph_output_fifo *fifo, const char *bytes, size_t n)
 		       : relay(fifo, sink, bytes, n);
 }
 
+/* Where the helper is to write: here, as the loop asks this file system for nothing. */
+static int open_made(struct ph_output *output, const char *path)
+{
+	char made[PATH_MAX];
+	int n = snprintf(made, sizeof made, "%s" PH_LOGFILE_MADE, path);
+	if (n < 0 || n >= PATH_MAX)
+		return -1;
+	(void)unlink(made);
+	int fd = open(made, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
+	if (fd < 0 && !output->made_told)
+		ph_output_note(output, true, "old files of output stay uncompressed: '%s': %s",
+			made, strerror(errno));
+	output->made_told = output->made_told || fd < 0;
+	return fd;
+}
+
 /* The newest old file but one is for a helper to compress, which only the loop can start. */
 static void want_compression(struct ph_output *output, struct ph_output_sink *sink)
 {
@@ -266,15 +283,19 @@ static void want_compression(struct ph_output *output, struct ph_output_sink *si
 	sink->file.wants = 0;
 	ph_logfile_name(&sink->file, number, "", name);
 	int fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	struct ph_output_news *news = fd < 0 ? NULL : ph_output_tell(output, PH_OUTPUT_COMPRESS);
+	int made = fd < 0 ? -1 : open_made(output, sink->file.path);
+	struct ph_output_news *news = made < 0 ? NULL : ph_output_tell(output, PH_OUTPUT_COMPRESS);
 	char *path = news ? strdup(sink->file.path) : NULL;
 	if (!path) {
 		if (fd >= 0)
 			close(fd);
+		if (made >= 0)
+			close(made);
 		return;
 	}
 	news->text = path;
 	news->fd = fd;
+	news->made_fd = made;
 	sink->file.compressing = number;
 }
 

@@ -6,6 +6,7 @@
 #include "io/proc.h"
 #include "io/spawn_child.h"
 #include "io/spawn_clone.h"
+#include "io/spawn_lent.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +31,9 @@ struct ph_spawning {
 	int n_lent; /* descriptors: so many numbers of the run are in use */
 	struct ph_spawn_lent *lent;
 	struct ph_spawned spawned;
-	int unnamed; /* why its start time is not known, or 0 */
+	int unnamed;	   /* why its start time is not known, or 0 */
+	uint64_t likeness; /* the same for all with the same files */
+	bool late;	   /* it was set aside */
 };
 
 static const char *const pid_names[2] = {"LISTEN_PID=", "WATCHDOG_PID="};
@@ -49,16 +52,9 @@ static struct ph_spawning *runs[RUNS]; /* who has it */
 #define MARK "prochub+"
 static char mark[PH_PROC_NAME_SIZE] = MARK;
 
-static unsigned under_way;
-static bool undumpable; /* since a child's change of user */
+static unsigned under_way, n_late; /* late: of these */
+static bool undumpable;		   /* since a child's change of user */
 static uint64_t gave_up_at_ms;
-
-#define SPARE_MAX 4
-static struct ph_spawn_lent *spare; /* with stacks for the next ones */
-static unsigned n_spare;
-#define LOST_MAX 256
-static struct ph_spawn_lent *lost; /* of children that were killed, and have not ended yet */
-static unsigned n_lost;
 
 static void close_from_to(int first, int last)
 {
@@ -235,55 +231,6 @@ static int prepare_fds(struct ph_spawning *start)
 	return 0;
 }
 
-/* ---- what is lent */
-
-static struct ph_spawn_lent *get_lent(void)
-{
-	struct ph_spawn_lent *lent = spare;
-	if (!lent)
-		return ph_spawn_lent_new();
-	spare = lent->next;
-	n_spare--;
-	return lent;
-}
-
-static void put_lent(struct ph_spawn_lent *lent)
-{
-	if (!lent || n_spare == SPARE_MAX) {
-		ph_spawn_lent_free(lent);
-		return;
-	}
-	lent->next = spare;
-	spare = lent;
-	n_spare++;
-}
-
-/* Who reaps orphans may have had it already. */
-static void reap(int pidfd)
-{
-	siginfo_t info;
-	while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG) < 0 && errno == EINTR)
-		;
-	close(pidfd);
-}
-
-/* Those that have ended since. */
-static void find_lost(void)
-{
-	struct ph_spawn_lent **at = &lost;
-	while (*at) {
-		struct ph_spawn_lent *lent = *at;
-		if (!ph_spawn_clone_has_ended(lent->pidfd, 0)) {
-			at = &lent->next;
-			continue;
-		}
-		*at = lent->next;
-		n_lost--;
-		reap(lent->pidfd);
-		put_lent(lent);
-	}
-}
-
 /* The child has ended or is about to: where the kernel cannot end it (it waits for a file system)
  * its stack stays with it. It never again executes an instruction. */
 static void end_child(struct ph_spawning *start)
@@ -293,13 +240,10 @@ static void end_child(struct ph_spawning *start)
 	(void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
 	(void)kill(-pid, SIGKILL);
 	if (ph_spawn_clone_has_ended(pidfd, END_MS)) {
-		reap(pidfd);
+		ph_spawn_lent_reap(pidfd);
 		return;
 	}
-	start->lent->pidfd = pidfd;
-	start->lent->next = lost;
-	lost = start->lent;
-	n_lost++;
+	ph_spawn_lent_lose(start->lent, pidfd, start->likeness);
 	start->lent = NULL;
 }
 
@@ -310,8 +254,9 @@ static void release(struct ph_spawning *start)
 		close(start->null_fd);
 	if (start->task.cgroup_fd >= 0)
 		close(start->task.cgroup_fd);
-	put_lent(start->lent);
+	ph_spawn_lent_put(start->lent);
 	free(start->task.env);
+	n_late -= start->late;
 	free(start);
 	under_way--;
 }
@@ -325,7 +270,7 @@ static int prepare(
 	start->task.spec = spec;
 	start->task.name = mark;
 	start->task.dry = dry;
-	start->lent = get_lent();
+	start->lent = ph_spawn_lent_get();
 	int r = start->lent ? prepare_env(start) : -ENOMEM;
 	if (!r)
 		r = prepare_fds(start);
@@ -465,8 +410,7 @@ static void note_dumpable(const struct ph_spawn_spec *spec)
 
 static void restore_dumpable(void)
 {
-	find_lost();
-	if (under_way || lost)
+	if (under_way || ph_spawn_lost())
 		return;
 	if (undumpable)
 		(void)prctl(PR_SET_DUMPABLE, 1);
@@ -486,6 +430,29 @@ static int make(struct ph_spawning *start, const struct ph_spawn_spec *spec, str
 	return 0;
 }
 
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+	return ph_mix64(ph_hash_bytes(hash, text ? text : "", text ? strlen(text) : 0));
+}
+
+/* Those with the same files have the same fate. */
+static uint64_t likeness_of(const struct ph_spawn_spec *spec)
+{
+	return hash_text(hash_text(PH_HASH_SEED, spec->path), spec->dir);
+}
+
+/* One program that hangs is not to use up what there is for all. */
+static int check_lost(uint64_t likeness, struct ph_err *err)
+{
+	unsigned all = ph_spawn_lost(), like = ph_spawn_lost_like(likeness);
+	if (all < PH_SPAWN_LOST_MAX && like < PH_SPAWN_LOST_LIKE_MAX)
+		return 0;
+	return ph_err_set(err, EAGAIN,
+		"%u processes that were killed before they executed %s have not ended yet",
+		all < PH_SPAWN_LOST_MAX ? like : all,
+		all < PH_SPAWN_LOST_MAX ? "this program" : "anything");
+}
+
 /* After an error there is nothing to finish. */
 static int begin(
 	const struct ph_spawn_spec *spec, bool dry, struct ph_spawning **ret, struct ph_err *err)
@@ -493,15 +460,14 @@ static int begin(
 	int r = check_spec(spec, err);
 	if (r)
 		return r;
-	find_lost();
-	if (n_lost >= LOST_MAX)
-		return ph_err_set(err, EAGAIN,
-			"%u processes that were killed before they executed anything have not "
-			"ended yet",
-			n_lost);
+	uint64_t likeness = likeness_of(spec);
+	r = check_lost(likeness, err);
+	if (r)
+		return r;
 	struct ph_spawning *start = calloc(1, sizeof *start);
 	if (!start)
 		return ph_err_set(err, ENOMEM, "cannot prepare a process: out of memory");
+	start->likeness = likeness;
 	under_way++;
 	r = prepare(start, spec, dry, err);
 	if (!r)
@@ -518,6 +484,17 @@ static int begin(
 bool ph_spawn_wait(struct ph_spawning *start, unsigned ms)
 {
 	return ph_spawn_clone_wait(start->lent, start->spawned.pidfd, ms);
+}
+
+bool ph_spawn_moment(struct ph_spawning *start)
+{
+	unsigned others = n_late - start->late;
+	bool over = ph_spawn_wait(start, others ? PH_SPAWN_LOOK_MS : PH_SPAWN_MOMENT_MS);
+	if (!over && !start->late) {
+		start->late = true;
+		n_late++;
+	}
+	return over;
 }
 
 /* Why it is none that runs, or 0. */

@@ -82,14 +82,15 @@ void ph_spawn_reserve(void);
 PH_MUST_CHECK int ph_spawn_set_mark(const char *dir);
 int ph_spawn_kill_marked(void);
 
-#define PH_SPAWN_BEGUN_MAX 16
+#define PH_SPAWN_BEGUN_MAX 80
 struct ph_spawning; /* a start that is under way */
 
 /*
  * Makes the process. On 0 *ret is to be given to ph_spawn_finish() or ph_spawn_give_up(), whatever
  * else fails; *spec and what it points to must last until then, but the descriptors are the
  * caller's to close again. Errors, with a sentence: -EINVAL a spec out of bounds; -EAGAIN, -ENOMEM,
- * -EMFILE no process, memory or descriptor left, or too many that cannot be ended; -EBUSY
+ * -EMFILE no process, memory or descriptor left, or too many that cannot be ended (of all, or of
+ * those with the same program and folder); -EBUSY
  * PH_SPAWN_BEGUN_MAX are under way. Nothing is left of it then.
  */
 PH_MUST_CHECK int ph_spawn_begin(
@@ -98,6 +99,13 @@ PH_MUST_CHECK int ph_spawn_begin(
 /* Waits, but no longer than that, until the program runs (or has already ended), or a step has
  * failed. False: it is not so far. 0 ms: only looks. */
 bool ph_spawn_wait(struct ph_spawning *spawning, unsigned ms);
+
+/* The same for a loop: waits PH_SPAWN_MOMENT_MS, or PH_SPAWN_LOOK_MS while another one takes long.
+ * False: it is to be set aside, and looked at each PH_SPAWN_LOOK_MS; the loop goes on. */
+#define PH_SPAWN_MOMENT_MS 100
+#define PH_SPAWN_LOOK_MS 10
+#define PH_SPAWN_ASIDE_MS 5000 /* until one that was set aside is given up */
+bool ph_spawn_moment(struct ph_spawning *spawning);
 
 /*
  * Waits like ph_spawn_wait(), and takes the result. Until then the process is the daemon's own

@@ -18,8 +18,9 @@ struct ph_spawn_task;
 /* What a child has of the daemon until it has executed or ended. */
 struct ph_spawn_lent {
 	char *stack;
-	uint32_t held; /* not 0: the child still has it; the kernel clears it */
-	int pidfd;     /* of a child that was given up, for who waits for its end */
+	uint32_t held;	   /* not 0: the child still has it; the kernel clears it */
+	int pidfd;	   /* of a child that was given up, for who waits for its end ... */
+	uint64_t likeness; /* ... and counts those that are alike */
 	struct ph_spawn_lent *next;
 };
 

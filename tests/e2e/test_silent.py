@@ -105,8 +105,31 @@ def test_the_daemon_is_replaced_meanwhile(solo, silent, cluster):
 
 
 def test_checks_that_hang(solo, silent):
-    """A command beside a worker is given up at once: no loop waits for it again and again."""
+    """For longer than their number of processes that cannot be ended: others are started all the same."""
     node = solo({"good": sleeper(), "web": sh(
         "exec sleep 100", instances=5, health={"exec": f"{silent.folder}/check", "interval": "100ms"})})
     node.wait_running("good")
-    assert slowest_answer(node, 4) < 2
+    assert slowest_answer(node, 6) < 0.9
+    wait(lambda: f"cannot execute '{silent.folder}/check': {LATE}" in reasons(node), lambda: reasons(node))
+    wait(lambda: "processes that were killed before they executed this program have not ended yet"
+         in reasons(node), lambda: reasons(node))
+    add(node, more={**sleeper(), "health": {"exec": "true", "interval": "100ms"}})
+    node.wait_running("more")
+
+
+def reasons(node):
+    return " ".join(str(e.get("text") or e.get("reason")) for e in node.events()) + node.whole_log()
+
+
+def test_hooks_that_hang(solo, silent):
+    node = solo({"good": sleeper(instances=3)}, hooks={
+        "far": {"on": ["child_added"], "command": [silent.folder + "/hook"], "timeout": "1s"}})
+    node.wait_running("good", 2)
+    add(node, late=sleeper())
+    assert slowest_answer(node, 2) < 0.9
+    wait(lambda: "hook far (child_added late/0): cannot be started: cannot execute "
+         f"'{silent.folder}/hook': {LATE}" in node.log(), node.log)
+    node.wait_running("late")
+    began = time.time()
+    node.stop()
+    assert time.time() - began < 4

@@ -5,14 +5,16 @@
 #include "tests/unit/io_help.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 static char nap[40] = "W="; /* of this process alone: how long its hooks sleep */
 static const char *const env_plain[] = {"PATH=/usr/bin:/bin", "PROCHUB_EVENT=x", nap, NULL};
 
 struct heard {
-	int ended;
+	int ended, failed;
 	struct ph_child_exit status;
 	bool left;
 	unsigned long untold;
@@ -48,7 +50,17 @@ static void on_ended(void *arg, const struct ph_child_exit *status, bool left, u
 	hook = NULL;
 }
 
-static const struct ph_hook_ops ops = {on_line, on_ended};
+static void on_failed(void *arg, int error, const char *text)
+{
+	struct heard *h = arg;
+	h->failed = error;
+	(void)snprintf(h->text, sizeof h->text, "%s", text);
+	ph_hook_free(hook);
+	hook = NULL;
+	h->ended++;
+}
+
+static const struct ph_hook_ops ops = {.line = on_line, .failed = on_failed, .ended = on_ended};
 
 static void setup(void)
 {
@@ -261,6 +273,66 @@ START_TEST(cannot_be_started)
 }
 END_TEST
 
+/* A FIFO that is full stops a child before it executes, as a file system that does not answer. */
+static int begin_slowly(char *dir)
+{
+	static const char *const argv[] = {"sh", "-c", "echo x; exit 6", NULL};
+	char path[128], bytes[4096] = {0};
+	struct ph_err err = {""};
+	(void)snprintf(path, sizeof path, "%s/cgroup.procs", dir);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	int fifo = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	while (write(fifo, bytes, sizeof bytes) > 0)
+		;
+	const struct ph_spawn_spec spec = {
+		.path = "/bin/sh", .argv = argv, .env = env_plain, .cgroup = dir};
+	ck_assert_int_eq(ph_hook_start(base, &spec, "", 0, &ops, &heard, &hook, &err), 0);
+	ck_assert(!ph_hook_runs(hook));
+	help_run_for(base, 100);
+	ck_assert_int_eq(heard.ended, 0);
+	ck_assert(!ph_hook_runs(hook));
+	return fifo;
+}
+
+START_TEST(its_start_takes_long)
+{
+	char *dir = help_dir(), bytes[4096];
+	int fds = help_count_fds(), fifo = begin_slowly(dir);
+	ck_assert_int_eq(read(fifo, bytes, sizeof bytes), sizeof bytes);
+	help_run_until(base, &heard.ended, 1);
+	ck_assert_int_eq(heard.failed, 0);
+	ck_assert_int_eq(heard.status.code, 6);
+	ck_assert_str_eq(heard.text, "x\n");
+	close(fifo);
+	ck_assert_int_eq(help_count_fds(), fds);
+	help_remove(dir);
+}
+END_TEST
+
+/* Asked to end, freed, or after a while. */
+START_TEST(its_start_is_given_up)
+{
+	char *dir = help_dir();
+	int fds = help_count_fds(), fifo = begin_slowly(dir);
+	if (_i == 0)
+		ph_hook_signal(hook, SIGTERM);
+	if (_i == 1) {
+		ph_hook_free(hook);
+		hook = NULL;
+	} else {
+		help_run_until(base, &heard.ended, 1);
+		ck_assert_int_eq(heard.failed, -ETIMEDOUT);
+		ck_assert_ptr_nonnull(strstr(heard.text, "not done in time"));
+	}
+	help_run_for(base, 50);
+	ck_assert_int_eq(heard.ended, _i != 1);
+	ck_assert(!has_children());
+	close(fifo);
+	ck_assert_int_eq(help_count_fds(), fds);
+	help_remove(dir);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("io_hook");
@@ -279,6 +351,8 @@ int main(void)
 	tcase_add_test(t, kill_ends_whoever_ignores);
 	tcase_add_test(t, freed_while_it_runs);
 	tcase_add_test(t, cannot_be_started);
+	tcase_add_test(t, its_start_takes_long);
+	tcase_add_loop_test(t, its_start_is_given_up, 0, 3);
 	suite_add_tcase(suite, t);
 	return run_tests(suite);
 }

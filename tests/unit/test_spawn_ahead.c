@@ -148,7 +148,7 @@ START_TEST(one_more_at_once_but_not_begun)
 	for (int i = 0; i < PH_SPAWN_BEGUN_MAX; i++)
 		talk_begin(&talks[i], i);
 	ck_assert_int_eq(ph_spawn_begin(&true_spec, &none, &err), -EBUSY);
-	ck_assert_str_eq(err.text, "16 starts are under way, no more are possible");
+	ck_assert_str_eq(err.text, "80 starts are under way, no more are possible");
 	ck_assert_int_eq(ph_spawn_start(&true_spec, &spawned, &err), 0);
 	wait_for(&spawned, 0);
 	ck_assert_int_eq(ph_spawn_check(&true_spec, &err), 0);

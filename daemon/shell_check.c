@@ -61,7 +61,6 @@ try {
 	struct ph_user user;
 	struct ph_shell_env env;
 	struct ph_spawn_limit limits[2];
-	char path[PATH_MAX];
 	char *command, *dir;
 };
 
@@ -90,7 +89,8 @@ static int try_program(struct try *try, const char *program, struct ph_err *err)
 	const char *const argv[] = {program, NULL};
 	bool other = geteuid() == 0 && (child->user || child->group);
 	struct ph_spawn_spec spec = {
-		.path = try->path,
+		.path = program,
+		.search = ph_shell_env_get(&try->env, "PATH"),
 		.argv = argv,
 		.env = (const char *const *)try->env.v,
 		.dir = try->dir,
@@ -103,8 +103,7 @@ static int try_program(struct try *try, const char *program, struct ph_err *err)
 		.limits = try->limits,
 		.n_limits = ph_shell_limits_of(child, try->limits),
 	};
-	int error = ph_spawn_resolve(program, ph_shell_env_get(&try->env, "PATH"), try->path, err);
-	return error ? error : ph_spawn_check(&spec, err);
+	return ph_spawn_check(&spec, err);
 }
 
 static const char *without(const char *text, const char *prefix)

@@ -257,21 +257,20 @@ static char **expand(const struct run *run)
 
 static int start(struct run *run, struct ph_err *err)
 {
-	char path[PATH_MAX], **argv = expand(run);
+	char **argv = expand(run);
 	struct ph_spawn_limit limit;
 	if (!argv)
 		return ph_err_set(err, ENOMEM, "its command cannot be written out");
-	int error = ph_spawn_resolve(argv[0], ph_shell_env_get(&run->env, "PATH"), path, err);
 	struct ph_spawn_spec spec = {
-		.path = path,
+		.path = argv[0],
+		.search = ph_shell_env_get(&run->env, "PATH"),
 		.argv = (const char *const *)argv,
 		.env = (const char *const *)run->env.v,
 		.limits = &limit,
 		.n_limits = ph_shell_nofile(run->shell, &limit),
 	};
-	if (!error)
-		error = ph_hook_start(run->shell->base, &spec, run->input, strlen(run->input), &ops,
-			run, &run->process, err);
+	int error = ph_hook_start(run->shell->base, &spec, run->input, strlen(run->input), &ops,
+		run, &run->process, err);
 	free_argv(argv);
 	return error;
 }

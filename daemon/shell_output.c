@@ -156,17 +156,18 @@ static void on_launched(
 static int run_gzip(struct ph_shell *shell, struct job *job, const struct ph_output_news *news,
 	struct ph_err *err)
 {
-	char path[PATH_MAX];
 	const char *const argv[] = {"gzip", "-c", NULL};
 	const char *const env[] = {NULL};
 	struct ph_spawned spawned;
-	int error = ph_spawn_resolve("gzip", getenv("PATH"), path, err);
-	if (error)
-		return error;
 	const int fds[3] = {news->fd, news->made_fd, -1};
-	struct ph_spawn_spec spec = {
-		.path = path, .argv = argv, .env = env, .fds = fds, .n_fds = 3};
-	error = ph_launch_new(shell->base, &spec, on_launched, job, &job->launch, &spawned, err);
+	struct ph_spawn_spec spec = {.path = argv[0],
+		.search = getenv("PATH"),
+		.argv = argv,
+		.env = env,
+		.fds = fds,
+		.n_fds = 3};
+	int error =
+		ph_launch_new(shell->base, &spec, on_launched, job, &job->launch, &spawned, err);
 	if (error || job->launch)
 		return error;
 	return watch_gzip(job, &spawned, err);
@@ -288,26 +289,14 @@ static int make_all(struct ph_shell *shell, const struct ph_shell_output_want *w
 	struct ph_shell_output *output, struct ph_err *err)
 {
 	enum ph_conf_log_to to = want->child->log.to;
-	char *file = NULL;
-	int fd = -1, error = 0;
+	int error = 0;
 	output->two = to == PH_CONF_LOG_INHERIT && shell->outputs->two;
-	if (to == PH_CONF_LOG_FILE) {
-		error = expand_file(shell, &want->key, want->child, &file, err);
-		/* one that cannot be opened is the start's failure, not a line in the log */
-		if (!error)
-			error = ph_logfile_open_fd(file, &fd, err);
-		if (error)
-			ph_err_prefix(err, "log.path");
-	}
+	if (to == PH_CONF_LOG_FILE)
+		error = expand_file(shell, &want->key, want->child, &output->file, err);
 	if (!error)
-		error = make_one(shell, want, file, output, err);
+		error = make_one(shell, want, output->file, output, err);
 	if (!error && output->two)
-		error = make_one(shell, want, file, output, err);
-	if (!error && fd >= 0)
-		output->orders[0]->file_fd = fd;
-	else if (fd >= 0)
-		close(fd);
-	free(file);
+		error = make_one(shell, want, output->file, output, err);
 	return error;
 }
 
@@ -344,6 +333,8 @@ void ph_shell_output_abandon(struct ph_shell_output *output)
 		(void)unlink(output->orders[i]->fifo);
 		ph_output_order_free(output->orders[i]);
 	}
+	free(output->file);
+	output->file = NULL;
 	output->n = 0;
 }
 
@@ -353,6 +344,8 @@ void ph_shell_output_started(struct ph_shell *shell, struct ph_shell_output *out
 		close(output->ends[i]);
 		ph_output_thread_add(shell->outputs->thread, output->orders[i]);
 	}
+	free(output->file);
+	output->file = NULL;
 	output->n = 0;
 }
 

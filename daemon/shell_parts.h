@@ -288,6 +288,8 @@ struct ph_shell_output_want {
 struct ph_shell_output {
 	unsigned n; /* 0, 1 or 2 */
 	bool two;
+	char *file; /* log.path; NULL: none. One that cannot be opened is the start's failure, not a
+		       line in the log: the child is to try, before it executes */
 	int ends[2];
 	struct ph_output_order *orders[2];
 };
@@ -296,7 +298,7 @@ int ph_shell_outputs_new(struct ph_shell *shell, struct ph_err *err);
 void ph_shell_outputs_free(struct ph_shell *shell, bool orderly);
 /*
  * Its standard output and error as its options say, -1 for nowhere; they are `output`'s. Errors
- * with a sentence: a file that cannot be opened, no FIFO. Then _started or _abandon.
+ * with a sentence: a bad template, no FIFO. Then _started or _abandon.
  */
 PH_MUST_CHECK int ph_shell_output_prepare(struct ph_shell *shell,
 	const struct ph_shell_output_want *want, struct ph_shell_output *output, int ret_fds[2],

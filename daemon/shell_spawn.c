@@ -113,7 +113,6 @@ struct start {
 	struct ph_conf_vars vars;
 	struct ph_shell_env env;
 	char token[PH_TOKEN_SIZE];
-	char path[PATH_MAX];
 	char **argv, *dir;
 	struct ph_shell_listens listens;
 	int fds[3 + PH_CONF_LISTENERS_MAX];
@@ -209,9 +208,6 @@ static int prepare(struct ph_shell *shell, const struct wanted *wanted, struct s
 	int error = expand_command(start, err);
 	if (!error)
 		error = build_env(shell, wanted, start, err);
-	if (!error)
-		error = ph_spawn_resolve(
-			start->argv[0], ph_shell_env_get(&start->env, "PATH"), start->path, err);
 	return error;
 }
 
@@ -260,7 +256,8 @@ static int fill_spec(
 	struct ph_shell *shell, struct start *start, struct ph_spawn_spec *ret, struct ph_err *err)
 {
 	*ret = (struct ph_spawn_spec){
-		.path = start->path,
+		.path = start->argv[0],
+		.search = ph_shell_env_get(&start->env, "PATH"),
 		.argv = (const char *const *)start->argv,
 		.env = (const char *const *)start->env.v,
 		.dir = start->dir,
@@ -294,7 +291,10 @@ static int prepare_output(
 		.gid = other ? start->user->gid : getegid(),
 	};
 	start->fds[0] = -1;
-	return ph_shell_output_prepare(shell, &want, &start->output, start->fds + 1, err);
+	int error = ph_shell_output_prepare(shell, &want, &start->output, start->fds + 1, err);
+	start->spec.file = start->output.file;
+	start->spec.file_option = "log.path";
+	return error;
 }
 
 static int prepare_cgroup(

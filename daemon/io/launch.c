@@ -60,6 +60,9 @@ static void put_spec(struct copy *copy, const struct ph_spawn_spec *from, struct
 {
 	*ret = *from;
 	ret->path = put_text(copy, from->path);
+	ret->search = put_text(copy, from->search);
+	ret->file = put_text(copy, from->file);
+	ret->file_option = put_text(copy, from->file_option);
 	ret->argv = put_list(copy, from->argv);
 	ret->env = put_list(copy, from->env);
 	ret->dir = put_text(copy, from->dir);

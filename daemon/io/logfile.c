@@ -10,15 +10,14 @@
 #include <unistd.h>
 
 #include "io/relay.h"
+#include "io/spawn.h"
 
 #define LOOK_MS 1000 /* between two looks whether it is still in its place */
 
 int ph_logfile_open_fd(const char *path, int *ret_fd, struct ph_err *err)
 {
 	struct stat st;
-	/* neither a FIFO nor a link of somebody who may write to the folder leads us astray */
-	int fd = open(
-		path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0640);
+	int fd = open(path, PH_SPAWN_FILE_FLAGS, 0640);
 	if (fd < 0)
 		return ph_err_set(err, errno, "cannot open '%s': %s", path,
 			errno == ELOOP ? "it is a symbolic link" : strerror(errno));

@@ -166,8 +166,11 @@ int ph_spawn_kill_marked(void)
 
 static int check_spec(const struct ph_spawn_spec *spec, struct ph_err *err)
 {
-	if (!spec->path || !*spec->path || !spec->argv || !spec->argv[0] || !spec->env)
+	if (!spec->path || !spec->argv || !spec->argv[0] || !spec->env)
 		return ph_err_set(err, EINVAL, "no command to execute");
+	int error = ph_spawn_check_name(spec->path, err);
+	if (error)
+		return error;
 	if (spec->n_fds > PH_SPAWN_FDS_MAX)
 		return ph_err_set(err, EINVAL, "%zu descriptors to pass, at most %d are possible",
 			spec->n_fds, PH_SPAWN_FDS_MAX);
@@ -256,6 +259,7 @@ static void release(struct ph_spawning *start)
 		close(start->task.cgroup_fd);
 	ph_spawn_lent_put(start->lent);
 	free(start->task.env);
+	free(start->task.candidates);
 	n_late -= start->late;
 	free(start);
 	under_way--;
@@ -270,8 +274,13 @@ static int prepare(
 	start->task.spec = spec;
 	start->task.name = mark;
 	start->task.dry = dry;
+	start->task.path = spec->path;
 	start->lent = ph_spawn_lent_get();
 	int r = start->lent ? prepare_env(start) : -ENOMEM;
+	if (!r && !strchr(spec->path, '/')) {
+		start->task.candidates = ph_spawn_candidates(spec->path, spec->search);
+		r = start->task.candidates ? 0 : -ENOMEM;
+	}
 	if (!r)
 		r = prepare_fds(start);
 	return r ? ph_err_set(err, -r, "cannot prepare a process: %s", strerror(-r)) : 0;
@@ -330,8 +339,10 @@ static void subject(const struct ph_spawn_task *task, char *text, size_t n)
 	*text = '\0';
 	if (task->step == PH_SPAWN_DIR)
 		(void)snprintf(text, n, " '%s'", spec->dir);
-	else if (task->step == PH_SPAWN_EXECUTE)
-		(void)snprintf(text, n, " '%s'", spec->path);
+	else if (task->step == PH_SPAWN_EXECUTE || task->step == PH_SPAWN_SEARCH)
+		(void)snprintf(text, n, " '%s'", task->path);
+	else if (task->step == PH_SPAWN_FILE)
+		(void)snprintf(text, n, " '%s'", spec->file);
 	else if (task->step == PH_SPAWN_CGROUP)
 		(void)snprintf(text, n, " '%s'", spec->cgroup);
 	else if (task->step == PH_SPAWN_UID)
@@ -346,6 +357,20 @@ static void subject(const struct ph_spawn_task *task, char *text, size_t n)
 		(void)snprintf(text, n, " (number %d)", task->resource);
 }
 
+static const char *why_not(const struct ph_spawn_task *task, int code)
+{
+	if (task->step == PH_SPAWN_EXECUTE && code == ENOENT && *task->path == '/' &&
+		task->not_a_program)
+		return "its interpreter (after #!) or program loader does not exist";
+	if (task->step == PH_SPAWN_EXECUTE && code == ENOEXEC)
+		return "it is neither a program nor a script that begins with #!";
+	if (task->step == PH_SPAWN_FILE && code == ELOOP)
+		return "it is a symbolic link";
+	if (task->step == PH_SPAWN_FILE && code == EINVAL)
+		return "it is not a regular file";
+	return strerror(code);
+}
+
 static int explain(const struct ph_spawn_task *task, int code, struct ph_err *err)
 {
 	static const char *const steps[] = {
@@ -354,17 +379,17 @@ static int explain(const struct ph_spawn_task *task, int code, struct ph_err *er
 #undef X
 	};
 	char what[PH_ERR_MAX];
-	const char *why = strerror(code);
-	struct stat st;
+	const struct ph_spawn_spec *spec = task->spec;
+	bool late = code == ETIMEDOUT && !task->code;
+	if (task->step == PH_SPAWN_SEARCH && !late)
+		return ph_spawn_not_found(spec->path, spec->search, code, err);
 	subject(task, what, sizeof what);
-	if (code == ETIMEDOUT && !task->code)
-		why = "not done in time, as where a file system does not answer";
-	else if (task->step == PH_SPAWN_EXECUTE && code == ENOENT && *task->spec->path == '/' &&
-		 stat(task->spec->path, &st) == 0)
-		why = "its interpreter (after #!) or program loader does not exist";
-	else if (task->step == PH_SPAWN_EXECUTE && code == ENOEXEC)
-		why = "it is neither a program nor a script that begins with #!";
-	return ph_err_set(err, code, "cannot %s%s: %s", steps[task->step], what, why);
+	(void)ph_err_set(err, code, "cannot %s%s: %s", steps[task->step], what,
+		late ? "not done in time, as where a file system does not answer"
+		     : why_not(task, code));
+	if (task->step == PH_SPAWN_FILE)
+		ph_err_prefix(err, "%s", spec->file_option);
+	return -code;
 }
 
 /* CLOCK_BOOTTIME in the unit of /proc/PID/stat. */
@@ -435,10 +460,13 @@ static uint64_t hash_text(uint64_t hash, const char *text)
 	return ph_mix64(ph_hash_bytes(hash, text ? text : "", text ? strlen(text) : 0));
 }
 
-/* Those with the same files have the same fate. */
+/* Those with the same program, working directory and folder of its file have the same fate. */
 static uint64_t likeness_of(const struct ph_spawn_spec *spec)
 {
-	return hash_text(hash_text(PH_HASH_SEED, spec->path), spec->dir);
+	const char *name = spec->file ? strrchr(spec->file, '/') : NULL;
+	size_t n = name ? (size_t)(name - spec->file) : 0;
+	uint64_t hash = n ? ph_hash_bytes(PH_HASH_SEED, spec->file, n) : PH_HASH_SEED;
+	return hash_text(hash_text(hash, spec->path), spec->dir);
 }
 
 /* One program that hangs is not to use up what there is for all. */

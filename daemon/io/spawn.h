@@ -34,7 +34,10 @@ struct ph_spawn_limit {
 /* All borrowed until the start is finished. Zero it first: 0 and NULL mean "leave it as it is" but
  * where said. */
 struct ph_spawn_spec {
-	const char *path; /* file to execute, from ph_spawn_resolve(); relative ones from `dir` */
+	const char *path;   /* file to execute, relative ones from `dir`; without '/': the first
+			       regular,   executable file of that name in `search` */
+	const char *search; /* as PATH: elements that are not absolute are skipped; NULL: the
+			       system's default path */
 	const char *const *argv; /* ends with NULL; at least one */
 	const char *const *env;	 /* ends with NULL; the whole environment. An entry that is exactly
 				    "LISTEN_PID=" or "WATCHDOG_PID=" gets the child's pid */
@@ -52,9 +55,12 @@ struct ph_spawn_spec {
 	size_t n_fds;
 	const struct ph_spawn_limit *limits; /* at most PH_SPAWN_LIMITS_MAX */
 	size_t n_limits;
-	const char *cgroup;   /* folder of the cgroup v2 tree that it is to be in, or NULL */
-	bool cgroup_optional; /* where that fails it is started all the same */
-	uint64_t memory;      /* bytes that its cgroup may have, or 0: as much as there is */
+	const char *file; /* must be a regular file, and is made (0640) where it is not there: one
+			     that its output is to go to, say; NULL: none */
+	const char *file_option; /* what a sentence about it begins with */
+	const char *cgroup;	 /* folder of the cgroup v2 tree that it is to be in, or NULL */
+	bool cgroup_optional;	 /* where that fails it is started all the same */
+	uint64_t memory;	 /* bytes that its cgroup may have, or 0: as much as there is */
 };
 
 struct ph_spawned {
@@ -111,10 +117,10 @@ bool ph_spawn_moment(struct ph_spawning *spawning);
  * Waits like ph_spawn_wait(), and takes the result. Until then the process is the daemon's own
  * (kin.h), from then on that is the caller's to say. 0, or an error with a sentence such as "cannot
  * change to directory '/x': No such file or directory": the errno of the failed step (setsid,
- * cgroup, chdir, descriptors, limits, user, execute); -ETIMEDOUT it is not so far within
- * PH_SPAWN_PATIENCE_MS, or, where that was so in the last 10 s already, PH_SPAWN_AGAIN_MS: its
- * files are on a file system that does not answer, say. It is killed then. After an error there is
- * no descriptor of it and no zombie, and *ret is untouched; nor is there a process, unless it is
+ * cgroup, descriptors, search, file, limits, user, chdir, execute); -ETIMEDOUT it is not so far
+ * within PH_SPAWN_PATIENCE_MS, or, where that was so in the last 10 s already, PH_SPAWN_AGAIN_MS:
+ * its files are on a file system that does not answer, say. It is killed then. After an error there
+ * is no descriptor of it and no zombie, and *ret is untouched; nor is there a process, unless it is
  * one that the kernel cannot end yet: that never executes anything. `spawning` is gone.
  *
  * On other machines than x86_64, where clone3(2) is forbidden, and with `memory` of less than
@@ -146,11 +152,14 @@ PH_MUST_CHECK int ph_spawn_start(
  */
 PH_MUST_CHECK int ph_spawn_check(const struct ph_spawn_spec *spec, struct ph_err *err);
 
+/* How `file` is opened: somebody may have put a link, a FIFO or a device there. */
+#define PH_SPAWN_FILE_FLAGS (O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+
 /*
- * The file that `argv0` means. With a '/' it is itself; else the first regular, executable file of
- * that name in `path_env` (colons; elements that are not absolute are skipped; NULL: the system's
- * default path). ret_path has PATH_MAX bytes. Errors with a sentence: -ENOENT not found, -EACCES
- * found but not executable, -ENAMETOOLONG, -EINVAL empty.
+ * At once, so never in the loop: the file that `argv0` means. With a '/' it is itself; else the
+ * first regular, executable file of that name in `path_env` (colons; elements that are not absolute
+ * are skipped; NULL: the system's default path). ret_path has PATH_MAX bytes. Errors with a
+ * sentence: -ENOENT not found, -EACCES found but not executable, -ENAMETOOLONG, -EINVAL empty.
  */
 PH_MUST_CHECK int ph_spawn_resolve(
 	const char *argv0, const char *path_env, char ret_path[PATH_MAX], struct ph_err *err);

@@ -160,25 +160,62 @@ RAW static void write_pid(const struct ph_spawn_task *task)
 	}
 }
 
-RAW static int try_execute(const char *path)
+RAW static int try_execute(const char *path, bool *ret_there)
 {
 	struct statx st;
 	int r = TRY(SYS_statx, AT_FDCWD, ADDRESS(path), 0, STATX_TYPE, ADDRESS(&st));
+	*ret_there = !r;
 	if (!r && !S_ISREG(st.stx_mode))
 		return -EACCES;
-	/* faccessat takes the real ids, which are the effective ones by now */
+	/* faccessat takes the real ids, which are the effective ones */
 	return r ? r : TRY(SYS_faccessat, AT_FDCWD, ADDRESS(path), X_OK);
 }
 
-RAW static int execute(const struct ph_spawn_task *task)
+RAW static int search(struct ph_spawn_task *task)
 {
+	int code = ENOENT;
+	if (!task->candidates)
+		return 0;
+	for (const char *at = task->candidates; *at; at++) {
+		bool there;
+		if (!try_execute(at, &there)) {
+			task->path = at;
+			return 0;
+		}
+		if (there)
+			code = EACCES;
+		while (*at)
+			at++;
+	}
+	return -code;
+}
+
+/* Neither a FIFO nor a link of somebody who may write to the folder leads us astray. */
+RAW static int make_file(const char *path)
+{
+	static const char none[1];
+	struct statx st;
+	long fd = path ? CALL(SYS_openat, AT_FDCWD, ADDRESS(path), PH_SPAWN_FILE_FLAGS, 0640) : -1;
+	if (fd < 0)
+		return path ? (int)fd : 0;
+	int r = TRY(SYS_statx, fd, ADDRESS(none), AT_EMPTY_PATH, STATX_TYPE, ADDRESS(&st));
+	(void)CALL(SYS_close, fd);
+	return r ? r : S_ISREG(st.stx_mode) ? 0 : -EINVAL;
+}
+
+RAW static int execute(struct ph_spawn_task *task)
+{
+	bool there;
 	if (task->dry)
-		return try_execute(task->spec->path);
+		return try_execute(task->path, &there);
 	write_pid(task);
 	int r = unblock_signals();
-	return r ? r
-		 : TRY(SYS_execve, ADDRESS(task->spec->path), ADDRESS(task->spec->argv),
-			   ADDRESS(task->env));
+	if (!r)
+		r = TRY(SYS_execve, ADDRESS(task->path), ADDRESS(task->spec->argv),
+			ADDRESS(task->env));
+	if (r == -ENOENT)
+		(void)try_execute(task->path, &task->not_a_program);
+	return r;
 }
 
 RAW static int enter_cgroup(struct ph_spawn_task *task)
@@ -206,6 +243,10 @@ RAW static int take_step(struct ph_spawn_task *task, enum ph_spawn_step step)
 		return spec->dir ? TRY(SYS_chdir, ADDRESS(spec->dir)) : 0;
 	case PH_SPAWN_FDS:
 		return place_fds(task);
+	case PH_SPAWN_SEARCH:
+		return search(task);
+	case PH_SPAWN_FILE:
+		return make_file(spec->file);
 	case PH_SPAWN_LIMITS:
 		return set_limits(task);
 	case PH_SPAWN_GROUPS:

@@ -23,15 +23,18 @@
 #endif
 
 /*
- * Steps in order: X(enumerator, what could not be done). Descriptors are in place before the
- * limits, which may forbid more of them; everything that wants privileges comes before the user,
- * and the folder after it, so that one that is closed to the user is told.
+ * Steps in order: X(enumerator, what could not be done). Descriptors are in place before anything
+ * that may take long, and before the limits, which may forbid more of them; everything that wants
+ * privileges comes before the user, and the folder after it, so that one that is closed to the user
+ * is told.
  */
 #define PH_SPAWN_STEPS(X) \
 	X(SESSION, "start a session") \
 	X(SIGNALS, "reset the signals") \
 	X(CGROUP, "enter cgroup") \
 	X(FDS, "pass the descriptors") \
+	X(SEARCH, "search PATH for") \
+	X(FILE, "open") \
 	X(LIMITS, "set the limits") \
 	X(GROUPS, "set the supplementary groups") \
 	X(GID, "set the group") \
@@ -52,6 +55,7 @@ struct ph_spawn_task {
 	/* prepared by the parent */
 	const struct ph_spawn_spec *spec;
 	const char *name; /* until it executes */
+	char *candidates; /* texts, and an empty one; NULL: the path of the spec is one */
 	char **env;
 	char *pid_digits[2];	 /* where the pid goes in LISTEN_PID= and WATCHDOG_PID=, or NULL */
 	int cgroup_fd;		 /* or -1 */
@@ -63,12 +67,23 @@ struct ph_spawn_task {
 	int fds[PH_SPAWN_FDS_MAX]; /* no -1 any more; the child moves them about */
 
 	/* written by the child */
+	const char *path;	 /* that it executes */
+	bool not_a_program;	 /* ... or that there is, though it is none */
 	int code;		 /* errno, or 0: it went well, or is under way */
 	enum ph_spawn_step step; /* that it takes, or that has failed */
 	bool has_own;		 /* a table of descriptors: what was lent is not used any more */
 	int resource;		 /* of LIMITS */
 	int cgroup_error;	 /* of an optional cgroup */
 };
+
+/* ---- spawn_resolve.c, in the parent */
+
+/* What `name` may mean in `path_env`, one text after the other, then an empty one. NULL: no memory.
+ */
+char *ph_spawn_candidates(const char *name, const char *path_env);
+/* Sets the sentence for EACCES, or that it is not there. */
+int ph_spawn_not_found(const char *name, const char *path_env, int code, struct ph_err *err);
+PH_MUST_CHECK int ph_spawn_check_name(const char *name, struct ph_err *err);
 
 /* The function for clone(); `task` is a struct ph_spawn_task. Does not return where it executes. */
 int ph_spawn_child(void *task);

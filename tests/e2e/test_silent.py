@@ -68,7 +68,16 @@ def test_nobody_else_notices(cluster, silent):
         a.wait_running("late", instance)
     assert slowest_answer(a, 6) < 1
     assert pids(a) == before and all(alive(p) for p in before.values())
-    for words in (f"cannot execute '{silent.folder}/program': ",
+    add(a, lost={**sleeper(instances=2), "command": ["program"], "env": {"PATH": silent.folder + ":/usr/bin"},
+                 "placement": {"strategy": "local"}},
+        told={**sleeper(), "log": {"to": "file", "path": silent.folder + "/log"},
+              "placement": {"strategy": "local"}})
+    a.wait_event("child_added", child="told")
+    assert slowest_answer(a, 6) < 1
+    assert pids(a) == before and all(alive(p) for p in before.values())
+    for words in (f"cannot search PATH for 'program': ",
+                  f"log.path: cannot open '{silent.folder}/log': ",
+                  f"cannot execute '{silent.folder}/program': ",
                   f"cannot change to directory '{silent.folder}/folder': "):
         wait(lambda: f"cannot be started: {words}{LATE}" in a.log(), lambda: a.log())
     assert not b.events("node_suspect", "node_dead") and "fence_after" not in a.whole_log()

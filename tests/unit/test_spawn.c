@@ -341,6 +341,21 @@ static const struct {
 	{{.path = "/no/such"}, ENOENT, "cannot execute '/no/such': No such file or directory"},
 	{{.path = "/etc/passwd"}, EACCES, "cannot execute '/etc/passwd': Permission denied"},
 	{{.path = "/tmp"}, EACCES, "cannot execute '/tmp': Permission denied"},
+	{{.path = "nosuch", .search = "/usr/bin:/bin"}, ENOENT,
+		"'nosuch' is not in PATH (/usr/bin:/bin)"},
+	{{.path = "sh", .search = ".:bin::"}, ENOENT, "'sh' is not in PATH (.:bin::)"},
+	{{.path = "sh", .search = ""}, ENOENT, "'sh' is not in PATH ()"},
+	{{.path = "passwd", .search = "/nowhere:/etc"}, EACCES,
+		"'passwd' is in PATH but not an executable file"},
+	{{.path = "ssl", .search = "/etc:/"}, EACCES,
+		"'ssl' is in PATH but not an executable file"},
+	{{.path = ""}, EINVAL, "the command is empty"},
+	{{.file = "/no/such", .file_option = "log.path"}, ENOENT,
+		"log.path: cannot open '/no/such': No such file or directory"},
+	{{.file = "/dev/null", .file_option = "log.path"}, EINVAL,
+		"log.path: cannot open '/dev/null': it is not a regular file"},
+	{{.file = "/proc/self/exe", .file_option = "log.path"}, ELOOP,
+		"log.path: cannot open '/proc/self/exe': it is a symbolic link"},
 	{{.limits = too_high, .n_limits = 1}, EINVAL,
 		"cannot set the limits (open files): Invalid argument"},
 	{{.set_user = true, .uid = (uid_t)-2, .gid = 1, .groups = NULL, .n_groups = 1}, EFAULT,
@@ -367,6 +382,34 @@ START_TEST(each_failing_step_has_its_sentence)
 	ck_assert_int_eq(help_count_fds(), before);
 	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1); /* no zombie */
 	ck_assert_int_eq(errno, ECHILD);
+}
+END_TEST
+
+/* As ph_spawn_resolve() finds it; and the file is made, and what is in it stays. */
+START_TEST(search_and_file)
+{
+	static const char *const argv[] = {"test", "-s", "/etc/passwd", NULL};
+	char *dir = help_dir(), path[128];
+	struct ph_spawn_spec spec = shell_spec(argv);
+	struct ph_spawned spawned;
+	struct ph_err err = {""};
+	struct stat st;
+	(void)snprintf(path, sizeof path, "%s/log", dir);
+	spec.path = "test";
+	spec.search = "/nowhere:/etc::/usr/bin";
+	spec.file = path;
+	for (off_t n = 0; n < 2; n++) {
+		ck_assert_msg(ph_spawn_start(&spec, &spawned, &err) == 0, "%s", err.text);
+		ck_assert_int_eq(wait_for(&spawned), 0);
+		ck_assert_int_eq(stat(path, &st), 0);
+		ck_assert_uint_eq(st.st_mode, S_IFREG | 0640);
+		ck_assert_int_eq(st.st_size, n);
+		help_write_file(path, "x", 0640);
+	}
+	spec.search = NULL;
+	ck_assert_msg(ph_spawn_start(&spec, &spawned, &err) == 0, "%s", err.text);
+	ck_assert_int_eq(wait_for(&spawned), 0);
+	help_remove(dir);
 }
 END_TEST
 
@@ -573,6 +616,7 @@ static void add_all(Suite *suite, const char *name, void (*setup)(void))
 	tcase_add_test(tc, enters_a_cgroup);
 	tcase_add_loop_test(
 		tc, each_failing_step_has_its_sentence, 0, sizeof failing / sizeof *failing);
+	tcase_add_test(tc, search_and_file);
 	tcase_add_test(tc, descriptors_and_cgroup_that_are_none);
 	tcase_add_test(tc, a_spec_out_of_bounds_is_refused);
 	tcase_add_test(tc, scripts_without_interpreter);

@@ -6,7 +6,7 @@
 
 #define HELD_BACK_MS 2000 /* what it is started after may have been ordered with it */
 #define UNDRAINED_MS 2000 /* its heartbeat has had time to say that it drains */
-#define UNWISHED_MS 2000  /* ... and the registry, that it is to be stopped */
+#define UNWISHED_MS 2000  /* ... and the registry, that it is to be stopped, or to run */
 #define MISPLACED_MS 2000 /* ... or that it is where its owner said that it is */
 #define UNHEARD_MS 10000  /* the list of migrations has had time to come here */
 
@@ -158,15 +158,53 @@ static bool gone(struct ph_order_line *line, const struct ph_slot *slot, bool go
 	return true;
 }
 
+/* Has the owner had time to tell what it keeps of a wish that it has taken? */
+static bool wish_is_told(
+	struct ph_hub *hub, const struct ph_order_line *line, const struct ph_slot *slot)
+{
+	const struct ph_held *e = slot && slot->entered ? &slot->entry : NULL;
+	const struct ph_member *m = e ? ph_member_find(hub, &e->node->name) : NULL;
+	return hub->now_ms >= line->sent_ms + UNWISHED_MS && !ph_order_moving(hub, &line->key) &&
+	       (!m || !ph_member_live(m) || ph_registry_in_step(hub, m));
+}
+
+/* Who has taken it does not keep the wish: it is given to whoever owns the child now. */
+static void give_again(struct ph_order_line *line, const char *tired)
+{
+	bool last = line->tries >= PH_ORDER_TRIES;
+	line->state = last ? PH_LINE_FAILED : PH_LINE_OPEN;
+	ph_reason(line->text, "%s", last ? tired : "");
+}
+
+/*
+ * Its owner keeps it stopped. Where that is no newer wish, it has not told yet that it has taken
+ * this order, or has lost it with its journal.
+ */
+static void look_at_stopped(
+	struct ph_hub *hub, struct ph_order_line *line, const struct ph_slot *slot)
+{
+	if (slot->wishes > line->wishes) {
+		line->state = PH_LINE_FAILED;
+		ph_reason(line->text, "it was stopped again meanwhile");
+	} else if (wish_is_told(hub, line, slot)) {
+		give_again(line, "its owner keeps it stopped");
+	}
+}
+
 /* It was to run, and has come to an end since: a job that is done, or one that failed. */
 static void look_at_end(struct ph_hub *hub, const struct ph_order *order,
 	struct ph_order_line *line, const struct ph_slot *slot)
 {
 	look_at_wait(hub, order, line, slot);
 	const struct ph_held *e = slot && slot->entered ? &slot->entry : NULL;
-	bool since = slot && slot->since_ms >= order->started_ms;
+	bool since = e && slot->since_ms >= order->started_ms;
 	if (!e || (e->state != PH_CHILD_FAILED && !(e->state == PH_CHILD_STOPPED && since)))
 		return;
+	if (e->state == PH_CHILD_STOPPED && slot->wish_stopped &&
+		order->command.verb != PH_VERB_ADD) { /* which is nothing to be given again */
+		look_at_stopped(hub, line, slot);
+		return;
+	}
 	const char *why = slot->work->instance ? slot->work->instance->why : NULL;
 	bool good = e->state == PH_CHILD_STOPPED && e->exit.kind == PH_EXIT_CODE && !e->exit.value;
 	line->state = good ? PH_LINE_DONE : PH_LINE_FAILED;
@@ -203,12 +241,8 @@ static void look_at_stop(struct ph_hub *hub, struct ph_order_line *line, const s
 					(!m || m->first_ms <= line->wished_ms)))) {
 		line->state = PH_LINE_FAILED;
 		ph_reason(line->text, "it was started again meanwhile");
-	} else if (hub->now_ms >= line->sent_ms + UNWISHED_MS &&
-		   !ph_order_moving(hub, &line->key) &&
-		   (!m || !ph_member_live(m) || ph_registry_in_step(hub, m))) {
-		bool tired = line->tries >= PH_ORDER_TRIES;
-		line->state = tired ? PH_LINE_FAILED : PH_LINE_OPEN;
-		ph_reason(line->text, "%s", tired ? "its owner does not keep it stopped" : "");
+	} else if (wish_is_told(hub, line, slot)) {
+		give_again(line, "its owner does not keep it stopped");
 	}
 }
 

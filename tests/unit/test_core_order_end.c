@@ -167,6 +167,84 @@ START_TEST(a_copy_of_what_was_stopped)
 }
 END_TEST
 
+/*
+ * The daemon of its owner is being started again while it is ordered to run: that it says anew how
+ * it was stopped before does not mean that it has run and ended since. _i & 1: a restart.
+ */
+START_TEST(started_while_its_daemon_comes_back)
+{
+	struct world *w = cluster(1);
+	unsigned owner = w_only(w, "room", 0)->node, at = (owner + 1) % 3;
+	const struct ph_command one = {.instance = 0};
+	w_order(w, at, PH_VERB_STOP, "room", NULL, &one);
+	w_run(w, 2000);
+	w_crash(w, owner);
+	w_start(w, owner);
+	w_run(w, (uint64_t)(50 * (_i / 2)));
+	w_order(w, at, _i % 2 ? PH_VERB_RESTART : PH_VERB_START, "room", NULL, &one);
+	w_run(w, 9000);
+	ck_assert_uint_eq(w->nodes[at].answers, 1);
+	ck_assert_msg(w_answer(w, at)->error == 0, "told: %s", w->nodes[at].outcomes[0].text);
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
+static unsigned unheard; /* whose part of the registry nobody hears of */
+static bool hear(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
+{
+	(void)w, (void)to;
+	return msg->kind != PH_B_REGISTRY || from != unheard;
+}
+
+/* The owner has taken it, and loses it with its daemon and its journal: it is told again. */
+START_TEST(a_start_that_is_lost)
+{
+	struct world *w = cluster(1);
+	unsigned owner = w_only(w, "room", 0)->node, at = (owner + 1) % 3;
+	const struct ph_command one = {.instance = 0};
+	w_order(w, at, PH_VERB_STOP, "room", NULL, &one);
+	w_run(w, 2000);
+	size_t n_records = w->nodes[owner].n_records;
+	unheard = owner;
+	w->pass = hear;
+	def->traits.never_ready = true;
+	w_order(w, at, PH_VERB_START, "room", NULL, &one);
+	w_run(w, 100);
+	ck_assert(!w_slot(w, owner, "room", 0)->wish_stopped);
+	w_power_off(w, owner);
+	w->nodes[owner].n_records = n_records; /* of this order nothing had come to the disk */
+	def->traits.never_ready = false;
+	w->pass = NULL;
+	w_start(w, owner);
+	w_run(w, 40000);
+	ck_assert_uint_eq(w->nodes[at].answers, 1);
+	ck_assert_msg(w_answer(w, at)->error == 0, "told: %s", w->nodes[at].outcomes[0].text);
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
+/* Who starts it hears that somebody has stopped it, before it was ready. */
+START_TEST(a_start_that_is_taken_back)
+{
+	struct world *w = cluster(1);
+	unsigned owner = w_only(w, "room", 0)->node, at = (owner + 1) % 3;
+	const struct ph_command one = {.instance = 0};
+	w_order(w, at, PH_VERB_STOP, "room", NULL, &one);
+	w_run(w, 2000);
+	def->traits.never_ready = true;
+	w_order(w, at, PH_VERB_START, "room", NULL, &one);
+	w_run(w, 500);
+	w_order(w, (at + 1) % 3, PH_VERB_STOP, "room", NULL, &one);
+	w_run(w, 9000);
+	ck_assert_uint_eq(w->nodes[at].answers, 1);
+	ck_assert_int_eq(w_answer(w, at)->error, EREMOTEIO);
+	ck_assert_str_eq(w->nodes[at].outcomes[0].text, "it was stopped again meanwhile");
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_order_end");
@@ -174,5 +252,8 @@ int main(void)
 	W_TEST(suite, the_daemon_ends_before_the_stop, 1);
 	W_TEST(suite, started_after_an_epoch_that_is_passed, 4);
 	W_TEST(suite, a_copy_of_what_was_stopped, 3);
+	W_TEST(suite, started_while_its_daemon_comes_back, 40);
+	W_TEST(suite, a_start_that_is_lost, 1);
+	W_TEST(suite, a_start_that_is_taken_back, 1);
 	return w_main(suite);
 }

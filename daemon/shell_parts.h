@@ -470,6 +470,7 @@ struct ph_shell_found_worker {
 	bool retired, ready, unheard, again;
 	uint64_t retained_until_ms;
 	struct ph_id migration;
+	uint64_t since_ms;
 	uint32_t restarts;
 	struct ph_tally tally;
 	const char *meta;

@@ -76,6 +76,7 @@ struct ph_adopted {
 	bool ready, unheard;	/* unheard: it may have said READY=1 while no daemon listened */
 	bool again;		/* it was being stopped to be started again */
 	struct ph_id migration; /* the one it took part in, or none */
+	uint64_t since_ms;	/* it has been in its state since then; 0: not known */
 	uint32_t restarts;
 	const char *meta;
 	const struct ph_spec *spec; /* what it was started from, or NULL */

@@ -154,6 +154,7 @@ struct ph_worker_view {
 	uint64_t
 		retained_until_ms; /* retired: its retention is over then; 0: it is being stopped */
 	struct ph_id migration;
+	uint64_t since_ms; /* as its child in this state; 0: it is not that one */
 	uint32_t restarts;
 	const char *meta;
 	const struct ph_spec *spec;

@@ -72,6 +72,13 @@ static struct ph_instance *adopted_instance(struct ph_hub *hub, struct ph_slot *
 	return instance;
 }
 
+/* No state of it changes because a daemon was away. */
+static void go_on_since(const struct ph_hub *hub, struct ph_slot *slot, uint64_t since_ms)
+{
+	if (since_ms && since_ms < hub->now_ms)
+		slot->since_ms = since_ms;
+}
+
 void ph_instance_wait_on(struct ph_hub *hub, struct ph_instance *instance, uint64_t due_ms)
 {
 	const struct ph_restart *policy = &instance->spec->restart;
@@ -105,6 +112,7 @@ static void adopt_done(struct ph_hub *hub, const struct ph_adopted *adopted)
 	ph_slot_work(hub, slot)->instance = instance;
 	ph_slot_own(hub, slot, adopted->epoch, PH_LINEAGE_CONTINUED);
 	ph_slot_publish(hub, slot);
+	go_on_since(hub, slot, adopted->since_ms);
 }
 
 /* It may have its signal, and end before it gets another one: that is no end of the child. */
@@ -168,6 +176,7 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 				instance; /* another one is a stray, and ended */
 			ph_slot_own(hub, slot, adopted->epoch, PH_LINEAGE_CONTINUED);
 			ph_slot_publish(hub, slot);
+			go_on_since(hub, slot, adopted->since_ms);
 		}
 		ph_instance_arm(hub, instance);
 		restart_on(hub, instance, adopted);

@@ -272,6 +272,7 @@ static void view_worker(const struct ph_instance *i, struct ph_worker_view *view
 	view->again = view->active && i->state >= PH_INSTANCE_STOPPING &&
 		      i->state <= PH_INSTANCE_REAPING &&
 		      (i->after == PH_AFTER_AGAIN || i->after == PH_AFTER_GROUP);
+	view->since_ms = view->active ? i->slot->since_ms : 0;
 	view->restarts = i->restarts;
 	view->tally = ph_policy_tally(i);
 	view->meta = i->meta;

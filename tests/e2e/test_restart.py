@@ -23,6 +23,7 @@ def test_same_workers_after_kill_of_the_daemon(solo, cluster):
         client.acks(10)
     before = pids_of(node, names)
     for _ in range(3):
+        runs_ms = {name: node.child(name)["since_ms"] for name in names}
         node.kill()
         assert all(harness.alive(pid) for pid in before.values())
         node.start()
@@ -30,6 +31,7 @@ def test_same_workers_after_kill_of_the_daemon(solo, cluster):
         for name, pid in before.items():
             assert cluster.workers(name) == [pid]
             assert node.child(name)["restarts"] == 0
+            assert node.child(name)["since_ms"] >= runs_ms[name]
             assert node.lookup(name)[0]["ready"]
         for client in clients:
             client.acks(10)

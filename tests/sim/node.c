@@ -157,6 +157,7 @@ static bool see(void *arg, const struct ph_worker_view *view)
 		.unheard = true,
 		.again = view->again,
 		.migration = view->migration,
+		.since_ms = view->since_ms,
 		.restarts = view->restarts};
 	(void)snprintf(seen->meta, sizeof seen->meta, "%s", view->meta ? view->meta : "");
 	seen->def = view->spec ? sim_def_of_text(node->sim, view->spec->text) : NULL;

@@ -490,6 +490,37 @@ START_TEST(what_is_done_stays_done)
 }
 END_TEST
 
+/* Of the state that it is in, and was in before its daemon was killed: runs, is done, has failed.
+ */
+START_TEST(it_is_so_since_then)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = one(w);
+	def->spec.restart.policy = _i == 1 ? PH_RESTART_TEMPORARY : PH_RESTART_PERMANENT;
+	def->spec.restart.intensity = 1;
+	def->spec.restart.on_limit = PH_LIMIT_FAIL;
+	w_start_all(w);
+	w_run(w, 700);
+	for (int i = 0; i < _i; i++) {
+		w_exit(w, w_only(w, "room", 0), PH_EXIT_CODE, 4);
+		w_run(w, 1000);
+	}
+	uint64_t since_ms = w_slot(w, 0, "room", 0)->since_ms;
+	for (int again = 0; again < 2; again++) {
+		w_crash(w, 0);
+		w_run(w, 100);
+		w_start(w, 0);
+		w_run(w, 3000);
+		ck_assert_uint_eq(w_slot(w, 0, "room", 0)->since_ms, since_ms);
+	}
+	w_crash(w, 0);
+	w->nodes[0].adopted[0].since_ms = w->now_ms + 1000; /* by another clock */
+	w_start(w, 0);
+	ck_assert_uint_eq(w_slot(w, 0, "room", 0)->since_ms, w->now_ms);
+	w_free(w);
+}
+END_TEST
+
 /* Another text may come between any two events of a start: it is the one that runs in the end. */
 START_TEST(another_text_while_it_starts)
 {
@@ -583,6 +614,7 @@ int main(void)
 	W_TEST(suite, adoption_of_one_that_starts, 2);
 	W_TEST(suite, adoption_of_a_fresh_one, 1);
 	W_TEST(suite, what_is_done_stays_done, 2);
+	W_TEST(suite, it_is_so_since_then, 3);
 	W_TEST(suite, another_text_while_it_starts, 5);
 	W_TEST(suite, shutdown_stops_all, 2);
 	W_TEST(suite, shutdown_of_many, 1);

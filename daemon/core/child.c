@@ -9,6 +9,7 @@
  */
 #include "core/instance.h"
 #include "core/move.h"
+#include "core/order.h"
 #include "core/swap.h"
 
 #include <stdlib.h>
@@ -186,8 +187,12 @@ uint64_t ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const str
 	if (removed || (child->spec && child->spec->revision >= revision))
 		return 0;
 	const struct ph_spec *copy = ph_spec_revise(spec, revision);
+	uint32_t before =
+		child->spec && !child->spec->local && !spec->local ? child->spec->instances : 0;
 	ph_out_bury_spec(hub, child->spec);
 	child->spec = copy;
+	if (hub->started)
+		ph_order_wish_more(hub, child, before);
 	uint64_t ticket = journal ? journal_spec(hub, child) : 0;
 	if (journal)
 		journal_met(hub, child);

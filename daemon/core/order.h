@@ -99,5 +99,10 @@ bool ph_added_undo(struct ph_hub *hub, struct ph_order *order, int error, const 
 
 /* An operator's wish, kept here until somebody owns the key, and over restarts. */
 void ph_order_wish(struct ph_hub *hub, struct ph_slot *slot, bool stopped);
+/*
+ * The text of a child, in force by now, had `before` instances. Where an operator has stopped all
+ * of those the child is stopped, and what the text has more is so too.
+ */
+void ph_order_wish_more(struct ph_hub *hub, const struct ph_child *child, uint32_t before);
 
 #endif

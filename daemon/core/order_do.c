@@ -18,6 +18,21 @@ void ph_order_wish(struct ph_hub *hub, struct ph_slot *slot, bool stopped)
 	(void)ph_journal(hub, &record);
 }
 
+void ph_order_wish_more(struct ph_hub *hub, const struct ph_child *child, uint32_t before)
+{
+	struct ph_key key = {.child = child->name};
+	for (; key.instance < before; key.instance++) {
+		const struct ph_slot *slot = ph_slot_find(hub, &key, NULL);
+		if (!slot || !slot->wish_stopped)
+			return;
+	}
+	for (; before && key.instance < child->spec->instances; key.instance++) {
+		struct ph_slot *slot = ph_slot_get(hub, &key, NULL);
+		if (!slot->wish_stopped && !ph_slot_owned(slot))
+			ph_order_wish(hub, slot, true);
+	}
+}
+
 /*
  * Owned here, and there is no worker. What others say that this node owns since it was started
  * again may be of before: until it has joined, or where a higher epoch is known, it is asked for

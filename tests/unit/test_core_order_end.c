@@ -245,6 +245,52 @@ START_TEST(a_start_that_is_taken_back)
 }
 END_TEST
 
+/*
+ * A child that an operator has stopped is stopped, whatever number of instances a reload makes of
+ * it: all of them are started together. 1: one of them was started again; 2: the daemons are killed
+ * before the reload; 3: it has fewer in between.
+ */
+START_TEST(more_of_what_is_stopped)
+{
+	struct world *w = cluster(2);
+	const struct ph_command one = {.instance = 1};
+	w_order(w, 0, PH_VERB_STOP, "room", NULL, NULL);
+	w_run(w, 3000);
+	if (_i == 1)
+		w_order(w, 1, PH_VERB_START, "room", NULL, &one);
+	w_run(w, 3000);
+	for (unsigned i = 0; i < w->n_nodes && _i == 2; i++)
+		w_crash(w, i);
+	struct w_def *fewer = w_def(w, "room", "2"), *more = w_def(w, "room", "3");
+	fewer->spec.process = more->spec.process = def->spec.process;
+	more->spec.instances = 4;
+	if (_i == 3) {
+		reload_all(w, fewer);
+		w_run(w, 3000);
+	}
+	for (unsigned i = 0; i < w->n_nodes && _i == 2; i++)
+		w_start(w, i);
+	reload_all(w, more);
+	w_run(w, 20000);
+	for (unsigned node = 0; node < 3; node++)
+		for (uint32_t i = 2; i < 4; i++) {
+			const struct ph_slot *slot = w_slot(w, node, "room", i);
+			ck_assert_int_eq(slot->entry.state == PH_CHILD_STOPPED, _i != 1);
+			ck_assert_int_eq(slot->entry.stopped_by_wish, _i != 1);
+		}
+	if (_i == 1) {
+		(void)w_only(w, "room", 2);
+		ck_assert_ptr_null(w_serving(w, "room", 0));
+	}
+	w_order(w, 2, PH_VERB_START, "room", NULL, NULL);
+	w_run(w, 9000);
+	ck_assert_int_eq(w_answer(w, 2)->error, 0);
+	for (uint32_t i = 0; i < 4; i++)
+		(void)w_only(w, "room", i);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_order_end");
@@ -255,5 +301,6 @@ int main(void)
 	W_TEST(suite, started_while_its_daemon_comes_back, 40);
 	W_TEST(suite, a_start_that_is_lost, 1);
 	W_TEST(suite, a_start_that_is_taken_back, 1);
+	W_TEST(suite, more_of_what_is_stopped, 4);
 	return w_main(suite);
 }

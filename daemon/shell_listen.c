@@ -139,6 +139,34 @@ static bool stored(
 	return false;
 }
 
+/* Those of that instance at that port. Is there one? */
+static bool let_share(struct ph_shell *shell, const struct ph_key *key, uint16_t port, bool on)
+{
+	struct ph_shell_listener *l, *next;
+	bool any = false;
+	HASH_ITER (hh, shell->listeners->all, l, next)
+		if (!l->at.path[0] && l->at.port == port && ph_key_compare(&l->key, key) == 0)
+			any |= ph_listen_share(l->fd, on) == 0;
+	return any;
+}
+
+/*
+ * What is in the way may be a listener of the same instance: at all addresses of the port, say,
+ * where its new text names one. As long as the old worker lives, in a swap, both are open.
+ */
+static int open_beside(struct ph_shell *shell, const struct ph_key *key, struct ph_listen_at at,
+	int *ret_fd, struct ph_err *err)
+{
+	int error = -EADDRINUSE;
+	bool any = let_share(shell, key, at.port, true);
+	at.beside = true;
+	if (any)
+		error = ph_listen_open(&at, ret_fd, err);
+	if (any)
+		(void)let_share(shell, key, at.port, false);
+	return error;
+}
+
 static int get_one(struct ph_shell *shell, const struct ph_key *key,
 	const struct ph_conf_listener *listener, struct ph_shell_listener **ret, struct ph_err *err)
 {
@@ -150,6 +178,8 @@ static int get_one(struct ph_shell *shell, const struct ph_key *key,
 	if (*ret)
 		return 0;
 	int error = stored(shell, id, &at, &fd) ? 0 : ph_listen_open(&at, &fd, err);
+	if (error == -EADDRINUSE && !at.path)
+		error = open_beside(shell, key, at, &fd, err);
 	if (!error)
 		*ret = keep(shell, key, listener, fd);
 	return error;

@@ -66,6 +66,12 @@ static int make_room(const char *path, const union address *address, socklen_t n
 	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
+int ph_listen_share(int fd, bool on)
+{
+	const int value = on;
+	return setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &value, sizeof value) < 0 ? -errno : 0;
+}
+
 static int listen_at(
 	int fd, const struct ph_listen_at *at, const union address *address, socklen_t n)
 {
@@ -75,6 +81,8 @@ static int listen_at(
 		error = make_room(at->path, address, n);
 	else if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0)
 		error = -errno;
+	if (!error && at->beside)
+		error = ph_listen_share(fd, true);
 	if (!error && bind(fd, &address->any, n) < 0)
 		error = -errno;
 	if (error)
@@ -84,6 +92,8 @@ static int listen_at(
 		if (at->path)
 			(void)unlink(at->path);
 	}
+	if (at->beside)
+		(void)ph_listen_share(fd, false);
 	return error;
 }
 

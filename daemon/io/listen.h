@@ -19,6 +19,7 @@ struct ph_listen_at {
 	const char *path; /* of a Unix socket; NULL: TCP */
 	const char *host; /* numeric, without brackets */
 	uint16_t port;
+	bool beside; /* TCP: where another address of this port is open, by ph_listen_share() */
 };
 
 /*
@@ -28,6 +29,12 @@ struct ph_listen_at {
  * something else than a socket stands there, -errno of others.
  */
 PH_MUST_CHECK int ph_listen_open(const struct ph_listen_at *at, int *ret_fd, struct ph_err *err);
+
+/*
+ * Lets a socket of this user listen beside `fd`, or no more: at one address of its port where `fd`
+ * has all of them, or the other way round. 0 or -errno.
+ */
+int ph_listen_share(int fd, bool on);
 
 /* Is `fd` a socket that listens exactly there? */
 bool ph_listen_is(int fd, const struct ph_listen_at *at);

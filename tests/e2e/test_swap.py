@@ -9,7 +9,7 @@ import harness
 import pytest
 from clients import Client, finish_all
 from raw import counter, faults, py_counter, raw, sh, sleeper
-from test_listen import free_port, server
+from test_listen import ask, free_port, server
 from web import Asking, finish, get, web
 
 
@@ -152,6 +152,30 @@ def test_programs_without_the_protocol(solo, cluster):
         after = node.wait_running(child)["pid"]
         assert after != before and not harness.alive(before) and harness.alive(after)
         assert node.child(child)["restarts"] == 0
+    node.stop()
+
+
+def test_listeners_in_each_others_way(solo):
+    """One address of a port becomes all of them, and one again, by reload: with its state, where
+    the worker can hand it over, and without a start that fails, where it cannot."""
+    ports = free_port("0.0.0.0"), free_port("0.0.0.0")
+    node = solo({"web": web(ports[0]), "plain": server({"tcp": f"tcp://127.0.0.1:{ports[1]}"})})
+    for name in ("web", "plain"):
+        node.wait_running(name)
+    for _ in range(3):
+        get(ports[0], "/add", "POST")
+    for host in ("0.0.0.0", "127.0.0.2", "[::]"):
+        before = node.child("web")["pid"]
+        for name, key, port in (("web", "http", ports[0]), ("plain", "tcp", ports[1])):
+            node.config["children"][name]["listen"][key] = f"tcp://{host}:{port}"
+        node.write()
+        assert node.ctl("reload").returncode == 0
+        node.wait_running("web", pid=lambda p: p != before)
+        node.wait_migration("web", "done")
+    assert not node.events("migration_aborted", "child_failed")
+    assert not [e for e in node.events("child_restarting") if "cannot" in e.get("text", "")]
+    assert get(ports[0])["count"] == 3
+    assert ask(ports[1])[0] == "tcp"
     node.stop()
 
 

@@ -73,6 +73,30 @@ START_TEST(test_tcp)
 }
 END_TEST
 
+/* One address of a port where a socket of ours has all, and the other way round. */
+START_TEST(test_beside)
+{
+	static const char *const hosts[][2] = {{"127.0.0.1", "0.0.0.0"}, {"0.0.0.0", "127.0.0.1"},
+		{"::", "127.0.0.1"}, {"127.0.0.1", "::"}, {"::1", "::"}};
+	struct ph_listen_at at = {.host = hosts[_i][0], .port = free_port()};
+	int old = open_at(&at, 0);
+	at.host = hosts[_i][1];
+	(void)open_at(&at, -EADDRINUSE);
+	at.beside = true;
+	(void)open_at(&at, -EADDRINUSE);
+	ck_assert_int_eq(ph_listen_share(old, true), 0);
+	int fd = open_at(&at, 0);
+	ck_assert_int_eq(ph_listen_share(old, false), 0);
+	ck_assert(ph_listen_is(fd, &at));
+	at.beside = false;
+	(void)open_at(&at, -EADDRINUSE);
+	close(old);
+	(void)open_at(&at, -EADDRINUSE);
+	close(fd);
+	close(open_at(&at, 0));
+}
+END_TEST
+
 START_TEST(test_errors)
 {
 	struct ph_err err = {""};
@@ -174,6 +198,7 @@ int main(void)
 	Suite *suite = suite_create("io_listen");
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase, test_tcp, 0, 4);
+	tcase_add_loop_test(tcase, test_beside, 0, 5);
 	tcase_add_test(tcase, test_errors);
 	tcase_add_test(tcase, test_unix);
 	tcase_add_test(tcase, test_what_is_no_socket_stays);

@@ -256,6 +256,8 @@ static void adopt_done(struct ph_shell *shell, const struct ph_shell_found *foun
 		ph_spec_free(spec);
 		return;
 	}
+	if (f->due_ms)
+		ph_shell_listens_wait(shell, &f->key, spec);
 	struct adopted *a = ph_shell_alloc(sizeof *a);
 	a->spec = spec;
 	a->text = f->why ? ph_shell_strdup(f->why) : NULL;

@@ -269,6 +269,21 @@ void ph_shell_listens_adopt(
 	}
 }
 
+/* What cannot be opened now is told of when the child is started. */
+void ph_shell_listens_wait(
+	struct ph_shell *shell, const struct ph_key *key, const struct ph_spec *spec)
+{
+	struct ph_err err;
+	struct ph_shell_listens listens;
+	const struct ph_conf_child *child = ph_shell_specs_find(shell, spec, &err);
+	const struct ph_conf_vars vars = {.child = key->child.s,
+		.node = shell->node,
+		.instance = key->instance,
+		.replica = key->replica};
+	if (child && !ph_shell_listens_get(shell, key, &child->listen, &vars, &listens, &err))
+		ph_shell_listens_drop(&listens);
+}
+
 /* ---- from one daemon to the next, in the same process */
 
 void ph_shell_listeners_save(const struct ph_shell *shell, FILE *to)

@@ -51,6 +51,9 @@ PH_MUST_CHECK int ph_shell_listens_get(struct ph_shell *shell, const struct ph_k
 	struct ph_shell_listens *ret, struct ph_err *err);
 void ph_shell_listens_fds(const struct ph_shell_listens *listens, int *ret);
 void ph_shell_listens_drop(struct ph_shell_listens *listens);
+/* Open again where nobody has them, as who had them has ended: what waits for its next start. */
+void ph_shell_listens_wait(
+	struct ph_shell *shell, const struct ph_key *key, const struct ph_spec *spec);
 /* Those that an adopted worker has, as far as it may be looked into; `spec` may be NULL. */
 void ph_shell_listens_adopt(
 	struct ph_shell *shell, struct ph_shell_worker *worker, const struct ph_spec *spec);

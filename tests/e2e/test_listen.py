@@ -116,7 +116,7 @@ def test_nothing_is_refused_over_restarts(solo, cluster):
     node.stop()
 
 
-@pytest.mark.parametrize("daemon", ["same", "adopted", "upgraded"])
+@pytest.mark.parametrize("daemon", ["same", "adopted", "upgraded", "next"])
 def test_connections_wait_while_nobody_runs(solo, daemon):
     """In its back-off, after a crash, nobody is refused; by whichever daemon has the listener."""
     port = free_port()
@@ -133,9 +133,13 @@ def test_connections_wait_while_nobody_runs(solo, daemon):
     if daemon == "upgraded":
         node.process.send_signal(signal.SIGUSR2)
         harness.wait(lambda: "signal USR2: executing" in node.whole_log(), "the next daemon")
+    if daemon == "next":  # nobody had it meanwhile
+        node.kill()
+        node.start()
+        assert node.child("web")["state"] == "backoff"
     words = ask(port)
     assert words[1] != str(before)
-    assert daemon == "upgraded" or time.monotonic() - started > 0.4
+    assert daemon in ("upgraded", "next") or time.monotonic() - started > 0.4
     assert "is closed" not in node.whole_log()
     node.stop()
 

@@ -9,8 +9,6 @@
 #include "io/user.h"
 #include "shell_parts.h"
 
-#define ENV_FILE_MAX (256 * 1024)
-
 /* ---- a list of NAME=value, each name once */
 
 void ph_shell_env_init(struct ph_shell_env *env)
@@ -174,8 +172,8 @@ static int read_env_file(struct ph_shell_env *env, const char *path, struct ph_e
 	char *for_dir = ph_shell_strdup(path), *for_name = ph_shell_strdup(path);
 	char *text = NULL;
 	size_t n = 0;
-	int error =
-		ph_durable_read(dirname(for_dir), basename(for_name), ENV_FILE_MAX, &text, &n, err);
+	int error = ph_durable_read(
+		dirname(for_dir), basename(for_name), PH_SHELL_ENV_FILE_MAX, &text, &n, err);
 	if (error)
 		ph_err_prefix(err, "env_file");
 	else
@@ -213,7 +211,9 @@ static int add_configured(
 	int error = 0;
 	if (child->env_file) {
 		error = expand("env_file", child->env_file, want->vars, &text, err);
-		if (!error)
+		if (!error && want->file)
+			error = ph_shell_env_file(env, text, want->file->bytes, want->file->n, err);
+		else if (!error)
 			error = read_env_file(env, text, err);
 		free(text);
 	}

@@ -223,12 +223,21 @@ void ph_shell_env_inherit(struct ph_shell_env *env, const char *const *from);
 PH_MUST_CHECK int ph_shell_env_file(
 	struct ph_shell_env *env, const char *path, char *text, size_t n, struct ph_err *err);
 
+#define PH_SHELL_ENV_FILE_MAX (256 * 1024)
+
+/* What is in env_file; `bytes` NULL: the child has none, or it was not read yet. */
+struct ph_shell_env_text {
+	char *bytes;
+	size_t n;
+};
+
 /* What the environment of one process is made of. */
 struct ph_shell_env_want {
 	const struct ph_conf_child *child;
 	const struct ph_conf_vars *vars;
 	const char *const *inherited;
 	const struct ph_user *user;
+	struct ph_shell_env_text *file; /* NULL: it is read now, whatever that takes. Written to */
 	const char *token; /* NULL: it is no worker, and gets nothing that only a worker needs */
 	const char *worker_path, *notify_path;
 	bool listens; /* the descriptors of child->listen follow the third one */
@@ -241,6 +250,24 @@ struct ph_shell_env_want {
  */
 PH_MUST_CHECK int ph_shell_env_build(
 	struct ph_shell_env *env, const struct ph_shell_env_want *want, struct ph_err *err);
+
+/* ---- shell_env_read.c: env_file, without waiting for its file system */
+
+struct ph_shell_env_read;
+/* `text` is the callee's. The read is gone after the call. */
+typedef void ph_shell_env_read_fn(
+	void *arg, int error, struct ph_shell_env_text *text, const struct ph_err *err);
+/*
+ * 0: *ret is NULL, and *ret_text, the caller's, is all that there is; or *ret is set, and `fn` is
+ * called later, from the loop. -EINVAL a bad template; else as ph_launch_new(), with a sentence.
+ */
+PH_MUST_CHECK int ph_shell_env_read(struct ph_shell *shell, const struct ph_key *key,
+	const struct ph_spec *spec, ph_shell_env_read_fn *fn, void *arg,
+	struct ph_shell_env_read **ret, struct ph_shell_env_text *ret_text, struct ph_err *err);
+/* Does not wait any longer: `fn` is called at the next turn. */
+void ph_shell_env_read_hurry(struct ph_shell_env_read *read);
+/* Without a call of `fn`. NULL is allowed. */
+void ph_shell_env_read_free(struct ph_shell_env_read *read);
 
 /* ---- shell_spawn.c */
 
@@ -262,11 +289,13 @@ struct ph_hook;
 struct ph_hook_ops;
 /*
  * Starts another command as that child's user, in its folder and environment (without the token),
- * with nothing to read. Errors as ph_hook_start(), and what the child's options have wrong.
+ * with nothing to read. `file`: what is in env_file, written to. Errors as ph_hook_start(), and
+ * what the child's options have wrong.
  */
 PH_MUST_CHECK int ph_shell_spawn_beside(struct ph_shell *shell, const struct ph_key *key,
-	const struct ph_spec *spec, const struct ph_conf_list *command,
-	const struct ph_hook_ops *ops, void *arg, struct ph_hook **ret, struct ph_err *err);
+	const struct ph_spec *spec, struct ph_shell_env_text *file,
+	const struct ph_conf_list *command, const struct ph_hook_ops *ops, void *arg,
+	struct ph_hook **ret, struct ph_err *err);
 /* The soft limit of descriptors is raised; `soft`: that which children get back, 0: that of now. */
 int ph_shell_raise_nofile(struct ph_shell *shell, uint64_t soft);
 /* Those of the child's own options: at most two. */

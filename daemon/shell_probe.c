@@ -14,10 +14,14 @@
 struct ph_shell_probe {
 	struct ph_shell *shell;
 	uint64_t wid, number, timeout_ms;
-	struct ph_probe *net;	 /* or ... */
-	struct ph_hook *command; /* ... a command, with ... */
-	struct event *deadline;	 /* ... its deadline */
-	char said[72];		 /* ": " and the end of what it wrote */
+	struct ph_probe *net;		   /* or ... */
+	struct ph_hook *command;	   /* ... a command, with ... */
+	struct event *deadline;		   /* ... its deadline, and before it ... */
+	struct ph_shell_env_read *reading; /* ... env_file */
+	struct ph_conf_probe target;
+	struct ph_key key;
+	const struct ph_spec *spec; /* NULL: `target` is none yet */
+	char said[72];		    /* ": " and the end of what it wrote */
 	UT_hash_handle hh;
 };
 
@@ -26,6 +30,10 @@ static void probe_free(struct ph_shell_probe *probe)
 	HASH_DEL(probe->shell->probes, probe);
 	ph_probe_free(probe->net);
 	ph_hook_free(probe->command);
+	ph_shell_env_read_free(probe->reading);
+	if (probe->spec)
+		ph_conf_probe_fini(&probe->target);
+	ph_spec_free(probe->spec);
 	if (probe->deadline)
 		event_free(probe->deadline);
 	free(probe);
@@ -102,9 +110,13 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 	struct ph_shell_probe *probe = arg;
 	char why[PH_REASON_SIZE];
 	(void)fd, (void)what;
-	if (!ph_hook_runs(probe->command)) {
+	if (probe->reading || !ph_hook_runs(probe->command)) {
 		static const struct timeval soon = {0, PH_SPAWN_LOOK_MS * 1000};
-		ph_hook_signal(probe->command, SIGKILL); /* it says why; or it runs at last */
+		/* it says why; or it runs at last */
+		if (probe->reading)
+			ph_shell_env_read_hurry(probe->reading);
+		else
+			ph_hook_signal(probe->command, SIGKILL);
 		(void)evtimer_add(probe->deadline, &soon);
 		return;
 	}
@@ -114,21 +126,40 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 	probe_free(probe);
 }
 
-static int start_command(struct ph_shell_probe *probe, const struct ph_probe_order *order,
-	const struct ph_conf_list *argv, struct ph_err *err)
+/* Takes what `text` has. */
+static int run_command(
+	struct ph_shell_probe *probe, struct ph_shell_env_text *text, struct ph_err *err)
 {
 	static const struct ph_hook_ops ops = {
 		.line = on_line, .failed = on_failed, .ended = on_ended};
+	int error = ph_shell_spawn_beside(probe->shell, &probe->key, probe->spec, text,
+		&probe->target.argv, &ops, probe, &probe->command, err);
+	free(text->bytes);
+	return error;
+}
+
+static void on_read(void *arg, int error, struct ph_shell_env_text *text, const struct ph_err *err)
+{
+	struct ph_shell_probe *probe = arg;
+	struct ph_err why = *err;
+	probe->reading = NULL;
+	if (!error)
+		error = run_command(probe, text, &why);
+	if (error)
+		on_failed(probe, error, why.text);
+}
+
+static int start_command(struct ph_shell_probe *probe, struct ph_err *err)
+{
 	const struct timeval by = {
 		(time_t)(probe->timeout_ms / 1000), (suseconds_t)(probe->timeout_ms % 1000 * 1000)};
-	int error = ph_shell_spawn_beside(
-		probe->shell, &order->key, order->spec, argv, &ops, probe, &probe->command, err);
-	if (error)
-		return error;
+	struct ph_shell_env_text text;
 	probe->deadline = evtimer_new(probe->shell->base, on_deadline, probe);
 	if (!probe->deadline || evtimer_add(probe->deadline, &by))
 		return ph_err_set(err, ENOMEM, "no memory");
-	return 0;
+	int error = ph_shell_env_read(probe->shell, &probe->key, probe->spec, on_read, probe,
+		&probe->reading, &text, err);
+	return error || probe->reading ? error : run_command(probe, &text, err);
 }
 
 /* ---- any of them */
@@ -171,21 +202,17 @@ static int find_target(struct ph_shell *shell, const struct ph_probe_order *orde
 static int start(
 	struct ph_shell_probe *probe, const struct ph_probe_order *order, struct ph_err *err)
 {
-	struct ph_conf_probe target;
-	int error = find_target(probe->shell, order, &target, err);
+	const struct ph_conf_probe *target = &probe->target;
+	int error = find_target(probe->shell, order, &probe->target, err);
 	if (error)
 		return error;
-	if (target.kind == PH_CONF_PROBE_EXEC) {
-		error = start_command(probe, order, &target.argv, err);
-	} else {
-		error = ph_probe_net(probe->shell->base, target.host, target.port,
-			target.kind == PH_CONF_PROBE_HTTP ? target.path : NULL, probe->timeout_ms,
-			on_net, probe, &probe->net);
-		if (error)
-			ph_err_set(err, -error, "cannot ask: %s", strerror(-error));
-	}
-	ph_conf_probe_fini(&target);
-	return error;
+	probe->spec = ph_spec_clone(order->spec);
+	if (target->kind == PH_CONF_PROBE_EXEC)
+		return start_command(probe, err);
+	error = ph_probe_net(probe->shell->base, target->host, target->port,
+		target->kind == PH_CONF_PROBE_HTTP ? target->path : NULL, probe->timeout_ms, on_net,
+		probe, &probe->net);
+	return error ? ph_err_set(err, -error, "cannot ask: %s", strerror(-error)) : 0;
 }
 
 void ph_shell_probe_act(struct ph_shell *shell, const struct ph_action *action)
@@ -198,6 +225,7 @@ void ph_shell_probe_act(struct ph_shell *shell, const struct ph_action *action)
 	struct ph_shell_probe *probe = ph_shell_alloc(sizeof *probe);
 	*probe = (struct ph_shell_probe){.shell = shell,
 		.wid = action->wid,
+		.key = order->key,
 		.number = order->number,
 		.timeout_ms = order->timeout_ms};
 	HASH_ADD(hh, shell->probes, wid, sizeof probe->wid, probe);

@@ -28,7 +28,11 @@
 #define LATE_MAX 14 /* that are set aside; with as many no other is begun */
 
 struct wanted {
-	struct wanted *next;
+	struct ph_shell *shell;
+	struct wanted *next, *prev; /* prev: where its env_file is being read */
+	struct ph_shell_env_read *reading;
+	struct ph_shell_env_text file; /* what was read */
+	bool has_read;
 	uint64_t wid;
 	struct ph_key key;
 	const struct ph_spec *spec;
@@ -42,10 +46,11 @@ struct ph_shell_spawner {
 	unsigned started;	    /* in this turn */
 	struct start *begun[AHEAD]; /* the oldest first; none between two turns */
 	unsigned n_begun;
-	struct start *late; /* set aside */
-	unsigned n_late;
-	struct event *look;   /* at those */
-	struct rlimit nofile; /* the daemon's before it was raised */
+	struct start *late;    /* set aside */
+	struct wanted *unread; /* ... before that, as their env_file is being read */
+	unsigned n_late;       /* of both */
+	struct event *look;    /* at those */
+	struct rlimit nofile;  /* the daemon's before it was raised */
 	bool has_nofile;
 };
 
@@ -61,6 +66,8 @@ int ph_shell_spawner_new(struct ph_shell *shell)
 
 static void wanted_free(struct wanted *wanted)
 {
+	ph_shell_env_read_free(wanted->reading);
+	free(wanted->file.bytes);
 	ph_spec_free(wanted->spec);
 	free(wanted);
 }
@@ -170,8 +177,8 @@ static int expand_command(struct start *start, struct ph_err *err)
 	return 0;
 }
 
-static int build_env(struct ph_shell *shell, const struct wanted *wanted, struct start *start,
-	struct ph_err *err)
+static int build_env(
+	struct ph_shell *shell, struct wanted *wanted, struct start *start, struct ph_err *err)
 {
 	if (!start->command)
 		make_token(start->token);
@@ -180,6 +187,7 @@ static int build_env(struct ph_shell *shell, const struct wanted *wanted, struct
 		.vars = &start->vars,
 		.inherited = (const char *const *)environ,
 		.user = start->user,
+		.file = &wanted->file,
 		.token = start->command ? NULL : start->token,
 		.worker_path = shell->worker_path,
 		.notify_path = shell->notify_path,
@@ -190,8 +198,8 @@ static int build_env(struct ph_shell *shell, const struct wanted *wanted, struct
 	return ph_shell_env_build(&start->env, &want, err);
 }
 
-static int prepare(struct ph_shell *shell, const struct wanted *wanted, struct start *start,
-	struct ph_err *err)
+static int prepare(
+	struct ph_shell *shell, struct wanted *wanted, struct start *start, struct ph_err *err)
 {
 	start->child = ph_shell_specs_find(shell, wanted->spec, err);
 	if (!start->child)
@@ -390,13 +398,18 @@ static void conclude(struct ph_shell *shell, struct start *start)
 
 /* ---- those that take long */
 
-static void set_aside(struct ph_shell *shell, struct start *start)
+static void one_late(struct ph_shell *shell)
 {
 	static const struct timeval pause = {0, PH_SPAWN_LOOK_MS * 1000};
-	DL_APPEND(shell->spawner->late, start);
 	shell->spawner->n_late++;
 	if (!evtimer_pending(shell->spawner->look, NULL))
 		evtimer_add(shell->spawner->look, &pause);
+}
+
+static void set_aside(struct ph_shell *shell, struct start *start)
+{
+	DL_APPEND(shell->spawner->late, start);
+	one_late(shell);
 }
 
 static void conclude_late(struct ph_shell *shell, struct start *start)
@@ -405,6 +418,20 @@ static void conclude_late(struct ph_shell *shell, struct start *start)
 	shell->spawner->n_late--;
 	conclude(shell, start);
 	ph_shell_outputs_started(shell);
+}
+
+static void no_longer_unread(struct wanted *wanted)
+{
+	DL_DELETE(wanted->shell->spawner->unread, wanted);
+	wanted->shell->spawner->n_late--;
+}
+
+static void give_up_reading(struct wanted *wanted)
+{
+	const struct ph_err err = {"env_file: it was not read before the daemon's end"};
+	no_longer_unread(wanted);
+	tell_failed(wanted->shell, wanted->wid, -ECANCELED, &err);
+	wanted_free(wanted);
 }
 
 bool ph_shell_spawn_look(struct ph_shell *shell)
@@ -418,6 +445,8 @@ bool ph_shell_spawn_look(struct ph_shell *shell)
 		if (ph_spawn_wait(start->spawning, 0) || up)
 			conclude_late(shell, start);
 	}
+	while (shell->stopping && shell->spawner->unread)
+		give_up_reading(shell->spawner->unread);
 	return shell->spawner->n_late != before;
 }
 
@@ -437,6 +466,8 @@ void ph_shell_spawn_end(struct ph_shell *shell)
 {
 	while (shell->spawner && shell->spawner->late)
 		conclude_late(shell, shell->spawner->late);
+	while (shell->spawner && shell->spawner->unread)
+		give_up_reading(shell->spawner->unread);
 }
 
 void ph_shell_spawn_cgroups(
@@ -509,12 +540,13 @@ static void begin_one(struct ph_shell *shell, struct wanted *wanted)
 }
 
 int ph_shell_spawn_beside(struct ph_shell *shell, const struct ph_key *key,
-	const struct ph_spec *spec, const struct ph_conf_list *command,
-	const struct ph_hook_ops *ops, void *arg, struct ph_hook **ret, struct ph_err *err)
+	const struct ph_spec *spec, struct ph_shell_env_text *file,
+	const struct ph_conf_list *command, const struct ph_hook_ops *ops, void *arg,
+	struct ph_hook **ret, struct ph_err *err)
 {
 	struct ph_spawn_spec how;
 	struct start *start = ph_shell_alloc(sizeof *start);
-	const struct wanted wanted = {.key = *key, .spec = spec};
+	struct wanted wanted = {.key = *key, .spec = spec, .file = *file};
 	ph_shell_env_init(&start->env);
 	start->command = command;
 	int error = prepare(shell, &wanted, start, err);
@@ -528,6 +560,50 @@ int ph_shell_spawn_beside(struct ph_shell *shell, const struct ph_key *key,
 
 /* ---- the queue */
 
+static void put_first(struct ph_shell_spawner *spawner, struct wanted *wanted)
+{
+	wanted->next = spawner->head;
+	if (!spawner->head)
+		spawner->tail = &wanted->next;
+	spawner->head = wanted;
+}
+
+static void on_read(void *arg, int error, struct ph_shell_env_text *text, const struct ph_err *err)
+{
+	struct wanted *wanted = arg;
+	struct ph_shell *shell = wanted->shell;
+	wanted->reading = NULL;
+	no_longer_unread(wanted);
+	if (error) {
+		tell_failed(shell, wanted->wid, error, err);
+		wanted_free(wanted);
+	} else {
+		wanted->file = *text;
+		wanted->has_read = true;
+		put_first(shell->spawner, wanted);
+	}
+	ph_shell_wake(shell); /* there is room for another one */
+}
+
+/* Takes `wanted`. Has it all that it needs? Else it is set aside, or has failed. */
+static bool has_read(struct wanted *wanted)
+{
+	struct ph_shell *shell = wanted->shell;
+	struct ph_err err = {{0}};
+	if (wanted->has_read)
+		return true;
+	int error = ph_shell_env_read(shell, &wanted->key, wanted->spec, on_read, wanted,
+		&wanted->reading, &wanted->file, &err);
+	if (error) {
+		tell_failed(shell, wanted->wid, error, &err);
+		wanted_free(wanted);
+	} else if (wanted->reading) {
+		DL_APPEND(shell->spawner->unread, wanted);
+		one_late(shell);
+	}
+	return !error && !wanted->reading;
+}
+
 static void start_slice(struct ph_shell *shell)
 {
 	struct ph_shell_spawner *spawner = shell->spawner;
@@ -537,7 +613,8 @@ static void start_slice(struct ph_shell *shell)
 		if (!spawner->head)
 			spawner->tail = &spawner->head;
 		spawner->started++;
-		begin_one(shell, wanted);
+		if (has_read(wanted))
+			begin_one(shell, wanted);
 	}
 }
 
@@ -553,6 +630,7 @@ void ph_shell_spawn_settle(struct ph_shell *shell)
 void ph_shell_spawn_act(struct ph_shell *shell, const struct ph_action *action)
 {
 	struct wanted *wanted = ph_shell_alloc(sizeof *wanted);
+	wanted->shell = shell;
 	wanted->wid = action->wid;
 	wanted->key = action->spawn->key;
 	wanted->epoch = action->spawn->epoch;

@@ -166,6 +166,8 @@ int ph_spawn_kill_marked(void)
 
 static int check_spec(const struct ph_spawn_spec *spec, struct ph_err *err)
 {
+	if (spec->read_max)
+		return 0;
 	if (!spec->path || !spec->argv || !spec->argv[0] || !spec->env)
 		return ph_err_set(err, EINVAL, "no command to execute");
 	int error = ph_spawn_check_name(spec->path, err);
@@ -207,6 +209,13 @@ static int prepare_env(struct ph_spawning *start)
 		}
 	}
 	return 0;
+}
+
+/* With what is lent: the kernel may still write there when a child that was killed wakes up. */
+static int prepare_bytes(struct ph_spawning *start)
+{
+	start->lent->bytes = start->task.bytes = malloc(start->task.spec->read_max + 1);
+	return start->task.bytes ? 0 : -ENOMEM;
 }
 
 static int get_null(struct ph_spawning *start)
@@ -276,8 +285,8 @@ static int prepare(
 	start->task.dry = dry;
 	start->task.path = spec->path;
 	start->lent = ph_spawn_lent_get();
-	int r = start->lent ? prepare_env(start) : -ENOMEM;
-	if (!r && !strchr(spec->path, '/')) {
+	int r = !start->lent ? -ENOMEM : spec->read_max ? prepare_bytes(start) : prepare_env(start);
+	if (!r && !spec->read_max && !strchr(spec->path, '/')) {
 		start->task.candidates = ph_spawn_candidates(spec->path, spec->search);
 		r = start->task.candidates ? 0 : -ENOMEM;
 	}
@@ -330,66 +339,6 @@ static int make_child(struct ph_spawning *start, struct ph_err *err)
 		r = clone_child(start, NULL);
 	}
 	return r ? ph_err_set(err, -r, "cannot create a process: %s", strerror(-r)) : 0;
-}
-
-/* " '/x'", where the step has something to name. */
-static void subject(const struct ph_spawn_task *task, char *text, size_t n)
-{
-	const struct ph_spawn_spec *spec = task->spec;
-	*text = '\0';
-	if (task->step == PH_SPAWN_DIR)
-		(void)snprintf(text, n, " '%s'", spec->dir);
-	else if (task->step == PH_SPAWN_EXECUTE || task->step == PH_SPAWN_SEARCH)
-		(void)snprintf(text, n, " '%s'", task->path);
-	else if (task->step == PH_SPAWN_FILE)
-		(void)snprintf(text, n, " '%s'", spec->file);
-	else if (task->step == PH_SPAWN_CGROUP)
-		(void)snprintf(text, n, " '%s'", spec->cgroup);
-	else if (task->step == PH_SPAWN_UID)
-		(void)snprintf(text, n, " to uid %u", (unsigned)spec->uid);
-	else if (task->step == PH_SPAWN_GID)
-		(void)snprintf(text, n, " to gid %u", (unsigned)spec->gid);
-	else if (task->step == PH_SPAWN_LIMITS && task->resource == RLIMIT_NOFILE)
-		(void)snprintf(text, n, " (open files)");
-	else if (task->step == PH_SPAWN_LIMITS && task->resource == RLIMIT_CORE)
-		(void)snprintf(text, n, " (core file)");
-	else if (task->step == PH_SPAWN_LIMITS)
-		(void)snprintf(text, n, " (number %d)", task->resource);
-}
-
-static const char *why_not(const struct ph_spawn_task *task, int code)
-{
-	if (task->step == PH_SPAWN_EXECUTE && code == ENOENT && *task->path == '/' &&
-		task->not_a_program)
-		return "its interpreter (after #!) or program loader does not exist";
-	if (task->step == PH_SPAWN_EXECUTE && code == ENOEXEC)
-		return "it is neither a program nor a script that begins with #!";
-	if (task->step == PH_SPAWN_FILE && code == ELOOP)
-		return "it is a symbolic link";
-	if (task->step == PH_SPAWN_FILE && code == EINVAL)
-		return "it is not a regular file";
-	return strerror(code);
-}
-
-static int explain(const struct ph_spawn_task *task, int code, struct ph_err *err)
-{
-	static const char *const steps[] = {
-#define X(name, text) [PH_SPAWN_##name] = text,
-		PH_SPAWN_STEPS(X)
-#undef X
-	};
-	char what[PH_ERR_MAX];
-	const struct ph_spawn_spec *spec = task->spec;
-	bool late = code == ETIMEDOUT && !task->code;
-	if (task->step == PH_SPAWN_SEARCH && !late)
-		return ph_spawn_not_found(spec->path, spec->search, code, err);
-	subject(task, what, sizeof what);
-	(void)ph_err_set(err, code, "cannot %s%s: %s", steps[task->step], what,
-		late ? "not done in time, as where a file system does not answer"
-		     : why_not(task, code));
-	if (task->step == PH_SPAWN_FILE)
-		ph_err_prefix(err, "%s", spec->file_option);
-	return -code;
 }
 
 /* CLOCK_BOOTTIME in the unit of /proc/PID/stat. */
@@ -460,25 +409,33 @@ static uint64_t hash_text(uint64_t hash, const char *text)
 	return ph_mix64(ph_hash_bytes(hash, text ? text : "", text ? strlen(text) : 0));
 }
 
-/* Those with the same program, working directory and folder of its file have the same fate. */
+static uint64_t hash_folder(const char *file)
+{
+	const char *name = file ? strrchr(file, '/') : NULL;
+	return ph_hash_bytes(PH_HASH_SEED, file ? file : "", name ? (size_t)(name - file) : 0);
+}
+
+/* Those with the same program, working directory and folder of its file have the same fate; and
+ * those that read in the same folder. */
 static uint64_t likeness_of(const struct ph_spawn_spec *spec)
 {
-	const char *name = spec->file ? strrchr(spec->file, '/') : NULL;
-	size_t n = name ? (size_t)(name - spec->file) : 0;
-	uint64_t hash = n ? ph_hash_bytes(PH_HASH_SEED, spec->file, n) : PH_HASH_SEED;
-	return hash_text(hash_text(hash, spec->path), spec->dir);
+	if (spec->read_max)
+		return hash_text(hash_folder(spec->path), "read");
+	return hash_text(hash_text(hash_folder(spec->file), spec->path), spec->dir);
 }
 
 /* One program that hangs is not to use up what there is for all. */
-static int check_lost(uint64_t likeness, struct ph_err *err)
+static int check_lost(const struct ph_spawn_spec *spec, uint64_t likeness, struct ph_err *err)
 {
 	unsigned all = ph_spawn_lost(), like = ph_spawn_lost_like(likeness);
 	if (all < PH_SPAWN_LOST_MAX && like < PH_SPAWN_LOST_LIKE_MAX)
 		return 0;
 	return ph_err_set(err, EAGAIN,
-		"%u processes that were killed before they executed %s have not ended yet",
+		"%u processes that were killed before they %s have not ended yet",
 		all < PH_SPAWN_LOST_MAX ? like : all,
-		all < PH_SPAWN_LOST_MAX ? "this program" : "anything");
+		all >= PH_SPAWN_LOST_MAX ? "executed anything"
+		: spec->read_max	 ? "had read such a file"
+					 : "executed this program");
 }
 
 /* After an error there is nothing to finish. */
@@ -489,7 +446,7 @@ static int begin(
 	if (r)
 		return r;
 	uint64_t likeness = likeness_of(spec);
-	r = check_lost(likeness, err);
+	r = check_lost(spec, likeness, err);
 	if (r)
 		return r;
 	struct ph_spawning *start = calloc(1, sizeof *start);
@@ -530,9 +487,9 @@ static int judge(const struct ph_spawning *start, bool over, struct ph_err *err)
 {
 	const struct ph_spawn_task *task = &start->task;
 	if (!over)
-		return explain(task, ETIMEDOUT, err);
+		return ph_spawn_explain(task, ETIMEDOUT, err);
 	if (task->code)
-		return explain(task, task->code, err);
+		return ph_spawn_explain(task, task->code, err);
 	/* without its start time it could never be told from another of its pid */
 	if (start->unnamed)
 		return ph_err_set(err, -start->unnamed, "cannot read /proc/%d/stat: %s",
@@ -551,7 +508,13 @@ static int conclude(
 	struct ph_spawning *start, bool over, struct ph_spawned *ret, struct ph_err *err)
 {
 	int r = judge(start, over, err);
-	if (r || start->task.dry) {
+	if (!r && start->task.bytes) {
+		*ret = (struct ph_spawned){
+			.pidfd = -1, .bytes = start->task.bytes, .n_bytes = start->task.n_bytes};
+		ret->bytes[ret->n_bytes] = '\0';
+		start->lent->bytes = NULL;
+	}
+	if (r || start->task.dry || start->task.bytes) {
 		end_child(start);
 	} else {
 		start->spawned.cgroup_error = start->task.cgroup_error;

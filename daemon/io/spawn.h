@@ -55,9 +55,11 @@ struct ph_spawn_spec {
 	size_t n_fds;
 	const struct ph_spawn_limit *limits; /* at most PH_SPAWN_LIMITS_MAX */
 	size_t n_limits;
+	size_t read_max;  /* not 0: the regular file `path` is read, by the daemon's user and with
+			     nothing else of this, in place of executed */
 	const char *file; /* must be a regular file, and is made (0640) where it is not there: one
 			     that its output is to go to, say; NULL: none */
-	const char *file_option; /* what a sentence about it begins with */
+	const char *file_option; /* what a sentence about it, or what is read, begins with */
 	const char *cgroup;	 /* folder of the cgroup v2 tree that it is to be in, or NULL */
 	bool cgroup_optional;	 /* where that fails it is started all the same */
 	uint64_t memory;	 /* bytes that its cgroup may have, or 0: as much as there is */
@@ -69,6 +71,9 @@ struct ph_spawned {
 	uint64_t start_time; /* field 22 of /proc/PID/stat: clock ticks since boot; with the pid it
 				names the process for as long as the machine runs */
 	int cgroup_error;    /* why it is not in its optional cgroup: an errno, or 0 */
+	char *bytes; /* with read_max: there is no process, but what was read, and a NUL; to free()
+		      */
+	size_t n_bytes;
 };
 
 /*

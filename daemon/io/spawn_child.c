@@ -190,6 +190,41 @@ RAW static int search(struct ph_spawn_task *task)
 	return -code;
 }
 
+/* Somebody may have put a FIFO there. */
+RAW static int open_it(struct ph_spawn_task *task)
+{
+	if (!task->bytes)
+		return 0;
+	long fd = CALL(
+		SYS_openat, AT_FDCWD, ADDRESS(task->path), O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+	task->read_fd = (int)fd;
+	return fd < 0 ? (int)fd : 0;
+}
+
+RAW static int read_it(struct ph_spawn_task *task)
+{
+	static const char none[1];
+	struct statx st;
+	if (!task->bytes)
+		return 0;
+	int r = TRY(SYS_statx, task->read_fd, ADDRESS(none), AT_EMPTY_PATH, STATX_TYPE | STATX_SIZE,
+		ADDRESS(&st));
+	if (r || !S_ISREG(st.stx_mode))
+		return r ? r : -EINVAL;
+	if (st.stx_size > task->spec->read_max) {
+		task->n_bytes = st.stx_size;
+		return -EFBIG;
+	}
+	while (task->n_bytes < st.stx_size) {
+		long n = CALL(SYS_read, task->read_fd, ADDRESS(task->bytes + task->n_bytes),
+			(long)(st.stx_size - task->n_bytes));
+		if (n <= 0)
+			return (int)n; /* it has become smaller */
+		task->n_bytes += (size_t)n;
+	}
+	return 0;
+}
+
 /* Neither a FIFO nor a link of somebody who may write to the folder leads us astray. */
 RAW static int make_file(const char *path)
 {
@@ -243,6 +278,10 @@ RAW static int take_step(struct ph_spawn_task *task, enum ph_spawn_step step)
 		return spec->dir ? TRY(SYS_chdir, ADDRESS(spec->dir)) : 0;
 	case PH_SPAWN_FDS:
 		return place_fds(task);
+	case PH_SPAWN_OPEN:
+		return open_it(task);
+	case PH_SPAWN_READ:
+		return read_it(task);
 	case PH_SPAWN_SEARCH:
 		return search(task);
 	case PH_SPAWN_FILE:
@@ -269,7 +308,8 @@ RAW int ph_spawn_child(void *arg)
 {
 	struct ph_spawn_task *task = arg;
 	(void)CALL(SYS_prctl, PR_SET_NAME, ADDRESS(task->name));
-	for (int step = PH_SPAWN_SESSION; step <= PH_SPAWN_EXECUTE; step++) {
+	int last = task->bytes ? PH_SPAWN_READ : PH_SPAWN_EXECUTE;
+	for (int step = PH_SPAWN_SESSION; step <= last; step++) {
 		__atomic_store_n(&task->step, (enum ph_spawn_step)step, __ATOMIC_RELAXED);
 		int r = take_step(task, (enum ph_spawn_step)step);
 		if (r) {

@@ -33,6 +33,8 @@
 	X(SIGNALS, "reset the signals") \
 	X(CGROUP, "enter cgroup") \
 	X(FDS, "pass the descriptors") \
+	X(OPEN, "open") \
+	X(READ, "read") \
 	X(SEARCH, "search PATH for") \
 	X(FILE, "open") \
 	X(LIMITS, "set the limits") \
@@ -55,6 +57,7 @@ struct ph_spawn_task {
 	/* prepared by the parent */
 	const struct ph_spawn_spec *spec;
 	const char *name; /* until it executes */
+	char *bytes;	  /* of a file that it reads in place of executing it; or NULL */
 	char *candidates; /* texts, and an empty one; NULL: the path of the spec is one */
 	char **env;
 	char *pid_digits[2];	 /* where the pid goes in LISTEN_PID= and WATCHDOG_PID=, or NULL */
@@ -67,7 +70,9 @@ struct ph_spawn_task {
 	int fds[PH_SPAWN_FDS_MAX]; /* no -1 any more; the child moves them about */
 
 	/* written by the child */
-	const char *path;	 /* that it executes */
+	const char *path; /* that it executes */
+	int read_fd;
+	size_t n_bytes;		 /* that it has read; of a file that is too large: that it has */
 	bool not_a_program;	 /* ... or that there is, though it is none */
 	int code;		 /* errno, or 0: it went well, or is under way */
 	enum ph_spawn_step step; /* that it takes, or that has failed */
@@ -75,6 +80,10 @@ struct ph_spawn_task {
 	int resource;		 /* of LIMITS */
 	int cgroup_error;	 /* of an optional cgroup */
 };
+
+/* ---- spawn_explain.c, in the parent: -code; ETIMEDOUT and no code of the child's: it is not done
+ */
+int ph_spawn_explain(const struct ph_spawn_task *task, int code, struct ph_err *err);
 
 /* ---- spawn_resolve.c, in the parent */
 

@@ -18,6 +18,7 @@ struct ph_spawn_task;
 /* What a child has of the daemon until it has executed or ended. */
 struct ph_spawn_lent {
 	char *stack;
+	char *bytes;	   /* that it writes to; NULL: none */
 	uint32_t held;	   /* not 0: the child still has it; the kernel clears it */
 	int pidfd;	   /* of a child that was given up, for who waits for its end ... */
 	uint64_t likeness; /* ... and counts those that are alike */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +26,10 @@ struct ph_spawn_lent *ph_spawn_lent_get(void)
 
 void ph_spawn_lent_put(struct ph_spawn_lent *lent)
 {
+	if (lent) {
+		free(lent->bytes);
+		lent->bytes = NULL;
+	}
 	if (!lent || n_spare == SPARE_MAX) {
 		ph_spawn_lent_free(lent);
 		return;

@@ -413,6 +413,60 @@ START_TEST(search_and_file)
 }
 END_TEST
 
+static const struct {
+	const char *path;
+	size_t max;
+	int code;
+	const char *text;
+} unreadable[] = {
+	{"/no/such", 10, ENOENT, "env_file: cannot open '/no/such': No such file or directory"},
+	{"/dev/zero", 10, EINVAL, "env_file: '/dev/zero' is not a regular file"},
+	{"/etc", 10, EINVAL, "env_file: '/etc' is not a regular file"},
+	{"/etc/localtime", 10, EFBIG, NULL},
+};
+
+START_TEST(what_cannot_be_read)
+{
+	const struct ph_spawn_spec spec = {.path = unreadable[_i].path,
+		.read_max = unreadable[_i].max,
+		.file_option = "env_file"};
+	struct ph_spawned spawned = {.pid = -7};
+	struct ph_err err = {""};
+	int before = help_count_fds();
+	ck_assert_int_eq(ph_spawn_start(&spec, &spawned, &err), -unreadable[_i].code);
+	if (unreadable[_i].text)
+		ck_assert_str_eq(err.text, unreadable[_i].text);
+	else
+		ck_assert_ptr_nonnull(strstr(err.text, "bytes, at most 10 are read"));
+	ck_assert_int_eq(spawned.pid, -7);
+	ck_assert_int_eq(help_count_fds(), before);
+	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+}
+END_TEST
+
+START_TEST(reading)
+{
+	char *dir = help_dir(), path[128], text[2000];
+	const struct ph_spawn_spec spec = {.path = path, .read_max = 1000};
+	struct ph_spawned spawned;
+	struct ph_err err = {""};
+	int before = help_count_fds();
+	(void)snprintf(path, sizeof path, "%s/file", dir);
+	for (size_t n = 0; n <= 1000; n += 250) {
+		memset(text, 'x', sizeof text);
+		text[n] = '\0';
+		help_write_file(path, text, 0600);
+		ck_assert_msg(ph_spawn_start(&spec, &spawned, &err) == 0, "%s", err.text);
+		ck_assert_uint_eq(spawned.n_bytes, n);
+		ck_assert_str_eq(spawned.bytes, text);
+		free(spawned.bytes);
+	}
+	ck_assert_int_eq(help_count_fds(), before);
+	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+	help_remove(dir);
+}
+END_TEST
+
 START_TEST(descriptors_and_cgroup_that_are_none)
 {
 	static const char *const argv[] = {"true", NULL};
@@ -617,6 +671,8 @@ static void add_all(Suite *suite, const char *name, void (*setup)(void))
 	tcase_add_loop_test(
 		tc, each_failing_step_has_its_sentence, 0, sizeof failing / sizeof *failing);
 	tcase_add_test(tc, search_and_file);
+	tcase_add_test(tc, reading);
+	tcase_add_loop_test(tc, what_cannot_be_read, 0, sizeof unreadable / sizeof unreadable[0]);
 	tcase_add_test(tc, descriptors_and_cgroup_that_are_none);
 	tcase_add_test(tc, a_spec_out_of_bounds_is_refused);
 	tcase_add_test(tc, scripts_without_interpreter);

@@ -9,12 +9,14 @@
 
 #include "io/clock.h"
 #include "io/journald.h"
+#include "io/loglines.h"
 #include "shell.h"
 #include "shell_emit_kept.h"
 #include "shell_parts.h"
 #include "shell_view.h"
 
 #define LINE_MAX_BYTES 1024
+#define LAST_MS 1000 /* at the end, for who does not read the log */
 #define VIOLATIONS_A_SECOND 10
 
 /* Whoever can connect can violate a protocol as often as it likes. */
@@ -28,6 +30,7 @@ struct ph_shell_emit {
 	struct ph_shell *shell;
 	bool journal; /* stderr is the journal's: prefixes instead of words, fields of events */
 	struct ph_journald journald;
+	struct ph_loglines *lines;
 	uint64_t seq; /* of the newest event; number n is at ring[n % PH_EMIT_RING] */
 	struct ph_emit_kept *ring[PH_EMIT_RING];
 	struct violations violations[2]; /* of nobody; of children, which nobody can hide */
@@ -35,6 +38,16 @@ struct ph_shell_emit {
 	void *listener_arg;
 	ph_emit_listener_fn *hooks;
 	void *hooks_arg;
+};
+
+static const struct {
+	const char *word, *prefix; /* prefix: syslog's numbers, as sd-daemon(3) has them */
+	int priority;
+} levels[] = {
+	[PH_LOG_ERROR] = {"prochubd: error: ", "<3>", 3},
+	[PH_LOG_WARNING] = {"prochubd: warning: ", "<4>", 4},
+	[PH_LOG_INFO] = {"prochubd: info: ", "<6>", 6},
+	[PH_LOG_DEBUG] = {"prochubd: debug: ", "<7>", 7},
 };
 
 /* As systemd.exec(5) has it: whoever was started from a service may have another output since. */
@@ -60,8 +73,14 @@ int ph_shell_emit_new(struct ph_shell *shell, struct ph_shell_emit **ret)
 	emit->journald.fd = -1;
 	if (emit->journal && ph_journald_open(&emit->journald, ph_shell_journal_path()))
 		emit->journald.fd = -1; /* then events are lines, as the rest of the log */
-	*ret = emit;
-	return 0;
+	const char *head =
+		emit->journal ? levels[PH_LOG_WARNING].prefix : levels[PH_LOG_WARNING].word;
+	int error = ph_loglines_new(shell->base, STDERR_FILENO, head, &emit->lines);
+	if (error)
+		ph_shell_emit_free(emit);
+	else
+		*ret = emit;
+	return error;
 }
 
 void ph_shell_emit_free(struct ph_shell_emit *emit)
@@ -71,6 +90,7 @@ void ph_shell_emit_free(struct ph_shell_emit *emit)
 	for (size_t i = 0; i < PH_EMIT_RING; i++)
 		free(emit->ring[i]);
 	ph_journald_close(&emit->journald);
+	ph_loglines_free(emit->lines, LAST_MS);
 	free(emit);
 }
 
@@ -78,13 +98,13 @@ void ph_shell_emit_free(struct ph_shell_emit *emit)
 
 static enum ph_log_level wanted_level(const struct ph_shell_emit *emit)
 {
-	static const enum ph_log_level levels[] = {
+	static const enum ph_log_level of_conf[] = {
 		[PH_CONF_LEVEL_ERROR] = PH_LOG_ERROR,
 		[PH_CONF_LEVEL_WARNING] = PH_LOG_WARNING,
 		[PH_CONF_LEVEL_INFO] = PH_LOG_INFO,
 		[PH_CONF_LEVEL_DEBUG] = PH_LOG_DEBUG,
 	};
-	return emit->shell->conf ? levels[emit->shell->conf->log.level] : PH_LOG_INFO;
+	return emit->shell->conf ? of_conf[emit->shell->conf->log.level] : PH_LOG_INFO;
 }
 
 /* Control characters of a worker or a peer must not forge lines or move a cursor. */
@@ -101,16 +121,6 @@ static size_t put_escaped(char *to, size_t size, const char *from)
 	return n;
 }
 
-static const struct {
-	const char *word, *prefix; /* prefix: syslog's numbers, as sd-daemon(3) has them */
-	int priority;
-} levels[] = {
-	[PH_LOG_ERROR] = {"prochubd: error: ", "<3>", 3},
-	[PH_LOG_WARNING] = {"prochubd: warning: ", "<4>", 4},
-	[PH_LOG_INFO] = {"prochubd: info: ", "<6>", 6},
-	[PH_LOG_DEBUG] = {"prochubd: debug: ", "<7>", 7},
-};
-
 static void write_line(struct ph_shell_emit *emit, enum ph_log_level level, const char *text)
 {
 	char line[LINE_MAX_BYTES];
@@ -121,10 +131,7 @@ static void write_line(struct ph_shell_emit *emit, enum ph_log_level level, cons
 	memcpy(line, head, n);
 	n += put_escaped(line + n, sizeof line - n - 1, text);
 	line[n++] = '\n';
-	/* one write a line, so that lines of several processes do not mix; lost where nobody reads
-	 */
-	ssize_t ignored = write(STDERR_FILENO, line, n);
-	(void)ignored;
+	ph_loglines_put(emit->lines, line, n);
 }
 
 /* ---- events */

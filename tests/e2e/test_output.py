@@ -5,6 +5,7 @@ import glob
 import gzip
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -88,6 +89,30 @@ def test_daemons_own_output(cluster):
     node.wait_up()
     wait(lambda: read(cluster.dir + "/out") == "one 1\none 2\none 3\n", "its output")
     wait(lambda: "bad 1\nbad 2\nbad 3\n" in read(cluster.dir + "/err"), "its errors")
+
+
+def test_output_that_is_not_read(cluster):
+    """As where `less` waits for a key, or the journal for its disk: the daemon goes on, and so does its log later."""
+    node = cluster.node("a", {"loud": shell("exec yes"), "one": shell("exec sleep 600")}, alone=True)
+    node.write()
+    ours, its = os.pipe()
+    node.process = subprocess.Popen(
+        [harness.PROCHUBD, "-c", node.file], stdin=subprocess.DEVNULL, stdout=its, stderr=its,
+        env={"PATH": os.environ["PATH"], "PROCHUB_E2E": cluster.dir})
+    wait(lambda: not select.select([], [its], [], 0)[1], "it is full")
+    os.close(its)
+    node.wait_up()
+    for _ in range(20):
+        node.call("restart", child="one", timeout=5)
+        node.wait_running("one")
+    node.call("stop", child="loud", timeout=5)
+    got = b""
+    while b"child_stopped loud" not in got:
+        assert select.select([ours], [], [], 10)[0], got[-2000:]
+        got += os.read(ours, 1 << 16)
+    assert got.count(b"child_ready one") == 21
+    node.stop()
+    os.close(ours)
 
 
 def test_order_of_output_and_error(solo):

@@ -255,8 +255,8 @@ static void drop(struct keep *k)
 
 static void remove_file(struct keep *k)
 {
-	int dir = open(k->keeps->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (!k->whole || dir < 0)
+	int dir = k->whole ? open(k->keeps->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	if (dir < 0)
 		return;
 	if (unlinkat(dir, k->name, 0) == 0 && k->keeps->files--)
 		(void)atomic_fetch_sub(&k->keeps->total, atomic_load(&k->bytes));

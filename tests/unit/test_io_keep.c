@@ -213,7 +213,7 @@ END_TEST
 /* Given up in the middle: nothing is left, and nothing is told any more. */
 START_TEST(given_up)
 {
-	int fd = feed("web-0-5", 100, "head ");
+	int fds = help_count_fds(), fd = feed("web-0-5", 100, "head ");
 	if (_i)
 		ph_keeps_free(keeps), keeps = NULL;
 	else
@@ -225,6 +225,11 @@ START_TEST(given_up)
 	ck_assert_uint_eq(entries(), 0);
 	ck_assert_uint_eq(seen.kept + seen.failed, 0);
 	close(fd);
+	for (int i = 0; !_i && i < 1000 && help_count_fds() > fds; i++) {
+		event_base_loop(base, EVLOOP_NONBLOCK);
+		usleep(1000);
+	}
+	ck_assert_int_le(help_count_fds(), fds);
 }
 END_TEST
 

@@ -147,7 +147,7 @@
 	    "permanent|transient|temporary", LIVE,                                                 \
 	    "restarted after every exit, after a failure, or never")                               \
 	OPT("restart.delay", DURATION, restart.delay_ms, "0s", 0, PH_CONF_DAY, NULL, LIVE,         \
-	    "before the first restart")                                                            \
+	    "before the first restart, and the least before the next ones")                                                            \
 	OPT("restart.backoff", DURATION, restart.backoff_ms, "100ms", 0, PH_CONF_DAY, NULL, LIVE,  \
 	    "before the next ones, doubled each time")                                             \
 	OPT("restart.backoff_max", DURATION, restart.backoff_max_ms, "30s", 0, PH_CONF_DAY, NULL,  \

@@ -95,6 +95,7 @@ static const struct ph_field entry_rows[] = {
 	{PH_FIELD("wish", BOOL, ph_entry, stopped_by_wish)},
 	{PH_FIELD("wishes", U32, ph_entry, wishes)},
 	{PH_FIELD("unfit", BOOL, ph_entry, unfit)},
+	{PH_FIELD("done", BOOL, ph_entry, done)},
 	{PH_FIELD("role", ENUM, ph_entry, role), .words = ph_words_role},
 	{PH_FIELD("lin", ENUM, ph_entry, lineage), .words = lineage_words},
 	{PH_FIELD("born", U64, ph_entry, born_ms)},

@@ -242,6 +242,7 @@ struct ph_entry {
 	bool stopped_by_wish; /* an operator's `stop` is in force */
 	uint32_t wishes;      /* so often it was stopped and started by order, at most 65535 */
 	bool unfit;	      /* released because its node cannot start it */
+	bool done;	      /* its worker has ended, and its policy starts no other */
 	enum ph_role role;
 	enum ph_lineage lineage;
 	uint64_t born_ms;   /* when its state began from nothing; 0: no process, so no state */

@@ -202,6 +202,9 @@ static void own_now(
 		return;
 	struct ph_instance *back =
 		slot->work->instance ? NULL : ph_conflict_give_back(hub, slot, epoch);
+	struct ph_entry last = ph_slot_entry(slot);
+	/* A newer text is for a new worker. */
+	bool done = ph_slot_done(slot) && spec->revision <= last.revision;
 	ph_slot_own(hub, slot, epoch, back ? back->lineage : lineage);
 	if (back) {
 		ph_slot_publish(hub, slot);
@@ -212,8 +215,12 @@ static void own_now(
 		ph_slot_work(hub, slot)->instance =
 			ph_instance_new(hub, slot, spec, PH_ROLE_ACTIVE, epoch);
 	slot->work->instance->epoch = epoch;
+	if (done) { /* elsewhere: an order starts it again, and nothing else */
+		slot->work->instance->exit = last.exit;
+		slot->work->instance->restarts = last.restarts;
+	}
 	ph_instance_step(hub, slot->work->instance,
-		slot->wish_stopped ? PH_INSTANCE_IN_STOP : PH_INSTANCE_IN_START);
+		slot->wish_stopped || done ? PH_INSTANCE_IN_STOP : PH_INSTANCE_IN_START);
 	ph_slot_publish(hub, slot);
 	ph_plan_soon(hub, hub->set.settle_ms); /* somebody may have come while it was asked for */
 }

@@ -14,6 +14,7 @@ void ph_order_wish(struct ph_hub *hub, struct ph_slot *slot, bool stopped)
 	if (slot->wish_stopped != stopped && slot->wishes < UINT16_MAX)
 		slot->wishes++;
 	slot->wish_stopped = stopped;
+	slot->entry.done &= stopped; /* by order it is done again */
 	struct ph_record record = ph_slot_record(slot);
 	(void)ph_journal(hub, &record);
 }

@@ -87,6 +87,7 @@ static size_t list_left(struct ph_hub *hub, struct ph_order *order)
 	size_t n = 0;
 	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot)) {
 		if (!ph_slot_owned(slot) || slot->local || slot->wish_stopped ||
+			ph_slot_done(slot) ||
 			!ph_name_equal(&slot->entry.node->name, &order->command.node))
 			continue;
 		ph_order_add_slot(order, slot);

@@ -127,7 +127,7 @@ static const struct ph_name *drain_to(struct ph_hub *hub, const struct ph_slot *
 static void plan_own(struct ph_hub *hub, struct ph_slot *slot)
 {
 	const struct ph_name *to = drain_to(hub, slot);
-	if (!to->s[0] || ph_is_self(hub, to) || slot->wish_stopped)
+	if (!to->s[0] || ph_is_self(hub, to) || slot->wish_stopped || ph_slot_done(slot))
 		return;
 	const struct ph_child *child = slot->child;
 	bool forbidden = child && child->spec && slot->work->forced != child->spec->revision &&
@@ -287,8 +287,8 @@ void ph_plan_drained(struct ph_hub *hub)
 			return;
 	for (struct ph_slot *slot = ph_slot_first(hub); slot; slot = ph_slot_next(hub, slot))
 		if (ph_plan_movable(hub, slot) && slot->place && !slot->wish_stopped &&
-			!ph_is_self(hub, ph_slot_place(hub, slot)) && !slot->work->move &&
-			slot->work->instance->state < PH_INSTANCE_HELD) {
+			!ph_slot_done(slot) && !ph_is_self(hub, ph_slot_place(hub, slot)) &&
+			!slot->work->move && slot->work->instance->state < PH_INSTANCE_HELD) {
 			/* An order's migration of it failed, say: the plan gives it a move. */
 			ph_plan_soon(hub, PH_PLAN_AGAIN_MS);
 			return;

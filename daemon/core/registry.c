@@ -60,6 +60,11 @@ bool ph_slot_released(const struct ph_slot *slot)
 	return slot->entered && slot->entry.state == PH_CHILD_RELEASED;
 }
 
+bool ph_slot_done(const struct ph_slot *slot)
+{
+	return slot->entered && slot->entry.done && !slot->local && !slot->wish_stopped;
+}
+
 bool ph_slot_released_here(const struct ph_hub *hub, const struct ph_slot *slot)
 {
 	return ph_slot_released(slot) && slot->entry.node == hub->slots.self;
@@ -168,6 +173,7 @@ static void hold(struct ph_hub *hub, struct ph_slot *slot, const struct ph_entry
 		.ready = e->ready,
 		.stopped_by_wish = e->stopped_by_wish,
 		.unfit = e->unfit,
+		.done = e->done,
 		.local = e->local};
 	set_copied(hub, slot, e->copied_ms);
 }
@@ -198,7 +204,7 @@ static void touch(struct ph_hub *hub, struct ph_slot *slot, bool now)
 static void forget_worker(struct ph_hub *hub, struct ph_slot *slot, enum ph_child_state state)
 {
 	slot->entry.state = (uint8_t)state;
-	slot->entry.ready = slot->entry.unfit = false;
+	slot->entry.ready = slot->entry.unfit = slot->entry.done = false;
 	slot->entry.pid = slot->entry.restarts = 0;
 	slot->entry.born_ms = 0;
 	slot->entry.exit.kind = PH_EXIT_NONE;
@@ -283,7 +289,7 @@ void ph_slot_remove(struct ph_hub *hub, struct ph_slot *slot, uint64_t revision)
 	slot->entry.revision = revision;
 	ph_tombstone_wish(hub, slot);
 	slot->entry.stopped_by_wish = false;
-	slot->entry.ready = false;
+	slot->entry.ready = slot->entry.done = false;
 	slot->entry.pid = 0;
 	slot->since_ms = hub->now_ms;
 	slot->entry.version = ++hub->version;
@@ -311,6 +317,7 @@ void ph_slot_publish(struct ph_hub *hub, struct ph_slot *slot)
 		next.ready = next.state == PH_CHILD_RUNNING || next.state == PH_CHILD_FROZEN;
 		next.restarts = instance->restarts;
 		next.exit = instance->exit;
+		next.done = instance->state == PH_INSTANCE_STOPPED && !slot->wish_stopped;
 		next.revision = instance->spec->revision;
 	} else {
 		next.pid = 0;

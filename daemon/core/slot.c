@@ -278,6 +278,7 @@ struct ph_entry ph_slot_entry(const struct ph_slot *slot)
 		.stopped_by_wish = held->stopped_by_wish,
 		.wishes = slot->wishes,
 		.unfit = held->unfit,
+		.done = held->done,
 		.role = (enum ph_role)held->role,
 		.lineage = (enum ph_lineage)held->lineage,
 		.born_ms = held->born_ms,

@@ -83,7 +83,7 @@ struct ph_held { /* of a struct ph_entry, what is kept; its other fields are the
 		uint8_t kind; /* enum ph_exit_kind */
 		uint8_t value;
 	} exit;
-	bool ready : 1, stopped_by_wish : 1, unfit : 1, local : 1;
+	bool ready : 1, stopped_by_wish : 1, unfit : 1, local : 1, done : 1;
 };
 
 struct ph_slot {

@@ -222,6 +222,8 @@ bool ph_slot_mine(const struct ph_hub *hub, const struct ph_slot *slot);
 /* Nobody owns it, and the word of who did last is known; ... and that was this node. */
 bool ph_slot_released(const struct ph_slot *slot);
 bool ph_slot_released_here(const struct ph_hub *hub, const struct ph_slot *slot);
+/* Its worker has ended, and its policy starts no other: not here, and not where it goes. */
+bool ph_slot_done(const struct ph_slot *slot);
 /* This node owns it from now on. */
 void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage);
 /* This node has learned (or decided) that somebody else owns it; `born_ms`: 0 not known; heal.h. */

@@ -121,7 +121,8 @@ static void view_slot(const struct ph_hub *hub, const struct ph_slot *slot, uint
 	if (!view->owned) {
 		memset(&view->entry, 0, sizeof view->entry);
 		view->entry.key = ph_slot_key(slot);
-		view->entry.state = slot->wish_stopped ? PH_CHILD_STOPPED : PH_CHILD_WAITING;
+		bool rests = slot->wish_stopped || ph_slot_done(slot);
+		view->entry.state = rests ? PH_CHILD_STOPPED : PH_CHILD_WAITING;
 		uint64_t unowned_ms = ph_slot_unowned_ms(slot);
 		if (unowned_ms && now_ms > unowned_ms)
 			view->entry.age_ms = now_ms - unowned_ms;

@@ -179,6 +179,28 @@ def test_what_is_done_stays_done(solo, cluster, again):
     harness.wait(lambda: os.path.getsize(f"{cluster.dir}/runs-once") == 4, "run by an order")
 
 
+@pytest.mark.parametrize("fate", ["drained", "stopped", "lost"])
+def test_what_is_done_is_done_for_the_cluster(cluster, fate):
+    """Whatever becomes of the node on which a job has run, no other one runs it again."""
+    runs = f"{cluster.dir}/runs"
+    a, b = cluster.start("a", "b", children={
+        "job": sh(f"echo %i >>{runs}; exit 3", instances=8, restart={"policy": "temporary"})})
+    for i in range(8):
+        a.wait_child("job", i, state="stopped", exit={"code": 3})
+    assert "b" in {a.child("job", i)["node"] for i in range(8)}
+    if fate == "drained":
+        assert a.ctl("drain", "b").returncode == 0
+    if fate == "lost":
+        b.kill_node()
+    else:
+        b.stop()
+    for i in range(8):
+        a.wait_child("job", i, node="a", state="stopped", exit={"code": 3}, wanted=False)
+    assert sorted(open(runs).read().split()) == [str(i) for i in range(8)]
+    a.ctl("start", "job")  # "failed", where it ends before it was seen to run
+    harness.wait(lambda: len(open(runs).read().split()) == 16, "run by an order")
+
+
 @pytest.mark.parametrize("again", ["killed", "upgraded"])
 def test_a_wait_goes_on(solo, again):
     """Back-off and the pause after the limit last as long, and are told as before, whatever becomes

@@ -60,6 +60,7 @@ static const struct ph_entry entries[] = {
 		.state = PH_CHILD_FROZEN,
 		.ready = true,
 		.stopped_by_wish = true,
+		.done = true,
 		.wishes = UINT16_MAX,
 		.role = PH_ROLE_STANDBY,
 		.lineage = PH_LINEAGE_COLD,
@@ -304,7 +305,8 @@ START_TEST(test_registry)
 	ck_assert(m.fetched && m.hops == PH_HOPS_MAX && m.known_incarnation == 17);
 	ck_assert_str_eq(m.node.s, "c");
 	ck_assert(m.sequence == 1234567 && m.n_entries == 2 && m.n_migrations == 2);
-	ck_assert(e->local && e->ready && e->stopped_by_wish && e->epoch == PH_EPOCH_LIMIT - 1);
+	ck_assert(e->local && e->ready && e->stopped_by_wish && e->done);
+	ck_assert(e->epoch == PH_EPOCH_LIMIT - 1);
 	ck_assert(e->state == PH_CHILD_FROZEN && e->role == PH_ROLE_STANDBY);
 	ck_assert(e->lineage == PH_LINEAGE_COLD && e->pid == UINT32_MAX && e->restarts == 9);
 	ck_assert(e->born_ms == PH_EPOCH_LIMIT - 1 && e->copied_ms == 99);

@@ -11,8 +11,8 @@
  * an action is an event, queued. Action functions (..._act) must not call ph_step();
  * they may push. What an action points to lives until that action function returns.
  * Timers run with the last event of a turn: what a worker has said in time counts before the
- * deadline that the loop was too late for. After a standstill they wait until what came meanwhile
- *is read.
+ *deadline that the loop was too late for. After a standstill they wait until what came meanwhile is
+ *read.
  *
  * Who carries out what (shell_act.c is the table):
  *	SPAWN SIGNAL REAP			shell_spawn.c, shell_exit.c

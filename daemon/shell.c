@@ -132,14 +132,12 @@ bool ph_shell_queue_empty(const struct ph_shell *shell)
 
 /* ---- the turn */
 
-/* `last` of this turn: the timers run with it. */
-static bool step_next(struct ph_shell *shell, bool last)
+static bool step_next(struct ph_shell *shell)
 {
 	struct ph_shell_item *item = pop(shell);
 	if (!item)
 		return false;
 	struct ph_actions actions = {0, NULL};
-	item->event.more = shell->behind_ms || (shell->head && !last);
 	ph_step(shell->hub, &item->event, shell->now_ms, &actions);
 	ph_shell_carry_out(shell, &actions);
 	shell->begun |= item->event.kind == PH_EV_START;
@@ -149,7 +147,6 @@ static bool step_next(struct ph_shell *shell, bool last)
 
 static void turn_end(struct ph_shell *shell)
 {
-	static const struct timeval quiet = {0, PH_SHELL_QUIET_MS * 1000};
 	ph_shell_spawn_turn_end(shell);
 	ph_shell_lookup_turn_end(shell);
 	ph_shell_conns_turn_end(shell);
@@ -157,28 +154,7 @@ static void turn_end(struct ph_shell *shell)
 	ph_shell_listeners_turn_end(shell);
 	ph_shell_state_turn_end(shell);
 	ph_shell_signals_turn_end(shell);
-	uint64_t due_ms = shell->behind_ms ? shell->now_ms : ph_next_deadline(shell->hub);
-	shell->due_ms = due_ms > shell->now_ms ? due_ms : shell->now_ms;
-	if (shell->behind_ms)
-		evtimer_add(shell->turn, &quiet);
-	else
-		ph_clock_timer_set(shell->timer, due_ms);
-}
-
-/* A daemon that stood still, with its machine or alone, has not read what its workers said. It may
- * stand still again while it reads, but not for ever: then what is due is due. */
-static void look_behind(struct ph_shell *shell)
-{
-	bool late =
-		shell->now_ms > shell->due_ms && shell->now_ms - shell->due_ms >= PH_SHELL_LATE_MS;
-	if (late && shell->standstills < PH_SHELL_STANDSTILLS) {
-		shell->standstills++;
-		shell->behind_ms = shell->now_ms + PH_SHELL_BEHIND_MS;
-	} else if (shell->behind_ms && (!shell->head || shell->now_ms >= shell->behind_ms)) {
-		shell->standstills = 0;
-		shell->behind_ms = 0;
-		ph_shell_push(shell, &(struct ph_event){.kind = PH_EV_TICK}, NULL, NULL);
-	}
+	ph_clock_timer_set(shell->timer, ph_next_deadline(shell->hub));
 }
 
 void ph_shell_queue_turn(struct ph_shell *shell)
@@ -186,10 +162,8 @@ void ph_shell_queue_turn(struct ph_shell *shell)
 	shell->in_turn = true;
 	shell->now_ms = ph_clock_now_ms();
 	ph_shell_fence_turn(shell);
-	look_behind(shell);
-	for (int i = 1; i <= PH_SHELL_TURN_EVENTS; i++)
-		if (!step_next(shell, i == PH_SHELL_TURN_EVENTS))
-			break;
+	for (int i = 0; i < PH_SHELL_TURN_EVENTS && step_next(shell); i++)
+		;
 	turn_end(shell);
 	if (shell->head)
 		ph_shell_wake(shell);
@@ -207,7 +181,7 @@ void ph_shell_queue_drain(struct ph_shell *shell)
 {
 	shell->in_turn = true;
 	shell->now_ms = ph_clock_now_ms();
-	while (step_next(shell, false))
+	while (step_next(shell))
 		;
 	ph_shell_spawn_settle(shell);
 	shell->in_turn = false;
@@ -224,7 +198,6 @@ int ph_shell_queue_new(struct ph_shell *shell)
 	shell->turn = evtimer_new(shell->base, on_turn, shell);
 	if (!shell->turn)
 		return -ENOMEM;
-	shell->due_ms = PH_CLOCK_NEVER;
 	return ph_clock_timer_new(shell->base, on_deadline, shell, &shell->timer);
 }
 

@@ -10,9 +10,6 @@
  * turn), and for each event makes a step and carries out its actions in their order. What comes of
  * an action is an event, queued. Action functions (..._act) must not call ph_step();
  * they may push. What an action points to lives until that action function returns.
- * Timers run with the last event of a turn: what a worker has said in time counts before the
- *deadline that the loop was too late for. After a standstill they wait until what came meanwhile is
- *read.
  *
  * Who carries out what (shell_act.c is the table):
  *	SPAWN SIGNAL REAP			shell_spawn.c, shell_exit.c
@@ -47,10 +44,6 @@
 #include "core/hub.h"
 
 #define PH_SHELL_TURN_EVENTS 256 /* events of one turn */
-#define PH_SHELL_LATE_MS 200	 /* a deadline so long ago: the loop stood still */
-#define PH_SHELL_BEHIND_MS 200	 /* ... and takes what came meanwhile first, for so long at most */
-#define PH_SHELL_STANDSTILLS 3	 /* ... so often one after the other */
-#define PH_SHELL_QUIET_MS 20	 /* ... or until nothing has come for so long */
 
 struct event;
 struct event_base;
@@ -134,10 +127,6 @@ struct ph_shell {
 	struct ph_shell_item *head, **tail;
 	struct event *turn; /* deferred: runs the turn */
 	struct ph_clock_timer *timer;
-	uint64_t due_ms;    /* what it was set to last */
-	uint64_t behind_ms; /* until then what came during a standstill goes first; 0: there was
-			       none */
-	unsigned standstills;
 	bool in_turn, ready, leaving;
 	bool stopping; /* somebody has asked for it */
 	bool begun;    /* core has seen START */

@@ -143,7 +143,6 @@ struct ph_peers {
 
 struct ph_event {
 	enum ph_event_kind kind;
-	bool more; /* others wait that may be older than what is due: no timer runs yet */
 	uint64_t wid;
 	uint64_t ticket;
 	int error; /* positive errno */

@@ -487,9 +487,8 @@ void ph_step(
 	handlers[event->kind](hub, event);
 	ph_swap_deliver(hub);
 	struct ph_timer *timer;
-	bool timed = hub->started && !event->more;
 	/* What is left is due in the next step, at once. */
-	for (int i = 0; i < TIMERS_A_STEP && timed && (timer = ph_timer_due(hub)); i++)
+	for (int i = 0; i < TIMERS_A_STEP && hub->started && (timer = ph_timer_due(hub)); i++)
 		ph_due_run(hub, timer);
 	ph_swap_deliver(hub);
 	if (hub->started) {

@@ -304,31 +304,6 @@ START_TEST(watchdog)
 }
 END_TEST
 
-/* The daemon stood still: the deadline is over, and what came before it waits to be read. */
-START_TEST(what_came_in_time_counts_before_a_deadline)
-{
-	struct world *w = w_new(1);
-	struct w_def *def = one(w);
-	static const struct ph_notify sign = {.watchdog = true};
-	def->spec.watchdog_ms = 1000;
-	w_start(w, 0);
-	struct w_proc *p = w_only(w, "room", 0);
-	w->now_ms += 5000;
-	w_push(w, 0, PH_EV_TICK)->more = true;
-	if (_i) {
-		struct ph_event *event = w_push(w, 0, PH_EV_NOTIFIED);
-		event->more = true;
-		event->wid = p->wid;
-		event->notify = &sign;
-	}
-	w_drain(w);
-	ck_assert_uint_eq(p->kills, 0);
-	w_run(w, 900);
-	ck_assert_uint_eq(p->kills, !_i);
-	w_free(w);
-}
-END_TEST
-
 START_TEST(a_worker_that_cannot_be_spawned)
 {
 	struct world *w = w_new(1);
@@ -630,7 +605,6 @@ int main(void)
 	W_TEST(suite, triggered_watchdog, 2);
 	W_TEST(suite, another_main_process, 1);
 	W_TEST(suite, watchdog, 2);
-	W_TEST(suite, what_came_in_time_counts_before_a_deadline, 2);
 	W_TEST(suite, a_worker_that_cannot_be_spawned, 1);
 	W_TEST(suite, stop_by_grace, 4);
 	W_TEST(suite, what_is_left_of_it_is_ended, 1);

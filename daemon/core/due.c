@@ -3,13 +3,16 @@
  *
  * A node whose loop stood still finds its deadlines passed, and in its queues what would have come
  * in time; one that was away does not know what the others have decided meanwhile. Such a deadline
- * is looked at again a heartbeat later. Tested by tests/unit/test_core_away.c.
+ * is looked at again a heartbeat later; that of a worker's silence a moment later, however short
+ * the standstill was. Tested by tests/unit/test_core_away.c.
  */
 #include "core/conflict.h"
 #include "core/instance.h"
 #include "core/member.h"
 
 #define LATE_BEATS 3 /* a deadline that is looked at so many heartbeat_ms after it */
+#define LATE_MS 5    /* or so late, where it is a worker's silence ... */
+#define MOMENT_MS 50 /* ... and then so much later: all sockets are looked at once more */
 
 /* Until its registry is in step again, a node that was away acts on no deadline of these. */
 static bool held_back(const struct ph_hub *hub, const struct ph_timer *timer)
@@ -43,10 +46,31 @@ static bool overslept(const struct ph_hub *hub, const struct ph_timer *timer)
 	       hub->now_ms >= timer->at_ms + LATE_BEATS * hub->set.heartbeat_ms;
 }
 
+/*
+ * A worker is not ended for its silence before the loop has gone round once more: a standstill that
+ * is none of the above is long enough for a word that has come in time to wait behind the deadline.
+ */
+static bool excused(const struct ph_hub *hub, const struct ph_timer *timer)
+{
+	if (timer->kind != PH_TIMER_INSTANCE)
+		return false;
+	struct ph_instance *instance = timer->owner;
+	bool silent = instance->state == PH_INSTANCE_STARTING ||
+		      instance->state == PH_INSTANCE_STANDING ||
+		      instance->state == PH_INSTANCE_RUNNING;
+	bool late = timer->at_ms && hub->now_ms >= timer->at_ms + LATE_MS;
+	instance->excused = silent && late && !instance->excused;
+	return instance->excused;
+}
+
 void ph_due_run(struct ph_hub *hub, struct ph_timer *timer)
 {
 	if (held_back(hub, timer) || overslept(hub, timer)) {
 		ph_timer_set(hub, timer, hub->now_ms + hub->set.heartbeat_ms);
+		return;
+	}
+	if (excused(hub, timer)) {
+		ph_timer_set(hub, timer, hub->now_ms + MOMENT_MS);
 		return;
 	}
 	switch (timer->kind) {

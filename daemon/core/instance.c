@@ -95,6 +95,7 @@ void ph_instance_arm(struct ph_hub *hub, struct ph_instance *instance)
 		break;
 	}
 	ph_timer_set(hub, &instance->timer, at);
+	instance->excused = false;
 }
 
 void ph_instance_publish(struct ph_hub *hub, struct ph_instance *instance)

@@ -94,6 +94,7 @@ struct ph_instance {
 	struct ph_accepts *accepts; /* owned */
 	char *meta;
 	uint64_t started_ms, ready_ms, watchdog_ms;
+	bool excused;		/* its silence, once, as the loop stood still: due.c */
 	uint64_t closed_ms;	/* its control connection ended, or its daemon's life began */
 	uint64_t half_grace_ms; /* STOPPING: stop_signal is due; 0: sent */
 	uint64_t kill_ms;	/* STOPPING: SIGKILL is due */

@@ -1,5 +1,6 @@
 """One daemon and its children: start, readiness, restart, stop, the verbs of an operator."""
 
+import contextlib
 import os
 import signal
 import time
@@ -244,6 +245,41 @@ def test_watchdogs(solo, cluster):
     lively = running_pid(node, "lively")
     node.wait_child("hung", restarts=lambda n: n >= 2)
     assert node.child("lively")["pid"] == lively and node.child("lively")["restarts"] == 0
+
+
+@contextlib.contextmanager
+def standing_still(node, seconds):
+    """The daemon alone, for so long at least: as on a machine that is far too busy."""
+    os.kill(node.process.pid, signal.SIGSTOP)
+    try:
+        yield
+        time.sleep(seconds)
+    finally:
+        os.kill(node.process.pid, signal.SIGCONT)
+
+
+def test_signs_of_life_for_a_daemon_that_stood_still(solo):
+    """They have come before the time was over, though it reads them after it."""
+    beat = "\nwhile 1: say('WATCHDOG=1'); time.sleep(0.6)"  # all of them fit into its socket
+    node = solo({"web": python("say('READY=1')" + beat, ready="notify", watchdog="2s", instances=2)})
+    before = [running_pid(node, "web", i) for i in range(2)]
+    for _ in range(3):
+        with standing_still(node, 2.3):
+            pass
+        node.wait_up()
+    assert [running_pid(node, "web", i) for i in range(2)] == before, node.log()
+
+
+def test_readiness_for_a_daemon_that_stood_still(solo, cluster):
+    go = f"{cluster.dir}/go"
+    node = solo({"web": python(f"while not os.path.exists({go!r}): time.sleep(0.01)\n"
+                               "say('READY=1'); time.sleep(1000)", ready="notify",
+                               start_timeout="2500ms", instances=5)})
+    for i in range(5):
+        node.wait_child("web", i, state="starting")
+    with standing_still(node, 2.7):
+        open(go, "w").close()
+    assert [node.wait_running("web", i)["restarts"] for i in range(5)] == [0] * 5, node.log()
 
 
 # starts a process that goes on as the main one and says so, and then does as `first` says

@@ -110,9 +110,13 @@ static bool others_keep(const struct ph_hub *hub, const struct ph_slot *slot,
 	       held->version && held->born_ms && e->born_ms > held->born_ms;
 }
 
-/* The other side of a handover, with what was handed over: the handover itself decides. */
-static bool of_handover(const struct ph_source *s, const struct ph_entry *e, uint64_t born_ms)
+/* The other side of a handover, with what was handed over: the handover itself decides. Of a swap
+ * both are here. */
+static bool of_handover(const struct ph_hub *hub, const struct ph_source *s,
+	const struct ph_entry *e, uint64_t born_ms)
 {
+	if (ph_is_self(hub, &s->peer))
+		return false;
 	if (e->state == PH_CHILD_RELEASED)
 		return true;
 	return ph_name_equal(&e->node, &s->peer) &&
@@ -152,7 +156,8 @@ bool ph_heal_keeps(struct ph_hub *hub, struct ph_slot *slot, const struct ph_nam
 			ph_registry_tell_of(hub, e, &slot->entry.node->name);
 		return keep;
 	}
-	if (ph_is_self(hub, &e->node) || hub->stopping || (s && of_handover(s, e, mine.born_ms)))
+	if (ph_is_self(hub, &e->node) || hub->stopping ||
+		(s && of_handover(hub, s, e, mine.born_ms)))
 		return false;
 	/* A copy that is no more, or may be, is worse than one that is. */
 	if (removed || !ph_member_up(hub, &e->node))
@@ -249,7 +254,8 @@ void ph_heal_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch)
 {
 	struct ph_instance *mine = slot->work->instance;
 	bool overtaken = slot->entered && slot->entry.epoch > epoch;
-	if (!mine || mine->epoch != epoch || overtaken || slot->work->target)
+	/* A target of it can only be that of a swap that was given up for this. */
+	if (!mine || mine->epoch != epoch || overtaken)
 		return;
 	ph_slot_own(hub, slot, epoch, mine->lineage);
 	ph_slot_publish(hub, slot);

@@ -90,9 +90,11 @@ static bool answer_claim(struct world *w, unsigned from, unsigned to, const stru
 {
 	if (msg->kind != PH_B_CLAIM || !msg->n_claims || from != 0)
 		return true;
-	ck_assert_int_eq(msg->claims[0].basis, PH_CLAIM_HEAL);
-	ck_assert_uint_ne(msg->claims[0].born_ms, 0);
-	claimed = msg->claims[0].epoch;
+	if (msg->claims[0].basis != PH_CLAIM_COMMIT) { /* of a swap */
+		ck_assert_int_eq(msg->claims[0].basis, PH_CLAIM_HEAL);
+		ck_assert_uint_ne(msg->claims[0].born_ms, 0);
+		claimed = msg->claims[0].epoch;
+	}
 	if (!answers_claims)
 		return true;
 	struct ph_bmsg *answer = p_msg(w, to, PH_B_CLAIM_ANSWER);
@@ -223,6 +225,45 @@ START_TEST(a_namesakes_epoch_is_passed)
 	ck_assert_uint_eq(room(w, 0)->entry.epoch, claimed);
 	ck_assert_uint_eq(p->epoch, claimed);
 	ck_assert_uint_eq(w_only(w, "room", 0)->pid, pid);
+	w_free(w);
+}
+END_TEST
+
+/* A swap of it is given up for that, and its new worker takes long to end: nobody waits for it. */
+START_TEST(a_swap_that_is_given_up_holds_up_nothing)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	struct w_proc *p = worker(w, 0);
+	w->defs[0].traits.mute_load = w->defs[0].traits.deaf = true;
+	w_order(w, 0, PH_VERB_SWAP, "room", NULL, NULL);
+	w_run(w, 500);
+	ck_assert_uint_eq(w_alive(w, 0), 2);
+	hears(w, 1000, E(50), PH_CHILD_RUNNING);
+	w_run(w, 500);
+	hears(w, 1000, E(50), PH_CHILD_RUNNING); /* it is told again until it goes above that */
+	w_run(w, 500);
+	ck_assert_uint_eq(w_alive(w, 0), 2);
+	ck_assert_uint_gt(claimed, E(50));
+	ck_assert_uint_eq(room(w, 0)->entry.epoch, claimed);
+	ck_assert_uint_eq(p->epoch, claimed);
+	w_run(w, 8000);
+	ck_assert_ptr_eq(w_only(w, "room", 0), p);
+	w_free(w);
+}
+END_TEST
+
+/* It is being swapped, and the other one has let its own go: that is no word of the swap's. */
+START_TEST(a_release_during_a_swap)
+{
+	struct world *w = with_worker(PH_CAP_HANDOVER);
+	w_order(w, 0, PH_VERB_SWAP, "room", NULL, NULL);
+	w_run(w, 1000);
+	ck_assert_int_eq(room(w, 0)->work->source->state, PH_SOURCE_RETAINING);
+	hears(w, 1000, E(50), PH_CHILD_RELEASED);
+	ck_assert_str_eq(room(w, 0)->entry.node->name.s, "a");
+	ck_assert_uint_lt(room(w, 0)->entry.epoch, E(50));
+	w_run(w, 8000);
+	(void)w_only(w, "room", 0);
 	w_free(w);
 }
 END_TEST
@@ -861,6 +902,8 @@ int main(void)
 	W_TEST(suite, removed_on_the_other_side, 2);
 	W_TEST(suite, the_winner_goes_above_both, 2);
 	W_TEST(suite, a_namesakes_epoch_is_passed, 2);
+	W_TEST(suite, a_swap_that_is_given_up_holds_up_nothing, 1);
+	W_TEST(suite, a_release_during_a_swap, 1);
 	W_TEST(suite, above_it_before_it_is_moved, 2);
 	W_TEST(suite, a_better_one_objects, 1);
 	W_TEST(suite, the_loser_has_no_veto, 2);

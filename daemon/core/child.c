@@ -124,14 +124,19 @@ static bool awaited(const struct ph_hub *hub, const struct ph_instance *instance
 	       hub->now_ms < instance->closed_ms + PH_RECONNECT_MS;
 }
 
+bool ph_child_surplus(const struct ph_slot *slot)
+{
+	const struct ph_spec *spec = slot->child->spec;
+	return spec && (slot->number >= spec->instances || spec->local != slot->local);
+}
+
 /* A worker goes on under the new text where nothing of its process changed, else it starts anew. */
 static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot *slot, bool renew)
 {
 	struct ph_instance *instance = slot->work->instance;
 	if (slot->work->source || slot->work->target || instance->target)
 		return; /* its migration goes on with the text that it began with: then the plan */
-	bool other_kind = child->spec->local != (slot->local);
-	if (slot->number >= child->spec->instances || other_kind) {
+	if (ph_child_surplus(slot)) {
 		instance->after = PH_AFTER_DISCARD; /* and nobody claims what is not wanted */
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
 	} else if (instance->spec->process == child->spec->process) {
@@ -160,9 +165,13 @@ void ph_child_catch_up(struct ph_hub *hub, struct ph_slot *slot)
 {
 	struct ph_child *child = slot->child;
 	const struct ph_instance *instance = slot->work->instance;
-	if (child->spec && instance && ph_instance_has_process(instance) &&
-		instance->state <= PH_INSTANCE_RUNNING &&
-		instance->spec->revision < child->spec->revision)
+	if (!child->spec || !instance || instance->spec->revision >= child->spec->revision)
+		return;
+	/* Without a process it is the entry that tells of the text. */
+	bool behind = ph_instance_has_process(instance)
+			      ? instance->state <= PH_INSTANCE_RUNNING
+			      : slot->entry.revision < child->spec->revision;
+	if (behind)
 		apply_to(hub, child, slot, false);
 }
 
@@ -260,6 +269,7 @@ bool ph_child_own_counts(struct ph_hub *hub, struct ph_child *child)
 	ph_child_own_in_force(hub, child);
 	(void)ph_emit(hub, PH_EMIT_CHILD_CHANGED, &(struct ph_key){.child = child->name});
 	apply_to_instances(hub, child);
+	ph_plan_soon(hub, 0); /* what is on its way */
 	return true;
 }
 

@@ -195,10 +195,10 @@ static void own_now(
 	bool overtaken = slot->entered && slot->entry.epoch > epoch;
 	if (spec && !spec->local && !ph_lease_valid(hub))
 		return; /* the plan asks again when there is one */
-	if (!spec)
+	if (!spec || ph_child_surplus(slot))
 		ph_plan_soon(hub, 0); /* it was removed meanwhile: what is left of it goes */
-	if (!spec || overtaken || ph_slot_busy(slot) || slot->work->target ||
-		ph_migration_decides(slot) || hub->shutting)
+	if (!spec || ph_child_surplus(slot) || overtaken || ph_slot_busy(slot) ||
+		slot->work->target || ph_migration_decides(slot) || hub->shutting)
 		return;
 	struct ph_instance *back =
 		slot->work->instance ? NULL : ph_conflict_give_back(hub, slot, epoch);

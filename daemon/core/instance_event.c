@@ -42,6 +42,13 @@ void ph_instance_free_owned(struct ph_instance *instance)
 	instance->why = NULL;
 }
 
+static void let_go(struct ph_hub *hub, struct ph_slot *slot)
+{
+	ph_slot_release(hub, slot);
+	if (slot->child->spec && !ph_child_surplus(slot))
+		ph_plan_soon(hub, 0); /* one too many when it was told to stop, and not any more */
+}
+
 void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance)
 {
 	ph_instance_drop_process(hub, instance);
@@ -54,7 +61,7 @@ void ph_instance_free(struct ph_hub *hub, struct ph_instance *instance)
 		ph_slot_work(hub, instance->slot)->instance = NULL;
 		if (ph_slot_mine(hub, instance->slot) && !instance->slot->work->source &&
 			!hub->exiting)
-			ph_slot_release(hub, instance->slot);
+			let_go(hub, instance->slot);
 	}
 	if (instance->source && instance->source->old == instance)
 		instance->source->old = NULL;

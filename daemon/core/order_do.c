@@ -88,7 +88,7 @@ static void do_stop(struct ph_hub *hub, struct ph_slot *slot)
 void ph_order_catch_up(struct ph_hub *hub, struct ph_slot *slot)
 {
 	struct ph_instance *instance = slot->work->instance;
-	if (slot->wish_stopped && ph_instance_has_process(instance) &&
+	if (instance && slot->wish_stopped && ph_instance_has_process(instance) &&
 		instance->state <= PH_INSTANCE_RUNNING && instance->role == PH_ROLE_ACTIVE &&
 		!slot->work->source && !slot->work->target)
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);

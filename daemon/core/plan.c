@@ -214,6 +214,41 @@ static void bury(struct ph_hub *hub, struct ph_slot *slot)
 	}
 }
 
+/*
+ * This node owns it, and a text that asks for fewer came while it was on its way, waited or was
+ * being started: it ends wherever it stands.
+ */
+static void end_surplus(struct ph_hub *hub, struct ph_slot *slot)
+{
+	if (slot->work->move)
+		ph_move_drop(hub, slot->work->move);
+	if (slot->work->source)
+		ph_source_step(hub, slot->work->source, PH_SOURCE_IN_CANCEL);
+	if (ph_migration_decides(slot) || slot->work->target || slot->work->claim || slot->starting)
+		return; /* it is looked at again when that has ended */
+	struct ph_instance *instance = slot->work->instance;
+	if (!instance && !slot->work->source) {
+		ph_slot_release(hub, slot);
+	} else if (instance && !instance->target) {
+		instance->after = PH_AFTER_DISCARD;
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
+	}
+}
+
+/* What no text asks for, as far as it is known here. */
+static void plan_unwanted(struct ph_hub *hub, struct ph_slot *slot)
+{
+	bury(hub, slot);
+	if (!ph_child_surplus(slot))
+		return;
+	if (slot->work->claim && slot->work->claim->basis == PH_CLAIM_COLD)
+		ph_claim_drop(hub, slot->work->claim);
+	if (ph_slot_mine(hub, slot))
+		end_surplus(hub, slot);
+	else if (ph_slot_owned(slot) && ph_member_up(hub, &slot->entry.node->name))
+		tell_newer(hub, slot); /* it may know nothing of that text yet */
+}
+
 /* Somebody is joining right now: what is unowned waits for its verdict too. */
 static bool joiners(const struct ph_hub *hub)
 {
@@ -244,7 +279,7 @@ void ph_plan_run(struct ph_hub *hub)
 			ph_order_catch_up(hub, slot);
 		}
 		if (slot->local || !wanted(slot)) {
-			bury(hub, slot);
+			plan_unwanted(hub, slot);
 			continue;
 		}
 		if (!unowned(hub, slot)) {

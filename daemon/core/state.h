@@ -356,6 +356,8 @@ void ph_child_configure(struct ph_hub *hub, const struct ph_config *config);
 /* The ticket of its record, 0 where there is none. */
 uint64_t ph_child_in_force(struct ph_hub *hub, struct ph_child *child, const struct ph_spec *spec,
 	uint64_t revision, bool journal);
+/* The text in force asks for fewer of it, or for one a node where this is not, or the other way. */
+bool ph_child_surplus(const struct ph_slot *slot);
 /* Wanted keys are shown as waiting from the first moment on. */
 void ph_child_make_slots(struct ph_hub *hub, const struct ph_spec *spec);
 /* This node's own text of it, as a new revision. */

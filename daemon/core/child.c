@@ -345,9 +345,10 @@ void ph_child_configure(struct ph_hub *hub, const struct ph_config *config)
 	}
 	for (size_t i = 0; i < config->n_specs; i++) {
 		child = ph_child_get(hub, &config->specs[i]->child);
+		uint64_t before = ph_child_text_revision(child);
 		declare(hub, child, config->specs[i]);
 		if (config->spread)
-			ph_spread(hub, child);
+			ph_spread(hub, child, before);
 	}
 	if (hub->started)
 		ph_plan_soon(hub, 0);

@@ -11,13 +11,18 @@
 #define AGAIN_MS \
 	5000 /* a proposal may be lost, or meet a node that has just moved the child away */
 
-void ph_spread(struct ph_hub *hub, struct ph_child *child)
+void ph_spread(struct ph_hub *hub, struct ph_child *child, uint64_t before)
 {
-	if (!child->spec || child->own->hash == child->spec->hash)
+	if (!child->spec)
 		return;
-	ph_child_own_in_force(hub, child);
-	(void)ph_emit(hub, PH_EMIT_CHILD_CHANGED, &(struct ph_key){.child = child->name});
-	ph_child_put_text(hub, child, ph_cast(hub, PH_B_SPEC));
+	if (child->own->hash != child->spec->hash) {
+		ph_child_own_in_force(hub, child);
+		(void)ph_emit(hub, PH_EMIT_CHILD_CHANGED, &(struct ph_key){.child = child->name});
+	}
+	/* Also where it counts as this node owns some of it: what it owns may be on its way, and
+	 * its entry not tell of the text yet. */
+	if (child->spec->revision != before)
+		ph_child_put_text(hub, child, ph_cast(hub, PH_B_SPEC));
 }
 
 static void say(struct ph_hub *hub, struct ph_child *child)

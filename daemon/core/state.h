@@ -373,8 +373,9 @@ uint64_t ph_child_next_revision(const struct ph_hub *hub, const struct ph_child 
 bool ph_child_owned_here(const struct ph_hub *hub, const struct ph_child *child);
 /* The same, where this node owns one of them. */
 bool ph_child_own_counts(struct ph_hub *hub, struct ph_child *child);
-/* An operator wants this node's text of it to be the one that all have. */
-void ph_spread(struct ph_hub *hub, struct ph_child *child);
+/* An operator wants this node's text of it to be the one that all have; `before`: the revision that
+ * was in force before this node's file was read. */
+void ph_spread(struct ph_hub *hub, struct ph_child *child, uint64_t before);
 void ph_propose(struct ph_hub *hub, struct ph_child *child);
 void ph_propose_beat(struct ph_hub *hub);
 void ph_propose_message(struct ph_hub *hub, const struct ph_bmsg *msg);

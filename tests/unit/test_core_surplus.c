@@ -199,6 +199,27 @@ START_TEST(a_text_of_one_that_was_stopped)
 }
 END_TEST
 
+/*
+ * With --cluster on a node that owns one of them, so that its text counts at once; what it owns is
+ * on its way, and no entry tells of the text: the others hear of it all the same, at once.
+ */
+START_TEST(a_text_for_all_of_an_owner)
+{
+	struct w_def *first;
+	struct world *w = cluster(2, &first, 1);
+	struct w_def *next = rooms(w, "next", 1);
+	struct ph_name room = ph_name_of("room");
+	unsigned owner = w_only(w, "room", 0)->node;
+	first->traits.mute_load = true;
+	w_order(w, owner, PH_VERB_SWAP, "room", NULL, &(struct ph_command){.instance = 0});
+	w_run(w, 1000);
+	ck_assert_ptr_nonnull(w_slot(w, owner, "room", 0)->work->source);
+	reload(w, owner, next, true);
+	ck_assert_str_eq(ph_hub_spec(w->nodes[!owner].hub, &room)->text, next->text);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_surplus");
@@ -208,5 +229,6 @@ int main(void)
 	W_TEST(suite, while_it_waits_for_a_claim, 1);
 	W_TEST(suite, not_too_many_any_more, 1);
 	W_TEST(suite, a_text_of_one_that_was_stopped, 1);
+	W_TEST(suite, a_text_for_all_of_an_owner, 1);
 	return w_main(suite);
 }

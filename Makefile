@@ -169,6 +169,9 @@ check: ## unit tests, simulation, checks of the source, end-to-end tests
 	@$(B)/sim --story added --list tests/sim/seeds_added.txt
 	@$(B)/sim --story added --seeds 1..2000
 	@$(B)/sim --story added --partition majority --seeds 1..1000
+	@$(B)/sim --story texts --list tests/sim/seeds_texts.txt
+	@$(B)/sim --story texts --seeds 1..2000
+	@$(B)/sim --story texts --partition majority --seeds 1..1000
 	@$(B)/sim --twice --seeds 1..200
 	@$(B)/sim --twice --story member --seeds 1..200
 	@$(B)/sim --detect 10 50 50 1

@@ -39,7 +39,9 @@ static void act_spawn(struct sim_node *node, const struct ph_action *action)
 			epoch_before(node, &spawn->key);
 	struct ph_event event = {.kind = PH_EV_SPAWNED, .wid = action->wid};
 	sim_group_spawn(node, spawn);
-	struct sim_proc *proc = sim_proc_new(node, action->wid, action->spawn);
+	uint64_t slow_us =
+		sim->now_us < node->spawn_slow_until_us ? sim_between(sim, 0, 3 * SEC) : 0;
+	struct sim_proc *proc = sim_proc_new(node, action->wid, action->spawn, slow_us);
 	if (!proc) {
 		event.kind = PH_EV_SPAWN_FAILED;
 		event.text = "no such file in the simulation";
@@ -47,7 +49,7 @@ static void act_spawn(struct sim_node *node, const struct ph_action *action)
 	} else {
 		event.pid = proc->pid;
 	}
-	uint64_t delay = sim_between(sim, 10, 500);
+	uint64_t delay = slow_us + sim_between(sim, 10, 500);
 	if (proc) /* what it says and its end come after */
 		proc->to_daemon_us = sim->now_us + delay;
 	sim_node_push(node, delay, &event, NULL, NULL);
@@ -217,7 +219,7 @@ static void act_answer(struct sim_node *node, const struct ph_action *action)
 		sim->forgotten |= !answer->error;
 	else if (was_cancel(sim, answer->ticket))
 		cancel_answered(sim, answer);
-	else if (sim->story == STORY_ADDED)
+	else if (sim->story == STORY_ADDED || sim->story == STORY_TEXTS)
 		; /* a name exists, there is none, or somebody removes what is to get ready */
 	else if (answer->error && sim->faultless && !only_cancelled(answer))
 		sim_fail(sim, "a command failed without a fault: %s%s%s", answer->text,

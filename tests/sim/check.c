@@ -363,7 +363,8 @@ void sim_check_aborted(struct sim_node *node, const struct ph_emit *emit)
 	struct sim *sim = node->sim;
 	struct sim_mig *mig = sim_mig_of(sim, &emit->id);
 	sim->migrations_aborted++;
-	if (sim->faultless && !sim_cancelled(emit->text) && sim->story != STORY_ADDED)
+	if (sim->faultless && !sim_cancelled(emit->text) && sim->story != STORY_ADDED &&
+		sim->story != STORY_TEXTS)
 		sim_fail(sim, "a migration of %s/%u was aborted without a fault: %s",
 			emit->key.child.s, emit->key.instance, emit->text ? emit->text : "");
 	if (!mig || !mig->old || mig->a != node || !mig->old->alive)
@@ -431,7 +432,7 @@ static bool wants_it(void *arg, const struct ph_entry_view *view)
 	return true;
 }
 
-/* Stopped by wish, removed, or of a text for which a new process is started? */
+/* Stopped by wish, removed, one too many, or of a text for which a new process is started? */
 void sim_check_unwanted(struct sim_proc *proc)
 {
 	struct sim_node *node = proc->node;
@@ -441,7 +442,9 @@ void sim_check_unwanted(struct sim_proc *proc)
 	const struct ph_name *child = &proc->key->key.child;
 	const struct ph_spec *spec = ph_hub_spec(node->hub, child);
 	ph_hub_entries(node->hub, sim_node_ms(node), child, wants_it, &wish);
-	proc->unwanted = !wish.wanted || (spec && spec->process != proc->process);
+	proc->unwanted =
+		!wish.wanted || (spec && (spec->process != proc->process ||
+						 proc->key->key.instance >= spec->instances));
 }
 
 /*

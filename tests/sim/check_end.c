@@ -208,6 +208,11 @@ static bool key_rests(struct sim *sim, struct sim_key *key)
 		if (!node->hub || sim_node_outside(node))
 			continue;
 		ph_hub_entries(node->hub, sim_node_ms(node), &key->key.child, see_entry, &look);
+		const struct ph_spec *spec = ph_hub_spec(node->hub, &key->key.child);
+		if (spec && key->key.instance >= spec->instances && look.owned)
+			return no("%s has %s for the owner of %s/%u, of which its text wants %u",
+				node->name.s, look.owner.s, key->key.child.s, key->key.instance,
+				spec->instances);
 		if (any && look.wanted != first.wanted)
 			return no("%s %s %s/%u, another one does not", node->name.s,
 				look.wanted ? "wants" : "does not want", key->key.child.s,
@@ -386,6 +391,9 @@ static bool rests(struct sim *sim)
 		if (!key_rests(sim, &sim->keys[i]))
 			return false;
 	if (!procs_rest(sim) || !specs_rest(sim) || (sim_check_quorate(sim) && !outcomes_rest(sim)))
+		return false;
+	if (sim->story == STORY_TEXTS && sim_check_quorate(sim) &&
+		!sim_texts_rest(sim, why, sizeof why))
 		return false;
 	for (unsigned i = 0; sim->faultless && i < sim->n_nodes; i++)
 		if (sim->nodes[i].hub && !sim_check_placed(&sim->nodes[i], why, sizeof why))

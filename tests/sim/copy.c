@@ -130,29 +130,41 @@ static char *text(struct sim_letter *letter, const char *from)
 struct sim_def *sim_def_of_text(struct sim *sim, const char *words)
 {
 	for (unsigned i = 0; words && i < sim->n_defs; i++)
-		if (strcmp(sim->defs[i].text, words) == 0 ||
-			strcmp(sim->defs[i].other_text, words) == 0)
+		if (sim_def_kept(&sim->defs[i], words))
 			return &sim->defs[i];
 	return NULL;
 }
 
 const char *sim_def_text(const struct sim_def *def, unsigned variant)
 {
-	return variant > 1 ? def->other_text : def->text;
+	return def->texts[variant ? variant - 1 : 0];
 }
 
-/* The other text of every second child needs another process as well. */
+const char *sim_def_kept(const struct sim_def *def, const char *words)
+{
+	for (unsigned i = 0; i < SIM_VARIANTS; i++)
+		if (strcmp(def->texts[i], words) == 0)
+			return def->texts[i];
+	return NULL;
+}
+
 bool sim_spec_of_text(struct sim *sim, const char *words, struct ph_spec *ret)
 {
 	const struct sim_def *def = sim_def_of_text(sim, words);
 	if (!def)
 		return false;
 	*ret = def->spec;
-	if (strcmp(def->text, words) == 0)
+	ret->text = sim_def_kept(def, words);
+	const struct sim_change *change = def->changes;
+	for (unsigned i = 0; ret->text != def->texts[i]; i++)
+		change++;
+	if (change == def->changes)
 		return true;
-	ret->text = def->other_text;
 	ret->hash = ph_hash_bytes(PH_HASH_SEED, ret->text, strlen(ret->text));
-	ret->process = (uint64_t)(def - sim->defs) % 2;
+	ret->process = change->process;
+	ret->instances = change->instances ? change->instances : ret->instances;
+	ret->nodes = change->nodes[0] ? change->nodes : NULL;
+	ret->swap = ret->swap && !change->no_swap;
 	return true;
 }
 

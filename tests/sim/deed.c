@@ -399,6 +399,7 @@ void sim_deed_heal(struct sim *sim)
 		node->crash_in = -1;
 		node->disk.fail_next = false;
 		node->number_us = 0;
+		node->disk.slow_until_us = node->spawn_slow_until_us = 0;
 		node->number_fails = node->number_crash = false;
 		if (node->suspended_us > sim->now_us)
 			node->suspended_us = sim->now_us;

@@ -170,10 +170,21 @@ static void read_file(struct sim *sim, void *arg)
 	if (node->suspended_us > sim->now_us)
 		sim_after(sim, node->suspended_us - sim->now_us, read_file, node, NULL);
 	else
-		sim_node_configure(node);
+		sim_node_configure(node, false);
 }
 
-static void change_file(struct sim *sim, struct sim_node *node, const struct sim_deed *deed)
+static void spread_file(struct sim *sim, void *arg)
+{
+	struct sim_node *node = arg;
+	if (!node->hub || node->shutting)
+		return; /* nobody is there who could be told to */
+	if (node->suspended_us > sim->now_us)
+		sim_after(sim, node->suspended_us - sim->now_us, spread_file, node, NULL);
+	else
+		sim_node_configure(node, true);
+}
+
+static void edit_file(struct sim *sim, struct sim_node *node, const struct sim_deed *deed)
 {
 	struct sim_key *key = &sim->keys[deed->key];
 	unsigned def = (unsigned)(key->def - sim->defs);
@@ -182,6 +193,11 @@ static void change_file(struct sim *sim, struct sim_node *node, const struct sim
 		if (sim->keys[i].def == key->def)
 			sim->keys[i].stopped_by_order = true;
 	node->file[def] = (uint8_t)(deed->x % (SIM_VARIANTS + 1));
+}
+
+static void change_file(struct sim *sim, struct sim_node *node, const struct sim_deed *deed)
+{
+	edit_file(sim, node, deed);
 	read_file(sim, node);
 }
 
@@ -194,6 +210,26 @@ static void do_files(struct sim *sim, struct sim_deed *deed)
 {
 	for (unsigned i = 0; i < sim->n_nodes; i++)
 		change_file(sim, &sim->nodes[i], deed);
+}
+
+static void do_spread(struct sim *sim, struct sim_deed *deed)
+{
+	for (unsigned i = 0; i < sim->n_nodes; i++)
+		if (i == deed->node || deed->k % 2)
+			edit_file(sim, &sim->nodes[i], deed);
+	spread_file(sim, &sim->nodes[deed->node]);
+}
+
+static void do_slow_disk(struct sim *sim, struct sim_deed *deed)
+{
+	sim->fired++;
+	sim->nodes[deed->node].disk.slow_until_us = sim->now_us + deed->x * MS;
+}
+
+static void do_slow_spawn(struct sim *sim, struct sim_deed *deed)
+{
+	sim->fired++;
+	sim->nodes[deed->node].spawn_slow_until_us = sim->now_us + deed->x * MS;
 }
 
 static void do_stop(struct sim *sim, struct sim_deed *deed)
@@ -241,6 +277,9 @@ sim_deed_fn *const sim_more_deeds[DEED_COUNT] = {
 	[DEED_DAMAGE] = do_damage,
 	[DEED_FILE] = do_file,
 	[DEED_FILES] = do_files,
+	[DEED_SPREAD] = do_spread,
+	[DEED_SLOW_DISK] = do_slow_disk,
+	[DEED_SLOW_SPAWN] = do_slow_spawn,
 	[DEED_STOP] = do_stop,
 	[DEED_BEGIN] = do_begin,
 	[DEED_UNFIT] = do_unfit,

@@ -153,7 +153,9 @@ static void begin_batch(struct sim_node *node)
 		return;
 	disk->busy = true;
 	disk->batch = disk->n;
-	sim_after(node->sim, sim_between(node->sim, 50, 5 * MS), batch_done, batch_new(node), free);
+	uint64_t most_us = node->sim->now_us < disk->slow_until_us ? SEC : 5 * MS;
+	sim_after(
+		node->sim, sim_between(node->sim, 50, most_us), batch_done, batch_new(node), free);
 }
 
 void sim_disk_write(struct sim_node *node, const struct ph_action *action)

@@ -29,10 +29,10 @@ static void make_def(struct large *large, unsigned no, unsigned instances)
 {
 	struct sim_def *def = &large->sim.defs[no];
 	struct ph_spec *spec = &def->spec;
-	(void)snprintf(def->text, sizeof def->text, "{\"child\":%u}", no);
+	(void)snprintf(def->texts[0], sizeof def->texts[0], "{\"child\":%u}", no);
 	(void)snprintf(spec->child.s, sizeof spec->child.s, "c%u", no);
-	spec->text = def->text;
-	spec->hash = ph_hash_bytes(PH_HASH_SEED, def->text, strlen(def->text));
+	spec->text = def->texts[0];
+	spec->hash = ph_hash_bytes(PH_HASH_SEED, spec->text, strlen(spec->text));
 	spec->instances = instances;
 	spec->ready = PH_READY_NONE;
 	spec->start_timeout_ms = 10000;

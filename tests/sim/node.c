@@ -162,8 +162,7 @@ static bool see(void *arg, const struct ph_worker_view *view)
 	(void)snprintf(seen->meta, sizeof seen->meta, "%s", view->meta ? view->meta : "");
 	seen->def = view->spec ? sim_def_of_text(node->sim, view->spec->text) : NULL;
 	if (seen->def) /* the spec itself lives no longer than its hub */
-		seen->text = strcmp(seen->def->text, view->spec->text) == 0 ? seen->def->text
-									    : seen->def->other_text;
+		seen->text = sim_def_kept(seen->def, view->spec->text);
 	return true;
 }
 
@@ -366,7 +365,7 @@ void sim_node_exit(struct sim_node *node)
 
 /* ---- the start ---- */
 
-void sim_node_configure(struct sim_node *node)
+void sim_node_configure(struct sim_node *node, bool spread)
 {
 	struct sim *sim = node->sim;
 	struct ph_spec own[SIM_DEFS];
@@ -376,6 +375,7 @@ void sim_node_configure(struct sim_node *node)
 		.settle_ms = 1000,
 		.drain_on_stop = sim->seed % 2,
 		.accept_any = true,
+		.spread = spread,
 		.merges = sim->seed % 3 != 0};
 	for (unsigned i = 0; i < sim->n_defs; i++) {
 		if (node->file[i])
@@ -630,7 +630,7 @@ void sim_node_start(struct sim_node *node)
 	count_start(node);
 	make_hub(node);
 	sim_trace(sim, "%s: a daemon starts", node->name.s);
-	sim_node_configure(node);
+	sim_node_configure(node, false);
 	sim_disk_restore(node);
 	adopt_all(node);
 	node->starting = false;

@@ -206,7 +206,8 @@ static void boot(struct sim *sim, void *arg)
 	sim_proc_connect(proc, 0);
 }
 
-struct sim_proc *sim_proc_new(struct sim_node *node, uint64_t wid, const struct ph_spawn *spawn)
+struct sim_proc *sim_proc_new(
+	struct sim_node *node, uint64_t wid, const struct ph_spawn *spawn, uint64_t slow_us)
 {
 	struct sim *sim = node->sim;
 	struct sim_key *key = NULL;
@@ -243,9 +244,10 @@ struct sim_proc *sim_proc_new(struct sim_node *node, uint64_t wid, const struct 
 		proc->role == PH_ROLE_ACTIVE ? "active" : "standby",
 		(unsigned long long)ph_epoch_counter(proc->epoch),
 		(unsigned)(proc->epoch & 0xffffff));
-	sim_after(sim, sim_between(sim, boot_ms * MS / 2, boot_ms * MS), boot, proc, NULL);
+	sim_after(
+		sim, slow_us + sim_between(sim, boot_ms * MS / 2, boot_ms * MS), boot, proc, NULL);
 	if (key->def->traits.crashy && !sim->healing && sim_chance(sim, 70))
-		sim_after(sim, sim_between(sim, MS, 3 * SEC), crash_soon, proc, NULL);
+		sim_after(sim, slow_us + sim_between(sim, MS, 3 * SEC), crash_soon, proc, NULL);
 	return proc;
 }
 

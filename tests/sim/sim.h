@@ -41,7 +41,8 @@ typedef void sim_fn(struct sim *sim, void *arg);
 	X(OWN, "own") \
 	X(SWAP, "swap") \
 	X(GROUP, "group") \
-	X(ADDED, "added")
+	X(ADDED, "added") \
+	X(TEXTS, "texts")
 enum sim_story {
 #define X(name, word) STORY_##name,
 	SIM_STORIES(X)
@@ -95,7 +96,11 @@ enum sim_story {
 	X(SWAP, false)	 /* an order; what is to befall a node from then on is for the owner's */ \
 	X(ADD, false)	 /* the child of `key`, in no file, by order on `node` */ \
 	X(REMOVE, false) /* the same */ \
-	X(UNFIT, true)	 /* nodes of the mask `x` cannot start the child of `key` */
+	X(UNFIT, true)	 /* nodes of the mask `x` cannot start the child of `key` */ \
+	X(SPREAD, false) /* as FILE, by `reload --cluster`; odd `k`: the other nodes' files have \
+			    it as well, and are not read */ \
+	X(SLOW_DISK, true)  /* for `x` ms a sync takes up to a second */ \
+	X(SLOW_SPAWN, true) /* for `x` ms a start takes up to 3 s */
 
 enum sim_deed_kind {
 #define X(name, fault) DEED_##name,
@@ -207,12 +212,21 @@ struct sim_restarts { /* of a group on one node, in one life of its daemon */
 	uint64_t at_ms[SIM_INTENSITY];
 };
 
-#define SIM_VARIANTS 2
+#define SIM_VARIANTS 6 /* of a text; the older stories have two */
+struct sim_change {    /* what another variant says instead; 0: as the first one does */
+	unsigned instances;
+	uint64_t process;
+	char nodes[SIM_NODES * 4];
+	bool no_swap;
+};
+
 struct sim_def {
 	char after[96], members[32];
 	struct sim_restarts restarts[SIM_NODES];
 	struct ph_spec spec; /* as in `texts[0]` */
-	char text[32], other_text[32];
+	char texts[SIM_VARIANTS][32];
+	struct sim_change changes[SIM_VARIANTS];
+	unsigned last;	  /* story `texts`: the variant that all are to have in the end; 0: any */
 	bool removable;	  /* files of nodes change */
 	uint64_t removed; /* story `added`: up to which revision it is known to be removed */
 	struct sim_traits traits;
@@ -323,6 +337,7 @@ struct sim_disk {
 	size_t n, room, synced, batch;
 	bool busy, failed, fail_next, lost, retry;
 	size_t answers; /* on their way to core */
+	uint64_t slow_until_us;
 	struct ph_id id;
 };
 
@@ -352,7 +367,7 @@ struct sim_node {
 	uint64_t number_us;	      /* the next higher number takes so long to sync, ... */
 	bool number_fails, number_crash, start_crash; /* ... fails, or the daemon dies first */
 	bool damaged;
-	uint64_t lag_until_us, bus_loop_us;
+	uint64_t lag_until_us, bus_loop_us, spawn_slow_until_us;
 	uint64_t suspended_us;
 	bool starting, shutting, gone; /* gone: not to come back */
 	bool hearing;		       /* this step is that of a message */
@@ -523,7 +538,7 @@ bool sim_check_knows(const struct sim_node *node, const struct sim_key *key);
 /* By whom it was started: one that did not run then, and nobody is here who knows of its key. */
 bool sim_check_alone(const struct sim_proc *proc);
 bool sim_node_twin(const struct sim_node *node); /* another one of its name has run */
-void sim_node_configure(struct sim_node *node);
+void sim_node_configure(struct sim_node *node, bool spread);
 void sim_node_raise(struct sim_node *node, uint64_t incarnation); /* INCARNATION */
 struct sim_key *sim_key_of(struct sim *sim, const struct ph_key *key);
 uint64_t sim_node_ms(const struct sim_node *node);
@@ -531,6 +546,8 @@ void sim_node_see(struct sim_node *node); /* writes the state file */
 /* What a daemon makes of that text; false: it is no child's. */
 bool sim_spec_of_text(struct sim *sim, const char *text, struct ph_spec *ret);
 const char *sim_def_text(const struct sim_def *def, unsigned variant);
+/* The same words where they are kept for as long as the run lasts. */
+const char *sim_def_kept(const struct sim_def *def, const char *words);
 
 /* ---- late.c: what the network still has ---- */
 bool sim_late_hold(struct sim_node *from, struct sim_node *to, struct sim_letter *letter,
@@ -564,7 +581,9 @@ void sim_net_link(struct sim_node *from, const struct ph_name *to, const char *a
 void sim_net_unlink(struct sim_node *from, const struct ph_name *to);
 
 /* ---- proc.c: processes; worker.c: what they say ---- */
-struct sim_proc *sim_proc_new(struct sim_node *node, uint64_t wid, const struct ph_spawn *spawn);
+/* It begins to run after `slow_us`. */
+struct sim_proc *sim_proc_new(
+	struct sim_node *node, uint64_t wid, const struct ph_spawn *spawn, uint64_t slow_us);
 struct sim_proc *sim_proc_of_wid(struct sim_node *node, uint64_t wid);
 struct sim_proc *sim_proc_of_pid(struct sim *sim, uint32_t pid);
 enum sim_death {
@@ -677,6 +696,12 @@ void sim_added_add(struct sim *sim, struct sim_deed *deed);
 void sim_added_remove(struct sim *sim, struct sim_deed *deed);
 bool sim_added_there(const struct sim *sim, const struct sim_def *def); /* of any node left */
 void sim_added_look(struct sim *sim); /* at the end: nothing has come back */
+
+/* ---- story_texts.c ---- */
+void sim_story_texts_children(struct sim *sim, struct sim_def *def, unsigned instances);
+void sim_story_texts(struct sim *sim);
+void sim_texts_last(struct sim *sim); /* nothing bad happens any more: the last texts are spread */
+bool sim_texts_rest(const struct sim *sim, char *why, size_t size);
 
 /* ---- deed_more.c ---- */
 typedef void sim_deed_fn(struct sim *sim, struct sim_deed *deed);

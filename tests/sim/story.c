@@ -84,11 +84,15 @@ static void make_def(struct sim *sim, struct sim_def *def, unsigned no, unsigned
 	behave(sim, &def->traits);
 	if (!sim->faultless && sim_chance(sim, 25))
 		misbehave(sim, &def->traits);
-	(void)snprintf(def->text, sizeof def->text, "{\"child\":%u}", no);
-	(void)snprintf(def->other_text, sizeof def->other_text, "{\"child\":%u,\"v\":2}", no);
+	(void)snprintf(def->texts[0], sizeof def->texts[0], "{\"child\":%u}", no);
+	for (unsigned i = 1; i < SIM_VARIANTS; i++)
+		(void)snprintf(
+			def->texts[i], sizeof def->texts[i], "{\"child\":%u,\"v\":%u}", no, i + 1);
+	/* The other text of every second child needs another process as well. */
+	def->changes[1].process = no % 2;
 	(void)snprintf(spec->child.s, sizeof spec->child.s, "c%u", no);
-	spec->text = def->text;
-	spec->hash = ph_hash_bytes(PH_HASH_SEED, def->text, strlen(def->text));
+	spec->text = def->texts[0];
+	spec->hash = ph_hash_bytes(PH_HASH_SEED, spec->text, strlen(spec->text));
 	spec->instances = instances;
 	spec->ready = def->traits.plain ? def->traits.notify ? PH_READY_NOTIFY : PH_READY_NONE
 					: PH_READY_PROTOCOL;
@@ -117,9 +121,13 @@ static void make_children(struct sim *sim)
 		struct sim_def *def = &sim->defs[sim->n_defs];
 		unsigned instances = sim->n_defs + 1 == SIM_DEFS ? wanted - sim->n_keys
 								 : (unsigned)sim_between(sim, 1, 3);
+		if (sim->story == STORY_TEXTS)
+			instances++;
 		if (sim->n_keys + instances > SIM_KEYS)
 			instances = SIM_KEYS - sim->n_keys;
 		make_def(sim, def, sim->n_defs++, instances);
+		if (sim->story == STORY_TEXTS)
+			sim_story_texts_children(sim, def, instances);
 		for (unsigned i = 0; i < instances; i++) {
 			struct sim_key *key = &sim->keys[sim->n_keys++];
 			key->def = def;
@@ -328,7 +336,10 @@ static void heal(struct sim *sim, void *arg)
 {
 	(void)arg;
 	sim_deed_heal(sim);
-	sim_check_end(sim);
+	if (sim->story == STORY_TEXTS)
+		sim_texts_last(sim);
+	else
+		sim_check_end(sim);
 }
 
 static void compact(struct sim *sim, void *arg)
@@ -417,7 +428,8 @@ void sim_story_make(struct sim *sim)
 	unsigned no = 0;
 	sim->story = sim->opt.story >= 0 ? (enum sim_story)sim->opt.story
 					 : (enum sim_story)(sim_random(sim) % STORY_HEAL);
-	bool faulty = sim->story == STORY_SWAP || sim->story == STORY_ADDED;
+	bool faulty =
+		sim->story == STORY_SWAP || sim->story == STORY_ADDED || sim->story == STORY_TEXTS;
 	sim->faultless = sim->story != STORY_CRASH && sim->story != STORY_MIXED &&
 			 sim->story != STORY_HEAL && sim->story != STORY_FORGET &&
 			 (sim->story < STORY_MEMBER || faulty) && sim_chance(sim, faulty ? 20 : 50);
@@ -431,6 +443,8 @@ void sim_story_make(struct sim *sim)
 		sim->story = sim->opt.story >= 0 ? STORY_JOIN : STORY_COLD;
 	if (sim->story == STORY_ADDED)
 		sim_story_added(sim);
+	else if (sim->story == STORY_TEXTS)
+		sim_story_texts(sim);
 	else if (sim->story == STORY_SWAP)
 		sim_story_swap(sim);
 	else if (sim->story == STORY_GROUP)

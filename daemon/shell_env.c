@@ -1,11 +1,10 @@
 /* The environment of a child: PROTOCOL.md's "Environment of every child", in its order. */
 #include <ctype.h>
 #include <errno.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/durable.h"
+#include "io/spawn.h"
 #include "io/user.h"
 #include "shell_parts.h"
 
@@ -169,18 +168,14 @@ int ph_shell_env_file(
 
 static int read_env_file(struct ph_shell_env *env, const char *path, struct ph_err *err)
 {
-	char *for_dir = ph_shell_strdup(path), *for_name = ph_shell_strdup(path);
-	char *text = NULL;
-	size_t n = 0;
-	int error = ph_durable_read(
-		dirname(for_dir), basename(for_name), PH_SHELL_ENV_FILE_MAX, &text, &n, err);
+	const struct ph_spawn_spec spec = {
+		.path = path, .read_max = PH_SHELL_ENV_FILE_MAX, .file_option = "env_file"};
+	struct ph_spawned spawned;
+	int error = ph_spawn_start(&spec, &spawned, err);
 	if (error)
-		ph_err_prefix(err, "env_file");
-	else
-		error = ph_shell_env_file(env, path, text, n, err);
-	free(text);
-	free(for_dir);
-	free(for_name);
+		return error;
+	error = ph_shell_env_file(env, path, spawned.bytes, spawned.n_bytes, err);
+	free(spawned.bytes);
 	return error;
 }
 

@@ -32,6 +32,7 @@
 #define FOLDER "fifo"
 #define FIFO_BYTES (128 * 1024) /* then a line of 64 KiB fits, however it is written */
 #define KILLED_MS 500		/* for the end of one that was killed */
+#define ANSWER_MS 500		/* for the thread to look up from what it does */
 #define PATIENCE_MS 2000	/* at the end, for a disk that is full, say */
 
 /* An old file that is being compressed. */
@@ -509,6 +510,11 @@ static void job_end(struct job *job)
 	job_free(job);
 }
 
+bool ph_shell_outputs_answer(struct ph_shell *shell)
+{
+	return ph_output_thread_answers(shell->outputs->thread, ANSWER_MS);
+}
+
 void ph_shell_outputs_free(struct ph_shell *shell, bool orderly)
 {
 	struct ph_shell_outputs *outputs = shell->outputs;
@@ -519,7 +525,11 @@ void ph_shell_outputs_free(struct ph_shell *shell, bool orderly)
 	size_t left = outputs->thread
 			      ? ph_output_thread_free(outputs->thread, orderly ? PATIENCE_MS : 0)
 			      : 0;
-	if (left && orderly)
+	if (left == PH_OUTPUT_STUCK)
+		ph_shell_log(shell, PH_LOG_WARNING,
+			"the last output of workers may be lost: it is not written in time, as "
+			"where a file system does not answer");
+	else if (left && orderly)
 		ph_shell_log(shell, PH_LOG_WARNING,
 			"the last output of %zu workers could not be written, and is lost", left);
 	if (orderly)

@@ -237,7 +237,8 @@ struct ph_shell_env_want {
 	const struct ph_conf_vars *vars;
 	const char *const *inherited;
 	const struct ph_user *user;
-	struct ph_shell_env_text *file; /* NULL: it is read now, whatever that takes. Written to */
+	struct ph_shell_env_text
+		*file;	   /* NULL: it is read now, which may take a second. Written to */
 	const char *token; /* NULL: it is no worker, and gets nothing that only a worker needs */
 	const char *worker_path, *notify_path;
 	bool listens; /* the descriptors of child->listen follow the third one */
@@ -348,6 +349,8 @@ void ph_shell_outputs_settled(struct ph_shell *shell);
 void ph_shell_outputs_save(const struct ph_shell *shell, FILE *to);
 /* Another text of it is in force: what goes to files goes by it from now on. */
 void ph_shell_outputs_changed(struct ph_shell *shell, const struct ph_name *child);
+/* Does its thread, which is not held up by a file? Waits for half a second at most. */
+bool ph_shell_outputs_answer(struct ph_shell *shell);
 /* Files may have been moved away. */
 void ph_shell_outputs_reopen(struct ph_shell *shell);
 

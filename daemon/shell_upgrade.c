@@ -23,6 +23,7 @@
 
 #define VARIABLE "PROCHUB_UPGRADE" /* of the check: NODE, RUN_DIR and STATE_DIR, a line each */
 #define TAKES_OVER "can take over from a running daemon"
+#define KILLED_S 1	/* for the end of one that was killed */
 #define PATIENCE_S 30	/* for the check */
 #define DRAIN_MAX 65536 /* events that are waited for: more would be a chain without end */
 #ifndef CLOSE_RANGE_CLOEXEC
@@ -130,6 +131,17 @@ static void why_not(const struct ph_shell_upgrade *upgrade, const struct ph_chil
 			*upgrade->why ? ": " : "", upgrade->why);
 }
 
+/* execve() ends all threads first, and waits for that, whatever it takes. */
+static bool is_stuck(struct ph_shell *shell)
+{
+	bool stuck = !ph_shell_outputs_answer(shell);
+	if (stuck)
+		refuse(shell,
+			"the output of children is not written, as where a file system does not "
+			"answer, and who waits for that may not be ended");
+	return stuck;
+}
+
 static void on_checked(
 	void *arg, const struct ph_child_exit *status, bool left, unsigned long untold)
 {
@@ -148,6 +160,8 @@ static void on_checked(
 		refuse(shell, why);
 		return;
 	}
+	if (is_stuck(shell))
+		return;
 	upgrade->due = true;
 	event_base_loopbreak(shell->base);
 }
@@ -165,9 +179,22 @@ static void on_late(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
+	static const struct timeval pause = {KILLED_S, 0};
 	struct ph_shell *shell = arg;
-	shell->upgrade->late = true;
-	ph_hook_signal(shell->upgrade->check, SIGKILL);
+	struct ph_shell_upgrade *upgrade = shell->upgrade;
+	if (!upgrade->late) {
+		upgrade->late = true;
+		ph_hook_signal(upgrade->check, SIGKILL);
+		(void)evtimer_add(upgrade->patience, &pause);
+		return;
+	}
+	/* it cannot be ended, as where a file system does not answer */
+	char why[64];
+	const struct ph_child_exit none = {.unknown = true};
+	why_not(upgrade, &none, why, sizeof why);
+	check_over(upgrade);
+	if (!shell->stopping && !shell->leaving)
+		refuse(shell, why);
 }
 
 /* This daemon's own, and what the next one must find again. */
@@ -221,6 +248,8 @@ void ph_shell_upgrade_begin(struct ph_shell *shell)
 		refuse(shell, "its path was not found when this daemon was started");
 		return;
 	}
+	if (is_stuck(shell))
+		return;
 	upgrade->patience = evtimer_new(shell->base, on_late, shell);
 	if (!upgrade->patience || evtimer_add(upgrade->patience, &patience)) {
 		check_over(upgrade);

@@ -6,12 +6,14 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "io/clock.h"
 
 #define LAST_TURN_MS 50
 #define NEWS_A_TURN 2
+#define GRACE_MS 1000 /* for the turn that it is in when its time is over */
 
 struct ph_output_thread {
 	pthread_t thread;
@@ -27,6 +29,7 @@ struct ph_output_thread {
 	struct ph_output_news *news, **news_tail;
 	bool stop;
 	uint64_t stop_at_ms;
+	unsigned asked, seen; /* whether it looks here */
 };
 
 /* ---- in the thread */
@@ -57,6 +60,7 @@ static void *run(void *arg)
 		t->orders = NULL;
 		t->orders_tail = &t->orders;
 		bool stop = t->stop;
+		t->seen = t->asked;
 		uint64_t until = t->stop_at_ms;
 		(void)pthread_mutex_unlock(&t->lock);
 		bool busy = order != NULL;
@@ -158,6 +162,20 @@ int ph_output_thread_new(struct event_base *base, const struct ph_output_setting
 	return error;
 }
 
+/* Ended, by then? */
+static bool join(struct ph_output_thread *t, unsigned ms)
+{
+	struct timespec by;
+	(void)clock_gettime(CLOCK_MONOTONIC, &by);
+	by.tv_sec += ms / 1000;
+	by.tv_nsec += ms % 1000 * 1000000L;
+	if (by.tv_nsec >= 1000000000L) {
+		by.tv_sec++;
+		by.tv_nsec -= 1000000000L;
+	}
+	return !pthread_clockjoin_np(t->thread, NULL, CLOCK_MONOTONIC, &by);
+}
+
 size_t ph_output_thread_free(struct ph_output_thread *t, unsigned patience_ms)
 {
 	(void)pthread_mutex_lock(&t->lock);
@@ -165,11 +183,32 @@ size_t ph_output_thread_free(struct ph_output_thread *t, unsigned patience_ms)
 	t->stop_at_ms = ph_clock_now_ms() + patience_ms;
 	(void)pthread_mutex_unlock(&t->lock);
 	ph_output_wake(t->output);
-	(void)pthread_join(t->thread, NULL);
+	if (!join(t, patience_ms + GRACE_MS)) {
+		event_free(t->event);
+		return PH_OUTPUT_STUCK;
+	}
 	(void)take_news(t, SIZE_MAX);
 	size_t left = ph_output_open_count(t->output);
 	release(t);
 	return left;
+}
+
+bool ph_output_thread_answers(struct ph_output_thread *t, unsigned ms)
+{
+	static const struct timespec pause = {0, 1000000};
+	uint64_t until_ms = ph_clock_now_ms() + ms;
+	(void)pthread_mutex_lock(&t->lock);
+	unsigned number = ++t->asked;
+	(void)pthread_mutex_unlock(&t->lock);
+	ph_output_wake(t->output);
+	for (;;) {
+		(void)pthread_mutex_lock(&t->lock);
+		bool seen = t->seen == number;
+		(void)pthread_mutex_unlock(&t->lock);
+		if (seen || ph_clock_now_ms() >= until_ms)
+			return seen;
+		(void)nanosleep(&pause, NULL);
+	}
 }
 
 void ph_output_thread_add(struct ph_output_thread *t, struct ph_output_order *order)

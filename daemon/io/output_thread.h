@@ -22,9 +22,14 @@ PH_MUST_CHECK int ph_output_thread_new(struct event_base *base,
 	struct ph_output_thread **ret);
 /*
  * Ends it. FIFOs that somebody can write to still are left as they are. What others hold is written
- * where it belongs, for at most `patience_ms`. Returns how many FIFOs are left.
+ * where it belongs, for at most `patience_ms`. Returns how many FIFOs are left. PH_OUTPUT_STUCK: it
+ * does not end, as where a file system does not answer; it is left alone, and what it has with it.
  */
+#define PH_OUTPUT_STUCK SIZE_MAX
 size_t ph_output_thread_free(struct ph_output_thread *thread, unsigned patience_ms);
+/* Does it look at its orders within that time? One that does not could keep execve() waiting for
+ * ever, as that ends all threads first. */
+bool ph_output_thread_answers(struct ph_output_thread *thread, unsigned ms);
 /* Takes `order`. */
 void ph_output_thread_put(struct ph_output_thread *thread, struct ph_output_order *order);
 /* The same for one of many: the thread sees it when it is woken next, by _put or _wake. */

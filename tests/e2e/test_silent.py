@@ -164,3 +164,23 @@ def test_hooks_that_hang(solo, silent):
     began = time.time()
     node.stop()
     assert time.time() - began < 4
+
+
+def test_a_log_file_that_hangs(solo, silent, cluster):
+    """What its child writes is not written, and no upgrade is begun that would never end."""
+    folder = cluster.dir + "/here"
+    os.symlink(cluster.dir, folder)
+    node = solo({"good": sleeper(), "loud": sh(
+        "while :; do echo x; sleep 0.1; done", log={"to": "file", "path": folder + "/log"})})
+    node.wait_running("good")
+    wait(lambda: os.path.exists(folder + "/log"), node.log)
+    os.symlink(silent.folder, folder + ".new")
+    os.rename(folder + ".new", folder)
+    assert slowest_answer(node, 2) < 2
+    node.process.send_signal(signal.SIGUSR2)
+    wait(lambda: "does not take over: the output of children is not written" in node.log(), node.log)
+    assert slowest_answer(node, 0.5) < 2
+    node.process.terminate()
+    wait(lambda: "the last output of workers may be lost" in node.log(), node.log)
+    silent.end()
+    assert node.process.wait(10) == 0

@@ -140,16 +140,14 @@ static void apply_to(struct ph_hub *hub, struct ph_child *child, struct ph_slot 
 		instance->after = PH_AFTER_DISCARD; /* and nobody claims what is not wanted */
 		ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
 	} else if (instance->spec->process == child->spec->process) {
+		struct ph_restart before = instance->spec->restart;
 		ph_out_bury_spec(hub, instance->spec);
 		instance->spec = ph_spec_clone(child->spec);
 		if (instance->state == PH_INSTANCE_RUNNING) { /* health may be another one */
 			ph_health_enter(hub, instance);
 			ph_instance_arm(hub, instance);
 		}
-		bool waits = instance->state == PH_INSTANCE_BACKOFF ||
-			     instance->state == PH_INSTANCE_FAILED;
-		if (waits && instance->timer.pos)
-			ph_instance_wait_on(hub, instance, instance->timer.at_ms);
+		ph_policy_changed(hub, instance, &before);
 		ph_slot_publish(hub, slot);
 	} else if (!slot->wish_stopped) {
 		if (awaited(hub, instance))

@@ -127,3 +127,36 @@ uint64_t ph_policy_next(struct ph_hub *hub, struct ph_instance *instance, bool *
 	instance->streak++;
 	return wait;
 }
+
+/* Given up, it is tried again after `retry_after` from now on, or not any more. */
+static void limit_changed(struct ph_hub *hub, struct ph_instance *instance)
+{
+	const struct ph_restart *policy = &instance->spec->restart;
+	if (policy->on_limit == PH_LIMIT_FAIL || policy->policy == PH_RESTART_TEMPORARY)
+		ph_timer_set(hub, &instance->timer, PH_NEVER_MS);
+	else if (!instance->timer.pos)
+		ph_timer_set(hub, &instance->timer, hub->now_ms + policy->retry_after_ms);
+}
+
+void ph_policy_changed(
+	struct ph_hub *hub, struct ph_instance *instance, const struct ph_restart *before)
+{
+	const struct ph_restart *policy = &instance->spec->restart;
+	bool other = policy->policy != before->policy, again = wants_restart(instance);
+	if (instance->state == PH_INSTANCE_STOPPED) {
+		if (other && again && !instance->slot->wish_stopped)
+			ph_instance_step(hub, instance, PH_INSTANCE_IN_START);
+		return;
+	}
+	if (instance->state != PH_INSTANCE_BACKOFF && instance->state != PH_INSTANCE_FAILED)
+		return;
+	if (instance->state == PH_INSTANCE_BACKOFF && other && !again && !instance->blocked) {
+		ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
+		return;
+	}
+	if (instance->state == PH_INSTANCE_FAILED &&
+		(other || policy->on_limit != before->on_limit))
+		limit_changed(hub, instance);
+	if (instance->timer.pos)
+		ph_instance_wait_on(hub, instance, instance->timer.at_ms);
+}

@@ -458,6 +458,9 @@ void ph_policy_resume(
 	struct ph_hub *hub, struct ph_instance *instance, const struct ph_tally *tally);
 /* Wait before the next start, in ms; PH_NEVER_MS: not again (`*failed` tells why). */
 uint64_t ph_policy_next(struct ph_hub *hub, struct ph_instance *instance, bool *failed);
+/* Its text is another one, whose policy counts for what has ended, or waits, too. */
+void ph_policy_changed(
+	struct ph_hub *hub, struct ph_instance *instance, const struct ph_restart *before);
 
 /* ---- place.c ---- */
 /*

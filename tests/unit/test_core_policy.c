@@ -344,6 +344,93 @@ START_TEST(a_shorter_wait)
 }
 END_TEST
 
+static const struct {
+	enum ph_restart_policy before, after;
+	enum ph_on_limit limit_before, limit_after;
+	uint32_t code;
+	enum ph_child_state was, becomes;
+	uint64_t wait_ms; /* until it runs; 0: it does not again */
+} policies_after[] = {
+	{PH_RESTART_TEMPORARY, PH_RESTART_PERMANENT, 0, 0, 0, PH_CHILD_STOPPED, PH_CHILD_RUNNING,
+		1},
+	{PH_RESTART_TRANSIENT, PH_RESTART_PERMANENT, 0, 0, 0, PH_CHILD_STOPPED, PH_CHILD_RUNNING,
+		1},
+	{PH_RESTART_TEMPORARY, PH_RESTART_TRANSIENT, 0, 0, 3, PH_CHILD_STOPPED, PH_CHILD_RUNNING,
+		1},
+	{PH_RESTART_TEMPORARY, PH_RESTART_TRANSIENT, 0, 0, 0, PH_CHILD_STOPPED, PH_CHILD_STOPPED,
+		0},
+	{PH_RESTART_PERMANENT, PH_RESTART_TEMPORARY, 0, 0, 3, PH_CHILD_BACKOFF, PH_CHILD_STOPPED,
+		0},
+	{PH_RESTART_PERMANENT, PH_RESTART_TRANSIENT, 0, 0, 0, PH_CHILD_BACKOFF, PH_CHILD_STOPPED,
+		0},
+	{PH_RESTART_PERMANENT, PH_RESTART_TRANSIENT, 0, 0, 3, PH_CHILD_BACKOFF, PH_CHILD_BACKOFF,
+		20000},
+	{0, 0, PH_LIMIT_FAIL, PH_LIMIT_RETRY, 3, PH_CHILD_FAILED, PH_CHILD_FAILED, 30000},
+	{0, 0, PH_LIMIT_FAIL, PH_LIMIT_ELSEWHERE, 3, PH_CHILD_FAILED, PH_CHILD_FAILED, 30000},
+	{0, 0, PH_LIMIT_RETRY, PH_LIMIT_FAIL, 3, PH_CHILD_FAILED, PH_CHILD_FAILED, 0},
+	{PH_RESTART_PERMANENT, PH_RESTART_TEMPORARY, PH_LIMIT_RETRY, PH_LIMIT_RETRY, 3,
+		PH_CHILD_FAILED, PH_CHILD_FAILED, 0},
+};
+
+/* A reload with another policy: that one counts for what has ended, waits, or was given up, too. */
+START_TEST(another_policy)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = plain(w), *next = w_def(w, "room", "2");
+	const struct ph_held *e = &w_slot(w, 0, "room", 0)->entry;
+	bool gives_up = policies_after[_i].was == PH_CHILD_FAILED;
+	struct ph_restart *policy = policy_of(w);
+	policy->backoff_ms = policy->backoff_max_ms = 20000;
+	policy->retry_after_ms = 30000;
+	policy->intensity = gives_up;
+	policy->policy = policies_after[_i].before;
+	policy->on_limit = policies_after[_i].limit_before;
+	def->spec.restart = *policy;
+	next->spec.ready = PH_READY_NONE;
+	next->spec.restart = *policy;
+	next->spec.restart.policy = policies_after[_i].after;
+	next->spec.restart.on_limit = policies_after[_i].limit_after;
+	next->spec.process = def->spec.process;
+	next->traits = def->traits;
+	while (e->state == PH_CHILD_RUNNING) {
+		w_exit(w, last(w), PH_EXIT_CODE, policies_after[_i].code);
+		w_drain(w);
+	}
+	ck_assert_int_eq(e->state, policies_after[_i].was);
+	size_t started = w->n_procs;
+	w->nodes[0].specs[0] = next;
+	w_configure(w, 0);
+	w_drain(w);
+	ck_assert_int_eq(e->state, policies_after[_i].becomes);
+	if (policies_after[_i].wait_ms > 1) {
+		w_run(w, policies_after[_i].wait_ms - 1);
+		ck_assert_uint_eq(w->n_procs, started);
+	}
+	w_run(w, policies_after[_i].wait_ms ? 1 : 100000);
+	ck_assert_uint_eq(w->n_procs, started + (policies_after[_i].wait_ms > 0));
+	w_free(w);
+}
+END_TEST
+
+/* An operator's stop is stronger than any policy. */
+START_TEST(another_policy_of_what_is_stopped)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = plain(w), *next = w_def(w, "room", "2");
+	policy_of(w)->policy = def->spec.restart.policy = PH_RESTART_TEMPORARY;
+	next->spec.ready = PH_READY_NONE;
+	next->spec.process = def->spec.process;
+	next->traits = def->traits;
+	w_order(w, 0, PH_VERB_STOP, "room", NULL, NULL);
+	w_run(w, 10000);
+	w->nodes[0].specs[0] = next;
+	w_configure(w, 0);
+	w_run(w, 100000);
+	ck_assert_uint_eq(w->n_procs, 1);
+	w_free(w);
+}
+END_TEST
+
 /* ... but no longer than it may at all: the clock may have begun anew since. */
 START_TEST(a_wait_of_another_clock)
 {
@@ -499,6 +586,8 @@ int main(void)
 	W_TEST(suite, a_taken_address, 2);
 	W_TEST(suite, a_wish_outlives_the_daemon, 1);
 	W_TEST(suite, a_wait_outlives_the_daemon, 2);
+	W_TEST(suite, another_policy, (int)(sizeof policies_after / sizeof policies_after[0]));
+	W_TEST(suite, another_policy_of_what_is_stopped, 1);
 	W_TEST(suite, a_shorter_wait, 3);
 	W_TEST(suite, a_wait_of_another_clock, 1);
 	W_TEST(suite, a_restart_goes_on, 2);

@@ -47,8 +47,29 @@ def wait(condition, what, timeout=10, pause=0.03):
         time.sleep(pause)
 
 
+claims = {}  # by port: sockets whose names say which ones the tests of this process use
+
+
+def claim(base):
+    """False: the tests of another process, or of this one, have it, listening or not just now."""
+    mark = socket.socket(socket.AF_UNIX)
+    try:
+        mark.bind(f"\0prochub-e2e-{base}")
+    except OSError:
+        mark.close()
+        return False
+    claims[base] = mark
+    return True
+
+
+def release(base):
+    if base in claims:
+        claims.pop(base).close()
+
+
 def free_base(address):
-    """A port of which it and the next two are free on that address."""
+    """A port of which it and the next two are free on that address, and stay so for this process.
+    Below those that the kernel takes for connections."""
     while True:
         base = random.randrange(20000, 32000, 4)
         held = []
@@ -56,12 +77,17 @@ def free_base(address):
             for port in range(base, base + 3):
                 held.append(socket.socket())
                 held[-1].bind((address, port))
-            return base
+            if claim(base):
+                return base
         except OSError:
             continue
         finally:
             for s in held:
                 s.close()
+
+
+def free_port(address="127.0.0.1"):
+    return free_base(address)
 
 
 def alive(pid):
@@ -88,6 +114,23 @@ def processes_of(mark):
             except OSError:
                 pass
     return found
+
+
+def answers_at_once(call, seconds, limit, what, tries=5):
+    """Of some stretches of so many seconds at least one has no answer that took longer than that:
+    what holds up a daemon does so all the time, a machine that is busy does not."""
+    slowest = []
+    while len(slowest) < tries:
+        slowest.append(0)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            began = time.monotonic()
+            call()
+            slowest[-1] = max(slowest[-1], time.monotonic() - began)
+            time.sleep(0.02)
+        if slowest[-1] < limit:
+            return
+    raise AssertionError(f"{what}: the slowest answers took {slowest}")
 
 
 def age_s(time_text):
@@ -469,4 +512,5 @@ class Cluster:
             for node in self.nodes.values():
                 if node.process:
                     node.process.wait()
+            release(self.port)
             shutil.rmtree(self.dir, ignore_errors=True)

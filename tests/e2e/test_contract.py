@@ -180,11 +180,11 @@ def test_budget_holds_for_an_abort_too(handover):
     run = handover("rounds", migration={**harness.FAST, "downtime": "800ms"})
     run.move()
     run.begin()
-    run.send()  # the first round says that it is the last one: it has frozen itself
     began = time.monotonic()
+    run.send()  # the first round says that it is the last one: it has frozen itself
     run.new.control.wait("handover")
     run.old.control.wait("resume")
-    assert 0.4 < time.monotonic() - began < 1.0
+    assert 0.7 < time.monotonic() - began < 5  # and not for its `timeout`, twice as long
     run.old.control.say("resumed", id=run.id)
     run.a.ctl("stop", "room")
 

@@ -183,8 +183,8 @@ def test_all_end_while_no_daemon_is_there(solo, cluster):
                  "mess": {"command": ["/bin/sh", "-c", mess]}})
     found = wait_all(node)
     messy = node.wait_running("mess")["pid"]
-    with open(cluster.dir + "/left") as f:
-        left = int(f.read())
+    left = int(harness.wait(lambda: os.path.exists(cluster.dir + "/left") and
+                            open(cluster.dir + "/left").read(), "what it leaves"))
     node.kill()
     for pid in [messy, *(e["pid"] for e in found.values())]:
         harness.kill(pid)

@@ -8,11 +8,12 @@ import time
 import pytest
 
 import harness
+from harness import free_port
 
 # Answers GET with the status that the file `status` in its folder says; "hang": not at all.
 SERVER = """
 import http.server, os, sys, time
-time.sleep(float(sys.argv[2]))
+while sys.argv[2] and not os.path.exists(sys.argv[2]): time.sleep(0.05)
 class H(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         said = open("status").read().strip() if os.path.exists("status") else "200"
@@ -25,14 +26,9 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), H).serve_foreve
 """
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def server(port, tmp_path, delay=0.0, **options):
-    return {"command": [harness.PYTHON, "-S", "-c", SERVER, str(port), str(delay)],
+def server(port, tmp_path, waits_for="", **options):
+    """It listens once there is that file in its folder."""
+    return {"command": [harness.PYTHON, "-S", "-c", SERVER, str(port), waits_for],
             "dir": str(tmp_path), **options}
 
 
@@ -48,9 +44,10 @@ def test_ready_when_it_answers(solo, tmp_path, kind):
     port = free_port()
     ready = {"tcp": f"tcp:{port}", "http": f"http:http://127.0.0.1:{port}/up?i=%i",
              "exec": "exec:test -e 'up %c'"}[kind]
-    node = solo({"web": server(port, tmp_path, 0.7, ready=ready)})
+    node = solo({"web": server(port, tmp_path, "go", ready=ready)})
     entry = node.wait_child("web", state="starting")
     assert not entry["ready"]
+    (tmp_path / "go").touch()
     if kind == "exec":
         time.sleep(0.3)
         assert node.child("web")["state"] == "starting"
@@ -75,7 +72,7 @@ def test_a_probe_is_not_its_own_answer(cluster):
 def test_a_start_that_never_answers_says_why(solo, tmp_path):
     port = free_port()
     write(tmp_path / "status", "503")
-    node = solo({"web": server(port, tmp_path, start_timeout="1s",
+    node = solo({"web": server(port, tmp_path, start_timeout="3s",
                                ready=f"http:http://localhost:{port}/")})
     node.wait_child("web", restarts=lambda n: n >= 1)
     assert not node.child("web")["ready"]

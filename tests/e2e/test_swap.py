@@ -104,7 +104,7 @@ def test_broken_command(solo, cluster):
         done = swap(node, "web")
         assert done.returncode == 1 and "web: failed: " in done.stderr, done
         assert node.wait_running("web")["pid"] == before["pid"]
-        harness.wait(lambda: cluster.workers("web") == [before["pid"]], "the new one is gone", 5)
+        harness.wait(lambda: cluster.workers("web") == [before["pid"]], "the new one is gone")
     node.config["children"]["web"].update(command=[*good], start_timeout="5s",
                                           env={"NEW": "1"})
     node.write()

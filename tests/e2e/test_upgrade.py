@@ -115,17 +115,19 @@ def test_under_load(solo, cluster):
 
 def test_exits_in_between_are_known(solo, cluster):
     """Each ends while the daemon stands still on its way; all have their true status."""
-    node = solo({"code": {"command": ["/bin/sh", "-c", "trap 'echo bye; exit 7' TERM; "
+    traps = f": >{cluster.dir}/set-$PROCHUB_CHILD; "
+    node = solo({"code": {"command": ["/bin/sh", "-c", "trap 'echo bye; exit 7' TERM; " + traps +
                                       "while :; do sleep 0.01; done"],
                           "log": {"to": "file", "path": cluster.dir + "/code.log"}},
                  "sig": sleeper(),
-                 "done": {"command": ["/bin/sh", "-c", "trap 'exit 0' TERM; "
+                 "done": {"command": ["/bin/sh", "-c", "trap 'exit 0' TERM; " + traps +
                                       "while :; do sleep 0.01; done"],
                           "restart": {"policy": "transient"}},
-                 "group": {"command": ["/bin/sh", "-c", "sleep 1000 & trap 'exit 3' TERM; "
+                 "group": {"command": ["/bin/sh", "-c", "sleep 1000 & trap 'exit 3' TERM; " + traps +
                                        "while :; do sleep 0.01; done"]}})
     pids = {name: node.wait_running(name)["pid"] for name in ("code", "sig", "done", "group")}
-    time.sleep(0.2)  # the traps are set
+    harness.wait(lambda: all(os.path.exists(f"{cluster.dir}/set-{name}")
+                             for name in ("code", "done", "group")), "the traps are set")
     os.kill(node.process.pid, signal.SIGSTOP)
     node.process.send_signal(signal.SIGUSR2)
     os.kill(node.process.pid, signal.SIGCONT)
@@ -149,7 +151,7 @@ def test_exits_in_between_are_known(solo, cluster):
 
 def test_what_is_not_ready_stays_so(solo):
     """No READY=1 can be lost on the way, so one that never came is as in any other start."""
-    node = solo({"never": sleeper(ready="notify", start_timeout="1500ms",
+    node = solo({"never": sleeper(ready="notify", start_timeout="6s",
                                   restart={"policy": "temporary"})})
     node.wait_child("never", state="starting")
     upgrade(node, 2)

@@ -166,10 +166,10 @@ START_TEST(test_all_or_nothing_in_time)
 	uint64_t began = now_ms();
 	refused(prochub_control_add(c, "good: " JOB "\nbad: " NEVER "\n", 0, 700), ETIMEDOUT,
 		"timeout", "bad: it was not ready in time; nothing was added");
-	ck_assert(now_ms() - began >= 700 && now_ms() - began < 8000);
+	ck_assert(now_ms() - began >= 700 && now_ms() - began < 20000);
 	ck_assert(!runs("good") && !runs("bad"));
 	refused(prochub_control_add(
-			c, "good: " JOB "\nbad: " NEVER "\n", PROCHUB_CONTROL_KEEP_GOING, 700),
+			c, "good: " JOB "\nbad: " NEVER "\n", PROCHUB_CONTROL_KEEP_GOING, 3000),
 		EINPROGRESS, "partly", "");
 	ck_assert(runs("good") && !runs("bad"));
 	refused(prochub_control_add(c, "x: {command: [a], comand: [a]}", 0, 0), EINVAL,
@@ -180,12 +180,17 @@ END_TEST
 
 START_TEST(test_awaited_later)
 {
-	ok(prochub_control_add(c,
-		"slow: {command: [sh, -c, 'sleep 0.5; systemd-notify --ready; exec sleep 50'], "
-		"ready: notify}\nonce: {command: [sleep, '0.5'], restart: {policy: temporary}}",
-		PROCHUB_CONTROL_NO_WAIT, 0));
+	char config[512], go[128];
+	(void)snprintf(go, sizeof go, "%s/go", dir);
+	(void)snprintf(config, sizeof config,
+		"slow: {command: [sh, -c, 'until test -e %s; do sleep 0.05; done; "
+		"systemd-notify --ready; exec sleep 50'], ready: notify, start_timeout: 60s}\n"
+		"once: {command: [sleep, '0.5'], restart: {policy: temporary}}",
+		go);
+	ok(prochub_control_add(c, config, PROCHUB_CONTROL_NO_WAIT, 0));
 	ck_assert(!runs("slow"));
 	refused(prochub_control_wait(c, "slow", "stopped", 100), ETIMEDOUT, "timeout", "");
+	help_write_file(go, "", 0600);
 	ok(prochub_control_wait(c, "slow/0", "ready", 10000));
 	ck_assert(runs("slow"));
 	ok(prochub_control_wait(c, "once", "stopped", 10000));
@@ -207,6 +212,21 @@ START_TEST(test_any_verb)
 }
 END_TEST
 
+/* Does the journal name that child? */
+static bool is_written(const char *child)
+{
+	static char text[1 << 16];
+	char name[96], quoted[40];
+	(void)snprintf(name, sizeof name, "%s/state/journal", dir);
+	(void)snprintf(quoted, sizeof quoted, "\"%s\"", child);
+	int fd = open(name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	help_read_all(fd, text, sizeof text);
+	(void)close(fd);
+	return memmem(text, sizeof text, quoted, strlen(quoted));
+}
+
 /* One context goes on over daemons that die between its calls, and within them. */
 START_TEST(test_the_daemon_dies)
 {
@@ -221,7 +241,8 @@ START_TEST(test_the_daemon_dies)
 	pid_t killer = fork(), daemon = daemon_pid;
 	ck_assert_int_ge(killer, 0);
 	if (killer == 0) {
-		(void)poll(NULL, 0, 700);
+		for (int i = 0; i < 500 && !is_written("bad"); i++)
+			(void)poll(NULL, 0, 20);
 		_exit(kill(daemon, SIGKILL));
 	}
 	refused(prochub_control_add(c, "bad: " NEVER, 0, 30000), ECONNRESET, "closed", "before");
@@ -239,7 +260,7 @@ START_TEST(test_the_daemon_stands_still)
 	uint64_t began = now_ms();
 	ck_assert_int_eq(kill(daemon_pid, SIGSTOP), 0);
 	refused(prochub_control_remove(c, "web", 0, 300), ETIMEDOUT, "no_answer", "in time");
-	ck_assert(now_ms() - began >= 300 && now_ms() - began < 3000);
+	ck_assert(now_ms() - began >= 300 && now_ms() - began < 20000);
 	ck_assert_int_eq(kill(daemon_pid, SIGCONT), 0);
 	/* the late answer is not taken for this one's */
 	ok(prochub_control_call(c, "status", "{\"child\":\"web\"}", 5000));
@@ -254,7 +275,8 @@ START_TEST(test_who_asked_is_gone)
 	ck_assert_ptr_nonnull(other);
 	ck_assert_int_eq(
 		prochub_control_call(other, "add",
-			"{\"config\":\"good: " JOB "\\nbad: " NEVER "\",\"timeout_ms\":1500}", 300),
+			"{\"config\":\"good: " JOB "\\nbad: " NEVER "\",\"timeout_ms\":4000}",
+			1000),
 		-1);
 	ck_assert_str_eq(prochub_control_code(other), "no_answer");
 	prochub_control_close(other);
@@ -333,7 +355,9 @@ START_TEST(test_odd_answers)
 {
 	make_dir();
 	pid_t pid = play(odd[_i].said, strlen(odd[_i].said), odd[_i].stays);
-	refused(prochub_control_call(c, "ping", NULL, 400), odd[_i].error, odd[_i].code, "");
+	uint64_t patience_ms = odd[_i].error == ETIMEDOUT ? 400 : 15000;
+	refused(prochub_control_call(c, "ping", NULL, patience_ms), odd[_i].error, odd[_i].code,
+		"");
 	ck_assert_str_ne(prochub_control_text(c), "");
 	prochub_control_close(c);
 	(void)kill(pid, SIGKILL);

@@ -16,7 +16,7 @@
 #include "shell_ctl_conn.h"
 #include "shell_ctl_full.h"
 
-#define WAIT_MS 5000
+#define WAIT_MS 20000
 
 static struct event_base *base;
 static struct ph_ctl_conns *conns;

@@ -1,6 +1,7 @@
 /* Watching, signalling, groups and adoption, with real processes. */
 #include "io/child.h"
 
+#include "io/kin.h"
 #include "io/proc.h"
 #include "io/spawn.h"
 #include "run_tests.h"
@@ -63,7 +64,7 @@ static struct ph_child *start(const char *script, ph_child_fn *fn)
 
 static bool gone(pid_t pid)
 {
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < 3000; i++) {
 		if (kill(pid, 0) < 0 && errno == ESRCH)
 			return true;
 		usleep(10000);
@@ -135,9 +136,14 @@ END_TEST
 
 START_TEST(signals_reach_the_main_process)
 {
-	struct ph_child *child =
-		start("trap 'exit 9' USR1; while :; do sleep 0.02; done", free_at_exit);
-	usleep(100000);
+	char *dir = help_dir(), script[160], path[96];
+	(void)snprintf(path, sizeof path, "%s/set", dir);
+	(void)snprintf(script, sizeof script,
+		"trap 'exit 9' USR1; : >%s; while :; do sleep 0.02; done", path);
+	struct ph_child *child = start(script, free_at_exit);
+	for (int i = 0; i < 2000 && access(path, F_OK) < 0; i++)
+		usleep(10000); /* until its trap is set */
+	help_remove(dir);
 	ck_assert_int_eq(ph_child_signal(child, 12345), -EINVAL);
 	ck_assert(ph_child_group_alive(child));
 	ck_assert_int_eq(ph_child_signal(child, SIGUSR1), 0);
@@ -168,7 +174,7 @@ START_TEST(what_a_dead_leader_left_behind)
 	pid_t pid = ph_child_pid(child);
 	ck_assert(ph_child_group_alive(child));
 	ck_assert_int_eq(ph_child_kill_group(child, SIGKILL), 0);
-	for (int i = 0; i < 500 && ph_child_group_alive(child); i++)
+	for (int i = 0; i < 3000 && ph_child_group_alive(child); i++)
 		usleep(10000);
 	ck_assert(!ph_child_group_alive(child));
 	ph_child_free(child);
@@ -261,7 +267,12 @@ START_TEST(adopts_what_is_no_child_of_ours)
 	uint64_t start_time = start_time_of(pid);
 	struct ph_child *child = NULL;
 	struct ph_err err = {""};
-	usleep(50000);
+	struct ph_kin_list below = {0};
+	for (int i = 0; i < 2000 && !below.n; i++) { /* until it has its own child */
+		usleep(10000);
+		ph_kin_note(&below, pid);
+	}
+	ck_assert_uint_eq(below.n, 1);
 	ck_assert_int_eq(
 		ph_child_adopt(base, pid, start_time + 1, on_exit_seen, NULL, &child, &err),
 		-ESTALE);

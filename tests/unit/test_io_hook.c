@@ -162,6 +162,8 @@ END_TEST
 START_TEST(a_flood)
 {
 	begin("exec yes", "");
+	for (int i = 0; i < 2000 && heard.lines < PH_HOOK_LINES; i++)
+		help_run_for(base, 10);
 	help_run_for(base, 300);
 	ck_assert_int_eq(heard.ended, 0);
 	ck_assert_uint_eq(heard.lines, PH_HOOK_LINES);
@@ -198,7 +200,7 @@ END_TEST
 /* A daemon of its own session is left alone, and holds up nothing with the output it holds. */
 START_TEST(who_leaves_the_session)
 {
-	run("setsid sleep $W & echo $!; sleep 0.2", "");
+	run("setsid sleep $W & echo $!; until pgrep -fx \"sleep $W\" >/dev/null; do :; done", "");
 	ck_assert(lives());
 	pid_t pid = (pid_t)atoi(heard.text);
 	ck_assert_int_gt(pid, 1);
@@ -249,10 +251,10 @@ START_TEST(freed_while_it_runs)
 		help_run_for(base, 20);
 	ph_hook_free(hook);
 	hook = NULL;
-	for (int i = 0; lives() && i < 100; i++)
+	for (int i = 0; lives() && i < 1000; i++)
 		help_run_for(base, 20);
 	ck_assert(!lives());
-	for (int i = 0; has_children() && i < 100; i++)
+	for (int i = 0; has_children() && i < 1000; i++)
 		help_run_for(base, 20);
 	ck_assert(!has_children()); /* it is reaped */
 	ck_assert_int_eq(heard.ended, 0);

@@ -218,7 +218,7 @@ START_TEST(given_up)
 		ph_keeps_free(keeps), keeps = NULL;
 	else
 		ph_keeps_close(keeps, &id, true);
-	for (int i = 0; !_i && i < 1000 && entries(); i++) {
+	for (int i = 0; !_i && i < 20000 && entries(); i++) {
 		event_base_loop(base, EVLOOP_NONBLOCK);
 		usleep(1000);
 	}

@@ -55,7 +55,7 @@ static void finish(struct ph_spawned *spawned)
 
 static void wait_for(bool (*true_of)(void *), void *arg)
 {
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < 2000; i++) {
 		if (true_of(arg))
 			return;
 		usleep(10000);
@@ -68,12 +68,6 @@ static bool has_two(void *arg)
 	struct ph_kin_list list = {0};
 	ph_kin_note(&list, *(pid_t *)arg);
 	return list.n == 2;
-}
-
-static bool has_orphans(void *arg)
-{
-	(void)arg;
-	return ph_kin_has_orphans();
 }
 
 static bool reaped(void *arg)
@@ -159,6 +153,34 @@ START_TEST(marks)
 }
 END_TEST
 
+static pid_t root_pid;
+
+static int is_orphan(void *arg, pid_t pid)
+{
+	struct ph_proc_stat stat;
+	(void)arg;
+	return !ph_proc_stat(pid, &stat) && stat.parent == getpid() && pid != root_pid ? (int)pid
+										       : 0;
+}
+
+/* It executes no more: for a moment it has no environment. */
+static bool has_settled_orphan(void *arg)
+{
+	char name[32] = "";
+	root_pid = *(pid_t *)arg;
+	pid_t pid = ph_kin_has_orphans() ? (pid_t)ph_proc_each(is_orphan, NULL) : 0;
+	if (pid <= 0)
+		return false;
+	char comm[64];
+	(void)snprintf(comm, sizeof comm, "/proc/%d/comm", (int)pid);
+	int fd = open(comm, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		help_read_all(fd, name, sizeof name);
+		close(fd);
+	}
+	return strcmp(name, "sleep\n") == 0 && is_settled(&pid);
+}
+
 START_TEST(orphans_come_here)
 {
 	struct ph_kin_list killed = {0};
@@ -167,8 +189,7 @@ START_TEST(orphans_come_here)
 	ck_assert_int_eq(ph_kin_become_reaper(), 0);
 	ck_assert(!ph_kin_has_orphans());
 	struct ph_spawned root = start(env, "setsid sleep 100 & exit 0");
-	wait_for(has_orphans, NULL);
-	usleep(100000); /* until it is no shell any more */
+	wait_for(has_settled_orphan, &root.pid);
 	ck_assert_uint_eq(ph_kin_reap_orphans(), 0);
 	ck_assert_uint_eq(ph_kin_kill_orphans(&other, &killed), 0);
 	ck_assert_uint_eq(ph_kin_kill_orphans(&mark, &killed), 1);
@@ -232,7 +253,7 @@ int main(void)
 	(void)snprintf(path, sizeof path, "PROCHUB_SOCKET=/run/ph-test-kin-%d/x", (int)getpid());
 	Suite *suite = suite_create("io_kin");
 	TCase *tcase = tcase_create("io_kin");
-	tcase_set_timeout(tcase, 30);
+	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, a_tree_is_killed_whole);
 	tcase_add_test(tcase, another_of_that_pid_is_left_alone);
 	tcase_add_test(tcase, marks);

@@ -175,7 +175,7 @@ START_TEST(test_taken_back)
 	close(fd);
 	int guess = _i ? 7 : 3; /* where it is, and where it is not */
 	int rc = -ENOENT;
-	for (int i = 0; i < 200 && rc == -ENOENT; i++) { /* until the process has got so far */
+	for (int i = 0; i < 2000 && rc == -ENOENT; i++) { /* until the process has got so far */
 		rc = ph_listen_take(pidfd, pid, guess, &at, &back);
 		if (rc == -ENOENT)
 			usleep(10000);

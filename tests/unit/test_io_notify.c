@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -185,8 +184,6 @@ START_TEST(systemd_notify_does_not_hang)
 {
 	if (access("/usr/bin/systemd-notify", X_OK) < 0)
 		return;
-	struct timeval before, after;
-	(void)gettimeofday(&before, NULL);
 	pid_t pid = fork();
 	if (!pid) {
 		execl("/usr/bin/systemd-notify", "systemd-notify", "--ready", "--status=up",
@@ -197,9 +194,7 @@ START_TEST(systemd_notify_does_not_hang)
 	help_run_until(base, &received, 2);
 	int status;
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	(void)gettimeofday(&after, NULL);
-	ck_assert_int_eq(status, 0);
-	ck_assert_int_lt((int)(after.tv_sec - before.tv_sec), 4);
+	ck_assert_int_eq(status, 0); /* else its barrier was waited for in vain, 5 s */
 }
 END_TEST
 
@@ -295,7 +290,7 @@ int main(void)
 {
 	Suite *suite = suite_create("io_notify");
 	TCase *tc = tcase_create("all");
-	tcase_set_timeout(tc, 30);
+	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, all_variables);
 	tcase_add_loop_test(tc, nonsense_says_nothing, 0, sizeof nonsense / sizeof *nonsense);

@@ -9,7 +9,7 @@
 #include <event2/listener.h>
 #include <sys/socket.h>
 
-#define TIMEOUT_MS 2000
+#define TIMEOUT_MS 20000
 
 static struct event_base *base;
 static struct evconnlistener *server;

@@ -48,7 +48,7 @@ START_TEST(who_is_silent_holds_up_nobody)
 	uint64_t before_ms = ph_clock_now_ms();
 	ck_assert(!ph_resolve_wait(resolve, 100));
 	uint64_t took_ms = ph_clock_now_ms() - before_ms;
-	ck_assert(took_ms >= 100 && took_ms < 2000);
+	ck_assert(took_ms >= 100 && took_ms < 20000);
 	ck_assert(!ph_resolve_answer(resolve, 0, host));
 	ck_assert_str_eq(host, "as it was");
 	for (size_t i = 1; i < 10; i++)
@@ -95,9 +95,9 @@ START_TEST(freed_while_it_is_asked)
 	atomic_store(&help_silent, true);
 	uint64_t before_ms = ph_clock_now_ms();
 	ph_resolve_free(ask(names, 2));
-	ck_assert_uint_lt(ph_clock_now_ms() - before_ms, 2000);
+	ck_assert_uint_lt(ph_clock_now_ms() - before_ms, 15000);
 	atomic_store(&help_silent, false);
-	for (int i = 0; i < 5000 && help_count_fds() > before; i++)
+	for (int i = 0; i < 15000 && help_count_fds() > before; i++)
 		usleep(1000);
 	ck_assert_int_eq(help_count_fds(), before);
 	ph_resolve_free(NULL);

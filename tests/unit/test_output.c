@@ -443,7 +443,7 @@ START_TEST(test_thread)
 	ck_assert_uint_eq(notes, 2);
 	ck_assert_int_eq(write(end, "b", 1), 1);
 	close(end);
-	ck_assert_uint_eq(ph_output_thread_free(thread, 2000), 0);
+	ck_assert_uint_eq(ph_output_thread_free(thread, 20000), 0);
 	expect(path_of("out"), "a\nb\n");
 	ck_assert_int_eq(access(path_of("fifo"), F_OK), -1);
 	event_base_free(base);
@@ -456,7 +456,7 @@ int main(void)
 	Suite *s = suite_create("output");
 	TCase *t = tcase_create("output");
 	tcase_add_checked_fixture(t, output_setup, output_teardown);
-	tcase_set_timeout(t, 20);
+	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_pieces);
 	tcase_add_test(t, test_longest_line);
 	tcase_add_test(t, test_priority);

@@ -17,7 +17,7 @@
 #include "shell_bus_int.h"
 #include "shell_logs.h"
 
-#define WAIT_MS 8000
+#define WAIT_MS 20000
 #define NODE_PORTS 4
 
 struct node {
@@ -152,11 +152,20 @@ static void turn(unsigned ms)
 		} \
 	} while (0)
 
+static unsigned heard(void)
+{
+	return a.messages + b.messages + c.messages;
+}
+
+/* Until nothing has come for a while. */
 static void settle(void)
 {
 	uint64_t end_ms = ph_clock_now_ms() + 200;
-	while (ph_clock_now_ms() < end_ms) /* a turn ends with its first event */
-		turn(20);
+	for (unsigned before = heard(); ph_clock_now_ms() < end_ms; before = heard()) {
+		turn(20); /* it ends with its first event */
+		if (heard() != before)
+			end_ms = ph_clock_now_ms() + 200;
+	}
 }
 
 /* ---- nodes */

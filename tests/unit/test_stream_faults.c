@@ -90,7 +90,7 @@ START_TEST(test_cut_anywhere)
 		o[i] = writer_start(w, i, 0, 300000);
 		n[i] = reader_start(w, i, 0, 0);
 	}
-	ck_assert(world_run(w, all_over, CUTS, 10000));
+	ck_assert(world_run(w, all_over, CUTS, 30000));
 	world_run(w, world_never, 0, 30);
 	for (int i = 0; i < CUTS; i++) {
 		ck_assert_int_eq(w->rec[0][i].failures + w->rec[1][i].failures, 0);
@@ -151,7 +151,7 @@ START_TEST(test_cut_seeded)
 		o[i] = writer_start(w, i, 0, 150000 + ph_mix64((uint64_t)i) % 300000);
 		n[i] = reader_start(w, i, 0, i % 2 ? 100 : 0);
 	}
-	ck_assert(world_run(w, all_over, N, 10000));
+	ck_assert(world_run(w, all_over, N, 30000));
 	world_run(w, world_never, 0, 50);
 	for (int i = 0; i < N; i++)
 		round_equal(w, i, 0, o[i], n[i]);
@@ -176,7 +176,7 @@ START_TEST(test_cut_dial_back)
 	struct worker *o = writer_start(w, 0, 0, 2 << 20);
 	struct worker *n = reader_start(w, 0, 0, 0);
 	ck_assert_int_eq(ph_stream_dial_back(w->side[1], &id, address_of(line->port)), 0);
-	ck_assert(world_run(w, all_over, 1, 5000));
+	ck_assert(world_run(w, all_over, 1, 30000));
 	world_run(w, world_never, 0, 30);
 	round_equal(w, 0, 0, o, n);
 	ck_assert_int_eq(line->n, 2);
@@ -195,7 +195,7 @@ START_TEST(test_flipped_bit)
 	world_begin(w, 0, line->port, 1 << 20);
 	writer_start(w, 0, 0, 200000);
 	struct worker *n = reader_start(w, 0, 0, 0);
-	ck_assert(world_run(w, target_failed, 0, 3000));
+	ck_assert(world_run(w, target_failed, 0, 30000));
 	ck_assert_int_eq(w->rec[1][0].rounds, 0);
 	ck_assert_int_eq(w->rec[0][0].rounds, 0);
 	ck_assert(w->rec[1][0].code == EBADMSG || w->rec[1][0].code == EPROTO ||
@@ -238,7 +238,7 @@ START_TEST(test_too_large)
 		reader_start(w, 0, 0, 0);
 	else /* what comes before must be taken, or the excess is never seen */
 		reader_start(w, 0, 0, 10);
-	ck_assert(world_run(w, target_failed, 0, 3000));
+	ck_assert(world_run(w, target_failed, 0, 30000));
 	ck_assert_int_eq(w->rec[1][0].code, EFBIG);
 	struct ph_id id = id_of(0);
 	int fd;
@@ -261,7 +261,7 @@ START_TEST(test_wrong_ticket)
 		0);
 	writer_start(w, 0, 0, 10);
 	struct worker *n = reader_start(w, 0, 0, 0);
-	ck_assert(world_run(w, source_failed, 0, 3000));
+	ck_assert(world_run(w, source_failed, 0, 30000));
 	ck_assert_int_eq(w->rec[0][0].code, EACCES);
 	/* whoever does not know the ticket cannot harm the one who waits */
 	ck_assert_int_eq(w->rec[1][0].failures, 0);
@@ -272,7 +272,7 @@ START_TEST(test_wrong_ticket)
 		ph_stream_send(w->side[0], &id, ticket, address_of(ph_streams_port(w->side[1]))),
 		0);
 	struct worker *o = writer_start(w, 0, 0, 10);
-	ck_assert(world_run(w, all_over, 1, 3000));
+	ck_assert(world_run(w, all_over, 1, 30000));
 	world_run(w, world_never, 0, 20);
 	round_equal(w, 0, 0, o, n);
 	world_free(w);
@@ -284,7 +284,7 @@ START_TEST(test_seal_differs)
 	struct world *w = world_new(PH_STREAM_AUTH);
 	ph_streams_set_seal(w->side[1], PH_STREAM_ENCRYPT);
 	world_begin(w, 0, ph_streams_port(w->side[1]), 100);
-	ck_assert(world_run(w, source_failed, 0, 3000));
+	ck_assert(world_run(w, source_failed, 0, 30000));
 	ck_assert_int_eq(w->rec[0][0].code, EACCES);
 	ck_assert_ptr_nonnull(strstr(w->rec[0][0].text, "stream_seal"));
 	ck_assert_int_eq(w->rec[1][0].failures, 0);
@@ -304,14 +304,14 @@ START_TEST(test_worker_broken)
 	struct worker *n = reader_start(w, 1, 0, 500000);
 	world_run(w, world_never, 0, 20);
 	worker_end(n);
-	ck_assert(world_run(w, target_failed, 1, 3000));
+	ck_assert(world_run(w, target_failed, 1, 30000));
 	ck_assert_int_eq(w->rec[1][1].code, EPIPE);
 	/* the old one's connection is reset */
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
 	ck_assert_int_eq((int)write(fds[0], "x", 1), 1);
 	ck_assert_int_eq(ph_stream_feed(w->side[0], &id, 0, fds[0], NULL, 0), 0);
 	close(fds[1]);
-	ck_assert(world_run(w, source_failed, 0, 3000));
+	ck_assert(world_run(w, source_failed, 0, 30000));
 	ck_assert_int_eq(w->rec[0][0].code, ECONNRESET);
 	world_free(w);
 }
@@ -361,7 +361,7 @@ START_TEST(test_garbage)
 	ck_assert(shown_out(fd));
 	close(fd);
 	struct worker *o = writer_start(w, 0, 0, 100), *n = reader_start(w, 0, 0, 0);
-	ck_assert(world_run(w, all_over, 1, 3000));
+	ck_assert(world_run(w, all_over, 1, 30000));
 	world_run(w, world_never, 0, 20);
 	round_equal(w, 0, 0, o, n);
 	world_free(w);
@@ -423,7 +423,7 @@ START_TEST(test_time)
 	round_equal(w, 0, 0, o0, n0);
 	round_equal(w, 3, 0, o3, n3);
 	ck_assert(source_failed(w, 1));
-	ck_assert(world_run(w, slow_all_done, 0, 2000));
+	ck_assert(world_run(w, slow_all_done, 0, 30000));
 	ck_assert_int_eq(w->rec[0][1].code, ETIMEDOUT);
 	ck_assert_int_eq(w->rec[1][1].code, ETIMEDOUT);
 	world_free(w);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define ENVIRON_MAX 65536
+#define KTHREADD 2 /* the parent of all threads of the kernel */
 #define TOKEN_NAME "PROCHUB_TOKEN="
 #define CGROUP_NAME "prochub-"
 #define CGROUP_FILE_SIZE (PH_FENCE_PATH_SIZE + 512)
@@ -49,19 +50,33 @@ bool ph_procfs_is(pid_t pid, uint64_t start_time, struct ph_proc_stat *ret)
 	return ph_procfs_stat(pid, ret) && ret->start_time == start_time;
 }
 
-bool ph_procfs_token(pid_t pid, char ret[PH_FENCE_TOKEN_TEXT])
+/* It has neither an environment nor arguments, as threads of the kernel have none ever. */
+static bool executes(pid_t pid)
+{
+	struct ph_proc_stat stat;
+	char argument[2];
+	return read_all(pid, "cmdline", argument, sizeof argument) == 0 &&
+	       ph_procfs_stat(pid, &stat) && ph_procstat_lives(&stat) && pid != KTHREADD &&
+	       stat.parent != KTHREADD;
+}
+
+int ph_procfs_token(pid_t pid, char ret[PH_FENCE_TOKEN_TEXT])
 {
 	static char environment[ENVIRON_MAX];
 	const size_t name = sizeof TOKEN_NAME - 1;
 	size_t n = read_all(pid, "environ", environment, sizeof environment);
+	if (!n && executes(pid))
+		return -EAGAIN;
+	if (!n) /* it may have executed just now */
+		n = read_all(pid, "environ", environment, sizeof environment);
 	for (const char *at = environment; at < environment + n; at += strlen(at) + 1) {
 		if (strncmp(at, TOKEN_NAME, name) != 0 ||
 			strlen(at + name) != PH_FENCE_TOKEN_TEXT - 1)
 			continue;
 		memcpy(ret, at + name, PH_FENCE_TOKEN_TEXT);
-		return true;
+		return 1;
 	}
-	return false;
+	return 0;
 }
 
 /* ---- folders */

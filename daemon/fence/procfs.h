@@ -17,8 +17,9 @@ bool ph_procfs_stat(pid_t pid, struct ph_proc_stat *ret);
 /* Is this process the one of that pid that began then? */
 bool ph_procfs_is(pid_t pid, uint64_t start_time, struct ph_proc_stat *ret);
 
-/* The PROCHUB_TOKEN of its environment, as text, whatever that is. False: there is none. */
-bool ph_procfs_token(pid_t pid, char ret[PH_FENCE_TOKEN_TEXT]);
+/* The PROCHUB_TOKEN of its environment, as text, whatever that is: 1; 0: there is none; -EAGAIN: it
+ * executes a program, and has no environment for that moment. */
+int ph_procfs_token(pid_t pid, char ret[PH_FENCE_TOKEN_TEXT]);
 
 /* Calls `fn` for every pid in /proc. */
 void ph_procfs_each(void (*fn)(void *arg, pid_t pid), void *arg);

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/types.h"
@@ -20,6 +21,14 @@ struct target {
 	bool grouped; /* its process group has got the signal */
 	bool gone;    /* an earlier round has found nothing of it */
 };
+
+/* A process that executes a program has no environment for that moment, and may be anybody's: up to
+ * so many are looked at again, so often, each time after so long, 0.2 s in all. */
+#define LATER_MAX 1024
+#define LATER_ROUNDS 200
+#define LATER_NS 1000000
+static pid_t later[LATER_MAX];
+static size_t n_later;
 
 static struct target targets[PH_FENCE_ENTRIES];
 static size_t n_targets;
@@ -135,20 +144,22 @@ static void token_text(const struct target *target, char ret[PH_FENCE_TOKEN_TEXT
 	*ret = '\0';
 }
 
-static bool has_token_of(pid_t pid, const struct target *target)
+/* 1, 0, or -EAGAIN: it executes. */
+static int has_token_of(pid_t pid, const struct target *target)
 {
 	char token[PH_FENCE_TOKEN_TEXT], want[PH_FENCE_TOKEN_TEXT];
 	token_text(target, want);
-	return has_token(target) && ph_procfs_token(pid, token) && strcmp(token, want) == 0;
+	int r = has_token(target) ? ph_procfs_token(pid, token) : 0;
+	return r > 0 ? strcmp(token, want) == 0 : r;
 }
 
-/* Whose token it has in its environment, or NULL. */
-static struct target *target_of_token(pid_t pid)
+/* Whose token it has in its environment: as above. */
+static int target_of_token(pid_t pid, struct target **ret)
 {
 	char token[PH_FENCE_TOKEN_TEXT];
-	struct target *target =
-		ph_procfs_token(pid, token) ? find(&by_mark, ph_token_mark(token)) : NULL;
-	return target && has_token_of(pid, target) ? target : NULL;
+	int r = ph_procfs_token(pid, token);
+	*ret = r > 0 ? find(&by_mark, ph_token_mark(token)) : NULL;
+	return r > 0 ? *ret && has_token_of(pid, *ret) > 0 : r;
 }
 
 /* Is the session that has this number that of the worker, now? */
@@ -161,34 +172,67 @@ static bool number_is_its(const struct target *target)
 		       stat.session == (pid_t)w->pid);
 }
 
+/* Is the process of that pidfd, which `was` it, one of that target? 1, 0, or -EAGAIN. */
+static int is_member(pid_t pid, const struct ph_proc_stat *was, const struct target *target,
+	bool of_session, struct ph_proc_stat *ret)
+{
+	if (!ph_procfs_is(pid, was->start_time, ret))
+		return 0;
+	/* in this order: it is of that session, and then that session is still the worker's */
+	if (of_session && ret->session == (pid_t)target->worker.pid && number_is_its(target))
+		return 1;
+	return has_token_of(pid, target);
+}
+
 /*
  * Of a session of a worker by its number, as long as that is the worker's; of any other, as of one
- * that has made itself a session, by its environment.
+ * that has made itself a session, by its environment. -EAGAIN: it executes.
  */
-static void strike_member(void *arg, pid_t pid)
+static int strike_member(pid_t pid, int signo)
 {
-	int signo = *(const int *)arg;
 	struct ph_proc_stat stat, again;
 	pid_t session = getsid(pid); /* cheaper than the whole line */
 	if (session == pid && target_of(pid))
-		return; /* the leader has had it */
-	struct target *of_session = session > 0 ? target_of(session) : NULL;
-	struct target *target = of_session ? of_session : target_of_token(pid);
-	if (!target || !ph_procfs_stat(pid, &stat) || !ph_procstat_lives(&stat))
-		return;
+		return 0; /* the leader has had it */
+	struct target *of_session = session > 0 ? target_of(session) : NULL, *target = of_session;
+	int r = of_session ? 1 : target_of_token(pid, &target);
+	if (r <= 0)
+		return r;
+	if (!ph_procfs_stat(pid, &stat) || !ph_procstat_lives(&stat))
+		return 0;
 	int pidfd = open_pidfd(pid);
 	if (pidfd < 0)
-		return;
-	/* in this order: it is of that session, and then that session is still the worker's */
-	if (ph_procfs_is(pid, stat.start_time, &again) &&
-		((of_session && again.session == session && number_is_its(target)) ||
-			has_token_of(pid, target))) {
+		return 0;
+	r = is_member(pid, &stat, target, of_session, &again);
+	if (r > 0) {
 		bool in_group = of_session && again.group == session;
 		target->lives = true;
 		if (signo == SIGKILL || (signo && !target->grouped && in_group))
 			(void)send_signal(pidfd, signo, 0);
 	}
 	close(pidfd);
+	return r;
+}
+
+static void visit(void *arg, pid_t pid)
+{
+	int signo = *(const int *)arg;
+	if (strike_member(pid, signo) == -EAGAIN && n_later < LATER_MAX)
+		later[n_later++] = pid;
+}
+
+static void strike_members(int signo)
+{
+	static const struct timespec pause = {.tv_nsec = LATER_NS};
+	n_later = 0;
+	ph_procfs_each(visit, &signo);
+	for (int round = 0; round < LATER_ROUNDS && n_later; round++) {
+		size_t n = n_later;
+		(void)nanosleep(&pause, NULL);
+		n_later = 0;
+		for (size_t i = 0; i < n; i++) /* writes behind what it reads */
+			visit(&signo, later[i]);
+	}
 }
 
 /* ---- the cgroups */
@@ -269,7 +313,7 @@ size_t ph_strike_round(int signo)
 		strike_main(target, signo);
 	}
 	if (n_targets)
-		ph_procfs_each(strike_member, &signo);
+		strike_members(signo);
 	if (n_targets && *cgroups)
 		ph_procfs_each_cgroup(cgroups, strike_cgroup, &signo);
 	for (size_t i = 0; i < n_targets; i++) {

@@ -377,6 +377,27 @@ START_TEST(a_session_of_its_own)
 }
 END_TEST
 
+/* What executes all the time has no environment in a part of it, and is found all the same. */
+START_TEST(a_session_that_executes)
+{
+	char script[200];
+	(void)snprintf(script, sizeof script,
+		"export S='kill -0 %d && exec sh -c \"$S\"'; (trap '' TERM; echo; exec sh -c "
+		"\"$S\")"
+		" & exit 0",
+		(int)getpid());
+	struct worker ours = start(TOKEN, script);
+	(void)open_fence(FAR_MS, 1000);
+	struct ph_fence_worker one = row(&ours);
+	(void)reap(&ours);
+	(void)put(&one);
+	fire();
+	UNTIL(kill(-ours.spawned.pid, 0) < 0 && errno == ESRCH);
+	close(ours.out);
+	close(ours.spawned.pidfd);
+}
+END_TEST
+
 static pid_t session_of;
 
 static int is_member(void *arg, pid_t pid)
@@ -640,6 +661,7 @@ int main(void)
 	tcase_add_test(stops, never_a_recycled_pid);
 	tcase_add_test(stops, a_session_without_its_leader);
 	tcase_add_test(stops, a_session_of_its_own);
+	tcase_add_loop_test(stops, a_session_that_executes, 0, 3);
 	tcase_add_test(stops, a_main_process_that_is_another_one);
 	TCase *life = add_case(suite, "life");
 	tcase_add_test(life, a_lease_that_is_renewed);

@@ -573,6 +573,8 @@ void ph_shell_upgrade_free(struct ph_shell *shell);
 void ph_shell_upgrade_begin(struct ph_shell *shell);
 /* After the loop, where that is what has ended it. Does not return. */
 bool ph_shell_upgrade_due(const struct ph_shell *shell);
+/* To a signal to stop that was caught just before, and would be lost: the loop is to go on. */
+bool ph_shell_upgrade_gives_way(struct ph_shell *shell);
 void ph_shell_upgrade_run(struct ph_shell *shell) __attribute__((noreturn));
 
 /* ---- shell_adopt.c */

@@ -387,6 +387,18 @@ static void stop(struct ph_shell *shell, bool orderly)
 		close(shell->state_lock_fd);
 }
 
+static void live(struct ph_shell *shell)
+{
+	do {
+		if (event_base_dispatch(shell->base) < 0)
+			ph_shell_log(shell, PH_LOG_ERROR, "the event loop failed");
+		if (!ph_shell_upgrade_due(shell))
+			return;
+		if (!ph_shell_upgrade_gives_way(shell))
+			ph_shell_upgrade_run(shell);
+	} while (!event_base_got_exit(shell->base)); /* it may have come to its end by now */
+}
+
 int ph_shell_run(const char *file, char **argv)
 {
 	struct ph_shell *shell = ph_shell_alloc(sizeof *shell);
@@ -422,10 +434,8 @@ int ph_shell_run(const char *file, char **argv)
 		ph_shell_signals_unblock();
 	if (error)
 		fprintf(stderr, "prochubd: %s\n", err.text[0] ? err.text : strerror(-error));
-	else if (event_base_dispatch(shell->base) < 0)
-		ph_shell_log(shell, PH_LOG_ERROR, "the event loop failed");
-	if (!error && ph_shell_upgrade_due(shell))
-		ph_shell_upgrade_run(shell);
+	else
+		live(shell);
 	bool orderly = shell->leaving;
 	stop(shell, orderly);
 	free(shell);

@@ -305,6 +305,17 @@ static void execute(struct ph_shell *shell)
 	fprintf(stderr, "prochubd: cannot execute itself: %s\n", strerror(errno));
 }
 
+bool ph_shell_upgrade_gives_way(struct ph_shell *shell)
+{
+	ph_shell_signals_block();
+	(void)event_base_loop(shell->base, EVLOOP_NONBLOCK);
+	if (!shell->stopping)
+		return false;
+	shell->upgrade->due = false;
+	ph_shell_signals_unblock();
+	return true;
+}
+
 void ph_shell_upgrade_run(struct ph_shell *shell)
 {
 	ph_sdnotify_reloading();

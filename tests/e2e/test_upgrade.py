@@ -334,6 +334,23 @@ def test_hooks_that_wait_are_run_by_the_next(solo, cluster):
     assert "hook 7: an event that waited for it runs none" in node.whole_log()
 
 
+def test_a_stop_just_before_it(solo):
+    """The signal comes to the one or to the other, and is not lost between them."""
+    node = solo({"web": sleeper()})
+    for _ in range(25):
+        node.wait_running("web")
+        node.process.send_signal(signal.SIGUSR2)
+        size = os.path.getsize(node.output)
+        while True:
+            with open(node.output) as f:
+                f.seek(size)
+                if "-t: configuration is correct" in f.read():
+                    break
+        node.process.send_signal(signal.SIGTERM)
+        assert node.process.wait(10) == 0
+        node.start()
+
+
 def test_a_flood_of_signals(solo):
     """Whatever comes while one is under way is one more, or none; it ends, and all is as it was."""
     node = solo({"web": sleeper(instances=10)})

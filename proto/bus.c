@@ -140,6 +140,13 @@ static const struct ph_field claim_rows[] = {
 	{PH_FIELD("v", ENUM, ph_claim_line, verdict), .words = verdict_words},
 	{PH_FIELD("seen", U64, ph_claim_line, seen)},
 	{PH_FIELD("wish", BOOL, ph_claim_line, stopped_by_wish)},
+	{PH_FIELD("last", U64, ph_claim_line, past.epoch)},
+	{PH_FIELD("lv", HEX64, ph_claim_line, past.version)},
+	{PH_FIELD("rev", U64, ph_claim_line, past.revision)},
+	{PH_FIELD("res", U32, ph_claim_line, past.restarts)},
+	{PH_FIELD("x", ENUM, ph_claim_line, past.exit.kind), .words = exit_words},
+	{PH_FIELD("xv", U32, ph_claim_line, past.exit.value)},
+	{PH_FIELD("done", BOOL, ph_claim_line, past.done)},
 	{0},
 };
 

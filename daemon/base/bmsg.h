@@ -311,6 +311,16 @@ enum ph_verdict {
 	PH_VERDICT_COUNT
 };
 
+/* What is known of the last owner of a key that nobody has now. */
+struct ph_past {
+	uint64_t epoch;	  /* 0: nothing */
+	uint64_t version; /* as that of its entry, and so on */
+	uint64_t revision;
+	uint32_t restarts;
+	struct ph_exit exit;
+	bool done;
+};
+
 /* One key of a CLAIM or CLAIM_ANSWER. */
 struct ph_claim_line {
 	struct ph_key key;
@@ -324,6 +334,7 @@ struct ph_claim_line {
 	enum ph_verdict verdict;
 	uint64_t seen;	      /* ANSWER: highest epoch known */
 	bool stopped_by_wish; /* ANSWER: an operator's stop is known */
+	struct ph_past past;  /* ANSWER */
 };
 
 struct ph_spec; /* core/spec.h */

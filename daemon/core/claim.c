@@ -172,6 +172,7 @@ static void decide(struct ph_hub *hub, struct ph_claim *claim, bool granted)
 	struct ph_slot *slot = claim->slot;
 	enum ph_claim_basis basis = claim->basis;
 	uint64_t epoch = claim->epoch;
+	struct ph_past past = claim->past;
 	if (granted && claim->arrivals != hub->arrivals) {
 		ask_again(hub, claim, 0); /* somebody came meanwhile who may know better */
 		return;
@@ -189,7 +190,7 @@ static void decide(struct ph_hub *hub, struct ph_claim *claim, bool granted)
 		ph_slot_seen(hub, slot, epoch);
 	if (basis == PH_CLAIM_COLD) {
 		if (granted)
-			ph_own_start(hub, slot, epoch, PH_LINEAGE_COLD);
+			ph_own_start(hub, slot, epoch, PH_LINEAGE_COLD, &past);
 		else
 			ph_plan_soon(hub, PH_CLAIM_WAIT_MS);
 		return;
@@ -426,6 +427,7 @@ static void on_answer(struct ph_hub *hub, const struct ph_bmsg *msg)
 			continue;
 		if (line->stopped_by_wish && may_wish(slot, from))
 			slot->wish_stopped = true;
+		ph_past_join(&claim->past, &line->past);
 		if (line->verdict == PH_VERDICT_WITHHELD ||
 			(line->verdict == PH_VERDICT_FREE && ph_quorate(hub))) {
 			claim->n_granted += line->verdict == PH_VERDICT_FREE && voter;

@@ -143,6 +143,7 @@ void ph_claim_asked(struct ph_hub *hub, const struct ph_bmsg *msg)
 		lines[i].verdict = judge(hub, slot, line, &msg->from);
 		take_back(hub, slot, line, &msg->from);
 		lines[i].stopped_by_wish = slot->wish_stopped;
+		lines[i].past = ph_slot_past(slot);
 		lines[i].seen = slot->seen;
 		if (lines[i].verdict == PH_VERDICT_OWNED)
 			name_owner(hub, slot, &lines[i]);

@@ -187,9 +187,10 @@ struct ph_wait *ph_wait_add(struct ph_hub *hub, uint64_t ticket, enum ph_wait_ki
 }
 
 /* The epoch of a claim is synced: the key is ours and its worker may be started. */
-static void own_now(
-	struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage)
+static void own_now(struct ph_hub *hub, const struct ph_wait *wait)
 {
+	struct ph_slot *slot = wait->slot;
+	uint64_t epoch = wait->epoch;
 	struct ph_child *child = slot->child;
 	const struct ph_spec *spec = child ? ph_child_settle(hub, child) : NULL;
 	bool overtaken = slot->entered && slot->entry.epoch > epoch;
@@ -202,10 +203,9 @@ static void own_now(
 		return;
 	struct ph_instance *back =
 		slot->work->instance ? NULL : ph_conflict_give_back(hub, slot, epoch);
-	struct ph_entry last = ph_slot_entry(slot);
-	/* A newer text is for a new worker. */
-	bool done = ph_slot_done(slot) && spec->revision <= last.revision;
-	ph_slot_own(hub, slot, epoch, back ? back->lineage : lineage);
+	struct ph_past past = ph_slot_past(slot);
+	ph_past_join(&past, &wait->past);
+	ph_slot_own(hub, slot, epoch, back ? back->lineage : wait->lineage);
 	if (back) {
 		ph_slot_publish(hub, slot);
 		ph_plan_soon(hub, 0); /* its text may have changed while it was no owner's */
@@ -215,9 +215,11 @@ static void own_now(
 		ph_slot_work(hub, slot)->instance =
 			ph_instance_new(hub, slot, spec, PH_ROLE_ACTIVE, epoch);
 	slot->work->instance->epoch = epoch;
-	if (done) { /* elsewhere: an order starts it again, and nothing else */
-		slot->work->instance->exit = last.exit;
-		slot->work->instance->restarts = last.restarts;
+	/* Elsewhere, perhaps: an order starts it again, or another text. */
+	bool done = past.done && spec->revision <= past.revision;
+	if (done) {
+		slot->work->instance->exit = past.exit;
+		slot->work->instance->restarts = past.restarts;
 	}
 	ph_instance_step(hub, slot->work->instance,
 		slot->wish_stopped || done ? PH_INSTANCE_IN_STOP : PH_INSTANCE_IN_START);
@@ -225,7 +227,8 @@ static void own_now(
 	ph_plan_soon(hub, hub->set.settle_ms); /* somebody may have come while it was asked for */
 }
 
-void ph_own_start(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage)
+void ph_own_start(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage,
+	const struct ph_past *past)
 {
 	ph_slot_seen(hub, slot, epoch);
 	struct ph_record record = ph_slot_record(slot);
@@ -236,6 +239,8 @@ void ph_own_start(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum
 	wait->slot = slot;
 	wait->epoch = epoch;
 	wait->lineage = lineage;
+	if (past)
+		wait->past = *past;
 }
 
 static void on_journalled(struct ph_hub *hub, const struct ph_event *event)
@@ -253,7 +258,7 @@ static void on_journalled(struct ph_hub *hub, const struct ph_event *event)
 		/* A child is started even where its epoch cannot be kept: supervision goes on. */
 		wait->slot->starting = false;
 		if (!event->error || !ph_quorate(hub))
-			own_now(hub, wait->slot, wait->epoch, wait->lineage);
+			own_now(hub, wait);
 	} else if (wait->kind == PH_WAIT_CLAIM || wait->kind == PH_WAIT_GRANT) {
 		ph_grant_synced(hub, wait, !event->error);
 	} else if (wait->kind == PH_WAIT_BALLOT) {

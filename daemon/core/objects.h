@@ -77,6 +77,7 @@ struct ph_claim {
 	uint32_t n_granted;	 /* quorum strategies: members of the view that granted it ... */
 	bool self_granted;	 /* ... this one too, synced */
 	struct ph_name rests_on; /* the node whose death it rests on, or empty */
+	struct ph_past past;	 /* as those know it who have answered */
 	size_t n_wait;		 /* nodes whose answer is missing; ... */
 	uint64_t *wait;		 /* ... their numbers are bits of this; owned */
 	uint32_t wait_words;
@@ -156,6 +157,7 @@ struct ph_wait {
 	uint64_t ticket;
 	uint64_t epoch; /* START, HEAL */
 	enum ph_lineage lineage;
+	struct ph_past past; /* START by a claim */
 	enum ph_wait_kind kind;
 	struct ph_id id;      /* SOURCE, TARGET */
 	struct ph_slot *slot; /* START, CLAIM, HEAL */

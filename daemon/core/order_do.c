@@ -44,7 +44,7 @@ static void start_anew(struct ph_hub *hub, struct ph_slot *slot)
 	if (hub->self_state != PH_MEMBER_ALIVE || hub->away || slot->entry.epoch < slot->seen)
 		ph_plan_soon(hub, 0);
 	else
-		ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD);
+		ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD, NULL);
 }
 
 static void do_start(struct ph_hub *hub, struct ph_slot *slot)

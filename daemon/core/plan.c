@@ -178,7 +178,7 @@ static void plan_local(struct ph_hub *hub, struct ph_child *child)
 		struct ph_key key = {.child = child->name, .instance = i};
 		struct ph_slot *slot = ph_slot_get(hub, &key, &hub->set.node);
 		if (!slot->work->instance && !hub->shutting)
-			ph_own_start(hub, slot, ph_next_epoch(hub, slot), PH_LINEAGE_COLD);
+			ph_own_start(hub, slot, ph_next_epoch(hub, slot), PH_LINEAGE_COLD, NULL);
 	}
 }
 

@@ -60,9 +60,32 @@ bool ph_slot_released(const struct ph_slot *slot)
 	return slot->entered && slot->entry.state == PH_CHILD_RELEASED;
 }
 
+/* Also of an owner whose daemon is a new one and knows nothing of it: `entered` is no matter. */
+struct ph_past ph_slot_past(const struct ph_slot *slot)
+{
+	const struct ph_held *e = &slot->entry;
+	if (slot->local || e->state == PH_CHILD_REMOVED)
+		return (struct ph_past){0};
+	return (struct ph_past){.epoch = e->epoch,
+		.version = e->version,
+		.revision = e->revision,
+		.restarts = e->restarts,
+		.exit = {(enum ph_exit_kind)e->exit.kind, e->exit.value},
+		.done = e->done};
+}
+
 bool ph_slot_done(const struct ph_slot *slot)
 {
-	return slot->entered && slot->entry.done && !slot->local && !slot->wish_stopped;
+	return ph_slot_past(slot).done && !slot->wish_stopped;
+}
+
+void ph_past_join(struct ph_past *past, const struct ph_past *other)
+{
+	if (other->epoch > past->epoch ||
+		(other->epoch == past->epoch && other->version > past->version))
+		*past = *other;
+	else if (other->epoch == past->epoch && other->version == past->version)
+		past->done &= other->done; /* an order to start it was heard by one of them */
 }
 
 bool ph_slot_released_here(const struct ph_hub *hub, const struct ph_slot *slot)

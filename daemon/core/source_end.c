@@ -98,7 +98,7 @@ static void start_without_old(struct ph_hub *hub, struct ph_source *s)
 		ph_plan_soon(hub, 0);
 		return;
 	}
-	ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD);
+	ph_own_start(hub, slot, slot->entry.epoch, PH_LINEAGE_COLD, NULL);
 }
 
 enum ph_source_state ph_source_reclaim(struct ph_hub *hub, struct ph_source *s)
@@ -324,7 +324,7 @@ enum ph_source_state ph_source_taken_back(struct ph_hub *hub, struct ph_source *
 	enum ph_source_state next = ph_source_finish(hub, s, result);
 	ph_source_close_with(hub, s, s->peer.s[0] ? PH_B_ABORT : PH_B_NONE);
 	if (!ph_slot_busy(slot)) /* a start may have been ordered meanwhile */
-		ph_own_start(hub, slot, s->new_epoch, PH_LINEAGE_COLD);
+		ph_own_start(hub, slot, s->new_epoch, PH_LINEAGE_COLD, NULL);
 	else if (slot->wish_stopped) /* at the other node, say */
 		ph_instance_step(hub, slot->work->instance, PH_INSTANCE_IN_STOP);
 	return next;

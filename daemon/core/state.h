@@ -224,6 +224,9 @@ bool ph_slot_released(const struct ph_slot *slot);
 bool ph_slot_released_here(const struct ph_hub *hub, const struct ph_slot *slot);
 /* Its worker has ended, and its policy starts no other: not here, and not where it goes. */
 bool ph_slot_done(const struct ph_slot *slot);
+/* What is known here of its last owner; ... and what others know: the newest counts. */
+struct ph_past ph_slot_past(const struct ph_slot *slot);
+void ph_past_join(struct ph_past *past, const struct ph_past *other);
 /* This node owns it from now on. */
 void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage);
 /* This node has learned (or decided) that somebody else owns it; `born_ms`: 0 not known; heal.h. */
@@ -651,8 +654,8 @@ void ph_hub_message(struct ph_hub *hub, const struct ph_bmsg *msg);
 
 /* ---- hub.c ---- */
 /* A claim was granted: sync the epoch, then own the key and start its worker. */
-void ph_own_start(
-	struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage);
+void ph_own_start(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum ph_lineage lineage,
+	const struct ph_past *past);
 /* Remember that something waits for this journal ticket. */
 struct ph_wait *ph_wait_add(struct ph_hub *hub, uint64_t ticket, enum ph_wait_kind kind);
 

@@ -386,7 +386,7 @@ static enum ph_target_state start_again(struct ph_hub *hub, struct ph_target *t)
 	if (asked_for)
 		ph_plan_soon(hub, 0);
 	else if (!t->slot->work->instance && ph_is_self(hub, &t->slot->entry.node->name))
-		ph_own_start(hub, t->slot, t->new_epoch, PH_LINEAGE_COLD);
+		ph_own_start(hub, t->slot, t->new_epoch, PH_LINEAGE_COLD, NULL);
 	/* Whoever asks is told what the journal says. */
 	return t->state == PH_TARGET_RELEASING ? PH_TARGET_NEVER : PH_TARGET_ACTIVE;
 }

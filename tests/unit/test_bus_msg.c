@@ -109,7 +109,13 @@ static const struct ph_claim_line claims[] = {
 		.copied_ms = 18,
 		.verdict = PH_VERDICT_REFUSED,
 		.seen = 8,
-		.stopped_by_wish = true},
+		.stopped_by_wish = true,
+		.past = {.epoch = 6,
+			.version = UINT64_MAX,
+			.revision = 5,
+			.restarts = 4,
+			.exit = {PH_EXIT_CODE, 3},
+			.done = true}},
 	{.key = {.child = {"web"}}},
 };
 
@@ -374,6 +380,11 @@ START_TEST(test_migration)
 	m = through(PH_B_CLAIM_ANSWER, &doc);
 	ck_assert(m.claim == UINT64_MAX && m.n_claims == 2);
 	ck_assert(m.claims[0].verdict == PH_VERDICT_REFUSED && m.claims[0].seen == 8);
+	const struct ph_past *past = &m.claims[0].past;
+	ck_assert(past->done && past->epoch == 6 && past->version == UINT64_MAX);
+	ck_assert(past->revision == 5 && past->restarts == 4);
+	ck_assert(past->exit.kind == PH_EXIT_CODE && past->exit.value == 3);
+	ck_assert(!m.claims[1].past.done && !m.claims[1].past.epoch);
 	ck_assert_int_eq(m.claims[0].basis, PH_CLAIM_TAKEBACK);
 	ck_assert_int_eq(m.claims[0].lineage, PH_LINEAGE_FROM_COPY);
 	ck_assert(m.claims[0].born_ms == 17 && m.claims[0].copied_ms == 18);

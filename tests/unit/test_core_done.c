@@ -91,6 +91,39 @@ START_TEST(it_stays_done)
 }
 END_TEST
 
+/*
+ * A node that comes while the one with the jobs goes, or is back at once, has heard nothing of
+ * them, and claims those that are its own by placement: who is asked knows.
+ */
+START_TEST(who_comes_is_told)
+{
+	bool quorum = _i % 3 == 0, lost = _i % 3 == 1; /* of two, none may be lost */
+	struct world *w = world_of(quorum, false);
+	w_trace_if(w, _i);
+	unsigned late = (w_only(w, "room", 0)->node + 1) % 3, started[ROOMS];
+	(void)w_push(w, late, PH_EV_SHUTDOWN);
+	w_run(w, 15000);
+	unsigned node = end_them(w);
+	ck_assert_uint_ne(node, late);
+	for (uint32_t i = 0; i < ROOMS; i++) /* some had been moved to where they ended */
+		started[i] = starts_of(w, i);
+	w_start(w, late);
+	w_run(w, (uint64_t)(_i / 3) * 50);
+	if (lost)
+		w_power_off(w, node);
+	else
+		(void)w_push(w, node, PH_EV_SHUTDOWN);
+	for (unsigned n = 0; n < 5000 && !w->nodes[node].exited && !lost; n++)
+		w_run(w, 1);
+	w_start(w, node);
+	w_run(w, 60000);
+	for (uint32_t i = 0; i + 1 < ROOMS; i++)
+		ck_assert_uint_eq(starts_of(w, i), started[i]);
+	all_see_them_done(w);
+	w_free(w);
+}
+END_TEST
+
 /* By any node that lives, and to its end once more: then it is moved as others are. */
 START_TEST(an_order_starts_it)
 {
@@ -160,6 +193,7 @@ int main(void)
 {
 	Suite *suite = suite_create("core_done");
 	W_TEST(suite, it_stays_done, 4 * FATES);
+	W_TEST(suite, who_comes_is_told, 3 * 60);
 	W_TEST(suite, an_order_starts_it, 2 * FATES);
 	W_TEST(suite, an_order_in_between, 2);
 	W_TEST(suite, another_text_starts_it, 2);

@@ -374,7 +374,7 @@ START_TEST(removed_while_it_is_claimed)
 	w->pass = _i == 2 ? lose_claims : NULL;
 	p_begin(w);
 	if (_i == 1)
-		ph_own_start(hub, slot, ph_next_epoch(hub, slot), PH_LINEAGE_COLD);
+		ph_own_start(hub, slot, ph_next_epoch(hub, slot), PH_LINEAGE_COLD, NULL);
 	else
 		(void)ph_claim_start(hub, slot, PH_CLAIM_COLD, &hub->set.node, NULL, 0);
 	struct ph_child *child = ph_child_find(hub, &room);

@@ -585,4 +585,13 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
     Defect("a worker that says never is asked again", ":never_is_asked_once:",
            Edit("daemon/core/move.c", "move->pinned = s->never || given_up",
                 "move->pinned = given_up"), unit="test_core_backoff"),
+    Defect("a job is done only where it has run", ":it_stays_done:",
+           Edit("daemon/core/hub.c", "past.done && spec->revision",
+                "past.done && false && spec->revision"), unit="test_core_done"),
+    Defect("who claims what is done is not told so", ":who_comes_is_told:",
+           Edit(CLAIM, "\t\tph_past_join(&claim->past, &line->past);\n", ""),
+           unit="test_core_done"),
+    Defect("another policy is not for what has ended", ":another_policy:",
+           Edit("daemon/core/policy.c", "if (other && again &&", "if (other && again && false &&"),
+           unit="test_core_policy"),
 ]

@@ -303,6 +303,9 @@ void ph_child_redeclare(struct ph_hub *hub)
 {
 	for (struct ph_child *child = hub->children; child; child = child->hh.next) {
 		bool added = ph_child_is_added(child);
+		/* Known by its text alone, as it was never owned yet: it is shown. */
+		if (child->spec && !child->spec->local)
+			ph_child_make_slots(hub, child->spec);
 		/* While this daemon was away, or an earlier one may have died before it was told
 		 * who declares it. That one may be away now, and could not say so once more. */
 		if (!child->own && child->spec && child->declared_hash && !child->declarer.s[0])

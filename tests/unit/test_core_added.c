@@ -297,6 +297,26 @@ START_TEST(kept_over_restarts)
 }
 END_TEST
 
+/* All are killed as soon as it is on one disk: whoever asks that one is shown that it waits, before
+ * anybody else is heard of. */
+START_TEST(known_by_its_text)
+{
+	struct world *w = cluster();
+	add(w, 0, added(w, "room", "1"), NULL, (struct ph_command){.no_wait = true});
+	for (unsigned i = 0; i < 3; i++)
+		w_power_off(w, i);
+	for (size_t i = 0; i < w->nodes[0].n_records; i++)
+		w->nodes[0].records[i].synced &= w->nodes[0].records[i].r.kind == PH_RECORD_SPEC;
+	w_start(w, 0);
+	ck_assert_ptr_nonnull(w_slot(w, 0, "room", 0));
+	for (unsigned i = 1; i < 3; i++)
+		w_start(w, i);
+	w_run(w, 12000);
+	there(w, "room", true);
+	w_free(w);
+}
+END_TEST
+
 static unsigned lost_words;
 static bool no_first_texts(struct world *w, unsigned from, unsigned to, const struct ph_bmsg *msg)
 {
@@ -645,6 +665,7 @@ int main(void)
 	W_TEST(suite, gives_up, 1);
 	W_TEST(suite, synced_before_the_answer, 2);
 	W_TEST(suite, kept_over_restarts, 3);
+	W_TEST(suite, known_by_its_text, 1);
 	W_TEST(suite, offered_where_the_word_was_lost, 1);
 	W_TEST(suite, a_name_that_a_file_had, 1);
 	W_TEST(suite, removed_anywhere, 6);

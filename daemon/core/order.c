@@ -113,15 +113,24 @@ static void wish_for(struct ph_hub *hub, const struct ph_command *c, struct ph_s
 	struct ph_order_line *line)
 {
 	line->state = PH_LINE_OPEN; /* looked at again: it may be claimed any moment */
-	if (c->verb == PH_VERB_SIGNAL) {
+	if (c->verb == PH_VERB_SIGNAL && hub->self_state == PH_MEMBER_ALIVE) {
 		line->state = PH_LINE_FAILED;
 		ph_reason(line->text, "it is not running");
 	}
 	if (!slot || (c->verb != PH_VERB_STOP && c->verb != PH_VERB_START))
 		return;
 	ph_order_wish(hub, slot, c->verb == PH_VERB_STOP);
-	if (c->verb == PH_VERB_STOP && !slot->entered)
+	/* Before this node has joined somebody may have it: that is to be heard of first. */
+	bool joined = hub->self_state == PH_MEMBER_ALIVE;
+	if (slot->entered)
+		return;
+	if (c->no_wait && !joined) {
 		line->state = PH_LINE_DONE;
+		ph_order_repeat(hub, slot, c->verb == PH_VERB_STOP);
+	} else if (c->verb == PH_VERB_STOP && (joined || line->tries >= PH_ORDER_TRIES)) {
+		line->state = PH_LINE_DONE;
+		slot->wish_untold = !joined;
+	}
 }
 
 void ph_order_send(struct ph_hub *hub, const struct ph_order *order, struct ph_order_line *line,

@@ -250,6 +250,7 @@ void ph_slot_own(struct ph_hub *hub, struct ph_slot *slot, uint64_t epoch, enum 
 	slot->entry.role = PH_ROLE_ACTIVE;
 	forget_worker(hub, slot, PH_CHILD_WAITING);
 	slot->entry.stopped_by_wish = slot->wish_stopped;
+	slot->wish_untold = false;
 	slot->since_ms = hub->now_ms;
 	slot->entry.version = ++hub->version;
 	digest_toggle(hub, slot);
@@ -456,7 +457,8 @@ static bool is_of_removed(const struct ph_slot *slot, const struct ph_entry *e)
 
 /*
  * That of the owner counts. Where this node had it and has carried out an order that the new owner
- * has not heard of, since they were cut off from each other, that one is told.
+ * has not heard of, since they were cut off from each other, that one is told; and so it is of a
+ * stop that was given here before anything was heard of an owner.
  */
 static void take_wish(
 	struct ph_hub *hub, struct ph_slot *slot, const struct ph_entry *e, bool was_mine)
@@ -467,11 +469,12 @@ static void take_wish(
 		ph_tombstone_wish(hub, slot);
 		return;
 	}
-	if (differs && was_mine && slot->wishes > wishes)
+	if (differs && (slot->wish_untold || (was_mine && slot->wishes > wishes)))
 		ph_order_repeat(hub, slot, slot->wish_stopped);
 	if (differs || slot->wishes != wishes)
 		seen_changed(hub, slot);
 	slot->wish_stopped = e->stopped_by_wish;
+	slot->wish_untold = false;
 	slot->wishes = wishes;
 }
 

@@ -106,6 +106,7 @@ struct ph_slot {
 	bool restored : 1; /* `seen` is what an earlier daemon knew; nothing was heard since */
 	bool had : 1;	   /* somebody was named as its owner at that epoch */
 	bool wish_stopped : 1;
+	bool wish_untold : 1;		/* a stop, given here before this node had joined */
 	bool seen_dirty : 1, dirty : 1; /* to be journalled with the next batch, cast with the
 					   next flush */
 	bool raised : 1;		/* ... above what the lost journal may have said, once */

@@ -58,7 +58,7 @@ void ph_tombstone_wish(struct ph_hub *hub, struct ph_slot *slot)
 {
 	if (!slot->wish_stopped && !slot->wishes)
 		return;
-	slot->wish_stopped = false;
+	slot->wish_stopped = slot->wish_untold = false;
 	slot->wishes = 0;
 	struct ph_record record = ph_slot_record(slot);
 	(void)ph_journal(hub, &record); /* no later than the removal itself */

@@ -642,6 +642,14 @@ START_TEST(a_signal_goes_to_its_node)
 	answered(w, (unsigned)_i, 0);
 	ck_assert_uint_eq(p->terms, 1);
 	ck_assert(p->alive);
+	for (unsigned i = 0; i < 3; i++)
+		w_crash(w, i);
+	for (unsigned i = 0; i < 3; i++)
+		w_start(w, i);
+	w_order(w, (unsigned)_i, PH_VERB_SIGNAL, "room", NULL, &c); /* nobody is heard of yet */
+	w_run(w, 8000);
+	answered(w, (unsigned)_i, 0);
+	ck_assert_uint_eq(p->terms, 2);
 	w_order(w, 0, PH_VERB_STOP, "room", NULL, NULL);
 	w_run(w, 8000);
 	ck_assert(!p->alive);

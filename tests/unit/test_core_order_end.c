@@ -291,6 +291,48 @@ START_TEST(more_of_what_is_stopped)
 }
 END_TEST
 
+/*
+ * All daemons are killed, and start again. Who is given an order just then has heard of no owner
+ * yet: it is carried out by the one that there is, and told to be done no sooner. _i & 1:
+ * --no-wait; _i & 2: a start of what was stopped.
+ */
+START_TEST(ordered_before_it_is_heard_of)
+{
+	struct world *w = cluster(4);
+	unsigned at = (unsigned)_i % 3, serving = 0;
+	struct ph_command *all = w_alloc(w, sizeof *all);
+	bool stops = !(_i & 2);
+	if (!stops) {
+		w_order(w, at, PH_VERB_STOP, "room", NULL, NULL);
+		w_run(w, 2000);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		w_crash(w, i);
+	for (unsigned i = 0; i < 3; i++)
+		w_start(w, i);
+	w_run(w, (uint64_t)(40 * (_i / 4)));
+	*all = (struct ph_command){.verb = stops ? PH_VERB_STOP : PH_VERB_START,
+		.child = ph_name_of("room"),
+		.all_instances = true,
+		.no_wait = _i & 1};
+	w_push(w, at, PH_EV_COMMAND)->command = all;
+	w->nodes[at].answers = 0;
+	for (int i = 0; i < 2000 && !w->nodes[at].answers; i++)
+		w_run(w, 10);
+	ck_assert_uint_eq(w->nodes[at].answers, 1);
+	ck_assert_int_eq(w_answer(w, at)->error, 0);
+	for (uint32_t i = 0; i < 4; i++)
+		serving += w_serving(w, "room", i) != NULL;
+	ck_assert(all->no_wait || serving == (stops ? 0 : 4));
+	w_run(w, 20000);
+	for (unsigned i = 0; i < 12; i++) {
+		ck_assert(stops == !w_serving(w, "room", i % 4));
+		ck_assert_int_eq(w_slot(w, i / 4, "room", i % 4)->wish_stopped, stops);
+	}
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_order_end");
@@ -302,5 +344,6 @@ int main(void)
 	W_TEST(suite, a_start_that_is_lost, 1);
 	W_TEST(suite, a_start_that_is_taken_back, 1);
 	W_TEST(suite, more_of_what_is_stopped, 4);
+	W_TEST(suite, ordered_before_it_is_heard_of, 4 * 12);
 	return w_main(suite);
 }

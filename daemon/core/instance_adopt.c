@@ -72,6 +72,16 @@ static struct ph_instance *adopted_instance(struct ph_hub *hub, struct ph_slot *
 	return instance;
 }
 
+/* It is not to hear of a lower epoch than it has been told since the state file was written. */
+static struct ph_adopted as_told(
+	const struct ph_hub *hub, const struct ph_slot *slot, const struct ph_adopted *adopted)
+{
+	struct ph_adopted told = *adopted;
+	if (told.role == PH_ROLE_ACTIVE && !told.retired)
+		told.epoch = ph_settled_epoch(hub, slot, told.epoch);
+	return told;
+}
+
 /* No state of it changes because a daemon was away. */
 static void go_on_since(const struct ph_hub *hub, struct ph_slot *slot, uint64_t since_ms)
 {
@@ -141,6 +151,8 @@ void ph_instance_adopt(struct ph_hub *hub, const struct ph_adopted *adopted)
 		return;
 	}
 	struct ph_slot *slot = ph_slot_get(hub, &adopted->key, spec->local ? &hub->set.node : NULL);
+	const struct ph_adopted told = as_told(hub, slot, adopted);
+	adopted = &told;
 	struct ph_instance *instance = adopted_instance(hub, slot, spec, adopted);
 	/* The journal that had the text is lost: what runs here is in force, and told to others. Of
 	 * the two workers of a swap that is the newer one's. */

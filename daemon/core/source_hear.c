@@ -388,7 +388,8 @@ void ph_source_restore(struct ph_hub *hub, const struct ph_record *record)
 	s->final_asked = s->final_synced = s->final_left = true;
 	s->claim_asked = record->asked || record->kind == PH_RECORD_FINAL ||
 			 record->kind == PH_RECORD_COMMIT;
-	ph_slot_seen(hub, slot, record->kind == PH_RECORD_VOID ? record->epoch : s->new_epoch);
+	bool kept = record->kind == PH_RECORD_VOID && !s->claim_asked; /* O kept the epoch it had */
+	ph_slot_seen(hub, slot, kept ? record->epoch : s->new_epoch);
 	static const enum ph_source_state states[PH_RECORD_COUNT] = {
 		[PH_RECORD_FINAL] = PH_SOURCE_ABORTING,
 		[PH_RECORD_VOID] = PH_SOURCE_ENDED,

@@ -243,6 +243,52 @@ START_TEST(a_crash_after_all_with_an_old_state_file)
 }
 END_TEST
 
+static void never_less(struct world *w, uint64_t *top, int ms)
+{
+	for (int i = 0; i < ms; i++) {
+		w_run(w, 1);
+		ck_assert_uint_ge(old->epoch, *top);
+		*top = old->epoch;
+	}
+}
+
+/*
+ * The next daemon has the old one go on, above the epoch that was asked for the new one, and is
+ * killed in its turn before the state file has that: no worker hears of a lower epoch than it had,
+ * and none is given to two.
+ */
+START_TEST(a_second_crash_with_an_old_state_file)
+{
+	int no = _i / VARIANTS;
+	struct world *w = begin(_i % VARIANTS, no);
+	uint64_t top = old->epoch;
+	w->when = moments[no].when;
+	w->when_kind = moments[no].kind;
+	w->when_node = owner;
+	w->deed = crash;
+	swap(w);
+	for (int i = 0; i < 200 && !w->done; i++)
+		w_run(w, 100);
+	w_run(w, 300);
+	w_start(w, owner);
+	w_save(w, owner);
+	w->nodes[owner].stale = true;
+	for (int i = 0; i < 5000 && old->epoch == top; i++)
+		w_run(w, 1);
+	if (!moments[no].committed) {
+		never_less(w, &top, 1 + 40 * (_i % 2));
+		w_crash(w, owner);
+		w_run(w, 300);
+		w_start(w, owner);
+		never_less(w, &top, 5000);
+		swap(w);
+		w_run(w, 30000);
+		ck_assert_uint_gt(one_left(w)->epoch, top);
+	}
+	w_free(w);
+}
+END_TEST
+
 static void kill_fresh(struct world *w)
 {
 	w_kill(w, fresh_of(w));
@@ -523,6 +569,7 @@ int main(void)
 	W_TEST(suite, told_when_the_new_one_is_ready, VARIANTS);
 	W_TEST(suite, a_crash_at_each_moment, MOMENTS * VARIANTS);
 	W_TEST(suite, a_crash_with_an_old_state_file, MOMENTS * VARIANTS);
+	W_TEST(suite, a_second_crash_with_an_old_state_file, MOMENTS * VARIANTS);
 	W_TEST(suite, a_crash_after_all_with_an_old_state_file, VARIANTS);
 	W_TEST(suite, the_new_one_dies_at_each_moment, MOMENTS * VARIANTS);
 	W_TEST(suite, the_old_one_dies_at_each_moment, MOMENTS * VARIANTS);

@@ -221,6 +221,8 @@ static bool adopt_found(struct ph_shell *shell, const struct ph_shell_found *fou
 	worker->start_time = f->start_time;
 	worker->uid = f->uid;
 	worker->exited = error != 0;
+	worker->gone_main_pid = error ? f->main_pid : 0;
+	worker->gone_main_start_time = error ? f->main_start_time : 0;
 	struct ph_adopted what = {
 		.pid = main_pid,
 		.key = f->key,

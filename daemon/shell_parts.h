@@ -90,6 +90,9 @@ struct ph_shell_worker {
 	struct ph_child *child; /* that process; NULL: it ended while no daemon was there */
 	struct ph_child *main;	/* another one of the session, by MAINPID=; NULL: it is `child` */
 	bool exited;		/* the main process */
+	uint32_t gone_main_pid; /* it had ended before this daemon began, and was not `child`; or 0
+				 */
+	uint64_t gone_main_start_time;
 	struct ph_shell_conn *control;		/* or NULL */
 	struct ph_id stream_id;			/* its newest one, which may be over */
 	struct ph_id asked_id;			/* of its newest handover_ask */

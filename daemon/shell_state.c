@@ -147,14 +147,19 @@ static bool gather(void *arg, const struct ph_worker_view *view)
 {
 	struct gathering *g = arg;
 	const struct ph_shell_worker *worker = ph_shell_worker_by_wid(g->shell, view->wid);
-	if (!worker || worker->exited || g->n == g->room)
+	if (!worker || g->n == g->room)
 		return true;
+	/* One that has ended is in no map any more once core has heard of it, and knows what
+	 * follows.
+	 */
 	struct ph_shell_found_worker *to = &g->workers[g->n++];
 	*to = (struct ph_shell_found_worker){
 		.pid = (uint32_t)worker->pid,
 		.start_time = worker->start_time,
-		.main_pid = worker->main ? (uint32_t)ph_child_pid(worker->main) : 0,
-		.main_start_time = worker->main ? ph_child_start_time(worker->main) : 0,
+		.main_pid =
+			worker->main ? (uint32_t)ph_child_pid(worker->main) : worker->gone_main_pid,
+		.main_start_time = worker->main ? ph_child_start_time(worker->main)
+						: worker->gone_main_start_time,
 		.uid = worker->uid,
 		.key = view->key,
 		.epoch = view->epoch,

@@ -55,6 +55,11 @@ static bool wants_restart(const struct ph_instance *instance)
 	return false;
 }
 
+bool ph_policy_ends(const struct ph_instance *instance)
+{
+	return !instance->blocked && !wants_restart(instance);
+}
+
 /* Counts this restart; true where it is one too many. */
 static bool over_limit(struct ph_hub *hub, struct ph_instance *instance)
 {

@@ -459,6 +459,8 @@ struct ph_tally ph_policy_tally(const struct ph_instance *instance);
 /* Goes on with what an earlier daemon has counted. */
 void ph_policy_resume(
 	struct ph_hub *hub, struct ph_instance *instance, const struct ph_tally *tally);
+/* Its process has ended as it has, and the policy has no more for it. */
+bool ph_policy_ends(const struct ph_instance *instance);
 /* Wait before the next start, in ms; PH_NEVER_MS: not again (`*failed` tells why). */
 uint64_t ph_policy_next(struct ph_hub *hub, struct ph_instance *instance, bool *failed);
 /* Its text is another one, whose policy counts for what has ended, or waits, too. */

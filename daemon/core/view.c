@@ -297,11 +297,15 @@ void ph_hub_workers(const struct ph_hub *hub,
 	}
 }
 
+/* Also while the rest of its group is being ended: what comes then is certain, and the worker is
+ * none any more that the next daemon could find. */
 static bool is_done(const struct ph_instance *i)
 {
-	return (i->state == PH_INSTANCE_STOPPED || i->state == PH_INSTANCE_FAILED ||
-		       i->state == PH_INSTANCE_BACKOFF) &&
-	       !i->wid && !i->source && !i->target && i->slot->work->instance == i &&
+	bool idle = !i->wid && (i->state == PH_INSTANCE_STOPPED || i->state == PH_INSTANCE_FAILED ||
+				       i->state == PH_INSTANCE_BACKOFF);
+	bool ends = i->state == PH_INSTANCE_REAPING && i->after == PH_AFTER_POLICY &&
+		    i->role == PH_ROLE_ACTIVE && ph_policy_ends(i);
+	return (idle || ends) && !i->source && !i->target && i->slot->work->instance == i &&
 	       !i->slot->wish_stopped;
 }
 

@@ -140,7 +140,7 @@ static bool see(void *arg, const struct ph_worker_view *view)
 	struct sim_node *node = arg;
 	struct sim_proc *proc = sim_proc_of_wid(node, view->wid);
 	size_t cap = sizeof node->seen / sizeof node->seen[0];
-	if (!proc || !proc->alive || node->n_seen == cap)
+	if (!proc || node->n_seen == cap) /* one whose end core has not heard of is in it still */
 		return true;
 	struct sim_seen *seen = &node->seen[node->n_seen++];
 	memset(seen, 0, sizeof *seen);

@@ -521,6 +521,37 @@ START_TEST(it_is_so_since_then)
 }
 END_TEST
 
+/* It is killed while the rest of that process's group is being ended: that it has ended for good
+ * (0, 1) is known all the same. */
+START_TEST(what_is_ending_is_done)
+{
+	static const enum ph_restart_policy policies[] = {
+		PH_RESTART_TEMPORARY, PH_RESTART_TRANSIENT, PH_RESTART_PERMANENT};
+	struct world *w = w_new(2);
+	struct w_def *def = one(w);
+	struct w_node *n = &w->nodes[0];
+	void *arg[2] = {w, n};
+	def->spec.nodes = "a";
+	def->spec.restart.policy = policies[_i];
+	w_start_all(w);
+	w_run(w, 8000);
+	struct ph_instance **instance = &ph_slot_work(n->hub, w_slot(w, 0, "room", 0))->instance;
+	ck_assert_ptr_nonnull(*instance);
+	w_exit(w, w_only(w, "room", 0), PH_EXIT_CODE, 0);
+	while ((*instance)->state != PH_INSTANCE_REAPING)
+		w_step(w, w->queue[w->head].node, &w->queue[w->head].event), w->head++;
+	n->n_adopted = 0; /* the worker is none any more */
+	ph_hub_done(n->hub, w_note_done, arg);
+	ck_assert_uint_eq(n->n_adopted, _i < 2);
+	n->stale = true;
+	w_crash(w, 0);
+	w_start(w, 0);
+	w_run(w, 10000);
+	ck_assert_uint_eq(w->n_procs, _i < 2 ? 1 : 2);
+	w_free(w);
+}
+END_TEST
+
 /* Another text may come between any two events of a start: it is the one that runs in the end. */
 START_TEST(another_text_while_it_starts)
 {
@@ -615,6 +646,7 @@ int main(void)
 	W_TEST(suite, adoption_of_a_fresh_one, 1);
 	W_TEST(suite, what_is_done_stays_done, 2);
 	W_TEST(suite, it_is_so_since_then, 3);
+	W_TEST(suite, what_is_ending_is_done, 3);
 	W_TEST(suite, another_text_while_it_starts, 5);
 	W_TEST(suite, shutdown_stops_all, 2);
 	W_TEST(suite, shutdown_of_many, 1);

@@ -200,7 +200,7 @@ int main(void)
 {
 	Suite *suite = suite_create("io_file");
 	TCase *tc = tcase_create("all");
-	tcase_set_timeout(tc, 30);
+	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, written_and_replaced);
 	tcase_add_test(tc, what_was_left_half_written_does_not_matter);

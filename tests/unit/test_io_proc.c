@@ -213,7 +213,7 @@ int main(void)
 	(void)snprintf(of_near, sizeof of_near, "PROCHUB_SOCKETS=%s", socket_path);
 	Suite *suite = suite_create("io_proc");
 	TCase *tc = tcase_create("all");
-	tcase_set_timeout(tc, 30);
+	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, stat_of_myself);
 	tcase_add_test(tc, lines_of_stat);
 	tcase_add_test(tc, a_name_that_looks_like_the_rest);

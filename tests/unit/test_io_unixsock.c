@@ -227,7 +227,7 @@ int main(void)
 {
 	Suite *suite = suite_create("io_unixsock");
 	TCase *tc = tcase_create("all");
-	tcase_set_timeout(tc, 30);
+	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, peers_mode_and_group);
 	tcase_add_test(tc, more_than_a_turn);

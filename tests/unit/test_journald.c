@@ -248,7 +248,7 @@ int main(void)
 	Suite *s = suite_create("journald");
 	TCase *t = tcase_create("journald");
 	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_set_timeout(t, 20);
+	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_fields);
 	tcase_add_test(t, test_events);
 	tcase_add_test(t, test_large);

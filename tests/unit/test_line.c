@@ -125,7 +125,7 @@ int main(void)
 	tcase_add_test(t, test_rest);
 	tcase_add_test(t, test_over_long_is_refused_at_once);
 	tcase_add_test(t, test_linear);
-	tcase_set_timeout(t, 20);
+	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);
 	return run_tests(s);
 }

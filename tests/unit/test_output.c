@@ -416,18 +416,18 @@ START_TEST(test_thread)
 		.err = out_file,
 		.journal = path_of("nobody")};
 	ck_assert_int_eq(ph_output_thread_new(base, &settings, on_news, NULL, &thread), 0);
-	struct ph_output_order *order = ph_output_order_new(PH_OUTPUT_OPEN);
+	/* orders are taken one after the other: it is watched before it is read */
+	struct ph_output_order *order = ph_output_order_new(PH_OUTPUT_WATCH);
+	order->filter.child = ph_name_of("one");
+	order->follow = true;
+	ph_output_thread_put(thread, order);
+	order = ph_output_order_new(PH_OUTPUT_OPEN);
 	order->fifo = strdup(path_of("fifo"));
 	ck_assert_int_eq(mkfifo(order->fifo, 0600), 0);
 	order->fd = open(order->fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	int end = open(order->fifo, O_RDWR | O_CLOEXEC);
 	order->key = key_of("one", 0);
 	ph_output_thread_put(thread, order);
-	order = ph_output_order_new(PH_OUTPUT_WATCH);
-	order->filter.child = ph_name_of("one");
-	order->follow = true;
-	ph_output_thread_put(thread, order);
-	usleep(20000);
 	ck_assert_int_eq(write(end, "a\n", 2), 2);
 	notes = 0;
 	for (int i = 0; i < 100 && !notes; i++)

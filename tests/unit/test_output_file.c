@@ -377,7 +377,7 @@ int main(void)
 	Suite *s = suite_create("output_file");
 	TCase *t = tcase_create("output_file");
 	tcase_add_checked_fixture(t, output_setup, teardown_files);
-	tcase_set_timeout(t, 30);
+	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_lines_and_rest);
 	tcase_add_test(t, test_rotation);
 	tcase_add_test(t, test_nothing_is_kept);

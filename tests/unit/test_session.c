@@ -620,7 +620,7 @@ int main(void)
 	tcase_add_test(t, test_client_reads_from_the_worker);
 	tcase_add_test(t, test_estimate_of_the_client);
 	tcase_add_test(t, test_options_of_another_version);
-	tcase_set_timeout(t, 30);
+	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);
 	return run_tests(s);
 }

@@ -385,7 +385,7 @@ int main(void)
 	tcase_add_loop_test(t, test_mutations, 1, PH_WOP_COUNT);
 	tcase_add_test(t, test_requests);
 	tcase_add_test(t, test_answers);
-	tcase_set_timeout(t, 30);
+	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);
 	return run_tests(s);
 }

@@ -59,10 +59,12 @@ def keeper():
 
 @pytest.fixture
 def pair(request, keeper):
-    """Nodes a and b with the CHILDREN(cluster) of the module; anew after a failure."""
+    """Nodes a and b with the CHILDREN(cluster) of the module, and its CLUSTER options; anew after a
+    failure."""
     if not keeper.cluster:
         keeper.cluster = harness.Cluster()
-        keeper.cluster.start("a", "b", children=request.module.CHILDREN(keeper.cluster))
+        keeper.cluster.start("a", "b", children=request.module.CHILDREN(keeper.cluster),
+                             cluster=getattr(request.module, "CLUSTER", {}))
     yield keeper.cluster
     if not getattr(request.node, "passed", False):
         made, keeper.cluster = keeper.cluster, None

@@ -11,6 +11,10 @@ NEW = ["connect", "hello", "handover", "load", "loading", "loaded"]
 SLOW = {"downtime": "5s", "timeout": "12s", "retention": "800ms"}
 
 
+# workers die here, and no node: what its machine does beside is no reason to suspect one
+CLUSTER = {"failure_timeout": "10s"}
+
+
 def CHILDREN(cluster):
     names = OLD + NEW + ["sent", "delta", "activate", "committed", "stopping"]
     return {**{name: raw(cluster, name, "--ballast", "200000") for name in names},

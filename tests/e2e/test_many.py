@@ -211,9 +211,12 @@ def test_state_file_is_a_moment_old(solo):
     node = solo({"web": sleeper(instances=3), "once": once})
     before = [node.wait_running("web", i)["pid"] for i in range(3)]
     node.wait_child("once", state="stopped")
-    time.sleep(0.5)
-    with open(node.run_dir + "/state") as f:
-        state = f.read()
+
+    def kept():
+        with open(node.run_dir + "/state") as f:
+            return f.read()
+    harness.wait(lambda: '"done":[{' in kept(), lambda: f"its end is kept: {kept()}")
+    state = kept()
     for pid in before[:2]:
         harness.kill(pid)
     after = [node.wait_running("web", i, pid=lambda p: p not in before)["pid"] for i in range(2)]

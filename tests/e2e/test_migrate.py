@@ -15,6 +15,9 @@ from raw import RAW, counter, ends, faults, py_counter, raw, sh, sleeper
 MB = 1024 * 1024
 
 
+CLUSTER = {"failure_timeout": "10s"}  # no node dies here, however busy its machine is
+
+
 def CHILDREN(cluster):
     return {
         "good": raw(cluster, "good"),

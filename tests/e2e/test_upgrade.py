@@ -107,8 +107,11 @@ def test_under_load(solo, cluster):
     assert not zombies_of(node.process.pid)
     os.kill(pids["talk", 0], signal.SIGKILL)
     node.wait_running("talk", pid=lambda p: p != pids["talk", 0])
-    with open(log) as f:
-        lines = f.read().split()
+
+    def words():
+        with open(log) as f:
+            return f.read().split()
+    lines = harness.wait(lambda: "1" in words()[1:] and words(), "the new one's first line is there")
     again = lines.index("1", 1)
     assert lines[:again] == [str(i + 1) for i in range(again)]
 

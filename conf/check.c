@@ -307,14 +307,45 @@ static void check_key_file(struct ph_conf_loader *ld, const struct ph_conf *conf
 			"cluster.key_file: %s", err.text);
 }
 
+static bool is_id(const char *name, uint32_t *ret)
+{
+	char *end;
+	errno = 0;
+	unsigned long long v = *name >= '0' && *name <= '9' ? strtoull(name, &end, 10) : UINT64_MAX;
+	if (v >= UINT32_MAX || errno || *end)
+		return false;
+	*ret = (uint32_t)v;
+	return true;
+}
+
+/* A number is good where the start takes it: that of a user has an entry, that of a group is any.
+ */
+static bool user_exists(const struct ph_conf_env *env, const char *name)
+{
+	uint32_t id;
+	if (env->knows_account)
+		return env->knows_account(env->arg, name, NULL);
+	return getpwnam(name) || (is_id(name, &id) && getpwuid(id));
+}
+
+static bool group_exists(const struct ph_conf_env *env, const char *name)
+{
+	uint32_t id;
+	if (env->knows_account)
+		return env->knows_account(env->arg, NULL, name);
+	return getgrnam(name) || is_id(name, &id);
+}
+
 static void check_control(struct ph_conf_loader *ld, const struct ph_conf *conf)
 {
 	const struct ph_conf_option *o =
 		ph_conf_option_find(&ph_conf_daemon_table, "control.group");
 	const char *group = conf->control.group;
+	uint32_t id;
 	/* the default may be missing: then the socket keeps the group of the daemon */
 	if (ld->env->uid == 0 && ld->env->check_users && group && o &&
-		strcmp(group, o->fallback) != 0 && !getgrnam(group))
+		strcmp(group, o->fallback) != 0 &&
+		(is_id(group, &id) ? !getgrnam(group) : !group_exists(ld->env, group)))
 		complain(ld, conf, "control.group", "no group '%s' on this machine", group);
 }
 
@@ -343,17 +374,6 @@ static void complain_child(struct ph_conf_loader *ld, const struct ph_conf_child
 		ld->errors, ph_conf_place_of(o), "children.%s.%s: %s", child->name.s, path, text);
 }
 
-static bool is_id(const char *name, uint32_t *ret)
-{
-	char *end;
-	errno = 0;
-	unsigned long long v = *name >= '0' && *name <= '9' ? strtoull(name, &end, 10) : UINT64_MAX;
-	if (v >= UINT32_MAX || errno || *end)
-		return false;
-	*ret = (uint32_t)v;
-	return true;
-}
-
 static void check_account(struct ph_conf_loader *ld, const struct ph_conf_child *child,
 	const char *path, const char *name, bool exists, char known[64])
 {
@@ -365,20 +385,6 @@ static void check_account(struct ph_conf_loader *ld, const struct ph_conf_child 
 	(void)snprintf(
 		text, sizeof text, "no %s '%s' on this machine", path, ph_conf_shown(name, shown));
 	complain_child(ld, child, path, text);
-}
-
-/* A number is good where the start takes it: that of a user has an entry, that of a group is any.
- */
-static bool user_exists(const char *name)
-{
-	uint32_t id;
-	return getpwnam(name) || (is_id(name, &id) && getpwuid(id));
-}
-
-static bool group_exists(const char *name)
-{
-	uint32_t id;
-	return getgrnam(name) || is_id(name, &id);
 }
 
 static void check_accounts(struct ph_conf_loader *ld, const struct ph_conf_child *child)
@@ -395,10 +401,11 @@ static void check_accounts(struct ph_conf_loader *ld, const struct ph_conf_child
 	if (!ld->env->check_users)
 		return;
 	if (child->user && strcmp(child->user, ld->user) != 0)
-		check_account(ld, child, "user", child->user, user_exists(child->user), ld->user);
+		check_account(ld, child, "user", child->user, user_exists(ld->env, child->user),
+			ld->user);
 	if (child->group && strcmp(child->group, ld->group) != 0)
-		check_account(
-			ld, child, "group", child->group, group_exists(child->group), ld->group);
+		check_account(ld, child, "group", child->group, group_exists(ld->env, child->group),
+			ld->group);
 }
 
 /* Most children are far from the limit, and writing each of them out would cost a load its time. */

@@ -309,6 +309,9 @@ struct ph_conf_env {
 	/* Children that are added at run time may come after one that no file has: is it known?
 	 * NULL: only what files have is. */
 	bool (*knows_child)(void *arg, const char *name);
+	/* Is there that user, or that group (the other one is NULL)? Where it is not known in time
+	 * it may be. NULL: they are looked up here, whatever that takes. */
+	bool (*knows_account)(void *arg, const char *user, const char *group);
 	void *arg;
 };
 void ph_conf_env_system(struct ph_conf_env *ret);

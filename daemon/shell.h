@@ -101,6 +101,7 @@ struct ph_shell {
 	struct ph_shell_bus *bus; /* NULL: a single node */
 	struct ph_shell_ctl *ctl;
 	struct ph_shell_specs *specs;
+	struct ph_shell_users *users;
 	struct ph_shell_workers *workers;
 	struct ph_shell_conns *conns;
 	struct ph_shell_changed *changed; /* in this turn: for watchers on the worker socket */
@@ -228,6 +229,10 @@ const struct ph_conf_child *ph_shell_specs_find(
 
 int ph_shell_specs_new(struct ph_shell_specs **ret);
 void ph_shell_specs_free(struct ph_shell_specs *specs);
+/* shell_user.c: from now on all users are looked up again, and waited for a second in all by: is
+ * there that user, or that group (the other one is NULL), as far as that is known? */
+void ph_shell_users_again(struct ph_shell *shell);
+bool ph_shell_user_may_be(struct ph_shell *shell, const char *user, const char *group);
 /* Looks its user up, so that the loop need not wait for a directory of users later. */
 void ph_shell_specs_look_up(struct ph_shell *shell, const struct ph_spec *spec);
 /* Queues CONFIGURED with the children of `conf`; `spread`: their texts are put in force on all
@@ -235,10 +240,11 @@ void ph_shell_specs_look_up(struct ph_shell *shell, const struct ph_spec *spec);
 void ph_shell_configure(struct ph_shell *shell, const struct ph_conf *conf, bool spread);
 
 /*
- * ph_conf_load() for this process, with the keys of cluster.key_file (NULL: there is none), whose
- * errors are among `errors`. With an error neither result is touched.
+ * ph_conf_load() for this process, which waits for users where `shell` is NULL, with the keys of
+ * cluster.key_file (NULL: there is none), whose errors are among `errors`. With an error neither
+ * result is touched.
  */
-PH_MUST_CHECK int ph_shell_load(const char *file, struct ph_conf **ret_conf,
+PH_MUST_CHECK int ph_shell_load(struct ph_shell *shell, const char *file, struct ph_conf **ret_conf,
 	struct ph_keyring **ret_ring, struct ph_conf_errors *errors);
 /*
  * Reads the configuration again. `dry_run`: only what would change, nothing is logged. `spread`:

@@ -5,7 +5,6 @@
 #include <xxhash.h>
 
 #include "conf/probe.h"
-#include "io/user.h"
 #include "shell_hook.h"
 #include "shell_parts.h"
 
@@ -14,8 +13,6 @@
 struct cached {
 	uint64_t hash; /* of the text, with the child's name */
 	struct ph_conf_child *child;
-	struct ph_user user;
-	bool has_user;
 	UT_hash_handle hh;
 };
 
@@ -35,8 +32,6 @@ static void forget(struct ph_shell_specs *specs, struct cached *cached)
 {
 	HASH_DEL(specs->all, cached);
 	ph_conf_child_free(cached->child);
-	if (cached->has_user)
-		ph_user_fini(&cached->user);
 	free(cached);
 }
 
@@ -305,18 +300,11 @@ const struct ph_conf_child *ph_shell_specs_find(
 	return cached ? cached->child : NULL;
 }
 
-const struct ph_user *ph_shell_specs_user(
-	struct ph_shell *shell, const struct ph_spec *spec, struct ph_err *err)
+int ph_shell_specs_user(struct ph_shell *shell, const struct ph_spec *spec, bool last,
+	const struct ph_user **ret, struct ph_err *err)
 {
-	struct cached *cached = cached_of(shell, &spec->child, spec->text, err);
-	if (!cached)
-		return NULL;
-	if (!cached->has_user) {
-		if (ph_user_lookup(cached->child->user, cached->child->group, &cached->user, err))
-			return NULL;
-		cached->has_user = true;
-	}
-	return &cached->user;
+	const struct ph_conf_child *child = ph_shell_specs_find(shell, spec, err);
+	return child ? ph_shell_user(shell, child->user, child->group, last, ret, err) : -EINVAL;
 }
 
 /* ---- CONFIGURED */
@@ -334,17 +322,14 @@ static void configured_free(void *arg)
 	free(c);
 }
 
-/* Users are looked up here, at load, so that the loop need not wait for a directory of users. A
- * failure is told when such a child is to be started. */
+/* Users are looked up here, at load, so that nobody waits for a directory of users later. A failure
+ * is told when such a child is to be started. */
 void ph_shell_specs_look_up(struct ph_shell *shell, const struct ph_spec *spec)
 {
+	const struct ph_user *user;
 	struct ph_err err;
-	struct cached *cached = cached_of(shell, &spec->child, spec->text, &err);
-	if (cached && cached->has_user) {
-		ph_user_fini(&cached->user);
-		cached->has_user = false;
-	}
-	(void)ph_shell_specs_user(shell, spec, &err);
+	int error = ph_shell_specs_user(shell, spec, false, &user, &err);
+	(void)error;
 }
 
 void ph_shell_configure(struct ph_shell *shell, const struct ph_conf *conf, bool spread)

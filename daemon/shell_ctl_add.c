@@ -43,6 +43,11 @@ static bool is_known(void *arg, const char *name)
 	return ph_view_known(arg, &filter);
 }
 
+static bool knows_account(void *arg, const char *user, const char *group)
+{
+	return ph_shell_user_may_be(arg, user, group);
+}
+
 /* The children that are meant; NULL: it is refused. */
 static struct ph_conf *read_children(struct ph_ctl_request *request, const struct ph_ctl_args *args)
 {
@@ -51,7 +56,9 @@ static struct ph_conf *read_children(struct ph_ctl_request *request, const struc
 	struct ph_conf_env env;
 	ph_conf_env_system(&env);
 	env.knows_child = is_known;
+	env.knows_account = knows_account;
 	env.arg = ph_ctl_shell(request);
+	ph_shell_users_again(env.arg);
 	char *text = text_of(args->config);
 	if (!text) {
 		ph_ctl_refuse(request, "bad_request",

@@ -46,8 +46,7 @@ struct ph_shell_hooks {
 	struct run *runs;
 	struct ph_hook_queue queue;
 	struct ph_clock_timer *timer;
-	struct ph_user user;
-	bool has_user, finishing;
+	bool finishing;
 };
 
 #define X(name, word) word,
@@ -91,23 +90,17 @@ static void let_all_go(struct ph_shell_hooks *hooks)
 	free(hooks->all);
 	hooks->all = NULL;
 	hooks->n = 0;
-	if (hooks->has_user)
-		ph_user_fini(&hooks->user);
-	hooks->has_user = false;
 }
 
 void ph_shell_hooks_configure(struct ph_shell *shell, const struct ph_conf *conf)
 {
 	struct ph_shell_hooks *hooks = shell->hooks;
-	struct ph_err err;
 	let_all_go(hooks);
 	if (!conf->n_hooks)
 		return;
 	hooks->all = ph_shell_alloc(conf->n_hooks * sizeof(struct hook *));
 	for (size_t i = 0; i < conf->n_hooks; i++)
 		hooks->all[hooks->n++] = hook_of(conf->hooks[i]);
-	/* here, at load, as it may take its time */
-	hooks->has_user = !ph_user_lookup(NULL, NULL, &hooks->user, &err);
 }
 
 static struct hook *merging(const struct ph_shell_hooks *hooks)
@@ -331,10 +324,11 @@ static void pump(void *arg)
 static void fill_env(struct run *run)
 {
 	const struct ph_shell *shell = run->shell;
-	const struct ph_user *user = shell->hooks->has_user ? &shell->hooks->user : NULL;
+	const struct ph_user *user;
+	struct ph_err err;
 	struct ph_shell_env *env = &run->env;
 	ph_shell_env_inherit(env, (const char *const *)environ);
-	if (user) {
+	if (!ph_shell_user(run->shell, NULL, NULL, true, &user, &err)) {
 		ph_shell_env_set(env, "HOME", user->home);
 		ph_shell_env_set(env, "USER", user->name);
 		ph_shell_env_set(env, "LOGNAME", user->name);

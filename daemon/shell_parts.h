@@ -306,9 +306,21 @@ int ph_shell_raise_nofile(struct ph_shell *shell, uint64_t soft);
 size_t ph_shell_limits_of(const struct ph_conf_child *child, struct ph_spawn_limit *ret);
 /* That limit, for a process that is started: how many limits there are (0 or 1). */
 size_t ph_shell_nofile(const struct ph_shell *shell, struct ph_spawn_limit *ret);
-/* The users of specs are looked up again. */
-const struct ph_user *ph_shell_specs_user(
-	struct ph_shell *shell, const struct ph_spec *spec, struct ph_err *err);
+/* The user of a spec, as ph_shell_user(). */
+PH_MUST_CHECK int ph_shell_specs_user(struct ph_shell *shell, const struct ph_spec *spec, bool last,
+	const struct ph_user **ret, struct ph_err *err);
+
+/* ---- shell_user.c */
+
+int ph_shell_users_new(struct ph_shell *shell);
+void ph_shell_users_free(struct ph_shell *shell);
+/*
+ * As ph_user_lookup(), without waiting for longer than a moment; *ret is borrowed, until the loop
+ * goes on. `last`: what was answered last will do. -EINPROGRESS it is not answered yet: ask
+ * again, in PH_SPAWN_LOOK_MS; -EAGAIN as ph_user_ask_new().
+ */
+PH_MUST_CHECK int ph_shell_user(struct ph_shell *shell, const char *user, const char *group,
+	bool last, const struct ph_user **ret, struct ph_err *err);
 
 /* ---- shell_output.c: what workers write */
 

@@ -10,27 +10,39 @@
 #include "shell_parts.h"
 #include "shell_view_text.h"
 
+struct load {
+	struct ph_shell *shell;
+	struct ph_keyring *ring;
+};
+
 static int take_key(void *arg, const char *path, const char *cluster, struct ph_err *err)
 {
-	struct ph_keyring **ring = arg;
-	ph_keyring_free(*ring);
-	*ring = NULL;
-	return ph_keyring_load(path, cluster, ring, err);
+	struct load *load = arg;
+	ph_keyring_free(load->ring);
+	load->ring = NULL;
+	return ph_keyring_load(path, cluster, &load->ring, err);
 }
 
-int ph_shell_load(const char *file, struct ph_conf **ret_conf, struct ph_keyring **ret_ring,
-	struct ph_conf_errors *errors)
+static bool knows_account(void *arg, const char *user, const char *group)
 {
-	struct ph_keyring *ring = NULL;
+	const struct load *load = arg;
+	return ph_shell_user_may_be(load->shell, user, group);
+}
+
+int ph_shell_load(struct ph_shell *shell, const char *file, struct ph_conf **ret_conf,
+	struct ph_keyring **ret_ring, struct ph_conf_errors *errors)
+{
+	struct load load = {shell, NULL};
 	struct ph_conf_env env;
 	ph_conf_env_system(&env);
 	env.check_key = take_key;
-	env.arg = &ring;
+	env.knows_account = shell ? knows_account : NULL;
+	env.arg = &load;
 	int error = ph_conf_load(file, &env, ret_conf, errors);
 	if (error)
-		ph_keyring_free(ring);
+		ph_keyring_free(load.ring);
 	else
-		*ret_ring = ring;
+		*ret_ring = load.ring;
 	return error;
 }
 
@@ -216,7 +228,8 @@ static int load_again(struct ph_shell *shell, bool dry_run, struct ph_conf **ret
 {
 	struct ph_conf_errors *errors = ph_shell_alloc(sizeof *errors);
 	struct ph_keyring *ring = NULL;
-	int error = ph_shell_load(shell->conf_file, ret, &ring, errors);
+	ph_shell_users_again(shell);
+	int error = ph_shell_load(shell, shell->conf_file, ret, &ring, errors);
 	if (!error)
 		error = refuse_blank(shell, ret, &ring, errors);
 	*ret_keys = !error && !same_keys(shell->ring, ring);

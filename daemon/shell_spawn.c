@@ -29,7 +29,8 @@
 
 struct wanted {
 	struct ph_shell *shell;
-	struct wanted *next, *prev; /* prev: where its env_file is being read */
+	struct wanted *next, *prev; /* prev: where its user or env_file is waited for */
+	uint64_t until_ms;	    /* for its user */
 	struct ph_shell_env_read *reading;
 	struct ph_shell_env_text file; /* what was read */
 	bool has_read;
@@ -47,7 +48,7 @@ struct ph_shell_spawner {
 	struct start *begun[AHEAD]; /* the oldest first; none between two turns */
 	unsigned n_begun;
 	struct start *late;    /* set aside */
-	struct wanted *unread; /* ... before that, as their env_file is being read */
+	struct wanted *unread; /* ... before that, as their user or env_file is waited for */
 	unsigned n_late;       /* of both */
 	struct event *look;    /* at those */
 	struct rlimit nofile;  /* the daemon's before it was raised */
@@ -204,16 +205,17 @@ static int prepare(
 	start->child = ph_shell_specs_find(shell, wanted->spec, err);
 	if (!start->child)
 		return -EINVAL;
-	start->user = ph_shell_specs_user(shell, wanted->spec, err);
-	if (!start->user)
-		return -ENOENT;
+	int error =
+		ph_shell_specs_user(shell, wanted->spec, start->command != NULL, &start->user, err);
+	if (error)
+		return error;
 	start->vars = (struct ph_conf_vars){
 		.child = wanted->key.child.s,
 		.node = shell->node,
 		.instance = wanted->key.instance,
 		.replica = wanted->key.replica,
 	};
-	int error = expand_command(start, err);
+	error = expand_command(start, err);
 	if (!error)
 		error = build_env(shell, wanted, start, err);
 	return error;
@@ -235,18 +237,6 @@ static int want_user(const struct start *start, struct ph_spawn_spec *spec, stru
 	spec->groups = start->user->groups;
 	spec->n_groups = start->user->n_groups;
 	return 0;
-}
-
-size_t ph_shell_limits_of(const struct ph_conf_child *child, struct ph_spawn_limit *ret)
-{
-	size_t n = 0;
-	if (child->limits.nofile != PH_CONF_UNSET_U32)
-		ret[n++] = (struct ph_spawn_limit){
-			RLIMIT_NOFILE, child->limits.nofile, child->limits.nofile};
-	if (child->limits.core_bytes != PH_CONF_UNSET_U64)
-		ret[n++] = (struct ph_spawn_limit){
-			RLIMIT_CORE, child->limits.core_bytes, child->limits.core_bytes};
-	return n;
 }
 
 /* Descriptors are those that the daemon was started with, where the child does not say. */
@@ -426,12 +416,38 @@ static void no_longer_unread(struct wanted *wanted)
 	wanted->shell->spawner->n_late--;
 }
 
-static void give_up_reading(struct wanted *wanted)
+static void give_up(struct wanted *wanted)
 {
-	const struct ph_err err = {"env_file: it was not read before the daemon's end"};
+	const struct ph_err err = {"its user or env_file did not come before the daemon's end"};
 	no_longer_unread(wanted);
 	tell_failed(wanted->shell, wanted->wid, -ECANCELED, &err);
 	wanted_free(wanted);
+}
+
+static void put_first(struct ph_shell_spawner *spawner, struct wanted *wanted)
+{
+	wanted->next = spawner->head;
+	if (!spawner->head)
+		spawner->tail = &wanted->next;
+	spawner->head = wanted;
+}
+
+/* Takes it from those set aside, unless its user is not answered yet. */
+static void look_for_user(struct wanted *wanted, bool up)
+{
+	struct ph_shell *shell = wanted->shell;
+	const struct ph_user *user;
+	struct ph_err err;
+	int error = ph_shell_specs_user(shell, wanted->spec, false, &user, &err);
+	if (error == -EINPROGRESS && !up)
+		return;
+	no_longer_unread(wanted);
+	if (error) {
+		tell_failed(shell, wanted->wid, error, &err);
+		wanted_free(wanted);
+	} else {
+		put_first(shell->spawner, wanted);
+	}
 }
 
 bool ph_shell_spawn_look(struct ph_shell *shell)
@@ -445,8 +461,12 @@ bool ph_shell_spawn_look(struct ph_shell *shell)
 		if (ph_spawn_wait(start->spawning, 0) || up)
 			conclude_late(shell, start);
 	}
+	struct wanted *wanted, *after;
+	DL_FOREACH_SAFE(shell->spawner->unread, wanted, after)
+	if (!wanted->reading)
+		look_for_user(wanted, now_ms >= wanted->until_ms);
 	while (shell->stopping && shell->spawner->unread)
-		give_up_reading(shell->spawner->unread);
+		give_up(shell->spawner->unread);
 	return shell->spawner->n_late != before;
 }
 
@@ -467,7 +487,7 @@ void ph_shell_spawn_end(struct ph_shell *shell)
 	while (shell->spawner && shell->spawner->late)
 		conclude_late(shell, shell->spawner->late);
 	while (shell->spawner && shell->spawner->unread)
-		give_up_reading(shell->spawner->unread);
+		give_up(shell->spawner->unread);
 }
 
 void ph_shell_spawn_cgroups(
@@ -560,14 +580,6 @@ int ph_shell_spawn_beside(struct ph_shell *shell, const struct ph_key *key,
 
 /* ---- the queue */
 
-static void put_first(struct ph_shell_spawner *spawner, struct wanted *wanted)
-{
-	wanted->next = spawner->head;
-	if (!spawner->head)
-		spawner->tail = &wanted->next;
-	spawner->head = wanted;
-}
-
 static void on_read(void *arg, int error, struct ph_shell_env_text *text, const struct ph_err *err)
 {
 	struct wanted *wanted = arg;
@@ -586,22 +598,26 @@ static void on_read(void *arg, int error, struct ph_shell_env_text *text, const 
 }
 
 /* Takes `wanted`. Has it all that it needs? Else it is set aside, or has failed. */
-static bool has_read(struct wanted *wanted)
+static bool has_all(struct wanted *wanted)
 {
 	struct ph_shell *shell = wanted->shell;
+	const struct ph_user *user;
 	struct ph_err err = {{0}};
-	if (wanted->has_read)
+	int error = ph_shell_specs_user(shell, wanted->spec, false, &user, &err);
+	if (!error && !wanted->has_read)
+		error = ph_shell_env_read(shell, &wanted->key, wanted->spec, on_read, wanted,
+			&wanted->reading, &wanted->file, &err);
+	if (!error && !wanted->reading)
 		return true;
-	int error = ph_shell_env_read(shell, &wanted->key, wanted->spec, on_read, wanted,
-		&wanted->reading, &wanted->file, &err);
-	if (error) {
+	if (error && error != -EINPROGRESS) {
 		tell_failed(shell, wanted->wid, error, &err);
 		wanted_free(wanted);
-	} else if (wanted->reading) {
+	} else {
+		wanted->until_ms = ph_clock_now_ms() + PH_SPAWN_ASIDE_MS;
 		DL_APPEND(shell->spawner->unread, wanted);
 		one_late(shell);
 	}
-	return !error && !wanted->reading;
+	return false;
 }
 
 static void start_slice(struct ph_shell *shell)
@@ -613,7 +629,7 @@ static void start_slice(struct ph_shell *shell)
 		if (!spawner->head)
 			spawner->tail = &spawner->head;
 		spawner->started++;
-		if (has_read(wanted))
+		if (has_all(wanted))
 			begin_one(shell, wanted);
 	}
 }

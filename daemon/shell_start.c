@@ -38,7 +38,7 @@ enum {
 static int load(const char *file, struct ph_conf **ret_conf, struct ph_keyring **ret_ring)
 {
 	struct ph_conf_errors *errors = ph_shell_alloc(sizeof *errors);
-	int error = ph_shell_load(file, ret_conf, ret_ring, errors);
+	int error = ph_shell_load(NULL, file, ret_conf, ret_ring, errors);
 	for (size_t i = 0; error && i < errors->n; i++)
 		fprintf(stderr, "prochubd: %s\n", errors->v[i].text.text);
 	if (error && errors->more)
@@ -252,6 +252,8 @@ static int start_basics(struct ph_shell *shell, struct ph_err *err)
 	if (!error)
 		error = ph_shell_specs_new(&shell->specs);
 	if (!error)
+		error = ph_shell_users_new(shell);
+	if (!error)
 		error = ph_shell_workers_new(&shell->workers);
 	if (!error)
 		error = ph_shell_spawner_new(shell);
@@ -367,6 +369,7 @@ static void stop(struct ph_shell *shell, bool orderly)
 	ph_shell_kin_free(shell);
 	ph_shell_cgroups_free(shell);
 	ph_shell_specs_free(shell->specs);
+	ph_shell_users_free(shell);
 	ph_hub_free(shell->hub);
 	ph_shell_emit_free(shell->emit);
 	ph_keyring_free(shell->ring);

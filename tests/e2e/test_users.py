@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -209,3 +210,29 @@ def test_what_is_there_is_not_noted(cluster):
                                        "health": {"exec": "sh -c 'exit 1'"}}}, alone=True)
     said = check(node)
     assert said.returncode == 0 and "note: " not in said.stdout, said.stdout
+
+
+def test_a_directory_of_users_that_does_not_answer(peopled, cluster):
+    """A pipe without a writer stands where the users are, as LDAP behind a server that is gone."""
+    node = peopled({"good": sleeper(), "known": {**sleeper(), "user": "phtest"}})
+    before = [node.wait_running(child)["pid"] for child in ("good", "known")]
+    os.mkfifo(cluster.dir + "/silent")
+    inside = ["nsenter", "-m", "-t", str(node.process.pid)]
+    subprocess.run([*inside, "mount", "--bind", cluster.dir + "/silent", "/etc/passwd"], check=True)
+    node.config["children"]["new"] = {**sleeper(instances=3), "user": "phtest"}
+    node.write()
+    node.process.send_signal(signal.SIGHUP)
+    slowest, until = 0, time.time() + 7
+    while time.time() < until:
+        asked = time.time()
+        node.call("ping")
+        slowest = max(slowest, time.time() - asked)
+        time.sleep(0.03)
+    assert slowest < 2
+    wait(lambda: "new/2 cannot be started: user 'phtest' cannot be looked up: not done in time, as "
+         "where a directory of users does not answer" in node.log(), node.log)
+    assert [node.wait_running(child)["pid"] for child in ("good", "known")] == before
+    subprocess.run([*inside, "umount", "-l", "/etc/passwd"], check=True)
+    with open(cluster.dir + "/silent", "w"):
+        pass  # who waits finds it empty, and asks no more
+    assert status(node.wait_running("new", 2, timeout=20)["pid"])["Uid"] == [str(UID)] * 4

@@ -1,5 +1,5 @@
 /* Names of users and groups, from what every Debian has: root, nobody, daemon, adm. */
-#include "io/user.h"
+#include "io/userask.h"
 
 #include "run_tests.h"
 #include "tests/unit/io_help.h"
@@ -99,10 +99,37 @@ START_TEST(who_does_not_exist)
 }
 END_TEST
 
+START_TEST(asking)
+{
+	struct ph_user_ask *ask, *many[PH_USER_ASK_MAX];
+	struct ph_user user;
+	struct ph_err err = {""};
+	ck_assert_int_eq(ph_user_ask_new("nobody", "4321", &ask, &err), 0);
+	ck_assert(ph_user_ask_wait(ask, 20000));
+	ck_assert(ph_user_ask_wait(ask, 0));
+	ck_assert_int_eq(ph_user_ask_take(ask, &user, &err), 0);
+	ck_assert_str_eq(user.name, "nobody");
+	ck_assert_uint_eq(user.gid, 4321);
+	ph_user_fini(&user);
+	ck_assert_int_eq(ph_user_ask_new("nosuch", NULL, &ask, &err), 0);
+	ck_assert(ph_user_ask_wait(ask, 20000));
+	ck_assert_int_eq(ph_user_ask_take(ask, &user, &err), -ENOENT);
+	ck_assert_str_eq(err.text, "no such user 'nosuch'");
+	/* whether they are answered or not */
+	for (int i = 0; i < PH_USER_ASK_MAX; i++)
+		if (ph_user_ask_new(NULL, NULL, &many[i], &err))
+			many[i] = NULL;
+	ck_assert_ptr_nonnull(many[0]);
+	for (int i = 0; i < PH_USER_ASK_MAX; i++)
+		ph_user_ask_free(many[i]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("io_user");
 	TCase *tc = tcase_create("all");
+	tcase_add_test(tc, asking);
 	tcase_add_test(tc, by_name_and_number);
 	tcase_add_test(tc, with_another_group);
 	tcase_add_test(tc, myself);

@@ -153,9 +153,11 @@ def test_checks_whose_env_file_hangs(solo, silent, cluster):
     began = time.time()
     node.stop()
     assert time.time() - began < 4
+    silent.end()
+    wait(lambda: not processes_of(cluster.dir), "those that could not be killed end")
 
 
-def test_hooks_that_hang(solo, silent):
+def test_hooks_that_hang(solo, silent, cluster):
     far = {"on": ["child_added"], "command": [silent.folder + "/hook"], "timeout": "1s"}
     node = solo({"good": sleeper(instances=3)}, hooks={f"far{i}": far for i in range(8)})
     node.wait_running("good", 2)
@@ -167,6 +169,8 @@ def test_hooks_that_hang(solo, silent):
     began = time.time()
     node.stop()
     assert time.time() - began < 4
+    silent.end()
+    wait(lambda: not processes_of(cluster.dir), "those that could not be killed end")
 
 
 def test_a_log_file_that_hangs(solo, silent, cluster):

@@ -13,7 +13,7 @@
 
 #include "io/clock.h"
 #include "run_tests.h"
-#include "shell.h"
+#include "shell_parts.h"
 #include "shell_ctl.h"
 #include "shell_emit.h"
 #include "shell_logs.h"
@@ -311,6 +311,7 @@ static void set_up(void)
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	(void)snprintf(path, sizeof path, "%s/c", dir);
 	ck_assert_int_eq(ph_shell_emit_new(&shell, &shell.emit), 0);
+	ck_assert_int_eq(ph_shell_users_new(&shell), 0);
 	int error = ph_shell_ctl_new(&shell, path, 0600, (gid_t)-1, &shell.ctl, &err);
 	ck_assert_msg(error == 0, "%s", err.text);
 	dial();
@@ -320,6 +321,7 @@ static void tear_down(void)
 {
 	close(fd);
 	ph_shell_ctl_free(shell.ctl);
+	ph_shell_users_free(&shell);
 	ph_shell_emit_free(shell.emit);
 	event_base_free(shell.base);
 	(void)rmdir(dir);

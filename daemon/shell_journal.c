@@ -220,11 +220,15 @@ static void add_to_snapshot(void *arg, const struct ph_record *record)
 	free(line);
 }
 
+/* A smaller file leaves out what is settled. An older state file names workers that others have
+ * followed since, and only those records tell: it is brought up to date first. */
 static void rewrite(struct ph_shell *shell, bool reopen)
 {
 	struct ph_shell_records *records = shell->records;
 	struct ph_journal_snapshot *snapshot = NULL;
-	int error = ph_journal_snapshot_new(&snapshot);
+	int error = reopen ? 0 : ph_shell_state_write(shell);
+	if (!error)
+		error = ph_journal_snapshot_new(&snapshot);
 	if (!error) {
 		ph_hub_records(shell->hub, add_to_snapshot, &snapshot);
 		error = !snapshot ? -ENOSPC

@@ -1,17 +1,20 @@
 /* shell_journal with a real journal and no core: what core was told it may rely on is there again.
  */
 #include <check.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "io/journal.h"
 #include "run_tests.h"
 #include "shell_parts.h"
 
 static struct ph_shell shell;
-static unsigned good, bad, restored, logged;
+static unsigned good, bad, restored, logged, states;
+static int state_error;
 
 /* ---- the rest of the shell */
 
@@ -64,7 +67,8 @@ void *ph_shell_alloc(size_t size)
 int ph_shell_state_write(struct ph_shell *of)
 {
 	(void)of;
-	return 0;
+	states++;
+	return state_error;
 }
 
 void ph_shell_renumbered(struct ph_shell *of, uint64_t incarnation, int error, const char *why)
@@ -165,6 +169,46 @@ START_TEST(at_the_end)
 }
 END_TEST
 
+static long long file_bytes(void)
+{
+	char path[96];
+	struct stat st;
+	snprintf(path, sizeof path, "%s/journal", dir);
+	ck_assert_int_eq(stat(path, &st), 0);
+	return st.st_size;
+}
+
+static void write_and_wait(unsigned n)
+{
+	unsigned all = good + bad + n;
+	write_records(n, good + bad + 1);
+	while (good + bad < all)
+		ck_assert_int_ge(event_base_loop(shell.base, EVLOOP_ONCE), 0);
+}
+
+/* What a smaller file leaves out may be all that tells an old state file's owners from those who
+ * have followed them: it is made once the state file is a new one, and not (1) where that fails. */
+START_TEST(the_state_file_goes_first)
+{
+	const struct ph_settings settings = {.node = {"a"}};
+	begin();
+	shell.hub = ph_hub_new(&settings);
+	ck_assert_ptr_nonnull(shell.hub);
+	while (file_bytes() <= 1 << 20)
+		write_and_wait(1000);
+	long long before = file_bytes();
+	states = 0;
+	state_error = _i ? -ENOSPC : 0;
+	ph_shell_records_turn_end(&shell);
+	ck_assert_uint_eq(states, 1);
+	write_and_wait(1); /* after it, in the journal's thread */
+	ck_assert_int_eq(file_bytes() > before, _i);
+	ck_assert_int_eq(logged, _i);
+	ph_hub_free(shell.hub);
+	end();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("shell_journal");
@@ -173,6 +217,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, more_than_the_queue_holds);
 	tcase_add_test(tc, at_the_end);
+	tcase_add_loop_test(tc, the_state_file_goes_first, 0, 2);
 	suite_add_tcase(suite, tc);
 	return run_tests(suite);
 }

@@ -21,7 +21,8 @@
 #include "shell_bus.h"
 #include "shell_parts.h"
 
-#define VARIABLE "PROCHUB_UPGRADE" /* of the check: NODE, RUN_DIR and STATE_DIR, a line each */
+/* of the check: NODE, RUN_DIR, STATE_DIR and how many children the files have, a line each */
+#define VARIABLE "PROCHUB_UPGRADE"
 #define TAKES_OVER "can take over from a running daemon"
 #define KILLED_S 1	/* for the end of one that was killed */
 #define PATIENCE_S 30	/* for the check */
@@ -201,7 +202,7 @@ static void on_late(evutil_socket_t fd, short what, void *arg)
 static void make_env(struct ph_shell *shell, struct ph_shell_env *env)
 {
 	char *what = ph_shell_alloc(
-		strlen(shell->node) + strlen(shell->run_dir) + strlen(shell->state_dir) + 3);
+		strlen(shell->node) + strlen(shell->run_dir) + strlen(shell->state_dir) + 24);
 	ph_shell_env_init(env);
 	for (char *const *v = environ; *v; v++) {
 		const char *value = strchr(*v, '=');
@@ -210,7 +211,8 @@ static void make_env(struct ph_shell *shell, struct ph_shell_env *env)
 			ph_shell_env_set(env, name, value + 1);
 		free(name);
 	}
-	(void)sprintf(what, "%s\n%s\n%s", shell->node, shell->run_dir, shell->state_dir);
+	(void)sprintf(what, "%s\n%s\n%s\n%zu", shell->node, shell->run_dir, shell->state_dir,
+		shell->conf->n_children);
 	ph_shell_env_set(env, VARIABLE, what);
 	free(what);
 }
@@ -280,6 +282,11 @@ int ph_shell_upgrade_check(const struct ph_conf *conf, struct ph_err *err)
 				names[i], n < 200 ? (int)n : 200, is, will_be[i]);
 		is += n + (is[n] == '\n');
 	}
+	if (conf->blank && strtoul(is, NULL, 10)) /* as at a reload */
+		return ph_err_set(err, EINVAL,
+			"nothing stands in the configuration, and its children would all go (%s): "
+			"expected 'children: {}' where that is meant",
+			is);
 	printf("prochubd %s " TAKES_OVER "\n", PH_VERSION);
 	return 0;
 }

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 
@@ -184,6 +185,18 @@ def test_a_new_program_takes_over(cluster):
     assert node.wait_running("web")["pid"] == pid
     node.wait_running("more")
     assert not [e for e in node.events("upgrade_refused")]
+
+
+def test_a_file_that_was_cut_to_nothing_takes_nothing_over(cluster):
+    blank = f"{cluster.dir}/blank.yaml"
+    open(blank, "w").close()
+    for children, status in (("3", 2), ("0", 0)):
+        env = {**os.environ, "HOSTNAME": "a",
+               "PROCHUB_UPGRADE": f"a\n/run/prochub\n/var/lib/prochub\n{children}"}
+        done = subprocess.run([harness.PROCHUBD, "-t", "-c", blank], env=env, text=True,
+                              capture_output=True, timeout=20, check=False)
+        assert done.returncode == status and ("can take over" in done.stdout) == (status == 0), done
+        assert ("expected 'children: {}'" in done.stderr) == (status == 2), done
 
 
 def test_what_cannot_take_over_is_refused(cluster):

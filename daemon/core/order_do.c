@@ -19,6 +19,18 @@ void ph_order_wish(struct ph_hub *hub, struct ph_slot *slot, bool stopped)
 	(void)ph_journal(hub, &record);
 }
 
+/* Whoever has released it does this too, and tells the others. */
+static void wish_one_more(struct ph_hub *hub, struct ph_slot *slot)
+{
+	bool here = ph_slot_released_here(hub, slot);
+	bool there = slot->entered && !here && ph_member_up(hub, &slot->entry.node->name);
+	if (slot->wish_stopped || ph_slot_owned(slot) || there)
+		return;
+	ph_order_wish(hub, slot, true);
+	if (here)
+		ph_slot_release(hub, slot);
+}
+
 void ph_order_wish_more(struct ph_hub *hub, const struct ph_child *child, uint32_t before)
 {
 	struct ph_key key = {.child = child->name};
@@ -27,11 +39,8 @@ void ph_order_wish_more(struct ph_hub *hub, const struct ph_child *child, uint32
 		if (!slot || !slot->wish_stopped)
 			return;
 	}
-	for (; before && key.instance < child->spec->instances; key.instance++) {
-		struct ph_slot *slot = ph_slot_get(hub, &key, NULL);
-		if (!slot->wish_stopped && !ph_slot_owned(slot))
-			ph_order_wish(hub, slot, true);
-	}
+	for (; before && key.instance < child->spec->instances; key.instance++)
+		wish_one_more(hub, ph_slot_get(hub, &key, NULL));
 }
 
 /*

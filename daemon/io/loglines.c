@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,12 +27,21 @@ static bool can_wait(ssize_t error)
 	return error == -EAGAIN || error == -ENOBUFS || error == -ENOMEM;
 }
 
+/* Whole lines, so few that a pipe takes all of them or none: those of who else writes there do not
+ * come to stand within one. */
+static size_t at_once(const char *text, size_t n)
+{
+	const char *end = n > PIPE_BUF ? memrchr(text, '\n', PIPE_BUF) : NULL;
+	return n <= PIPE_BUF ? n : end ? (size_t)(end - text) + 1 : PIPE_BUF;
+}
+
 /* How much of it need not be kept. */
 static size_t write_some(struct ph_loglines *lines, const char *text, size_t n)
 {
 	size_t done = 0;
 	while (done < n) {
-		ssize_t r = ph_relay_put(&lines->relay, text + done, n - done);
+		ssize_t r =
+			ph_relay_put(&lines->relay, text + done, at_once(text + done, n - done));
 		if (r < 0)
 			return can_wait(r) ? done : n;
 		done += (size_t)r;
@@ -109,16 +119,21 @@ int ph_loglines_new(struct event_base *base, int fd, const char *head, struct ph
 	return 0;
 }
 
-void ph_loglines_free(struct ph_loglines *lines, unsigned ms)
+void ph_loglines_flush(struct ph_loglines *lines, unsigned ms)
 {
-	if (!lines)
-		return;
 	uint64_t until_ms = ph_clock_now_ms() + ms, now_ms;
 	for (pump(lines); lines->n && (now_ms = ph_clock_now_ms()) < until_ms; pump(lines)) {
 		struct pollfd room = {.fd = lines->relay.fd, .events = POLLOUT};
 		uint64_t left = until_ms - now_ms;
 		(void)poll(&room, 1, left < AGAIN_MS ? (int)left : AGAIN_MS);
 	}
+}
+
+void ph_loglines_free(struct ph_loglines *lines, unsigned ms)
+{
+	if (!lines)
+		return;
+	ph_loglines_flush(lines, ms);
 	event_free(lines->again);
 	ph_relay_fini(&lines->relay);
 	free(lines);

@@ -23,7 +23,9 @@ PH_MUST_CHECK int ph_loglines_new(
 	struct event_base *base, int fd, const char *head, struct ph_loglines **ret);
 /* `n` bytes with a newline at their end, of which there are few enough for one write to a pipe. */
 void ph_loglines_put(struct ph_loglines *lines, const char *line, size_t n);
-/* What waits is written, for at most `ms`. NULL is allowed. */
+/* What waits is written, for at most `ms`. */
+void ph_loglines_flush(struct ph_loglines *lines, unsigned ms);
+/* The same before the end. NULL is allowed. */
 void ph_loglines_free(struct ph_loglines *lines, unsigned ms);
 
 #endif

@@ -133,6 +133,40 @@ START_TEST(at_the_end)
 }
 END_TEST
 
+/* Who else writes to that pipe has his lines between ours, not within one. */
+START_TEST(lines_stay_whole)
+{
+	const unsigned n_lines = 1000;
+	char path[64], *text = calloc(1, 1u << 20), *line = text;
+	size_t n = 0, others = 0;
+	begin(0);
+	ck_assert_int_eq(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+	(void)snprintf(path, sizeof path, "/proc/self/fd/%d", ends[1]);
+	int other = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	ck_assert_int_ge(other, 0);
+	for (unsigned i = 0; i < n_lines; i++)
+		put(i);
+	for (int i = 0; i < 1000 && n < n_lines * 100 + others * 6; i++) {
+		ssize_t r = read(ends[0], text + n, 5000);
+		n += r > 0 ? (size_t)r : 0;
+		if (others < 100)
+			others += write(other, "other\n", 6) == 6;
+		help_run_for(base, 60);
+	}
+	for (unsigned next = 0; next < n_lines; line = strchr(line, '\n') + 1) {
+		if (strncmp(line, "other\n", 6) == 0)
+			continue;
+		ck_assert_uint_eq((unsigned)atoi(line), next++);
+		ck_assert_ptr_eq(strchr(line, '\n'), line + 99);
+	}
+	ck_assert_uint_gt(others, 0);
+	close(other);
+	end();
+	close(ends[0]);
+	free(text);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("io_loglines");
@@ -141,6 +175,7 @@ int main(void)
 	tcase_add_loop_test(t, nobody_waits, 0, 2);
 	tcase_add_loop_test(t, nobody_is_there, 0, 2);
 	tcase_add_loop_test(t, at_the_end, 0, 2);
+	tcase_add_test(t, lines_stay_whole);
 	suite_add_tcase(suite, t);
 	return run_tests(suite);
 }

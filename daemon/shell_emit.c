@@ -17,6 +17,7 @@
 
 #define LINE_MAX_BYTES 1024
 #define LAST_MS 1000 /* at the end, for who does not read the log */
+#define AWAY_MS 500  /* ... or at an upgrade, while workers have no daemon */
 #define VIOLATIONS_A_SECOND 10
 
 /* Whoever can connect can violate a protocol as often as it likes. */
@@ -132,6 +133,11 @@ static void write_line(struct ph_shell_emit *emit, enum ph_log_level level, cons
 	n += put_escaped(line + n, sizeof line - n - 1, text);
 	line[n++] = '\n';
 	ph_loglines_put(emit->lines, line, n);
+}
+
+void ph_shell_emit_flush(struct ph_shell_emit *emit)
+{
+	ph_loglines_flush(emit->lines, AWAY_MS);
 }
 
 /* ---- events */

@@ -3,7 +3,7 @@
  *
  * Decides how an event looks as JSON (INTERFACE.md) and as a line. It must not know why one
  * happened. Always holds: the last PH_EMIT_RING events are kept, numbered without gaps from 1;
- * nothing here blocks the loop for longer than a write to standard error; of worker_protocol_error
+ * nothing here blocks the loop, whoever reads the log or not; of worker_protocol_error
  * at most 10 a second of children and 10 of nobody's are told, the rest is counted in the next one.
  * Tested by tests/unit/test_view.c.
  */
@@ -25,6 +25,8 @@ struct ph_shell_emit;
 /* Reads the node's name and log.level from `shell` each time. -ENOMEM. */
 PH_MUST_CHECK int ph_shell_emit_new(struct ph_shell *shell, struct ph_shell_emit **ret);
 void ph_shell_emit_free(struct ph_shell_emit *emit); /* NULL is fine */
+/* Waits for who reads the log, but no longer than half a second. */
+void ph_shell_emit_flush(struct ph_shell_emit *emit);
 
 /* Carries out EMIT and LOG. */
 void ph_shell_emit_act(struct ph_shell_emit *emit, const struct ph_action *action);

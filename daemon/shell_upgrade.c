@@ -19,6 +19,7 @@
 #include "io/hook.h"
 #include "io/sdnotify.h"
 #include "shell_bus.h"
+#include "shell_emit.h"
 #include "shell_parts.h"
 
 /* of the check: NODE, RUN_DIR, STATE_DIR and how many children the files have, a line each */
@@ -346,6 +347,8 @@ void ph_shell_upgrade_run(struct ph_shell *shell)
 			shell, PH_LOG_ERROR, "listeners cannot be passed on: %s", strerror(-error));
 	ph_shell_outputs_free(shell, false);
 	ph_shell_records_free(shell); /* written, synced */
+	/* what waits there is in the memory of this program alone */
+	ph_shell_emit_flush(shell->emit);
 	execute(shell);
 	_exit(1);
 }

@@ -7,6 +7,7 @@ with its status, as the workers are children of that process still.
 import collections
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -348,6 +349,36 @@ def test_hooks_that_wait_are_run_by_the_next(solo, cluster):
     for event in events:
         assert f"child_ready web/{event['instance']} {event['seq']}" in lines()
     assert "hook 7: an event that waited for it runs none" in node.whole_log()
+
+
+def test_its_log_is_read_late(cluster):
+    """What waits in the memory of a program that is to be replaced is written before."""
+    manager = Manager(cluster.dir + "/manager")
+    node = cluster.node("a", {"web": sleeper()}, alone=True)
+    node.write()
+    ours, its = os.pipe()
+    node.process = subprocess.Popen(
+        [harness.PROCHUBD, "-c", node.file], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=its,
+        env={"PATH": os.environ["PATH"], "PROCHUB_E2E": cluster.dir, "NOTIFY_SOCKET": cluster.dir + "/manager"})
+    manager.wait("READY=1")
+    node.wait_running("web")
+    os.set_blocking(its, False)
+    while select.select([], [its], [], 0)[1]:
+        os.write(its, b"\n" * 4096)
+    os.close(its)
+    for _ in range(3):
+        node.call("restart", child="web", timeout=5)
+        node.wait_running("web")
+    node.process.send_signal(signal.SIGUSR2)
+    manager.wait("RELOADING=1")
+    got = b""
+    while b"signal USR2: executing" not in got:
+        assert select.select([ours], [], [], 10)[0], got[-2000:]
+        got += os.read(ours, 1 << 16)
+    assert got.count(b"child_ready web") == 4
+    manager.wait("READY=1")
+    node.stop()
+    os.close(ours)
 
 
 def test_a_stop_just_before_it(solo):

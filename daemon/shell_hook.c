@@ -451,12 +451,23 @@ void ph_shell_hook_act(struct ph_shell *shell, const struct ph_action *action)
 
 /* ---- over an upgrade */
 
+/* What is only being started does not outlive this program: it waits again. */
+static void take_back(struct run *run)
+{
+	if (!run->process || !ph_hook_give_up(run->process))
+		return;
+	ph_hook_free(run->process);
+	run->process = NULL;
+}
+
 /* One of a conflict is not: the next daemon tells its end, as after any other. */
 void ph_shell_hooks_save(const struct ph_shell *shell, FILE *to)
 {
 	const struct ph_hook_queue *queue = &shell->hooks->queue;
 	for (size_t i = 0; i < queue->n; i++) {
-		const struct run *run = find(shell->hooks, queue->runs[i].id);
+		struct run *run = find(shell->hooks, queue->runs[i].id);
+		if (run)
+			take_back(run);
 		if (run && !run->process && !run->merge)
 			(void)fprintf(to, "hook 0 %s %s", run->hook->name, run->input);
 	}

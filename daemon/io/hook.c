@@ -301,21 +301,21 @@ void ph_hook_signal(struct ph_hook *hook, int signo)
 		(void)ph_child_kill_group(hook->child, signo);
 }
 
-/* Unless it runs at last. */
-static void give_up(struct ph_hook *hook)
+bool ph_hook_give_up(struct ph_hook *hook)
 {
 	struct ph_spawned spawned;
 	struct ph_err err;
 	if (hook->launch && !ph_launch_give_up(hook->launch, &spawned, &err))
 		(void)watch(hook, &spawned, &err);
 	hook->launch = NULL;
+	return !hook->child;
 }
 
 void ph_hook_free(struct ph_hook *hook)
 {
 	if (!hook)
 		return;
-	give_up(hook);
+	(void)ph_hook_give_up(hook);
 	hook->n_line = 0;
 	close_output(hook);
 	if (!hook->child || hook->ended) {

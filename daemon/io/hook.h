@@ -45,6 +45,9 @@ PH_MUST_CHECK int ph_hook_start(struct event_base *base, const struct ph_spawn_s
 bool ph_hook_runs(const struct ph_hook *hook); /* false: it is being started */
 /* To all of its process group. One that is being started is given up, whatever the signal. */
 void ph_hook_signal(struct ph_hook *hook, int signo);
+/* One that is being started is given up, without a word. True: it does not run, and never will; it
+ * is to be freed. False: it runs. */
+bool ph_hook_give_up(struct ph_hook *hook);
 /* Kills what is left of it, with all that descends from it while it runs itself, also in groups and
  * sessions of their own, and forgets it without a word: what still runs is reaped by the loop once
  * it has ended. NULL is allowed. */

@@ -173,6 +173,27 @@ def test_hooks_that_hang(solo, silent, cluster):
     wait(lambda: not processes_of(cluster.dir), "those that could not be killed end")
 
 
+def test_a_hook_that_hangs_at_an_upgrade(solo, silent, cluster):
+    """It is not lost: it has not begun yet, and so it is one of those that the next daemon runs."""
+    made, real, folder = (cluster.dir + name for name in ("/made", "/real", "/here"))
+    os.mkdir(real)
+    with open(real + "/hook", "w") as f:
+        f.write(f"#!/bin/sh\necho $PROCHUB_CHILD >>{made}\n")
+    os.chmod(real + "/hook", 0o755)
+    os.symlink(silent.folder, folder)
+    node = solo({"good": sleeper()}, hooks={"far": {"on": ["child_ready"], "command": [folder + "/hook"]}})
+    node.wait_running("good")
+    time.sleep(0.3)
+    os.symlink(real, folder + ".new")
+    os.rename(folder + ".new", folder)
+    node.process.send_signal(signal.SIGUSR2)
+    wait(lambda: os.path.exists(made), node.log)
+    add(node, late=sleeper())
+    wait(lambda: "late" in open(made).read(), node.log)
+    assert open(made).read() == "good\nlate\n" and "cannot be started" not in node.whole_log()
+    silent.end()
+
+
 def test_a_log_file_that_hangs(solo, silent, cluster):
     """What its child writes is not written, and no upgrade is begun that would never end."""
     folder = cluster.dir + "/here"

@@ -50,12 +50,29 @@ struct ph_shell_outputs {
 	const char *journal;
 	bool two; /* the daemon's output and error are two files */
 	bool journal_told, gzip_told;
+	bool ending; /* nothing more is begun */
 	struct job *jobs;
 };
 
 /* ---- the thread's news */
 
 static void compress(struct ph_shell *shell, const struct ph_output_news *news);
+
+static char *made_of(const char *file)
+{
+	size_t n = strlen(file) + sizeof PH_LOGFILE_MADE;
+	char *made = ph_shell_alloc(n);
+	(void)snprintf(made, n, "%s" PH_LOGFILE_MADE, file);
+	return made;
+}
+
+/* The next daemon compresses it, with the next rotation. */
+static void leave(const char *file)
+{
+	char *made = made_of(file);
+	(void)unlink(made);
+	free(made);
+}
 
 static void on_news(void *arg, const struct ph_output_news *news)
 {
@@ -69,8 +86,10 @@ static void on_news(void *arg, const struct ph_output_news *news)
 		ph_shell_logs_lines(shell, news);
 		break;
 	case PH_OUTPUT_COMPRESS:
-		if (news->text)
+		if (news->text && !shell->outputs->ending)
 			compress(shell, news);
+		else if (news->text)
+			leave(news->text);
 		break;
 	}
 }
@@ -178,11 +197,9 @@ static void compress(struct ph_shell *shell, const struct ph_output_news *news)
 {
 	struct ph_err err = {{0}};
 	struct job *job = ph_shell_alloc(sizeof *job);
-	size_t n = strlen(news->text) + sizeof PH_LOGFILE_MADE;
 	job->shell = shell;
 	job->file = ph_shell_strdup(news->text);
-	job->made = ph_shell_alloc(n);
-	(void)snprintf(job->made, n, "%s" PH_LOGFILE_MADE, news->text);
+	job->made = made_of(news->text);
 	DL_APPEND(shell->outputs->jobs, job);
 	if (run_gzip(shell, job, news, &err))
 		not_compressed(job, err.text);
@@ -520,6 +537,7 @@ void ph_shell_outputs_free(struct ph_shell *shell, bool orderly)
 	struct ph_shell_outputs *outputs = shell->outputs;
 	if (!outputs)
 		return;
+	outputs->ending = true;
 	while (outputs->jobs)
 		job_end(outputs->jobs);
 	size_t left = outputs->thread

@@ -342,6 +342,35 @@ def test_disk_full(solo, cluster):
         subprocess.run(["umount", "-l", disk], check=True)
 
 
+def test_disk_full_until_the_stop(solo, cluster):
+    """Its last lines begin a new file; nothing is compressed any more, for which there would be nobody."""
+    if os.geteuid():
+        pytest.skip("only root can mount")
+    disk = cluster.dir + "/disk"
+    os.mkdir(disk)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", disk], check=True)
+    try:
+        for number, size in enumerate((0, 1200 << 10, 1 << 20)):
+            with open(f"{disk}/log.{number}" if number else disk + "/log", "w") as f:
+                f.write("x" * 99 + "\n" if not number else ("x" * 99 + "\n") * (size // 100))
+        node = solo({"web": shell("trap 'yes " + "y" * 99 + " | head -n 1100; exit 0' TERM; "
+                                  "while :; do sleep 0.05; done",
+                                  log={"to": "file", "path": disk + "/log", "size": "64K", "keep": 9})},
+                    hooks={"slow": {"on": ["child_exited"], "command": ["sleep", "2"]}})
+        pid = node.wait_running("web")["pid"]
+        with open(disk + "/filler", "wb", buffering=0) as f:
+            with pytest.raises(OSError):
+                while True:
+                    f.write(bytes(4096))
+        node.process.terminate()
+        wait(lambda: not harness.alive(pid), "it has said it all")
+        os.unlink(disk + "/filler")
+        assert node.process.wait(10) == 0
+        assert sorted(os.listdir(disk)) == ["log", "log.1", "log.2", "log.3"]
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
 # ---- daemons that are killed
 
 def test_daemon_is_killed_in_the_flood(solo, cluster):

@@ -159,7 +159,7 @@ static int target_of_token(pid_t pid, struct target **ret)
 	char token[PH_FENCE_TOKEN_TEXT];
 	int r = ph_procfs_token(pid, token);
 	*ret = r > 0 ? find(&by_mark, ph_token_mark(token)) : NULL;
-	return r > 0 ? *ret && has_token_of(pid, *ret) > 0 : r;
+	return *ret ? has_token_of(pid, *ret) : r < 0 ? r : 0; /* it may execute by now */
 }
 
 /* Is the session that has this number that of the worker, now? */

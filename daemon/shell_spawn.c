@@ -467,7 +467,10 @@ bool ph_shell_spawn_look(struct ph_shell *shell)
 		look_for_user(wanted, now_ms >= wanted->until_ms);
 	while (shell->stopping && shell->spawner->unread)
 		give_up(shell->spawner->unread);
-	return shell->spawner->n_late != before;
+	bool changed = shell->spawner->n_late != before;
+	if (changed && shell->spawner->head)
+		ph_shell_wake(shell); /* whoever has looked: there is something to start, or room */
+	return changed;
 }
 
 static void on_look(evutil_socket_t fd, short what, void *arg)
@@ -476,8 +479,7 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 	struct ph_shell *shell = arg;
 	(void)fd;
 	(void)what;
-	if (ph_shell_spawn_look(shell) && shell->spawner->head)
-		ph_shell_wake(shell);
+	(void)ph_shell_spawn_look(shell);
 	if (shell->spawner->n_late)
 		evtimer_add(shell->spawner->look, &pause);
 }

@@ -341,11 +341,9 @@ static void check_control(struct ph_conf_loader *ld, const struct ph_conf *conf)
 	const struct ph_conf_option *o =
 		ph_conf_option_find(&ph_conf_daemon_table, "control.group");
 	const char *group = conf->control.group;
-	uint32_t id;
 	/* the default may be missing: then the socket keeps the group of the daemon */
 	if (ld->env->uid == 0 && ld->env->check_users && group && o &&
-		strcmp(group, o->fallback) != 0 &&
-		(is_id(group, &id) ? !getgrnam(group) : !group_exists(ld->env, group)))
+		strcmp(group, o->fallback) != 0 && !group_exists(ld->env, group))
 		complain(ld, conf, "control.group", "no group '%s' on this machine", group);
 }
 

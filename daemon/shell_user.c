@@ -101,10 +101,12 @@ static int take(struct ph_shell_users *users, struct who *who, struct ph_err *er
 	int error = ph_user_ask_take(who->ask, &found, err);
 	who->ask = NULL;
 	users->asked--;
+	who->stale = error;
+	if (error && error != -ENOENT)
+		return error; /* nothing was said of him: what was known last is kept */
 	if (who->has)
 		ph_user_fini(&who->user);
 	who->has = !error;
-	who->stale = error;
 	if (!error)
 		who->user = found;
 	return error;

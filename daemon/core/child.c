@@ -165,10 +165,11 @@ void ph_child_catch_up(struct ph_hub *hub, struct ph_slot *slot)
 	const struct ph_instance *instance = slot->work->instance;
 	if (!child->spec || !instance || instance->spec->revision >= child->spec->revision)
 		return;
-	/* Without a process it is the entry that tells of the text. */
+	/* What has ended by an older text may be wanted by this one. Of what an operator has
+	 * stopped it is the entry that tells of the text. */
 	bool behind = ph_instance_has_process(instance)
 			      ? instance->state <= PH_INSTANCE_RUNNING
-			      : slot->entry.revision < child->spec->revision;
+			      : !slot->wish_stopped || slot->entry.revision < child->spec->revision;
 	if (behind)
 		apply_to(hub, child, slot, false);
 }

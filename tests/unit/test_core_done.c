@@ -189,6 +189,35 @@ START_TEST(another_text_starts_it)
 }
 END_TEST
 
+/*
+ * It becomes permanent while the one before it has its retention, and ends in that time: the newer
+ * text counts as soon as the swap is over.
+ */
+START_TEST(another_policy_during_its_swap)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = w_def(w, "room", "1"), *next = w_def(w, "room", "2");
+	next->spec.process = def->spec.process;
+	def->spec.restart.policy = PH_RESTART_TEMPORARY;
+	w_declare_all(w, def);
+	w_start_all(w);
+	w_order(w, 0, PH_VERB_SWAP, "room", NULL, NULL);
+	w_run(w, 500);
+	ck_assert_ptr_nonnull(w_slot(w, 0, "room", 0)->work->source);
+	w->nodes[0].specs[0] = next;
+	w_configure(w, 0);
+	w_drain(w);
+	struct w_proc *fresh = w_serving(w, "room", 0);
+	ck_assert_ptr_nonnull(fresh);
+	if (fresh)
+		w_exit(w, fresh, PH_EXIT_CODE, 0);
+	w_run(w, 10000);
+	ck_assert_ptr_null(w_slot(w, 0, "room", 0)->work->source);
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_done");
@@ -197,5 +226,6 @@ int main(void)
 	W_TEST(suite, an_order_starts_it, 2 * FATES);
 	W_TEST(suite, an_order_in_between, 2);
 	W_TEST(suite, another_text_starts_it, 2);
+	W_TEST(suite, another_policy_during_its_swap, 1);
 	return w_main(suite);
 }

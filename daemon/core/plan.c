@@ -231,7 +231,8 @@ static void end_surplus(struct ph_hub *hub, struct ph_slot *slot)
 		ph_slot_release(hub, slot);
 	} else if (instance && !instance->target) {
 		instance->after = PH_AFTER_DISCARD;
-		ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
+		if (instance->state < PH_INSTANCE_STOPPING || instance->state > PH_INSTANCE_REAPING)
+			ph_instance_step(hub, instance, PH_INSTANCE_IN_STOP);
 	}
 }
 

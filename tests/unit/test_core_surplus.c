@@ -145,6 +145,25 @@ START_TEST(while_it_waits_for_a_claim)
 }
 END_TEST
 
+/* SIGKILL has not ended all of it, and the plan is looked at every second: it is killed again. */
+START_TEST(while_it_does_not_die)
+{
+	struct w_def *three;
+	struct world *w = cluster(2, &three, 3);
+	struct w_def *two = rooms(w, "2", 2);
+	struct w_proc *p = w_only(w, "room", 2);
+	unsigned owner = p->node;
+	p->gen += 1000; /* its end is not heard of */
+	reload(w, owner, two, true);
+	for (int i = 0; i < 15; i++) {
+		w_run(w, 1000);
+		reload(w, owner, two, false);
+	}
+	ck_assert_uint_ge(p->kills, 4);
+	w_free(w);
+}
+END_TEST
+
 /* It is wanted again before its stop is over, and no other node may have it. */
 START_TEST(not_too_many_any_more)
 {
@@ -227,6 +246,7 @@ int main(void)
 	W_TEST(suite, while_it_is_claimed, 1);
 	W_TEST(suite, while_it_moves, 3);
 	W_TEST(suite, while_it_waits_for_a_claim, 1);
+	W_TEST(suite, while_it_does_not_die, 1);
 	W_TEST(suite, not_too_many_any_more, 1);
 	W_TEST(suite, a_text_of_one_that_was_stopped, 1);
 	W_TEST(suite, a_text_for_all_of_an_owner, 1);

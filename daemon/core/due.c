@@ -42,8 +42,11 @@ static bool overslept(const struct ph_hub *hub, const struct ph_timer *timer)
 		[PH_TIMER_STIR] = true,
 		[PH_TIMER_CONFLICT] = true,
 	};
-	return judges[timer->kind] && timer->at_ms &&
-	       hub->now_ms >= timer->at_ms + LATE_BEATS * hub->set.heartbeat_ms;
+	bool slept = judges[timer->kind] && timer->at_ms &&
+		     hub->now_ms >= timer->at_ms + LATE_BEATS * hub->set.heartbeat_ms;
+	if (slept && timer->kind == PH_TIMER_INSTANCE)
+		((struct ph_instance *)timer->owner)->excused = true;
+	return slept;
 }
 
 /*

@@ -94,6 +94,9 @@ void ph_instance_arm(struct ph_hub *hub, struct ph_instance *instance)
 	case PH_INSTANCE_STATE_COUNT:
 		break;
 	}
+	/* Other words are not the one that it owes: it is judged at the end of that moment. */
+	if (instance->excused && instance->state <= PH_INSTANCE_RUNNING && at <= hub->now_ms)
+		return;
 	ph_timer_set(hub, &instance->timer, at);
 	instance->excused = false;
 }
@@ -303,6 +306,11 @@ static enum ph_instance_state again(struct ph_hub *hub, struct ph_instance *inst
 	return spawn(hub, instance);
 }
 
+static enum ph_instance_state due_again(struct ph_hub *hub, struct ph_instance *instance)
+{
+	return must_ask(hub, instance) ? PH_INSTANCE_WAITING : again(hub, instance);
+}
+
 /*
  * An order, or another text. What ended while a migration of it is undecided waits for the end of
  * that: what the new worker has may be all there is, and the epoch is another one then.
@@ -310,12 +318,8 @@ static enum ph_instance_state again(struct ph_hub *hub, struct ph_instance *inst
 static enum ph_instance_state ordered(struct ph_hub *hub, struct ph_instance *instance)
 {
 	ph_timer_set(hub, &instance->timer, PH_NEVER_MS);
-	return ph_migration_decides(instance->slot) ? PH_INSTANCE_WAITING : again(hub, instance);
-}
-
-static enum ph_instance_state due_again(struct ph_hub *hub, struct ph_instance *instance)
-{
-	return must_ask(hub, instance) ? PH_INSTANCE_WAITING : again(hub, instance);
+	return ph_migration_decides(instance->slot) ? PH_INSTANCE_WAITING
+						    : due_again(hub, instance);
 }
 
 /* With its group, which another member's failure has brought down. */
@@ -345,7 +349,7 @@ static enum ph_instance_state end(struct ph_hub *hub, struct ph_instance *instan
 	case PH_AFTER_POLICY:
 		return by_policy(hub, instance);
 	case PH_AFTER_AGAIN:
-		return again(hub, instance);
+		return due_again(hub, instance);
 	case PH_AFTER_GROUP:
 		return with_group(hub, instance);
 	case PH_AFTER_FAILED:

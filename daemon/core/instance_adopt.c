@@ -129,8 +129,9 @@ static void adopt_done(struct ph_hub *hub, const struct ph_adopted *adopted)
 static void restart_on(
 	struct ph_hub *hub, struct ph_instance *instance, const struct ph_adopted *adopted)
 {
-	if (!adopted->again || instance->slot->work->instance != instance)
-		return;
+	const struct ph_slot *slot = instance->slot;
+	if (!adopted->again || slot->work->instance != instance || slot->wish_stopped)
+		return; /* or an operator has stopped it since: the plan sees to that */
 	ph_instance_step(hub, instance, PH_INSTANCE_IN_RESTART);
 	instance->restarts = adopted->restarts; /* it was counted when it began */
 }

@@ -221,6 +221,30 @@ static enum ph_target_state write_never(struct ph_hub *hub, struct ph_target *t)
     Defect("a worker is excused once for all", ":a_worker_is_heard_before_it_is_judged:",
            Edit("daemon/core/instance.c", "\tinstance->excused = false;\n", ""),
            unit="test_core_away"),
+    Defect("whoever talks owes no sign of life", ":a_worker_that_only_talks:",
+           Edit("daemon/core/instance.c", "instance->excused && instance->state",
+                "false && instance->state"), unit="test_core_away"),
+    Defect("a restart that goes on is not asked for", ":a_start_is_asked_for_first:",
+           Edit("daemon/core/instance.c", """\
+		return due_again(hub, instance);
+	case PH_AFTER_GROUP:
+""", """\
+		return again(hub, instance);
+	case PH_AFTER_GROUP:
+"""), unit="test_core_back"),
+    Defect("another text is not asked for", ":a_start_is_asked_for_first:",
+           Edit("daemon/core/instance.c", ": due_again(hub, instance);", ": again(hub, instance);"),
+           unit="test_core_back"),
+    Defect("a restart goes on though it was stopped since", ":a_stop_after_a_restart:",
+           Edit("daemon/core/instance_adopt.c", " || slot->wish_stopped)", ")"),
+           unit="test_core_back"),
+    Defect("what has ended by an older text is done", ":another_policy_during_its_swap:",
+           Edit("daemon/core/child.c", ": !slot->wish_stopped || slot->entry.revision",
+                ": slot->entry.revision"), unit="test_core_done"),
+    Defect("an instance too many is killed once", ":while_it_does_not_die:",
+           Edit("daemon/core/plan.c", """\
+		if (instance->state < PH_INSTANCE_STOPPING || instance->state > PH_INSTANCE_REAPING)
+			ph_instance_step""", "\t\tph_instance_step"), unit="test_core_surplus"),
     Defect("two raise their numbers to the same one", ":two_do_not_raise_to_the_same_number:",
            Edit("daemon/core/renumber.c", "known + 1 + ph_random(hub) % PH_INCARNATION_APART",
                 "known + 1"), unit="test_core_join"),

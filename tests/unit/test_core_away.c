@@ -255,6 +255,29 @@ START_TEST(a_worker_is_heard_before_it_is_judged)
 }
 END_TEST
 
+/* One that has given no sign of life, and says other things all the time: that is none. */
+START_TEST(a_worker_that_only_talks)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = w_def(w, "room", "1");
+	static const uint64_t late_ms[] = {15000, 700, 5};
+	struct ph_wmsg says = {.op = PH_W_STATUS, .text = "busy"};
+	def->spec.watchdog_ms = 2000;
+	w_declare(w, 0, def);
+	w_start(w, 0);
+	w_run(w, 1000);
+	struct w_proc *p = &w->procs[0];
+	w->now_ms = w_slot(w, 0, "room", 0)->work->instance->timer.at_ms + late_ms[_i];
+	for (int i = 0; i < 100 && !(p->terms + p->kills + p->stops); i++) {
+		w_push(w, 0, PH_EV_WORKER)->wid = p->wid;
+		w->queue[w->tail - 1].event.worker = &says;
+		w_run(w, 20);
+	}
+	ck_assert_uint_ne(p->terms + p->kills + p->stops, 0);
+	w_free(w);
+}
+END_TEST
+
 /* What asks for a decision is repeated: it is taken when this node knows again what is. */
 START_TEST(no_message_before_it_has_caught_up)
 {
@@ -355,6 +378,7 @@ int main(void)
 	W_TEST(suite, who_never_heard_it_does_not_vouch, 1);
 	W_TEST(suite, no_deadline_before_it_has_caught_up, 2);
 	W_TEST(suite, a_worker_is_heard_before_it_is_judged, 9);
+	W_TEST(suite, a_worker_that_only_talks, 3);
 	W_TEST(suite, no_message_before_it_has_caught_up, 2);
 	W_TEST(suite, a_claim_waits_for_what_it_could_not_hear, 2);
 	W_TEST(suite, a_bus_that_was_gone, 3);

@@ -119,10 +119,85 @@ START_TEST(a_commit_that_comes_late)
 }
 END_TEST
 
+/* What an earlier daemon left, in a stop that was to be followed by a start (0), in its back-off
+ * (1), or done (2); the text is another one by then (1, 2). Others have taken it over since. */
+static void leave(struct world *w, struct w_def *def, unsigned owner, int how)
+{
+	struct w_proc *p = w_only(w, "room", 0);
+	if (how == 0) {
+		def->traits.deaf = true;
+		w_order(w, owner, PH_VERB_RESTART, "room", NULL, NULL);
+	} else {
+		w_exit(w, p, PH_EXIT_CODE, how == 1);
+		w_drain(w);
+		if (how == 1) /* the first restart is at once */
+			w_exit(w, w_only(w, "room", 0), PH_EXIT_CODE, 1);
+	}
+	w_run(w, 1000);
+	w_crash(w, owner);
+	w->double_allowed = true;
+	w_run(w, 30000);
+	def->traits.deaf = false;
+}
+
+/* It starts nothing before it has joined, and has asked. */
+START_TEST(a_start_is_asked_for_first)
+{
+	int how = _i / 2;
+	struct world *w = w_new(3);
+	w->partition = _i % 2 ? PH_PARTITION_MAJORITY : PH_PARTITION_DIVERGENCE;
+	struct w_def *def = w_def(w, "room", "1"), *next = w_def(w, "room", "2");
+	def->spec.stop_timeout_ms = next->spec.stop_timeout_ms = 60000;
+	def->spec.restart.backoff_ms = next->spec.restart.backoff_ms = 30000;
+	if (how == 2)
+		def->spec.restart.policy = PH_RESTART_TEMPORARY;
+	w_trace_if(w, _i);
+	w_declare_all(w, def);
+	w_start_all(w);
+	w_run(w, 10000);
+	unsigned owner = w_only(w, "room", 0)->node;
+	leave(w, def, owner, how);
+	size_t n = w->n_procs;
+	w->nodes[owner].specs[0] = how ? next : def;
+	w_start(w, owner);
+	ck_assert_int_ne(w->nodes[owner].hub->self_state, PH_MEMBER_ALIVE);
+	w_run(w, 100);
+	ck_assert_uint_eq(w->n_procs, n);
+	w_run(w, 40000);
+	(void)w_only(w, "room", 0);
+	w_free(w);
+}
+END_TEST
+
+/* It was to be started again, as the state file has it, and was ordered to stop since. */
+START_TEST(a_stop_after_a_restart)
+{
+	struct world *w = w_new(1);
+	struct w_def *def = w_def(w, "room", "1");
+	def->traits.deaf = true;
+	w_declare(w, 0, def);
+	w_start_all(w);
+	w_order(w, 0, PH_VERB_RESTART, "room", NULL, NULL);
+	w_run(w, 10);
+	w_save(w, 0);
+	w->nodes[0].stale = true;
+	w_order(w, 0, PH_VERB_STOP, "room", NULL, NULL);
+	w_crash(w, 0);
+	w_start(w, 0);
+	w_exit(w, &w->procs[0], PH_EXIT_CODE, 0);
+	w_run(w, 20000);
+	ck_assert_uint_eq(w->n_procs, 1);
+	ck_assert_int_eq(w_slot(w, 0, "room", 0)->entry.state, PH_CHILD_STOPPED);
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_back");
 	W_TEST(suite, a_claim_is_not_granted_by_its_silence, 2);
 	W_TEST(suite, a_commit_that_comes_late, 2);
+	W_TEST(suite, a_start_is_asked_for_first, 6);
+	W_TEST(suite, a_stop_after_a_restart, 1);
 	return w_main(suite);
 }

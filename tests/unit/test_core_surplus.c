@@ -239,6 +239,33 @@ START_TEST(a_text_for_all_of_an_owner)
 }
 END_TEST
 
+/*
+ * One that is wanted again, of a child that an operator has stopped, is stopped as well: so says
+ * the node that had it last, as others may hear of it by that alone.
+ */
+START_TEST(more_of_what_is_stopped)
+{
+	struct w_def *two;
+	struct world *w = cluster(2, &two, 2);
+	struct w_def *one = rooms(w, "one", 1), *again = rooms(w, "again", 2);
+	unsigned owner = w_only(w, "room", 1)->node;
+	reload(w, owner, one, true);
+	w_run(w, 5000);
+	w_order(w, owner, PH_VERB_STOP, "room", NULL, NULL);
+	w_run(w, 5000);
+	ck_assert(ph_slot_released_here(w->nodes[owner].hub, w_slot(w, owner, "room", 1)));
+	w->pass = no_answers; /* nobody claims it yet */
+	reload(w, owner, again, true);
+	w_run(w, 500);
+	ck_assert(ph_slot_released_here(w->nodes[owner].hub, w_slot(w, owner, "room", 1)));
+	for (unsigned n = 0; n < 2; n++) {
+		ck_assert(w_slot(w, n, "room", 1)->wish_stopped);
+		ck_assert(w_slot(w, n, "room", 1)->entry.stopped_by_wish);
+	}
+	w_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("core_surplus");
@@ -250,5 +277,6 @@ int main(void)
 	W_TEST(suite, not_too_many_any_more, 1);
 	W_TEST(suite, a_text_of_one_that_was_stopped, 1);
 	W_TEST(suite, a_text_for_all_of_an_owner, 1);
+	W_TEST(suite, more_of_what_is_stopped, 1);
 	return w_main(suite);
 }

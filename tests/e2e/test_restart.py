@@ -1,5 +1,6 @@
 """kill -9 of the daemon and of its bus: the workers do not notice, and none is doubled."""
 
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,13 @@ def pids_of(node, names):
     return {name: node.wait_running(name)["pid"] for name in names}
 
 
+def all_ready(node, n):
+    """As the state file says, which is up to 100 ms old."""
+    with open(node.run_dir + "/state", encoding="utf-8") as file:
+        workers = json.load(file)["workers"]
+    return len(workers) == n and all(w.get("ready") for w in workers)
+
+
 def test_same_workers_after_kill_of_the_daemon(solo, cluster):
     names = ("plain", "raw", "c", "py")
     node = solo({"plain": sleeper(), "raw": raw(cluster, "raw"), "c": counter(),
@@ -23,6 +31,7 @@ def test_same_workers_after_kill_of_the_daemon(solo, cluster):
         client.acks(10)
     before = pids_of(node, names)
     for _ in range(3):
+        harness.wait(lambda: all_ready(node, len(names)), "the state file to say so")
         runs_ms = {name: node.child(name)["since_ms"] for name in names}
         node.kill()
         assert all(harness.alive(pid) for pid in before.values())

@@ -141,9 +141,11 @@ def test_cancelled(solo, cluster):
 def test_programs_without_the_protocol(solo, cluster):
     """The new one first, both for a while, then the old one is stopped."""
     port, path = free_port(), cluster.dir + "/notify.sock"
-    notify = sh("sleep 0.3; /usr/bin/env python3 -c \"import os,socket; s=socket.socket(socket.AF_UNIX,"
-                " socket.SOCK_DGRAM); s.connect(os.environ['NOTIFY_SOCKET']); s.send(b'READY=1')\";"
-                " exec sleep 1000000", ready="notify", migration=dict(harness.FAST))
+    # it stays, so that whose word it is can be seen when it is read
+    notify = sh("sleep 0.3; exec /usr/bin/env python3 -c \"import os,socket,time;"
+                " s=socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM);"
+                " s.connect(os.environ['NOTIFY_SOCKET']); s.send(b'READY=1'); time.sleep(1000)\"",
+                ready="notify", migration=dict(harness.FAST))
     node = solo({"plain": server({"tcp": f"tcp://127.0.0.1:{port}"}), "notify": notify})
     for child in ("plain", "notify"):
         before = node.wait_running(child)["pid"]
